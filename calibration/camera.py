@@ -1,0 +1,91 @@
+"""The camera model: an OpenCV pinhole with rational distortion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Distortion = tuple[float, float, float, float, float, float, float, float]
+NO_DISTORTION: Distortion = (0.0,) * 8  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraModel:
+    """Intrinsics of one image size.
+
+    `fx fy cx cy` in pixels, with pixel centres at whole numbers (OpenCV's convention: the image spans
+    −0.5 … width − 0.5). `distortion` is OpenCV's rational model, k1 k2 p1 p2 k3 k4 k5 k6.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: Distortion = NO_DISTORTION
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"image size must be positive, got {self.width}×{self.height}")
+        if not (self.fx > 0 and self.fy > 0):
+            raise ValueError(f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}")
+        if len(self.distortion) != 8:
+            raise ValueError(f"distortion needs 8 coefficients (k1 k2 p1 p2 k3 k4 k5 k6), got {len(self.distortion)}")
+        if not np.isfinite([self.fx, self.fy, self.cx, self.cy, *self.distortion]).all():
+            raise ValueError("intrinsics must be finite")
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The 3×3 camera matrix K."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """The eight distortion coefficients in OpenCV's order."""
+        return np.asarray(self.distortion, dtype=np.float64)
+
+    @property
+    def distorted(self) -> bool:
+        return any(self.distortion)
+
+    def project(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Pixels (N, 2) of points (N, 3) in camera coordinates, metres; z must be positive."""
+        points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 1, 3)
+        if len(points) == 0:
+            return np.empty((0, 2))
+        pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.matrix, self.coefficients)
+        return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+
+    def unproject(self, pixels: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Rays (N, 3) with z = 1 through pixels (N, 2), distortion removed to about 1e-9."""
+        pixels = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
+        if len(pixels) == 0:
+            return np.empty((0, 3))
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
+        xy = cv2.undistortPointsIter(pixels, self.matrix, self.coefficients, np.eye(3), np.eye(3), criteria)
+        return np.column_stack([np.asarray(xy).reshape(-1, 2), np.ones(len(pixels))])
+
+    def resized(self, width: int, height: int) -> CameraModel:
+        """The same lens at another image size (pixel centres at whole numbers, hence the half pixels)."""
+        sx, sy = width / self.width, height / self.height
+        return CameraModel(
+            width, height, self.fx * sx, self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, self.distortion,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"distortion": list(self.distortion)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CameraModel:
+        distortion: Any = tuple(float(k) for k in values.get("distortion", NO_DISTORTION))
+        return cls(
+            int(values["width"]), int(values["height"]), float(values["fx"]), float(values["fy"]),
+            float(values["cx"]), float(values["cy"]), distortion,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Frames in, skeletons out: capture sources, inference engines, detection, pose, tracking, display."""

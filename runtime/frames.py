@@ -1,0 +1,52 @@
+"""One captured frame, whatever camera it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import CameraModel
+
+
+@dataclass(frozen=True, slots=True)
+class ImuSample:
+    """One inertial reading: acceleration (3,) in m/s², angular velocity (3,) in rad/s, in the sensor's axes."""
+
+    acceleration: NDArray[np.float64]
+    angular_velocity: NDArray[np.float64]
+    timestamp_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Colour, and depth where the camera has it.
+
+    color: (H, W, 3) uint8 RGB, as the lens saw it (distorted). depth: (h, w) uint16 millimetres in the depth
+    camera's own geometry, 0 = no reading. infrared: (h, w) uint16. timestamp_s: `time.monotonic()` of capture for
+    a live source, the recording's own clock otherwise. index: counts frames of one source from 0.
+    """
+
+    color: NDArray[np.uint8]
+    timestamp_s: float
+    index: int
+    source: str
+    camera: CameraModel | None = None
+    depth: NDArray[np.uint16] | None = None
+    infrared: NDArray[np.uint16] | None = None
+    depth_camera: CameraModel | None = None
+    color_from_depth: NDArray[np.float64] | None = None
+    imu: ImuSample | None = None
+
+    def __post_init__(self) -> None:
+        if self.color.ndim != 3 or self.color.shape[2] != 3 or self.color.dtype != np.uint8:
+            raise ValueError(f"color must be (H, W, 3) uint8, got {self.color.shape} {self.color.dtype}")
+        if self.camera is not None and (self.camera.height, self.camera.width) != self.color.shape[:2]:
+            raise ValueError(
+                f"camera is {self.camera.width}×{self.camera.height}, color is {self.color.shape[1]}×{self.color.shape[0]}"
+            )
+        for name in ("depth", "infrared"):
+            plane = getattr(self, name)
+            if plane is not None and (plane.ndim != 2 or plane.dtype != np.uint16):
+                raise ValueError(f"{name} must be (h, w) uint16, got {plane.shape} {plane.dtype}")

@@ -1,0 +1,1 @@
+"""Annotated images of people in beds, as one particular camera would see them."""

@@ -1,0 +1,39 @@
+"""Triangles with colour, in the bed frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """One surface.
+
+    vertices: (V, 3) float32, bed frame, metres. triangles: (T, 3) int32. colors: (V, 3) float32, linear albedo 0…1.
+    instance: 0 = surroundings, 1… = the person the surface belongs to. A texture (h, w, 3) uint8 sRGB with `uv`
+    (V, 2), repeating, multiplies the colours where given.
+    """
+
+    vertices: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    colors: NDArray[np.float32]
+    instance: int = 0
+    uv: NDArray[np.float32] | None = None
+    texture: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if self.vertices.ndim != 2 or self.vertices.shape[1] != 3:
+            raise ValueError(f"vertices must be (V, 3), got {self.vertices.shape}")
+        if self.colors.shape != self.vertices.shape:
+            raise ValueError(f"colors must be {self.vertices.shape} like the vertices, got {self.colors.shape}")
+        if self.triangles.ndim != 2 or self.triangles.shape[1] != 3:
+            raise ValueError(f"triangles must be (T, 3), got {self.triangles.shape}")
+        if len(self.triangles) and not 0 <= self.triangles.min() <= self.triangles.max() < len(self.vertices):
+            raise ValueError("triangles name vertices that do not exist")
+        if (self.texture is None) != (self.uv is None):
+            raise ValueError("a texture needs uv coordinates, and the other way round")
+        if not 0 <= self.instance <= 255:
+            raise ValueError(f"instance must be 0–255, got {self.instance}")
