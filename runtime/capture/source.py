@@ -1,0 +1,192 @@
+"""What a capture source is, how one is named, and how one is opened.
+
+A source is named by a *spec*: a registered kind (`kinect`, `simulated`) or `kind:argument`
+(`recording:/data/ward.mkv`, `video:/data/photos`, `video:rtsp://camera/stream`). Options of a kind follow a `#`:
+`recording:/data/ward.mkv#loop=true&realtime=false`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Annotated, Literal, Protocol, Self, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from calibration.errors import WardposeError
+from calibration.plugins import load_plugin
+from runtime.frames import Frame
+
+
+class EndOfStream(Exception):
+    """The source has no further frame, ever: the recording, folder or video is at its end."""
+
+
+class StaleFrame(WardposeError):
+    """No frame that is young enough: the camera or its process is slow, stopped or gone."""
+
+
+@runtime_checkable
+class CaptureSource(Protocol):
+    """A camera, or what stands in for one.
+
+    Threads: a source belongs to the thread that opened it; no method may be called from two threads at once. A
+    source that needs a thread or a process of its own (kinect) starts it in `open` and ends it in `close`.
+
+    Blocking: `open` may block for seconds (a camera starts up), `read` blocks for at most about `timeout_s`, `close`
+    for at most a few seconds; none waits for ever.
+
+    Age: `read` gives the *next* frame in order. A live source keeps at most one frame waiting and drops older ones, so
+    the frame is at most one frame interval older than the call; a source that isn't live drops nothing.
+
+    Subclass it to inherit the context manager.
+    """
+
+    name: str
+    """What a person calls it; it becomes `Frame.source`."""
+
+    live: bool
+    """True where frames come at the pace of the world and are lost if not read (`timestamp_s` is monotonic time)."""
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Self:
+        """The source named by what stands after `kind:` in its spec ("" where nothing does); opens nothing.
+
+        Raises `WardposeError` where the argument makes no sense.
+        """
+        ...
+
+    def open(self) -> None:
+        """Start delivering. Does nothing if open already; may be called again after `close` or after a failure.
+
+        Raises `WardposeError` where the camera or the file can't be used, leaving nothing half open.
+        """
+        ...
+
+    def read(self, timeout_s: float = 1.0) -> Frame:
+        """The next frame. Raises `EndOfStream` at the end, `StaleFrame` where none came within `timeout_s` (the
+        source stays usable), `WardposeError` where the source failed and must be opened again."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Does nothing if closed already."""
+        ...
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecordingConfig(_Config):
+    """An Azure Kinect recording."""
+
+    kind: Literal["recording"] = "recording"
+    path: str = Field(title="Recording", description="the .mkv file", min_length=1)
+    loop: bool = Field(False, title="Loop", description="begin again at the end")
+    realtime: bool = Field(True, title="Real time", description="play at the recorded pace, else as fast as read")
+    start_s: float = Field(0.0, title="Start", description="seconds from the first frame", ge=0, le=86_400)
+
+
+class VideoConfig(_Config):
+    """Photographs, a video file, a USB (UVC) camera or an RTSP stream."""
+
+    kind: Literal["video"] = "video"
+    path: str = Field(
+        title="Where", description="a folder or file, a UVC index such as 0, or an rtsp:// address", min_length=1
+    )
+    loop: bool = Field(False, title="Loop", description="begin again at the end (folders and files)")
+    realtime: bool = Field(True, title="Real time", description="play at the recorded pace, else as fast as read")
+    photos_per_s: float = Field(2.0, title="Photographs a second", description="pace of a folder", gt=0, le=120)
+
+
+class KinectConfig(_Config):
+    """An Azure Kinect, or an Orbbec camera through its K4A wrapper; driven by a process of its own."""
+
+    kind: Literal["kinect"] = "kinect"
+    device: int = Field(0, title="Device", description="index among the connected cameras", ge=0, le=15)
+    python: str = Field("", title="Python", description="interpreter of the Kinect's environment ('' = look for it)")
+    library: str = Field("", title="Library", description="folder of another libk4a.so, e.g. Orbbec's ('' = bundled)")
+    depth: bool = Field(True, title="Depth", description="capture depth too (needs a display: Xvfb will do)")
+    color: Literal["720p", "1080p", "1440p", "1536p", "2160p", "3072p"] = Field("720p", title="Colour resolution")
+    fps: Literal[5, 15, 30] = Field(30, title="Frames a second")
+
+
+class SimulatedConfig(_Config):
+    """The simulated ward's camera."""
+
+    kind: Literal["simulated"] = "simulated"
+    argument: str = Field("", title="Ward", description="the ward to show ('' = the default one)")
+
+
+SourceConfig = Annotated[
+    RecordingConfig | VideoConfig | KinectConfig | SimulatedConfig,
+    Field(discriminator="kind"),
+]
+"""The settings of any shipped source, told apart by `kind`."""
+
+_ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
+
+
+def config_from_dict(values: Mapping[str, object]) -> SourceConfig:
+    """The validated settings of a shipped source; `WardposeError` names the field that is wrong."""
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise WardposeError(_first_problem(error), where=f"source {values.get('kind', '?')}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "value"
+    return f"{field}: {problem['msg']}"
+
+
+def split_options(argument: str, allowed: type[BaseModel]) -> tuple[str, dict[str, str]]:
+    """`/data/x.mkv#loop=true&start_s=2` → (`/data/x.mkv`, its options).
+
+    Only a tail made of `key=value` pairs whose keys are fields of `allowed` counts as options, so a `#` in a file's
+    name stays part of the name.
+    """
+    head, hash_sign, tail = argument.rpartition("#")
+    pairs = [part.partition("=") for part in tail.split("&")]
+    if not hash_sign or not all(sign and key in allowed.model_fields for key, sign, _ in pairs):
+        return argument, {}
+    return head, {key: value for key, _, value in pairs}
+
+
+def parse_spec(spec: str) -> tuple[str, str]:
+    """`kind:argument` → (kind, argument); a bare kind has the argument ""."""
+    kind, _, argument = spec.partition(":")
+    kind = kind.strip()
+    if not kind or "/" in kind or kind.startswith("."):
+        raise WardposeError(
+            f"{spec!r} names no source",
+            mend="write kind:argument, e.g. simulated, recording:/path/file.mkv or video:/path/photos",
+        )
+    return kind, argument
+
+
+def make_source(spec: str) -> CaptureSource:
+    """The source that `spec` names, not opened yet. Raises `WardposeError` where the spec is wrong."""
+    kind, argument = parse_spec(spec)
+    source: CaptureSource = load_plugin("capture_sources", kind).from_argument(argument)
+    return source
+
+
+def open_source(spec: str) -> CaptureSource:
+    """The source that `spec` names, open and ready to read; close it, or use it as a context manager.
+
+    Raises `WardposeError` where the spec is wrong or the source can't be opened.
+    """
+    source = make_source(spec)
+    source.open()
+    return source
