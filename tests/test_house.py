@@ -1,0 +1,52 @@
+"""Rules of the house that no type checker sees."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+FLOORS = ("calibration", "runtime", "synth", "tuning", "appliance", "benchmarks")
+# A heavy or optional package and the floors that have an adapter for it.
+HEAVY = ("anny", "av", "mmengine", "mmpose", "mujoco", "onnxruntime", "pyk4a", "pyrender", "smplx", "tensorrt", "ultralytics", "usb")  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", HEAVY)
+def test_a_heavy_package_has_one_adapter_a_floor(package: str) -> None:
+    for floor in FLOORS:
+        users = [path for path in (REPOSITORY / floor).rglob("*.py") if package in imports(path)]
+        assert len(users) <= 1, f"{package} is imported by {', '.join(str(p.relative_to(REPOSITORY)) for p in users)}"
+
+
+@pytest.mark.parametrize("module", ["appliance.__main__", "appliance.cli", "runtime", "synth", "tuning", "calibration"])
+def test_the_front_doors_import_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted(m for m in sys.modules if '.' not in m))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(loaded) & {"torch", "numba", "scipy", "matplotlib", *HEAVY}
+
+
+def test_the_repository_names_no_machine() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True).stdout
+    suspects = []
+    for name in filter(None, tracked.split("\0")):
+        path = REPOSITORY / name
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".service", ".html", ".json", ".rules"} and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if any(f"/{folder}/" in text for folder in ("wo" + "rk", "ro" + "ot")):
+                suspects.append(name)
+    assert not suspects
