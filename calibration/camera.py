@@ -68,7 +68,7 @@ class CameraModel:
         if len(pixels) == 0:
             return np.empty((0, 3))
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-        xy = cv2.undistortPointsIter(pixels, self.matrix, self.coefficients, np.eye(3), np.eye(3), criteria)
+        xy = cv2.undistortPoints(pixels, self.matrix, self.coefficients, R=np.eye(3), P=np.eye(3), criteria=criteria)
         return np.column_stack([np.asarray(xy).reshape(-1, 2), np.ones(len(pixels))])
 
     def resized(self, width: int, height: int) -> CameraModel:
