@@ -1,0 +1,134 @@
+"""Calibration from four mattress corners that a person clicks on the picture."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calibration.bed import Bed
+from calibration.camera import CameraModel
+from calibration.errors import WardposeError
+from calibration.estimate import CalibrationEstimate
+from calibration.posterior import Transform, model_covariance, scaled_focal, solve_pose
+
+CORNER_NAMES = ("head right", "head left", "foot left", "foot right")
+LARGEST_RMS_IN_SIGMAS = 4.0
+AGAIN = "click head right, head left, foot left, foot right (the patient's sides, lying on the back)"
+
+
+def calibrate_corners(
+    corners_px: ArrayLike, camera: CameraModel, bed: Bed, click_sigma_px: float = 2.0, *,
+    bed_size_sigma_m: float = 0.01, focal_error: float = 0.002, draws: int = 200, seed: int = 0,
+) -> CalibrationEstimate:  # fmt: skip
+    """The estimate from clicks (4, 2) px in the order of `Bed.corners`: head right, head left, foot left, foot right.
+
+    click_sigma_px: a click's error (one σ, each coordinate). bed_size_sigma_m: how well the mattress's length and
+    width are known (one σ, metres); it and focal_error (one σ, share) widen the posterior by Monte-Carlo.
+    Raises WardposeError when the clicks cross, run the wrong way round, lie in a line, or fit no such bed.
+    """
+    pixels = np.asarray(corners_px, dtype=np.float64)
+    if pixels.shape != (4, 2) or not np.isfinite(pixels).all():
+        raise ValueError(f"expected four finite corners (4, 2), got {pixels.shape}")
+    if not click_sigma_px > 0:
+        raise ValueError(f"click_sigma_px must be positive, got {click_sigma_px}")
+    _refuse_order(pixels, camera, click_sigma_px)
+    points = bed.corners
+    solution = solve_pose(points, pixels, camera)
+    if solution is None or solution.camera_from_points[:3, 2] @ solution.camera_from_points[:3, 3] >= 0:
+        raise WardposeError("no camera above the mattress sees its corners there", where="corners", mend=AGAIN)
+    allowed = LARGEST_RMS_IN_SIGMAS * float(np.hypot(click_sigma_px, _size_error_px(solution.camera_from_points, camera, bed_size_sigma_m)))  # fmt: skip
+    if solution.rms_px > allowed:
+        raise WardposeError(
+            f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px, {allowed:.1f} px is the most",
+            where="corners", mend="click the mattress's corners again, measure its length and width",
+        )  # fmt: skip
+
+    def refit(rng: np.random.Generator) -> Transform | None:
+        size = 1 + rng.normal(0.0, bed_size_sigma_m, 2) / [bed.length, bed.width]
+        lens = scaled_focal(camera, 1 + rng.normal(0.0, focal_error))
+        refitted = solve_pose(points * [size[0], size[1], 1.0], pixels, lens, start=solution.camera_from_points)
+        return None if refitted is None else refitted.camera_from_points
+
+    covariance = solution.covariance(click_sigma_px, sigma_px=click_sigma_px) + model_covariance(
+        refit, solution.camera_from_points, np.random.default_rng(seed), draws
+    )
+    return CalibrationEstimate(
+        camera=camera, bed=bed, camera_from_bed=solution.camera_from_points, covariance=covariance,
+        reprojection_px=solution.rms_px, method="corners", made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _refuse_order(pixels: NDArray[np.float64], camera: CameraModel, click_sigma_px: float) -> None:
+    """Refuse clicks outside the picture and quadrilaterals that no camera above the bed can see."""
+    for name, (column, row) in zip(CORNER_NAMES, pixels, strict=True):
+        if not (-0.5 <= column <= camera.width - 0.5 and -0.5 <= row <= camera.height - 0.5):
+            raise WardposeError(f"{name} at {column:.0f}, {row:.0f} lies outside the picture", where="corners", mend=AGAIN)
+    straight = camera.unproject(pixels)[:, :2] * [camera.fx, camera.fy]
+    edges = np.roll(straight, -1, axis=0) - straight
+    lengths = np.linalg.norm(edges, axis=1)
+    if lengths.min() < 5 * click_sigma_px:
+        raise WardposeError("two corners lie on each other", where="corners", mend=AGAIN)
+    following = np.roll(edges, -1, axis=0)
+    turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    if (np.abs(turns) / (lengths * np.roll(lengths, -1)) < np.sin(np.radians(2))).any():
+        raise WardposeError("three corners lie in a line", where="corners", mend="raise the camera, or " + AGAIN)
+    if len(set(np.sign(turns))) > 1:
+        raise WardposeError("the lines between the corners cross or fold inward", where="corners", mend=AGAIN)
+    # Head right, head left, foot left, foot right run clockwise seen from above with x to the right and y up; in a
+    # picture, whose rows grow downward, a camera above the bed sees them turn the positive way.
+    if turns[0] < 0:
+        raise WardposeError("the corners run the wrong way round: left and right are exchanged", where="corners", mend=AGAIN)  # fmt: skip
+
+
+def _size_error_px(camera_from_bed: Transform, camera: CameraModel, bed_size_sigma_m: float) -> float:
+    """About how many pixels a wrong bed size shows as, seen from the camera's distance."""
+    return camera.fx * bed_size_sigma_m / float(np.linalg.norm(camera_from_bed[:3, 3]))
+
+
+def bed_outline(estimate: CalibrationEstimate, *, samples: int = 24) -> NDArray[np.float64]:
+    """The mattress's outline as a closed polyline (4·samples + 1, 2) px, bent as the lens bends it.
+
+    Stretches behind the camera come as NaN rows.
+    """
+    corners = estimate.bed.corners
+    share = np.arange(samples)[:, None] / samples
+    sides = [a + share * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    return _project_visible(np.concatenate([*sides, corners[:1]]), estimate)
+
+
+def draw_bed(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> NDArray[np.uint8]:
+    """A copy of color (H, W, 3) RGB with the mattress's outline, HEAD and FOOT, and the bed frame's axes on it."""
+    picture = np.ascontiguousarray(color).copy()
+    thickness = max(1, round(picture.shape[0] / 360))
+    _polyline(picture, bed_outline(estimate), (255, 200, 0), thickness)
+    bed = estimate.bed
+    axes = ((bed.width / 3 * np.eye(3)[axis], color_rgb) for axis, color_rgb in enumerate(((230, 60, 60), (60, 200, 60), (70, 110, 255))))  # fmt: skip
+    for tip, shade in axes:
+        _polyline(picture, _project_visible(np.linspace(np.zeros(3), tip, 12), estimate), shade, thickness)
+    marks = np.array([[-bed.length / 2, 0.0, 0.0], [bed.length / 2, 0.0, 0.0]])
+    for text, pixel in zip(("HEAD", "FOOT"), _project_visible(marks, estimate), strict=True):
+        if np.isfinite(pixel).all() and np.abs(pixel).max() < 1e5:
+            position = (round(pixel[0]) - 22 * thickness, round(pixel[1]))
+            for shade, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+                cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thickness, shade, width, cv2.LINE_AA)
+    return picture
+
+
+def _project_visible(points: NDArray[np.float64], estimate: CalibrationEstimate) -> NDArray[np.float64]:
+    in_camera = points @ estimate.camera_from_bed[:3, :3].T + estimate.camera_from_bed[:3, 3]
+    pixels = np.full((len(points), 2), np.nan)
+    # The rational model folds back far outside the picture, so only points near the field of view are projected.
+    limit = 1.3 * np.array([estimate.camera.width / estimate.camera.fx, estimate.camera.height / estimate.camera.fy]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = (in_camera[:, 2] > 0.05) & (np.abs(in_camera[:, :2] / in_camera[:, 2:]) < limit + 0.15).all(axis=1)
+    pixels[near] = estimate.camera.project(in_camera[near])
+    return pixels
+
+
+def _polyline(picture: NDArray[np.uint8], pixels: NDArray[np.float64], shade: tuple[int, int, int], thickness: int) -> None:  # fmt: skip
+    for start, end in zip(pixels[:-1], pixels[1:], strict=True):
+        if np.isfinite([*start, *end]).all():
+            cv2.line(picture, tuple(np.round(start).astype(int).tolist()), tuple(np.round(end).astype(int).tolist()), shade, thickness, cv2.LINE_AA)  # fmt: skip

@@ -1,0 +1,61 @@
+"""Calibration with a tape measure: the viewpoint as read off, with the errors that such a reading has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibration.bed import Bed
+from calibration.camera import CameraModel
+from calibration.estimate import CalibrationEstimate
+from calibration.posterior import Transform, model_covariance
+from calibration.viewpoint import Viewpoint
+
+
+class TapeMeasure(BaseModel):
+    """How well each measure of a viewpoint was read (one σ)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    azimuth_deg: float = Field(4.0, ge=0, le=45, title="Azimuth's error (degrees)")
+    elevation_deg: float = Field(3.0, ge=0, le=45, title="Elevation's error (degrees)")
+    distance_m: float = Field(0.08, ge=0, le=1, title="Distance's error (metres)")
+    roll_deg: float = Field(2.0, ge=0, le=45, title="Roll's error (degrees)")
+    look_at_m: float = Field(0.06, ge=0, le=1, title="Look-at point's error along the bed's x and y (metres)")
+
+    def draw(self, viewpoint: Viewpoint, rng: np.random.Generator) -> Viewpoint:
+        """A viewpoint that `viewpoint` may really have been."""
+        x, y, z = viewpoint.look_at
+        return replace(
+            viewpoint,
+            azimuth_deg=viewpoint.azimuth_deg + rng.normal(0.0, self.azimuth_deg),
+            elevation_deg=float(np.clip(viewpoint.elevation_deg + rng.normal(0.0, self.elevation_deg), -89.0, 89.0)),
+            distance=max(viewpoint.distance + rng.normal(0.0, self.distance_m), 0.05),
+            roll_deg=viewpoint.roll_deg + rng.normal(0.0, self.roll_deg),
+            look_at=(x + rng.normal(0.0, self.look_at_m), y + rng.normal(0.0, self.look_at_m), z),
+        )
+
+
+def calibrate_manual(
+    viewpoint: Viewpoint, camera: CameraModel, bed: Bed, errors: TapeMeasure | None = None, *, draws: int = 400, seed: int = 0
+) -> CalibrationEstimate:  # fmt: skip
+    """The estimate for a viewpoint measured by hand; its posterior is the spread of what the tape may have missed.
+
+    A picture is not looked at, so `reprojection_px` is NaN-free but empty of meaning: it is 0.
+    """
+    tape = errors if errors is not None else TapeMeasure()
+    pose = viewpoint.camera_from_bed
+
+    def remeasure(rng: np.random.Generator) -> Transform | None:
+        return tape.draw(viewpoint, rng).camera_from_bed
+
+    covariance = model_covariance(remeasure, pose, np.random.default_rng(seed), draws)
+    # A tape read without any error would make the covariance singular: a tenth of a millimetre and of a degree remain.
+    covariance = covariance + np.diag([np.radians(0.1) ** 2] * 3 + [1e-4**2] * 3)
+    return CalibrationEstimate(
+        camera=camera, bed=bed, camera_from_bed=pose, covariance=covariance, reprojection_px=0.0, method="manual",
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"), notes=("measured by hand; no picture was compared",),
+    )  # fmt: skip
