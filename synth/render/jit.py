@@ -1,0 +1,55 @@
+"""Numba, with its compiled code kept where a read-only checkout can still find it.
+
+Every module that compiles kernels takes `njit` from here, so that the cache's place is settled before the first
+compilation. The code is cached under the environment (`<prefix>/share/wardpose/numba`), else under the user's cache
+folder, else compiled anew in each process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _cache_folder() -> Path | None:
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    candidates = [Path(named)] if named else []
+    candidates.append(Path(sys.prefix) / "share" / "wardpose" / "numba")
+    user_cache = os.environ.get("XDG_CACHE_HOME")
+    home = os.environ.get("HOME")
+    if user_cache:
+        candidates.append(Path(user_cache) / "wardpose" / "numba")
+    elif home:
+        candidates.append(Path(home) / ".cache" / "wardpose" / "numba")
+    return next((folder for folder in candidates if _writable(folder)), None)
+
+
+CACHE_FOLDER = _cache_folder()
+if CACHE_FOLDER is not None:
+    os.environ["NUMBA_CACHE_DIR"] = str(CACHE_FOLDER)
+
+import numba  # noqa: E402  (its configuration is read at import)
+
+if CACHE_FOLDER is not None:
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # where numba had been imported before us
+
+
+def njit(function: Function) -> Function:
+    """Compile without fast-math and without threads: the same input gives the same bytes on every run."""
+    compiled: Function = numba.njit(cache=CACHE_FOLDER is not None)(function)
+    return compiled
