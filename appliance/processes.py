@@ -1,0 +1,61 @@
+"""Knowing a process again, and not leaving one behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def process_identity(pid: int) -> str:
+    """`boot:pid:start`, which no other process ever has; empty when there is no such process.
+
+    A bare pid is given again to others after a while, and after a restart of the box.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    if fields[0] in "ZX":  # dead, only not yet reaped
+        return ""
+    return f"{boot}:{pid}:{fields[19]}"
+
+
+def is_running(identity: str) -> bool:
+    """Whether the very process of that identity still runs."""
+    return bool(identity) and process_identity(pid_of(identity)) == identity
+
+
+def pid_of(identity: str) -> int:
+    return int(identity.split(":")[1])
+
+
+def die_with_parent(deadly_signal: int = signal.SIGKILL) -> Callable[[], None]:
+    """A `preexec_fn` after which the kernel sends `deadly_signal` to the child when the *thread* that started it ends.
+
+    So the starting thread must live as long as the child should, even where the parent is killed with -9.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def arrange() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(deadly_signal), 0, 0, 0)
+        if os.getppid() != parent:  # the parent died before the request was made
+            os._exit(1)
+
+    return arrange
+
+
+def signal_group(pid: int, number: int) -> bool:
+    """Send a signal to the whole session of a child that was started in one of its own; False when it is gone."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""`site.toml`: what a person may set on this box. One model per concern; a mistake is told with its line."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from appliance.atomic import disk_error, write_text
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BedSettings(_Section):
+    """The bed beside this box"""
+
+    length: float = Field(2.0, title="mattress length, metres", ge=0.5, le=2.6)
+    width: float = Field(0.9, title="mattress width, metres", ge=0.3, le=1.6)
+    height: float = Field(0.55, title="mattress top above the floor, metres", ge=0.15, le=1.3)
+    backrest_deg: float = Field(0.0, title="raised backrest, degrees", ge=0, le=80)
+
+
+class CameraSettings(_Section):
+    """Where the frames come from"""
+
+    source: str = Field("simulated", title="kinect, simulated, recording:FILE, video:FILE-OR-FOLDER-OR-URL", min_length=1)
+
+
+class SynthesisSettings(_Section):
+    """Making training images"""
+
+    count: int = Field(400, title="images a data set", ge=1, le=1_000_000)
+    seed: int = Field(1, title="seed; the same seed makes the same images", ge=0, le=2**31 - 1)
+    workers: int = Field(0, title="processes, 0 = one a core", ge=0, le=256)
+
+
+class TuningSettings(_Section):
+    """Fitting a detector to those images"""
+
+    base: str = Field("person-detector", title="the model to start from", min_length=1)
+    epochs: int = Field(1, title="passes over the images", ge=1, le=1000)
+    batch: int = Field(16, title="images a step", ge=1, le=512)
+    image_size: int = Field(416, title="longer side of a training image, pixels, a multiple of 32", ge=64, le=1280, multiple_of=32)
+    learning_rate: float = Field(1e-3, title="step size of gradient descent", gt=0, le=1)
+    freeze: int = Field(10, title="first layers left as they are", ge=0, le=24)
+
+
+class LiveSettings(_Section):
+    """The running pipeline"""
+
+    detector: str = Field("", title="detector to run, empty = the promoted one", max_length=120)
+    pose: str = Field("", title="pose model to run, empty = the promoted one", max_length=120)
+
+
+class DisplaySettings(_Section):
+    """The page for the nurse, on this box's own screen only"""
+
+    port: int = Field(8765, title="loopback port of the page", ge=1024, le=65535)
+
+
+class Settings(_Section):
+    """All of `site.toml`."""
+
+    bed: BedSettings = BedSettings()
+    camera: CameraSettings = CameraSettings()
+    synthesis: SynthesisSettings = SynthesisSettings()
+    tuning: TuningSettings = TuningSettings()
+    live: LiveSettings = LiveSettings()
+    display: DisplaySettings = DisplaySettings()
+
+
+def load_settings(site: SiteFolder) -> Settings:
+    """The site's settings; a file of the defaults, with comments, is written when there is none.
+
+    Raises `WardposeError` naming the file, the line, the field and what would be right.
+    """
+    path = site.settings_file
+    if not path.exists():
+        write_text(path, default_text(), mode=0o644)
+    return read_settings(path)
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in one file; see `load_settings`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise WardposeError("is not a text file in UTF-8", where=str(path), mend="correct it, or remove it to get the defaults") from error  # fmt: skip
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        number = line[1] if line else str(text.count("\n") + 1)  # tomllib says "at end of document" for the last line
+        what = re.sub(r" \(at .*\)$", "", str(error))
+        raise WardposeError(f"not valid TOML: {what}", where=f"{path} line {number}", mend="correct that line") from error
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = [str(part) for part in first["loc"]]
+        number = line_of(text, location)
+        problem = f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {_shown(first['input'])}"
+        if first["type"] == "extra_forbidden":
+            problem = "there is no such setting"
+        raise WardposeError(
+            f"{'.'.join(location)}: {problem}",
+            where=f"{path} line {number}", mend=_mend(location, first["type"]),
+        ) from error  # fmt: skip
+
+
+def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings:
+    """Change one setting in `site.toml`, leaving every other line and comment as the person wrote it.
+
+    Raises `WardposeError`, and changes nothing, when the new value is not allowed.
+    """
+    load_settings(site)
+    path = site.settings_file
+    lines = path.read_text(encoding="utf-8").split("\n")
+    wanted = f"{name} = {_toml(value)}"
+    start = next((i for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{section}]"), None)
+    if start is None:
+        lines += [f"[{section}]", wanted, ""]
+    else:
+        end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
+        place = next((i for i in range(start + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[i])), None)
+        if place is None:
+            lines.insert(start + 1, wanted)
+        else:
+            comment = re.search(r"\s+#[^\"']*$", lines[place])
+            lines[place] = wanted + (comment[0] if comment else "")
+    text = "\n".join(lines)
+    candidate = path.with_name(".site.toml.candidate")
+    write_text(candidate, text)
+    try:
+        settings = read_settings(candidate)
+    except WardposeError as error:
+        raise WardposeError(error.what, where=str(path), mend=error.mend) from None
+    finally:
+        candidate.unlink(missing_ok=True)
+    write_text(path, text, mode=0o644)
+    return settings
+
+
+def default_text() -> str:
+    """`site.toml` with every default, its meaning and its bounds."""
+    lines = ["# wardpose: the settings of this box. Remove a line to get its default back.", ""]
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        assert model is not None and issubclass(model, BaseModel)
+        lines += [f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
+        for name, value in model.model_fields.items():
+            lines.append(f"{name} = {_toml(value.default)}  # {_meaning(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def line_of(text: str, location: list[str]) -> int:
+    """The line (from 1) of `text` where `location` (section, field, …) is set; its section's, or 1, when it isn't."""
+    section, best = "", 1
+    for number, line in enumerate(text.split("\n"), start=1):
+        bare = line.split("#")[0].strip()
+        if header := re.fullmatch(r"\[+\s*([^\]]+?)\s*\]+", bare):
+            section = header[1]
+            if location and section == location[0]:
+                best = number
+        elif match := re.match(r"([\w\-.\"']+(?:\s*\.\s*[\w\-\"']+)*)\s*=", bare):
+            key = [part.strip().strip("\"'") for part in match[1].split(".")]
+            path = ([section] if section else []) + key
+            if path == location[: len(path)] and len(path) >= min(len(location), 1):
+                best = number
+    return best
+
+
+def _meaning(field: FieldInfo) -> str:
+    limits = {type(item).__name__: item for item in field.metadata}
+    low = next((getattr(limits[n], a) for n, a in (("Ge", "ge"), ("Gt", "gt")) if n in limits), None)
+    high = next((getattr(limits[n], a) for n, a in (("Le", "le"), ("Lt", "lt")) if n in limits), None)
+    bounds = f" ({low} to {high})" if low is not None and high is not None else ""
+    return f"{field.title}{bounds}"
+
+
+def _mend(location: list[str], kind: str) -> str:
+    section = Settings.model_fields.get(location[0]) if location else None
+    model = section.annotation if section else None
+    if section is None or model is None or not issubclass(model, BaseModel):
+        return f"the sections are: {', '.join(Settings.model_fields)}"
+    if len(location) < 2 or kind == "extra_forbidden":
+        return f"[{location[0]}] has: {', '.join(model.model_fields)}"
+    return f"give {_meaning(model.model_fields[location[1]])}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers and booleans are TOML's as well.
+    return json.dumps(value, ensure_ascii=False)
+

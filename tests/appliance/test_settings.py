@@ -1,0 +1,68 @@
+"""`site.toml`: defaults that explain themselves, mistakes told with their line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.settings import Settings, load_settings, set_value
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+
+def test_the_first_look_writes_the_defaults_with_comments(site: SiteFolder) -> None:
+    assert load_settings(site) == Settings()
+    text = site.settings_file.read_text()
+    assert "length = 2.0  # mattress length, metres (0.5 to 2.6)" in text
+    assert load_settings(site) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[bed]\n# long\nlength = 200\n", 3, "bed.length.*200.*0.5 to 2.6"),
+        ('[camera]\nsource = "simulated"\n\n[tuning]\nepochs = "many"\n', 5, "tuning.epochs.*integer.*'many'"),
+        ("[bed]\nlenght = 2.0\n", 2, "bed.lenght: there is no such setting.*has: length, width"),
+        ("[bad]\n", 1, "bad: there is no such setting.*sections are: bed, camera"),
+        ("bed.length = 9\n", 1, "bed.length"),
+        ("[bed]\nwidth = 0.9\n[camera\n", 3, "not valid TOML"),
+        ("[bed]\nwidth =", 2, "not valid TOML"),
+        ("[tuning]\nimage_size = 417\n", 2, "multiple of 32"),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_field_and_mend(site: SiteFolder, text: str, line: int, words: str) -> None:
+    site.settings_file.write_text(text)
+    with pytest.raises(WardposeError, match=rf"site\.toml line {line}: .*{words}") as caught:
+        load_settings(site)
+    assert caught.value.mend and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text_is_told(site: SiteFolder) -> None:
+    site.settings_file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WardposeError, match="not a text file"):
+        load_settings(site)
+
+
+def test_setting_one_value_leaves_every_other_line(site: SiteFolder) -> None:
+    load_settings(site)
+    before = site.settings_file.read_text().split("\n")
+    assert set_value(site, "bed", "height", 0.7).bed.height == 0.7
+    after = site.settings_file.read_text().split("\n")
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == 1 and changed[0][1].startswith("height = 0.7  # mattress top")
+
+
+def test_setting_a_wrong_value_changes_nothing(site: SiteFolder) -> None:
+    load_settings(site)
+    before = site.settings_file.read_text()
+    with pytest.raises(WardposeError, match=r"site\.toml: bed\.height"):
+        set_value(site, "bed", "height", 70)
+    assert site.settings_file.read_text() == before
+
+
+@given(source=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40))
+def test_any_source_text_survives_the_file(tmp_path_factory: pytest.TempPathFactory, source: str) -> None:
+    site = SiteFolder.open(tmp_path_factory.getbasetemp() / "settings-site")
+    set_value(site, "camera", "source", source)
+    assert load_settings(site).camera.source == source
