@@ -1,0 +1,177 @@
+"""Finding the people in a picture with any of the supported detector layouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
+from runtime.detections import Detections, iou_matrix
+from runtime.engines.engine import InferenceEngine
+from runtime.model_info import ModelInfo
+
+_YOLOX_STRIDES = (8, 16, 32)
+# Boxes that reach non-maximum suppression: far more than a room holds, and its cost is quadratic.
+_MOST_CANDIDATES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Where a picture sits in a model's input: input = picture · scale + (left, top), in pixels."""
+
+    scale: float
+    left: int
+    top: int
+
+    def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(..., 2) input pixels to picture pixels."""
+        return ((points - np.array([self.left, self.top])) / self.scale).astype(np.float32)
+
+    def boxes_to_picture(self, xyxy: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, 4) boxes in input pixels to picture pixels."""
+        return self.to_picture(xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
+
+
+def letterbox(color: NDArray[np.uint8], info: ModelInfo) -> tuple[NDArray[np.float32], Letterbox]:
+    """The picture (H, W, 3) RGB, scaled to fit and padded, as the model's normalised (1, 3, height, width) input.
+
+    `centre` follows ultralytics' rounding, `top-left` that of YOLOX.
+    """
+    height, width = color.shape[:2]
+    scale = min(info.width / width, info.height / height)
+    if info.letterbox == "centre":
+        new_width, new_height = round(width * scale), round(height * scale)
+        left, top = round((info.width - new_width) / 2 - 0.1), round((info.height - new_height) / 2 - 0.1)
+    else:
+        new_width, new_height, left, top = int(width * scale), int(height * scale), 0, 0
+    new_width, new_height = max(new_width, 1), max(new_height, 1)
+    canvas = np.full((info.height, info.width, 3), info.pad_value, np.uint8)
+    canvas[top : top + new_height, left : left + new_width] = cv2.resize(
+        color, (new_width, new_height), interpolation=cv2.INTER_LINEAR
+    )
+    return normalise(canvas[None], info), Letterbox(scale, left, top)
+
+
+def normalise(pictures: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.float32]:
+    """(N, H, W, 3) uint8 RGB to (N, 3, H, W) float32 in the model's channel order, mean taken off, divided by std."""
+    if info.channels == "bgr":
+        pictures = pictures[..., ::-1]
+    planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32)
+    if any(info.mean):
+        planes -= np.asarray(info.mean, np.float32).reshape(1, 3, 1, 1)
+    planes *= 1 / np.asarray(info.std, np.float32).reshape(1, 3, 1, 1)
+    return planes
+
+
+class PersonDetector:
+    """Boxes of people, from an engine and its model's description.
+
+    confidence: score below which a box is dropped. nms_iou: overlap above which the lower-scored of two boxes goes
+    (models that need no suppression are left alone). max_people: boxes kept, highest score first.
+    """
+
+    def __init__(
+        self, engine: InferenceEngine, confidence: float = 0.25, nms_iou: float = 0.65, max_people: int = 20
+    ) -> None:
+        info = engine.info
+        if info.task != "detect":
+            raise WardposeError(f"{info.name} is a {info.task} model", mend="name a detector")
+        if info.person_class >= info.classes:
+            raise WardposeError(
+                f"person is class {info.person_class} of only {info.classes}", where=info.name, mend="mend its card"
+            )
+        self.engine, self.confidence, self.nms_iou, self.max_people = engine, confidence, nms_iou, max_people
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        """People in a (H, W, 3) uint8 RGB picture, highest score first; none found is an empty answer, not an error.
+
+        Raises WardposeError when the model answers with a shape its description does not allow, or not with numbers.
+        """
+        batch, placed = letterbox(color, self.engine.info)
+        return self.decode(self.engine.run(batch), placed, color.shape[1], color.shape[0])
+
+    def decode(self, outputs: list[NDArray[np.float32]], placed: Letterbox, width: int, height: int) -> Detections:
+        """The model's raw outputs for one picture of `width` × `height` pixels as people."""
+        info = self.engine.info
+        output = require_finite(outputs[0], info)
+        if info.layout == "yolo-end2end":
+            boxes, scores = _end2end(output, info)
+        elif info.layout == "yolox":
+            boxes, scores = _yolox(output, info)
+        else:
+            boxes, scores = _yolo(output, info)
+        likely = scores >= self.confidence
+        boxes, scores = boxes[likely], np.clip(scores[likely], 0, 1)
+        order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
+        boxes, scores = placed.boxes_to_picture(boxes[order]), scores[order]
+        boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        boxes, scores = boxes[solid], scores[solid]
+        if info.layout != "yolo-end2end":
+            keep = non_maximum_suppression(boxes, scores, self.nms_iou)
+            boxes, scores = boxes[keep], scores[keep]
+        return Detections(boxes[: self.max_people].astype(np.float32), scores[: self.max_people].astype(np.float32))
+
+
+def non_maximum_suppression(xyxy: NDArray[np.floating], score: NDArray[np.floating], iou: float) -> NDArray[np.intp]:
+    """Indices of the boxes kept, highest score first: each overlaps every better kept one by at most `iou`."""
+    order = np.argsort(-score, kind="stable")
+    overlap = iou_matrix(xyxy[order], xyxy[order])
+    alive = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1 :] &= overlap[i, i + 1 :] <= iou
+    return order[alive]
+
+
+def require_finite(output: NDArray[np.float32], info: ModelInfo) -> NDArray[np.float32]:
+    """The output itself; raises WardposeError where it holds NaN or infinity."""
+    if not np.isfinite(output).all():
+        raise WardposeError(
+            "the model's output is not finite", where=info.name, mend="export it again; half precision can overflow"
+        )
+    return output
+
+
+def _wrong_shape(output: NDArray[np.float32], info: ModelInfo, expected: str) -> WardposeError:
+    return WardposeError(
+        f"output is {list(output.shape)}, layout {info.layout!r} with {info.classes} classes gives {expected}",
+        where=info.name,
+        mend="correct the layout in the model's description",
+    )
+
+
+def _centre_to_corners(cxcywh: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = cxcywh[:, 2:] / 2
+    return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
+
+
+def _yolo(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if output.ndim != 3 or output.shape[:2] != (1, 4 + info.classes):
+        raise _wrong_shape(output, info, f"[1, {4 + info.classes}, N]")
+    return _centre_to_corners(output[0, :4].T), output[0, 4 + info.person_class]
+
+
+def _end2end(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 6:
+        raise _wrong_shape(output, info, "[1, M, 6]")
+    people = output[0][np.rint(output[0, :, 5]).astype(int) == info.person_class]
+    return people[:, :4], people[:, 4]
+
+
+def _yolox(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    cells = [(info.width // s, info.height // s, s) for s in _YOLOX_STRIDES]
+    count = sum(w * h for w, h, _ in cells)
+    if output.shape != (1, count, 5 + info.classes):
+        raise _wrong_shape(output, info, f"[1, {count}, {5 + info.classes}]")
+    grid = np.concatenate([np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2) for w, h, _ in cells])
+    stride = np.concatenate([np.full((w * h, 1), s, np.float32) for w, h, s in cells])
+    raw = output[0]
+    centre = (raw[:, :2] + grid) * stride
+    # A size beyond e^10 cells is noise; bounding it keeps the exponential finite.
+    size = np.exp(np.minimum(raw[:, 2:4], 10)) * stride
+    boxes = _centre_to_corners(np.concatenate([centre, size], axis=1).astype(np.float32))
+    return boxes, raw[:, 4] * raw[:, 5 + info.person_class]

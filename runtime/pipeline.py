@@ -1,0 +1,95 @@
+"""One frame in, one result out: detect, track, estimate poses, smooth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.detect import PersonDetector
+from runtime.detections import Detections
+from runtime.engines.engine import open_engine
+from runtime.frames import Frame
+from runtime.pose import PoseEstimator
+from runtime.skeleton import Skeletons
+from runtime.smooth import OneEuroSmoother
+from runtime.track import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """What one frame showed.
+
+    captured_at: the frame's own time; finished_at: `time.monotonic()` when the last stage ended, both in seconds.
+    detections and skeletons have the same people in the same order (no skeletons without a pose model). stages_ms:
+    milliseconds of each stage, in the order they ran.
+    """
+
+    frame_index: int
+    captured_at: float
+    finished_at: float
+    width: int
+    height: int
+    detections: Detections
+    skeletons: Skeletons
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+
+class LivePipeline:
+    """The live path. It owns no thread: `process` blocks its caller until the result is there."""
+
+    def __init__(
+        self,
+        detector: PersonDetector,
+        pose: PoseEstimator | None = None,
+        tracker: Tracker | None = None,
+        smoother: OneEuroSmoother | None = None,
+    ) -> None:
+        self.detector, self.pose = detector, pose
+        self.tracker, self.smoother = tracker or Tracker(), smoother or OneEuroSmoother()
+
+    @classmethod
+    def open(
+        cls,
+        detector: Path,
+        pose: Path | None = None,
+        *,
+        prefer: str | None = None,
+        threads: int | None = None,
+        confidence: float = 0.25,
+    ) -> LivePipeline:
+        """The pipeline for ONNX files, each on the best engine that qualifies here. Raises what `open_engine` does."""
+        finder = PersonDetector(open_engine(detector, prefer=prefer, threads=threads), confidence=confidence)
+        estimator = None if pose is None else PoseEstimator(open_engine(pose, prefer=prefer, threads=threads))
+        return cls(finder, estimator)
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine the detector runs on."""
+        return self.detector.engine.name
+
+    def process(self, frame: Frame) -> LiveResult:
+        """Everything about one frame. Frames must come in order of their time."""
+        stages_ms: dict[str, float] = {}
+        clock = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            stages_ms[stage] = (now - clock) * 1e3
+            clock = now
+
+        detections = self.detector.detect(frame.color)
+        lap("detect")
+        detections = self.tracker.update(detections, frame.timestamp_s)
+        lap("track")
+        skeletons = Skeletons.empty()
+        if self.pose is not None:
+            skeletons = self.pose.estimate(frame.color, detections)
+            lap("pose")
+            skeletons = self.smoother.update(skeletons, frame.timestamp_s)
+            lap("smooth")
+        height, width = frame.color.shape[:2]
+        return LiveResult(
+            frame.index, frame.timestamp_s, time.monotonic(), width, height, detections, skeletons, stages_ms
+        )
