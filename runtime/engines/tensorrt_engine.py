@@ -44,7 +44,8 @@ class TensorRTEngine:
 
     def __init__(self, onnx: Path, info: ModelInfo, *, cache: Path | None = None) -> None:
         trt = _tensorrt()
-        self.info, self.why = info, ()
+        self.info = info
+        self.why: tuple[str, ...] = ()
         self._trt, self._device = trt, CudaDevice()
         self._logger = trt.Logger(trt.Logger.ERROR)
         plan = (cache or onnx.parent / "engines") / f"{onnx.stem}-{self._key(onnx)}.plan"
