@@ -49,10 +49,10 @@ def accumulate_normals(points: Array, triangles: Array, normals: Array, faces: A
 
 @njit
 def rasterize(
-    camera_points: Array, triangles: Array, fx: float, fy: float, cx: float, cy: float, near: float,
-    inverse_depth: Array, hit: Array,
+    camera_points: Array, triangles: Array, mesh_of: Array, single_sided: Array, fx: float, fy: float, cx: float,
+    cy: float, near: float, inverse_depth: Array, hit: Array,
 ) -> None:  # fmt: skip
-    """Keep the nearest triangle at every pixel centre; of equals, the first."""
+    """Keep the nearest triangle at every pixel centre; of equals, the first. Single-sided meshes show their front."""
     height, width = inverse_depth.shape
     nearest_allowed = 1.0 / near
     for t in range(triangles.shape[0]):
@@ -86,7 +86,7 @@ def rasterize(
         n1x, n1y, n1z = cy_ * az - cz * ay, cz * ax - cx_ * az, cx_ * ay - cy_ * ax
         n2x, n2y, n2z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         volume = ax * n0x + ay * n0y + az * n0z
-        if volume == 0.0:
+        if volume == 0.0 or (volume > 0.0 and single_sided[mesh_of[t]]):
             continue
         sign = 1.0 if volume > 0.0 else -1.0
         a0, b0 = sign * n0x / fx, sign * n0y / fy

@@ -14,7 +14,8 @@ class Mesh:
 
     vertices: (V, 3) float32, bed frame, metres. triangles: (T, 3) int32. colors: (V, 3) float32, linear albedo 0…1.
     instance: 0 = surroundings, 1… = the person the surface belongs to. A texture (h, w, 3) uint8 sRGB with `uv`
-    (V, 2), repeating, multiplies the colours where given.
+    (V, 2), repeating, multiplies the colours where given. A single-sided surface is invisible from behind (by winding):
+    a room's walls, which a camera may stand behind.
     """
 
     vertices: NDArray[np.float32]
@@ -23,6 +24,7 @@ class Mesh:
     instance: int = 0
     uv: NDArray[np.float32] | None = None
     texture: NDArray[np.uint8] | None = None
+    single_sided: bool = False
 
     def __post_init__(self) -> None:
         if self.vertices.ndim != 2 or self.vertices.shape[1] != 3:

@@ -30,13 +30,14 @@ _TO_SRGB = (255.0 * np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LIN
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Meshes laid end to end. points (V, 3) float32 bed frame; camera_points (V, 3) float64; triangles (T, 3) int32;
-    mesh_of (T,) uint8; instance_of (M,) uint8."""
+    mesh_of (T,) uint8; instance_of (M,) uint8 and single_sided (M,) bool by mesh."""
 
     points: NDArray[np.float32]
     camera_points: NDArray[np.float64]
     triangles: NDArray[np.int32]
     mesh_of: NDArray[np.uint8]
     instance_of: NDArray[np.uint8]
+    single_sided: NDArray[np.bool_]
     first_vertex: NDArray[np.int64]
     first_triangle: NDArray[np.int64]
 
@@ -60,7 +61,8 @@ def _lay_out(meshes: Sequence[Mesh], camera_from_bed: NDArray[np.float64]) -> Ge
     camera_points = np.empty((len(points), 3), np.float64)
     kernels.transform(points, np.ascontiguousarray(camera_from_bed[:3], dtype=np.float64), camera_points)
     instance_of = np.array([mesh.instance for mesh in meshes] or [0], np.uint8)
-    return Geometry(points, camera_points, triangles, mesh_of, instance_of, first_vertex, first_triangle)
+    single_sided = np.array([mesh.single_sided for mesh in meshes] or [False])
+    return Geometry(points, camera_points, triangles, mesh_of, instance_of, single_sided, first_vertex, first_triangle)
 
 
 def _pinhole(camera: CameraModel) -> None:
@@ -72,8 +74,9 @@ def _hits(geometry: Geometry, camera: CameraModel, near: float) -> tuple[NDArray
     inverse_depth = np.zeros((camera.height, camera.width), np.float32)
     hit = np.full((camera.height, camera.width), -1, np.int32)
     kernels.rasterize(
-        geometry.camera_points, geometry.triangles, camera.fx, camera.fy, camera.cx, camera.cy, near, inverse_depth, hit
-    )
+        geometry.camera_points, geometry.triangles, geometry.mesh_of, geometry.single_sided, camera.fx, camera.fy,
+        camera.cx, camera.cy, near, inverse_depth, hit,
+    )  # fmt: skip
     return inverse_depth, hit
 
 

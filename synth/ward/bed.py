@@ -1,0 +1,154 @@
+"""A hospital bed: mattress, frame, boards, rails, raisable backrest, pillow; in the bed frame.
+
+The mattress top is the plane z = 0. With the backrest raised, the part toward the head turns up about a line across the
+bed at `hinge_x(bed)`; `bend` is the one place that says how, for the mattress, the pillow, and whoever lies on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.bed import Bed
+from synth.render.mesh import Mesh
+from synth.ward import shapes, textures
+from synth.ward.shapes import Surface, linear
+
+MATTRESS_THICKNESS = 0.14
+RAILS = ("none", "left", "right", "both")
+BEND_LENGTH = 0.16  # metres of mattress over which the backrest's angle is taken up
+
+
+@dataclass(frozen=True, slots=True)
+class BedLook:
+    """A bed's appearance. colours are linear albedo."""
+
+    sheet_color: tuple[float, float, float] = (0.8, 0.82, 0.85)
+    sheet_fabric: str = "plain"
+    frame_color: tuple[float, float, float] = (0.55, 0.56, 0.58)
+    board_color: tuple[float, float, float] = (0.6, 0.45, 0.3)
+    rails: str = "none"
+    boards: bool = True
+    pillows: int = 1
+    seed: int = 0
+
+
+def hinge_x(bed: Bed) -> float:
+    """Where along x the backrest is hinged: at the hips of an adult whose head is on the pillow."""
+    return -0.05 * bed.length
+
+
+def bend(bed: Bed, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (N, 3) above or in a flat mattress, carried along as the backrest rises; the foot part stays."""
+    out = np.array(points, dtype=np.float64)
+    angle = np.radians(bed.backrest_deg)
+    if angle == 0:
+        return out
+    run = hinge_x(bed) + BEND_LENGTH / 2 - out[:, 0]
+    turned = run > 0
+    run, rise = run[turned], out[turned, 2]
+    theta = angle * np.minimum(run / BEND_LENGTH, 1.0)
+    rate = angle / BEND_LENGTH
+    straight = np.maximum(run - BEND_LENGTH, 0.0)
+    along = np.sin(theta) / rate + straight * np.cos(angle)
+    up = (1 - np.cos(theta)) / rate + straight * np.sin(angle)
+    out[turned, 0] = hinge_x(bed) + BEND_LENGTH / 2 - along + rise * np.sin(theta)
+    out[turned, 2] = up + rise * np.cos(theta)
+    return out
+
+
+def _bent(bed: Bed, mesh: Mesh) -> Mesh:
+    return replace(mesh, vertices=bend(bed, mesh.vertices).astype(np.float32))
+
+
+def _mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
+    x, y = bed.length / 2, bed.width / 2
+    surface = Surface(look.sheet_color, textures.fabric(rng, look.sheet_fabric), 0.5)
+    mattress = shapes.rounded_box([-x, -y, -MATTRESS_THICKNESS], [x, y, 0.0], 0.045, surface, step=0.035)
+    vertices = mattress.vertices.astype(np.float64)
+    # Creases of the sheet, downward only: nothing may rise above the mattress plane.
+    crease = textures.noise(rng, 128, 10, 5) + 0.6 * textures.noise(rng, 128, 24, 18)
+    column = ((vertices[:, 0] / bed.length + 0.5) * 127).clip(0, 127).astype(int)
+    row = ((vertices[:, 1] / bed.width + 0.5) * 127).clip(0, 127).astype(int)
+    top = vertices[:, 2] > -0.01
+    vertices[top, 2] -= 0.0025 * np.clip(crease[row, column][top] + 1.5, 0, 3)
+    # Shading creases finer than the mesh: a slight darkening along them.
+    shade = 1 + 0.035 * np.clip(crease[row, column], -2, 2)
+    colors = (mattress.colors * shade[:, None]).clip(0, 1).astype(np.float32)
+    return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32), colors=colors))
+
+
+def _pillow(bed: Bed, centre: tuple[float, float], yaw_deg: float, height: float, color: tuple[float, float, float], rng: np.random.Generator) -> Mesh:  # fmt: skip  # noqa: E501
+    """A cushion, thin at the seams and thick in the middle."""
+    length, width, count = 0.36, min(0.62, bed.width * 0.72), 28
+    u, v = np.meshgrid(np.linspace(-1, 1, count), np.linspace(-1, 1, count))
+    swell = ((1 - np.abs(u) ** 2.6) * (1 - np.abs(v) ** 2.6)).clip(0, 1) ** 0.55
+    lump = textures.noise(rng, count, 5, 5)
+    top = 0.012 + height * swell * (1 + 0.05 * lump) + 0.003 * textures.noise(rng, count, 12, 12) * swell
+    pinch = 1 - 0.05 * (np.abs(u * v) ** 2)
+    x, y = u * length / 2 * pinch, v * width / 2 * pinch
+    surface = Surface(color, textures.fabric(rng, "plain"), 0.5)
+    upper = shapes.moved(shapes.sheet(np.stack([x, y, top], -1), surface), yaw_deg, [*centre, 0.0])
+    return _bent(bed, upper)
+
+
+def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
+    """The bed's meshes, all of instance 0."""
+    rng = np.random.default_rng([look.seed, 11])
+    x, y, floor = bed.length / 2, bed.width / 2, -bed.height
+    under = -MATTRESS_THICKNESS
+    frame = Surface(look.frame_color)
+    board = Surface(look.board_color, textures.floor(rng, "wood", 256), 1.5) if rng.random() < 0.5 else Surface(look.board_color)  # fmt: skip  # noqa: E501
+    dark = Surface(linear(0.2, 0.2, 0.22))
+    meshes = [_mattress(bed, look, rng)]
+    deck = shapes.rounded_box([-x, -y + 0.02, under - 0.04], [x, y - 0.02, under], 0.01, frame, 0.1)
+    meshes.append(_bent(bed, deck))
+    low = floor + 0.42 * (under - floor)
+    meshes.append(shapes.box([-x - 0.04, -y - 0.01, low], [x + 0.04, -y + 0.03, low + 0.07], frame))
+    meshes.append(shapes.box([-x - 0.04, y - 0.03, low], [x + 0.04, y + 0.01, low + 0.07], frame))
+    meshes.append(shapes.box([-0.7 * x, -0.6 * y, floor + 0.12], [0.7 * x, 0.6 * y, low + 0.05], dark))
+    for px in (-x + 0.1, x - 0.1):
+        for py in (-y + 0.06, y - 0.06):
+            meshes.append(shapes.box([px - 0.025, py - 0.025, floor + 0.1], [px + 0.025, py + 0.025, under - 0.03], frame))  # fmt: skip  # noqa: E501
+            wheel = shapes.disc_stack([0, 0, 0], [(0.0, -0.02), (0.055, -0.02), (0.055, 0.02), (0.0, 0.02)], dark)
+            upright = wheel.vertices[:, [0, 2, 1]] + np.array([px, py, floor + 0.055], np.float32)
+            meshes.append(replace(wheel, vertices=upright.astype(np.float32)))
+    if look.boards:
+        head, foot = float(rng.uniform(0.28, 0.5)), float(rng.uniform(0.1, 0.3))
+        meshes.append(shapes.rounded_box([-x - 0.08, -y - 0.02, low], [-x - 0.035, y + 0.02, head], 0.02, board, 0.15))
+        meshes.append(shapes.rounded_box([x + 0.035, -y - 0.02, low], [x + 0.08, y + 0.02, foot], 0.02, board, 0.15))
+    meshes += _rails(bed, look, rng)
+    for k in range(look.pillows):
+        centre = (-x + 0.22 + 0.05 * k, float(rng.normal(0, 0.02)))
+        thickness = float(rng.uniform(0.06, 0.09))
+        pillow = _pillow(bed, centre, float(rng.normal(0, 4)), thickness, look.sheet_color, rng)
+        meshes.append(pillow if k == 0 else replace(pillow, vertices=pillow.vertices + np.float32([0.02, 0, 0.05])))
+    return shapes.joined(meshes)
+
+
+def _rails(bed: Bed, look: BedLook, rng: np.random.Generator) -> list[Mesh]:
+    x, y = bed.length / 2, bed.width / 2
+    height = float(rng.uniform(0.26, 0.36))
+    solid = rng.random() < 0.45
+    surface = Surface(look.board_color if solid else look.frame_color)
+    meshes: list[Mesh] = []
+    for side, names in ((-1, ("right", "both")), (1, ("left", "both"))):
+        if look.rails not in names:
+            continue
+        at = side * (y + 0.035)
+        for start, end in ((-x + 0.08, -0.02), (0.12, x - 0.25)):
+            if solid:
+                panel = shapes.rounded_box([start, at - 0.015, -0.05], [end, at + 0.015, height], 0.015, surface, 0.08)
+                meshes.append(_bent(bed, panel) if start < 0 else panel)
+                continue
+            bars = []
+            for level in np.linspace(0.04, height, 3):
+                path = np.column_stack([np.linspace(start, end, 16), np.full(16, at), np.full(16, level)])
+                bars.append(shapes.tube(path, 0.014, surface))
+            for post in (start + 0.02, (start + end) / 2, end - 0.02):
+                path = np.column_stack([np.full(6, post), np.full(6, at), np.linspace(-0.12, height, 6)])
+                bars.append(shapes.tube(path, 0.012, surface))
+            meshes += [_bent(bed, bar) if start < 0 else bar for bar in bars]
+    return meshes

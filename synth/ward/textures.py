@@ -1,0 +1,143 @@
+"""Procedural, seamlessly repeating pictures, all from a generator's noise: floors, walls, fabrics, views, posters.
+
+Each returns (h, w, 3) uint8 sRGB. Textures multiply a mesh's colour, so fabric and paint stay near white and carry
+only variation, unless the picture has colours of its own.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+FLOORS = ("linoleum", "tiles", "wood", "terrazzo", "carpet")
+FABRICS = ("plain", "stripes", "checks", "waffle", "dots", "bands", "blotches")
+
+
+def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> NDArray[np.float32]:
+    """Smooth noise (size, size), zero mean, unit variance, repeating."""
+    small = rng.standard_normal((cells_y, cells_x)).astype(np.float32)
+    pad = 3
+    wide = np.pad(small, pad, mode="wrap")
+    scale_y, scale_x = size / cells_y, size / cells_x
+    big = cv2.resize(wide, (round(wide.shape[1] * scale_x), round(wide.shape[0] * scale_y)), interpolation=cv2.INTER_CUBIC)  # fmt: skip  # noqa: E501
+    y, x = round(pad * scale_y), round(pad * scale_x)
+    field = big[y : y + size, x : x + size]
+    return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
+
+
+def _picture(field: NDArray[np.floating]) -> Picture:
+    return np.asarray(np.clip(field, 0, 1) * 255 + 0.5, dtype=np.uint8)
+
+
+def _gray(field: NDArray[np.floating]) -> Picture:
+    return _picture(np.repeat(field[..., None], 3, axis=2))
+
+
+def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    y, x = np.mgrid[0:size, 0:size] / size
+    return y, x
+
+
+def paint(rng: np.random.Generator, size: int = 256) -> Picture:
+    """A painted wall: faint mottling and roller grain."""
+    return _gray(0.95 + 0.012 * noise(rng, size, 4, 4) + 0.01 * noise(rng, size, 32, 32) + 0.008 * noise(rng, size, size, size))  # fmt: skip  # noqa: E501
+
+
+def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
+    """One repeat (2 m) of a floor of `FLOORS`."""
+    y, x = _axes(size)
+    if kind == "tiles":
+        count = int(rng.integers(4, 9))
+        tile = rng.standard_normal((count, count)).astype(np.float32)
+        value = 0.88 + 0.03 * cv2.resize(tile, (size, size), interpolation=cv2.INTER_NEAREST) + 0.02 * noise(rng, size, 32, 32)  # fmt: skip  # noqa: E501
+        joint = ((y * count) % 1 < 0.03) | ((x * count) % 1 < 0.03)
+        if rng.random() < 0.3:
+            checker = ((np.floor(y * count) + np.floor(x * count)) % 2).astype(bool) if count % 2 == 0 else False
+            value = np.where(checker, value * rng.uniform(0.45, 0.8), value)
+        return _gray(np.where(joint, value * 0.7, value))
+    if kind == "wood":
+        planks = int(rng.integers(10, 18))
+        row = np.floor(y * planks).astype(int) % planks
+        tone = rng.normal(0, 0.06, planks)[row]
+        shift = rng.random(planks)[row]
+        grain = noise(rng, size, size // 2, 4)
+        joint = ((y * planks) % 1 < 0.05) | (((x + shift) * 2) % 1 < 0.006)
+        value = 0.82 + tone + 0.05 * grain + 0.02 * noise(rng, size, size, 16)
+        return _gray(np.where(joint, value * 0.72, value))
+    if kind == "terrazzo":
+        chips = noise(rng, size, size // 5, size // 5)
+        value = 0.85 - 0.22 * (chips > 1.1) + 0.1 * (chips < -1.3) + 0.02 * noise(rng, size, 8, 8)
+        return _gray(value)
+    if kind == "carpet":
+        return _gray(0.8 + 0.07 * noise(rng, size, size, size) + 0.04 * noise(rng, size, 10, 10))
+    if kind == "linoleum":
+        value = 0.9 + 0.025 * noise(rng, size, 6, 6) + 0.03 * noise(rng, size, 60, 60) + 0.02 * noise(rng, size, 200, 200)  # fmt: skip  # noqa: E501
+        return _gray(value)
+    raise ValueError(f"floor kind must be one of {', '.join(FLOORS)}, got {kind!r}")
+
+
+def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
+    """One repeat of a fabric of `FABRICS`: near white for "plain" and "waffle", with a second colour for the rest."""
+    y, x = _axes(size)
+    weave = 0.94 + 0.02 * noise(rng, size, size, size // 2) + 0.015 * noise(rng, size, 12, 12)
+    if kind == "plain":
+        return _gray(weave)
+    if kind == "waffle":
+        count = size // 12
+        return _gray(weave - 0.1 * (np.abs(np.sin(np.pi * count * x)) < 0.35) - 0.1 * (np.abs(np.sin(np.pi * count * y)) < 0.35))  # fmt: skip  # noqa: E501
+    second = rng.uniform(0.1, 1.0, 3)
+    if kind == "stripes":
+        mask = ((x * int(rng.integers(2, 10))) % 1 < rng.uniform(0.15, 0.6)).astype(float)
+    elif kind == "bands":
+        mask = ((y * int(rng.integers(1, 3))) % 1 < rng.uniform(0.08, 0.3)).astype(float)
+    elif kind == "checks":
+        count, share = int(rng.integers(2, 7)), rng.uniform(0.25, 0.5)
+        mask = (((x * count) % 1 < share).astype(float) + ((y * count) % 1 < share)) / 2
+    elif kind == "dots":
+        count = int(rng.integers(4, 10))
+        mask = (np.hypot((x * count) % 1 - 0.5, (y * count) % 1 - 0.5) < rng.uniform(0.15, 0.35)).astype(float)
+    elif kind == "blotches":
+        mask = np.clip(noise(rng, size, 8, 8) * 1.5, 0, 1).astype(float)
+    else:
+        raise ValueError(f"fabric must be one of {', '.join(FABRICS)}, got {kind!r}")
+    return _picture(weave[..., None] * (1 - mask[..., None] * (1 - second)))
+
+
+def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
+    """What a window shows: sky above, something blurred below."""
+    y, _ = _axes(size)
+    horizon = rng.uniform(0.35, 0.75) + 0.03 * noise(rng, size, 3, 8)
+    sky = np.array([0.75, 0.86, 0.97]) + (1 - y[..., None]) * np.array([-0.2, -0.1, 0.0]) + 0.05 * noise(rng, size, 6, 3)[..., None]  # fmt: skip  # noqa: E501
+    land = rng.uniform(0.2, 0.6, 3) + 0.1 * noise(rng, size, 12, 12)[..., None] + 0.05 * noise(rng, size, 40, 40)[..., None]  # fmt: skip  # noqa: E501
+    return _picture(np.where((y < horizon)[..., None], sky, land))
+
+
+def poster(rng: np.random.Generator, size: int = 128) -> Picture:
+    """A picture or notice on the wall: flat shapes, or blurred colours, or lines of text."""
+    canvas = np.ones((size, size, 3), np.float32) * rng.uniform(0.3, 1.0, 3).astype(np.float32)
+    kind = rng.integers(3)
+    if kind == 0:
+        for _ in range(int(rng.integers(3, 9))):
+            centre = tuple(int(v) for v in rng.integers(0, size, 2))
+            cv2.circle(canvas, centre, int(rng.integers(6, size // 3)), tuple(rng.uniform(0, 1, 3).tolist()), -1)
+    elif kind == 1:
+        for channel in range(3):
+            canvas[..., channel] += 0.2 * noise(rng, size, 4, 4) + 0.08 * noise(rng, size, 24, 24)
+    else:
+        canvas[:] = 0.95
+        for line in range(10, size - 10, 9):
+            cv2.line(canvas, (10, line), (int(rng.integers(size // 2, size - 8)), line), (0.25, 0.25, 0.3), 3)
+    return _picture(canvas)
+
+
+def screen(rng: np.random.Generator, size: int = 128) -> Picture:
+    """A patient monitor's traces on black."""
+    canvas = np.full((size, size, 3), 0.05, np.float32)
+    for row, color in ((0.2, (0.2, 0.9, 0.3)), (0.45, (0.9, 0.9, 0.2)), (0.7, (0.2, 0.7, 0.95))):
+        x = np.arange(0, int(size * 0.72))
+        y = row * size - size * 0.1 * np.maximum(0, np.sin(x / rng.uniform(2.5, 6.0))) ** 3
+        cv2.polylines(canvas, [np.column_stack([x, y]).astype(np.int32)], False, color, 2)
+        cv2.putText(canvas, str(int(rng.integers(10, 130))), (int(size * 0.75), int(row * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1)  # fmt: skip  # noqa: E501
+    return _picture(canvas)
