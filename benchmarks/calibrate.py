@@ -19,7 +19,7 @@ from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.corners import calibrate_corners
 from calibration.errors import WardposeError
-from calibration.estimate import CalibrationEstimate, perturbed
+from calibration.estimate import CalibrationEstimate
 from calibration.manual import TapeMeasure, calibrate_manual
 from calibration.posterior import pose_difference, scaled_focal, shifted_on_plane
 from calibration.tag_sheet import TagSheet
@@ -41,7 +41,7 @@ def _rays(camera: CameraModel) -> tuple[NDArray[np.float64], NDArray[np.float64]
     columns, rows = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
     rays = camera.unproject(pixels)[:, :2].reshape(camera.height, camera.width, 2)
-    down, along = np.gradient(rays, axis=(0, 1))
+    along, down = (np.asarray(np.gradient(rays, axis=axis), dtype=np.float64) for axis in (1, 0))
     return rays, along, down
 
 
@@ -70,7 +70,9 @@ def picture_of_sheet(
             column = (x / scale + sheet.width / 2) * (texture.shape[1] / sheet.width) - 0.5
             row = (sheet.height / 2 - y / scale) * (texture.shape[0] / sheet.height) - 0.5
             column, row = (np.nan_to_num(np.clip(m, -1e4, 1e4), nan=-1e4).astype(np.float32) for m in (column, row))
-            total += cv2.remap(texture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=background)  # fmt: skip
+            total += cv2.remap(
+                texture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=background
+            )
     seen = total / subsamples**2
     if blur_px > 0:
         seen = cv2.GaussianBlur(seen, (0, 0), blur_px)

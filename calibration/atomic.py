@@ -29,7 +29,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.close(folder)
     except OSError as error:
         raise WardposeError(
-            f"cannot be written: {error.strerror or error}", where=str(path), mend="check the folder's rights and free space"
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            mend="check the folder's rights and free space",
         ) from error
     finally:
         if temporary:

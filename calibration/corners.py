@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -39,10 +38,13 @@ def calibrate_corners(
     solution = solve_pose(points, pixels, camera)
     if solution is None or solution.camera_from_points[:3, 2] @ solution.camera_from_points[:3, 3] >= 0:
         raise WardposeError("no camera above the mattress sees its corners there", where="corners", mend=AGAIN)
-    allowed = LARGEST_RMS_IN_SIGMAS * float(np.hypot(click_sigma_px, _size_error_px(solution.camera_from_points, camera, bed_size_sigma_m)))  # fmt: skip
+    allowed = LARGEST_RMS_IN_SIGMAS * float(
+        np.hypot(click_sigma_px, _size_error_px(solution.camera_from_points, camera, bed_size_sigma_m))
+    )
     if solution.rms_px > allowed:
         raise WardposeError(
-            f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px, {allowed:.1f} px is the most",
+            f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px "
+            f"({allowed:.1f} px is the most)",
             where="corners", mend="click the mattress's corners again, measure its length and width",
         )  # fmt: skip
 
@@ -65,7 +67,9 @@ def _refuse_order(pixels: NDArray[np.float64], camera: CameraModel, click_sigma_
     """Refuse clicks outside the picture and quadrilaterals that no camera above the bed can see."""
     for name, (column, row) in zip(CORNER_NAMES, pixels, strict=True):
         if not (-0.5 <= column <= camera.width - 0.5 and -0.5 <= row <= camera.height - 0.5):
-            raise WardposeError(f"{name} at {column:.0f}, {row:.0f} lies outside the picture", where="corners", mend=AGAIN)
+            raise WardposeError(
+                f"{name} at {column:.0f}, {row:.0f} lies outside the picture", where="corners", mend=AGAIN
+            )
     straight = camera.unproject(pixels)[:, :2] * [camera.fx, camera.fy]
     edges = np.roll(straight, -1, axis=0) - straight
     lengths = np.linalg.norm(edges, axis=1)
@@ -80,55 +84,11 @@ def _refuse_order(pixels: NDArray[np.float64], camera: CameraModel, click_sigma_
     # Head right, head left, foot left, foot right run clockwise seen from above with x to the right and y up; in a
     # picture, whose rows grow downward, a camera above the bed sees them turn the positive way.
     if turns[0] < 0:
-        raise WardposeError("the corners run the wrong way round: left and right are exchanged", where="corners", mend=AGAIN)  # fmt: skip
+        raise WardposeError(
+            "the corners run the wrong way round: left and right are exchanged", where="corners", mend=AGAIN
+        )
 
 
 def _size_error_px(camera_from_bed: Transform, camera: CameraModel, bed_size_sigma_m: float) -> float:
     """About how many pixels a wrong bed size shows as, seen from the camera's distance."""
     return camera.fx * bed_size_sigma_m / float(np.linalg.norm(camera_from_bed[:3, 3]))
-
-
-def bed_outline(estimate: CalibrationEstimate, *, samples: int = 24) -> NDArray[np.float64]:
-    """The mattress's outline as a closed polyline (4·samples + 1, 2) px, bent as the lens bends it.
-
-    Stretches behind the camera come as NaN rows.
-    """
-    corners = estimate.bed.corners
-    share = np.arange(samples)[:, None] / samples
-    sides = [a + share * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-    return _project_visible(np.concatenate([*sides, corners[:1]]), estimate)
-
-
-def draw_bed(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> NDArray[np.uint8]:
-    """A copy of color (H, W, 3) RGB with the mattress's outline, HEAD and FOOT, and the bed frame's axes on it."""
-    picture = np.ascontiguousarray(color).copy()
-    thickness = max(1, round(picture.shape[0] / 360))
-    _polyline(picture, bed_outline(estimate), (255, 200, 0), thickness)
-    bed = estimate.bed
-    axes = ((bed.width / 3 * np.eye(3)[axis], color_rgb) for axis, color_rgb in enumerate(((230, 60, 60), (60, 200, 60), (70, 110, 255))))  # fmt: skip
-    for tip, shade in axes:
-        _polyline(picture, _project_visible(np.linspace(np.zeros(3), tip, 12), estimate), shade, thickness)
-    marks = np.array([[-bed.length / 2, 0.0, 0.0], [bed.length / 2, 0.0, 0.0]])
-    for text, pixel in zip(("HEAD", "FOOT"), _project_visible(marks, estimate), strict=True):
-        if np.isfinite(pixel).all() and np.abs(pixel).max() < 1e5:
-            position = (round(pixel[0]) - 22 * thickness, round(pixel[1]))
-            for shade, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
-                cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thickness, shade, width, cv2.LINE_AA)
-    return picture
-
-
-def _project_visible(points: NDArray[np.float64], estimate: CalibrationEstimate) -> NDArray[np.float64]:
-    in_camera = points @ estimate.camera_from_bed[:3, :3].T + estimate.camera_from_bed[:3, 3]
-    pixels = np.full((len(points), 2), np.nan)
-    # The rational model folds back far outside the picture, so only points near the field of view are projected.
-    limit = 1.3 * np.array([estimate.camera.width / estimate.camera.fx, estimate.camera.height / estimate.camera.fy]) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near = (in_camera[:, 2] > 0.05) & (np.abs(in_camera[:, :2] / in_camera[:, 2:]) < limit + 0.15).all(axis=1)
-    pixels[near] = estimate.camera.project(in_camera[near])
-    return pixels
-
-
-def _polyline(picture: NDArray[np.uint8], pixels: NDArray[np.float64], shade: tuple[int, int, int], thickness: int) -> None:  # fmt: skip
-    for start, end in zip(pixels[:-1], pixels[1:], strict=True):
-        if np.isfinite([*start, *end]).all():
-            cv2.line(picture, tuple(np.round(start).astype(int).tolist()), tuple(np.round(end).astype(int).tolist()), shade, thickness, cv2.LINE_AA)  # fmt: skip

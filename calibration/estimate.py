@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import cv2
@@ -39,7 +39,8 @@ class CalibrationEstimate:
     def __post_init__(self) -> None:
         if self.camera_from_bed.shape != (4, 4) or self.covariance.shape != (6, 6):
             raise ValueError(
-                f"expected a 4×4 transform and a 6×6 covariance, got {self.camera_from_bed.shape} and {self.covariance.shape}"
+                "expected a 4×4 transform and a 6×6 covariance, "
+                f"got {self.camera_from_bed.shape} and {self.covariance.shape}"
             )
         rotation = self.camera_from_bed[:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6) or np.linalg.det(rotation) < 0:
@@ -96,6 +97,15 @@ def perturbed(transform: NDArray[np.float64], delta: NDArray[np.float64]) -> NDA
     step[:3, :3] = cv2.Rodrigues(np.asarray(delta[:3], dtype=np.float64))[0]
     step[:3, 3] = delta[3:]
     return step @ transform
+
+
+def turned_round(estimate: CalibrationEstimate) -> CalibrationEstimate:
+    """The same camera with head and foot exchanged: the bed frame turned by 180° about its z axis.
+
+    A left perturbation lives in camera coordinates, so the covariance stays as it is. The result is unconfirmed.
+    """
+    half_turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return replace(estimate, camera_from_bed=estimate.camera_from_bed @ half_turn, confirmed=False)
 
 
 class Calibrator(Protocol):

@@ -20,11 +20,11 @@ class TapeMeasure(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    azimuth_deg: float = Field(4.0, ge=0, le=45, title="Azimuth's error (degrees)")
-    elevation_deg: float = Field(3.0, ge=0, le=45, title="Elevation's error (degrees)")
-    distance_m: float = Field(0.08, ge=0, le=1, title="Distance's error (metres)")
-    roll_deg: float = Field(2.0, ge=0, le=45, title="Roll's error (degrees)")
-    look_at_m: float = Field(0.06, ge=0, le=1, title="Look-at point's error along the bed's x and y (metres)")
+    azimuth_deg: float = Field(default=4.0, ge=0, le=45, title="Azimuth's error (degrees)")
+    elevation_deg: float = Field(default=3.0, ge=0, le=45, title="Elevation's error (degrees)")
+    distance_m: float = Field(default=0.08, ge=0, le=1, title="Distance's error (metres)")
+    roll_deg: float = Field(default=2.0, ge=0, le=45, title="Roll's error (degrees)")
+    look_at_m: float = Field(default=0.06, ge=0, le=1, title="Look-at point's error along the bed's x and y (metres)")
 
     def draw(self, viewpoint: Viewpoint, rng: np.random.Generator) -> Viewpoint:
         """A viewpoint that `viewpoint` may really have been."""
@@ -40,11 +40,12 @@ class TapeMeasure(BaseModel):
 
 
 def calibrate_manual(
-    viewpoint: Viewpoint, camera: CameraModel, bed: Bed, errors: TapeMeasure | None = None, *, draws: int = 400, seed: int = 0
+    viewpoint: Viewpoint, camera: CameraModel, bed: Bed, errors: TapeMeasure | None = None, *,
+    draws: int = 400, seed: int = 0,
 ) -> CalibrationEstimate:  # fmt: skip
     """The estimate for a viewpoint measured by hand; its posterior is the spread of what the tape may have missed.
 
-    A picture is not looked at, so `reprojection_px` is NaN-free but empty of meaning: it is 0.
+    No picture is looked at, so `reprojection_px` is 0 and means nothing.
     """
     tape = errors if errors is not None else TapeMeasure()
     pose = viewpoint.camera_from_bed

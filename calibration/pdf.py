@@ -32,7 +32,10 @@ def write_tag_sheet_pdf(sheet: TagSheet, path: Path, paper: Paper) -> int:
     elif paper in PAPER_SIZES:
         size = PAPER_SIZES[paper]
         window = (size[0] - 2 * MARGIN, size[1] - 2 * MARGIN - FOOTER)
-        columns, rows = (max(1, math.ceil((extent - OVERLAP) / (seen - OVERLAP))) for extent, seen in zip((sheet.width, sheet.height), window, strict=True))  # fmt: skip
+        columns, rows = (
+            max(1, math.ceil((extent - OVERLAP) / (seen - OVERLAP)))
+            for extent, seen in zip((sheet.width, sheet.height), window, strict=True)
+        )
         pages = [
             _page(
                 sheet, size,
@@ -87,11 +90,14 @@ def _drawing(sheet: TagSheet) -> str:
             f"{grey} G {_points(0.012)} w {_points(tail, middle)} m {_points(tip, middle)} l S "
             f"{_points(tip + barb, middle + barb)} m {_points(tip, middle)} l {_points(tip + barb, middle - barb)} l S"
         )
-        parts.append(f"{grey} g {_text('The patient lies on the back with the head here, the left side at this edge.', 0.36 * sheet.width, sheet.height - 0.03, 0.012)}")  # fmt: skip
+        hint = "The patient's left side lies at this edge, the head where the arrow points."
+        parts.append(f"{grey} g {_text(hint, 0.36 * sheet.width, sheet.height - 0.03, 0.012)}")
     return "\n".join(parts)
 
 
-def _page(sheet: TagSheet, size: tuple[float, float], origin: tuple[float, float], window: tuple[float, float], where: str) -> str:  # fmt: skip
+def _page(
+    sheet: TagSheet, size: tuple[float, float], origin: tuple[float, float], window: tuple[float, float], where: str
+) -> str:
     """One page that shows the sheet's window `window` from `origin`, with the ruler below it; metres."""
     bottom = MARGIN + FOOTER
     parts = [
@@ -104,7 +110,11 @@ def _page(sheet: TagSheet, size: tuple[float, float], origin: tuple[float, float
         x, tick = MARGIN + step * RULER / 10, 0.005 if step % 5 == 0 else 0.003
         parts.append(f"{_points(x, MARGIN)} m {_points(x, MARGIN + tick)} l S")
     parts.append(f"0 g {_text('100 mm', MARGIN + RULER + 0.003, MARGIN, 0.0035)}")
-    parts.append(_text("Print at 100 % and measure the ruler: 99.7 to 100.3 mm is right.", MARGIN + 0.001, MARGIN + 0.0065, 0.003))  # fmt: skip
+    parts.append(
+        _text(
+            "Print at 100 % and measure the ruler: 99.7 to 100.3 mm is right.", MARGIN + 0.001, MARGIN + 0.0065, 0.003
+        )
+    )
     parts.append(_text(f"wardpose tag sheet, {where}", MARGIN + RULER + 0.018, MARGIN, 0.003))
     return "\n".join(parts)
 
@@ -116,7 +126,10 @@ def _document(size: tuple[float, float], drawing: str, extent: tuple[float, floa
         b"<< /Type /Catalog /Pages 2 0 R /ViewerPreferences << /PrintScaling /None >> >>",
         f"<< /Type /Pages /Count {len(pages)} /Kids [{' '.join(f'{number} 0 R' for number in numbers)}] >>".encode(),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-        _stream(drawing, f"/Type /XObject /Subtype /Form /BBox [0 0 {_points(*extent)}] /Resources << /Font << /F1 3 0 R >> >>"),  # fmt: skip
+        _stream(
+            drawing,
+            f"/Type /XObject /Subtype /Form /BBox [0 0 {_points(*extent)}] /Resources << /Font << /F1 3 0 R >> >>",
+        ),
     ]
     for number, content in zip(numbers, pages, strict=True):
         objects.append(

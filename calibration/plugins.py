@@ -29,5 +29,7 @@ def load_plugin(kind: str, name: str) -> Any:
         entry = _found(kind)[name]
     except KeyError:
         known = ", ".join(plugin_names(kind)) or "none"
-        raise WardposeError(f"no {kind.replace('_', ' ')[:-1]} is called {name!r}", mend=f"choose one of: {known}") from None
+        raise WardposeError(
+            f"no {kind.replace('_', ' ')[:-1]} is called {name!r}", mend=f"choose one of: {known}"
+        ) from None
     return entry.load()

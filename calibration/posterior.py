@@ -37,7 +37,7 @@ class PoseSolution:
         if sigma_px is None:
             freedom = max(self.residuals.size - 6, 1)
             sigma_px = max(float(np.sqrt((self.residuals**2).sum() / freedom)), sigma_floor_px)
-        return sigma_px**2 * np.linalg.inv(self.jacobian.T @ self.jacobian)
+        return np.asarray(sigma_px**2 * np.linalg.inv(self.jacobian.T @ self.jacobian), dtype=np.float64)
 
 
 def solve_pose(

@@ -117,7 +117,16 @@ class TagSheet:
         for text, x in (("HEAD", -0.34 * room), ("FOOT", 0.34 * room)):
             (text_width, _), _ = cv2.getTextSize(text, face, font_scale, thickness)
             column = round((x + self.width / 2) * scale) - text_width // 2
-            cv2.putText(sheet, text, (column, middle + round(text_height * scale / 2)), face, font_scale, MARK_GREY, thickness, cv2.LINE_AA)  # fmt: skip
+            cv2.putText(
+                sheet,
+                text,
+                (column, middle + round(text_height * scale / 2)),
+                face,
+                font_scale,
+                MARK_GREY,
+                thickness,
+                cv2.LINE_AA,
+            )
         tail, tip = (round((s * 0.12 * room + self.width / 2) * scale) for s in (1, -1))
         cv2.arrowedLine(sheet, (tail, middle), (tip, middle), MARK_GREY, thickness, cv2.LINE_AA, 0, 0.2)
 

@@ -25,15 +25,17 @@ class TagSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fewest_tags: int = Field(3, ge=3, le=4, title="Fewest tags that must be read")
-    placement_m: float = Field(0.005, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
-    scale_error: float = Field(0.003, ge=0, le=0.05, title="Printed scale's error (one σ, share of the size)")
-    focal_error: float = Field(0.002, ge=0, le=0.05, title="Focal length's error (one σ, share)")
-    corner_sigma_floor_px: float = Field(0.1, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
-    largest_rms_px: float = Field(2.0, gt=0, le=20, title="Largest reprojection error (RMS, pixels at 720 lines)")
-    largest_blur_cells: float = Field(0.5, gt=0, le=2, title="Largest blur (one σ, in cells of a tag)")
-    draws: int = Field(150, ge=50, le=5000, title="Monte-Carlo draws for the errors of the model")
-    seed: int = Field(0, ge=0, title="Seed of those draws")
+    fewest_tags: int = Field(default=3, ge=3, le=4, title="Fewest tags that must be read")
+    placement_m: float = Field(default=0.005, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
+    scale_error: float = Field(default=0.003, ge=0, le=0.05, title="Printed scale's error (one σ, share of the size)")
+    focal_error: float = Field(default=0.002, ge=0, le=0.05, title="Focal length's error (one σ, share)")
+    corner_sigma_floor_px: float = Field(default=0.1, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
+    largest_rms_px: float = Field(
+        default=2.0, gt=0, le=20, title="Largest reprojection error (RMS, pixels at 720 lines)"
+    )
+    largest_blur_cells: float = Field(default=0.5, gt=0, le=2, title="Largest blur (one σ, in cells of a tag)")
+    draws: int = Field(default=150, ge=50, le=5000, title="Monte-Carlo draws for the errors of the model")
+    seed: int = Field(default=0, ge=0, title="Seed of those draws")
 
 
 class TagCalibrator:
@@ -87,19 +89,29 @@ class TagCalibrator:
             refitted = solve_pose(points * scale, pixels, lens, start=solution.camera_from_points)
             return None if refitted is None else refitted.camera_from_points @ np.linalg.inv(bed_from_sheet)
 
-        return model_covariance(refit, solution.camera_from_points, np.random.default_rng(settings.seed), settings.draws)
+        return model_covariance(
+            refit, solution.camera_from_points, np.random.default_rng(settings.seed), settings.draws
+        )
 
     def _unreadable(self, grey: NDArray[np.uint8], corners: dict[int, NDArray[np.float64]]) -> WardposeError:
         """Why too few tags were read, the likeliest reason first."""
         found = f"{len(corners)} of the sheet's 4 tags can be read, {self.settings.fewest_tags} are needed"
         if len(detect_tags(np.ascontiguousarray(grey[:, ::-1]), self.sheet.ids)) >= self.settings.fewest_tags:
-            return WardposeError("the picture is mirrored", where="tag sheet", mend="turn the camera's mirror setting off")
+            return WardposeError(
+                "the picture is mirrored", where="tag sheet", mend="turn the camera's mirror setting off"
+            )
         if (grey >= 250).mean() > 0.35:
-            return WardposeError(f"the picture is over-exposed: {found}", where="tag sheet", mend="lower the exposure or dim the light")  # fmt: skip
+            return WardposeError(
+                f"the picture is over-exposed: {found}", where="tag sheet", mend="lower the exposure or dim the light"
+            )
         if grey.mean() < 20:
-            return WardposeError(f"the picture is too dark: {found}", where="tag sheet", mend="raise the exposure or switch a light on")  # fmt: skip
+            return WardposeError(
+                f"the picture is too dark: {found}", where="tag sheet", mend="raise the exposure or switch a light on"
+            )
         if picture_is_blurred(grey):
-            return WardposeError(f"the picture is blurred: {found}", where="tag sheet", mend="clean the lens, hold the camera still")  # fmt: skip
+            return WardposeError(
+                f"the picture is blurred: {found}", where="tag sheet", mend="clean the lens, hold the camera still"
+            )
         missing = ", ".join(str(tag) for tag in self.sheet.ids if tag not in corners)
         return WardposeError(
             found, where="tag sheet",
@@ -118,7 +130,8 @@ class TagCalibrator:
         allowed = self.settings.largest_rms_px * camera.height / CALIBRATION_HEIGHT_PX
         if solution.rms_px > allowed:
             raise WardposeError(
-                f"the tags miss their places by {solution.rms_px:.1f} px, {allowed:.1f} px is the most", where="tag sheet",
+                f"the tags miss their places by {solution.rms_px:.1f} px, {allowed:.1f} px is the most",
+                where="tag sheet",
                 mend="flatten the sheet, and check that its size and the camera's resolution are the ones set",
             )  # fmt: skip
         pose = solution.camera_from_points
@@ -153,10 +166,16 @@ def detect_tags(grey: NDArray[np.uint8], ids: tuple[int, ...]) -> dict[int, NDAr
     quads, found, _ = detector.detectMarkers(grey)
     if found is None:
         return {}
-    pairs = [(int(tag), np.asarray(quad, dtype=np.float64).reshape(4, 2)) for tag, quad in zip(np.ravel(found), quads, strict=True) if int(tag) in ids]  # fmt: skip
+    pairs = [
+        (int(tag), np.asarray(quad, dtype=np.float64).reshape(4, 2))
+        for tag, quad in zip(np.ravel(found), quads, strict=True)
+        if int(tag) in ids
+    ]
     twice = [tag for tag, count in Counter(tag for tag, _ in pairs).items() if count > 1]
     if twice:
-        raise WardposeError(f"tag {twice[0]} is in the picture more than once", where="tag sheet", mend="leave one sheet in view")  # fmt: skip
+        raise WardposeError(
+            f"tag {twice[0]} is in the picture more than once", where="tag sheet", mend="leave one sheet in view"
+        )
     return dict(sorted(pairs))
 
 
@@ -190,9 +209,18 @@ def edge_blur(grey: NDArray[np.uint8], quad: NDArray[np.float64]) -> float:
 
 def picture_is_blurred(grey: NDArray[np.uint8]) -> bool:
     """True when fine detail is absent: blurring the picture a little more changes its gradients hardly at all."""
-    small = cv2.resize(grey, None, fx=CALIBRATION_HEIGHT_PX / grey.shape[0], fy=CALIBRATION_HEIGHT_PX / grey.shape[0], interpolation=cv2.INTER_AREA)  # fmt: skip
+    small = cv2.resize(
+        grey,
+        None,
+        fx=CALIBRATION_HEIGHT_PX / grey.shape[0],
+        fy=CALIBRATION_HEIGHT_PX / grey.shape[0],
+        interpolation=cv2.INTER_AREA,
+    )
     smooth = cv2.GaussianBlur(small, (0, 0), 1.5).astype(np.float32)  # first, so that sensor noise is no detail
-    strength = [float(np.percentile(np.hypot(cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1)), 99.5)) for image in (smooth, cv2.GaussianBlur(smooth, (0, 0), 3.0))]  # fmt: skip
+    strength = [
+        float(np.percentile(np.hypot(cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1)), 99.5))
+        for image in (smooth, cv2.GaussianBlur(smooth, (0, 0), 3.0))
+    ]
     return strength[1] > 0.72 * strength[0]
 
 
@@ -201,7 +229,8 @@ def _grey(color: NDArray[np.uint8], camera: CameraModel) -> NDArray[np.uint8]:
         raise ValueError(f"color must be (H, W, 3) or (H, W) uint8, got {color.shape} {color.dtype}")
     if color.shape[:2] != (camera.height, camera.width):
         raise WardposeError(
-            f"the picture is {color.shape[1]}×{color.shape[0]}, the camera's intrinsics are for {camera.width}×{camera.height}",
+            f"the picture is {color.shape[1]}×{color.shape[0]}, "
+            f"the camera's intrinsics are for {camera.width}×{camera.height}",
             where="calibration", mend="calibrate with pictures of the resolution the camera runs at",
         )  # fmt: skip
     return np.ascontiguousarray(color if color.ndim == 2 else cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
