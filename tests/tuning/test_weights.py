@@ -1,0 +1,96 @@
+"""Foreign models come in through one door, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from calibration.errors import WardposeError
+from tuning.card import read_card
+from tuning.weights import import_model, read_safetensors, read_weights, write_safetensors
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    state=st.dictionaries(
+        st.text("abc.", min_size=1, max_size=6),
+        hnp.arrays(
+            np.float32, hnp.array_shapes(min_dims=0, max_dims=3, max_side=4), elements=st.floats(-8, 8, width=16)
+        ),
+        max_size=4,
+    )
+)
+def test_weights_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, state: dict[str, np.ndarray]
+) -> None:
+    for half in (False, True):
+        path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+        write_safetensors(path, state, half=half, metadata={"architecture": "yolo11n"})
+        read, metadata = read_safetensors(path)
+        assert metadata["architecture"] == "yolo11n" and set(read) == set(state)
+        for name, value in state.items():
+            np.testing.assert_array_equal(read[name], value)
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="not finite"):
+        write_safetensors(tmp_path / "w.safetensors", {"a": np.array([np.nan], np.float32)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", ["person-v5nu.pt", "person-v5nu.safetensors"])
+def test_real_weights_are_imported_and_recognised(shared_data: Path, tmp_path: Path, file: str) -> None:
+    card = import_model(shared_data / "weights" / file, tmp_path, "person", width=416, height=416)
+    expected, _ = read_safetensors(shared_data / "weights/person-v5nu.safetensors")
+    assert (card.architecture, card.classes, card.layout, card.width) == ("yolov5n", 1, "yolo", 416)
+    assert read_card(tmp_path / "person") == card
+    for name, value in read_weights(tmp_path / "person", card).items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_a_foreign_onnx_detector_is_recognised_by_its_shapes(shared_data: Path, tmp_path: Path) -> None:
+    from runtime.engines.onnx_engine import OnnxEngine
+
+    card = import_model(shared_data / "weights/yolox_nano.onnx", tmp_path, "yolox")
+    assert (card.layout, card.classes, card.width, card.height) == ("yolox", 80, 416, 416)
+    assert OnnxEngine(tmp_path / "yolox" / card.weights).info == card.info
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.onnx", "model.txt"])
+def test_a_file_that_is_no_model_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"this is no model, whatever its name says")
+    with pytest.raises(WardposeError):
+        import_model(tmp_path / name, tmp_path / "models", "new")
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_an_existing_model_is_not_overwritten(tmp_path: Path, random_detector: Path) -> None:
+    weights = random_detector / "weights.safetensors"
+    import_model(weights, tmp_path, "mine")
+    with pytest.raises(WardposeError, match="already here"):
+        import_model(weights, tmp_path, "mine")
+
+
+def test_changed_weights_are_noticed(tmp_path: Path, random_detector: Path) -> None:
+    import_model(random_detector / "weights.safetensors", tmp_path, "mine")
+    path = tmp_path / "mine" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01"[-1:])
+    with pytest.raises(WardposeError, match="SHA-256"):
+        read_weights(tmp_path / "mine", read_card(tmp_path / "mine"))
+
+
+def test_an_architecture_that_names_a_loader_of_pickles_is_refused(random_detector: Path) -> None:
+    from tuning.train.ultralytics_trainer import build_detector
+
+    card = read_card(random_detector)
+    layers = {"nc": 1, "backbone": [[-1, 1, "torch_safe_load", ["evil.pt"]]], "head": []}
+    with pytest.raises(WardposeError, match="refused"):
+        build_detector(card.model_copy(update={"architecture_yaml": layers}), None)
+    layers = {"nc": 1, "backbone": [[-1, 1, "Conv", [64, 3, 2]]], "head": [], "activation": "__import__('os').abort()"}
+    with pytest.raises(WardposeError, match="refused"):
+        build_detector(card.model_copy(update={"architecture_yaml": layers}), None)

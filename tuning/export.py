@@ -1,0 +1,188 @@
+"""From trained weights to the one file the runtime opens: an ONNX model that is checked against the trained one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibration.atomic import write_atomically
+from calibration.errors import WardposeError
+from runtime.detect import letterbox
+from runtime.engines.engine import probe_batch
+from runtime.model_info import METADATA_KEY, ModelInfo
+from tuning.card import ModelCard, read_card, sha256_of
+from tuning.weights import read_weights
+
+Progress = Callable[[int, int, str], None]
+YOLO_OPSET = 18
+POSE_OPSET = 17
+# Mean and standard deviation of ImageNet, of 0…255: what RTMPose was made for.
+POSE_MEAN = (123.675, 116.28, 103.53)
+POSE_STD = (58.395, 57.12, 57.375)
+
+
+class ExportReport(BaseModel):
+    """How far the ONNX model is from the trained one. Errors are the largest over every number of every input."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(title="ONNX file")
+    sha256: str = Field(title="SHA-256 of the ONNX file")
+    layout: str = Field(title="Output layout")
+    width: int = Field(title="Input width (px)")
+    height: int = Field(title="Input height (px)")
+    pictures: int = Field(title="Pictures compared", ge=0)
+    inputs: str = Field(title="What was compared on")
+    max_error: float = Field(title="Largest error, of the output's own range")
+    max_score_error: float | None = Field(default=None, title="Largest error of a detection score")
+    max_box_error_px: float | None = Field(default=None, title="Largest error of a box (px), scores of 0.05 and above")
+    tolerance: float = Field(title="Allowed error, of the output's own range")
+
+
+def export_onnx(
+    card_dir: Path,
+    out: Path,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    pictures: Sequence[Path] = (),
+    tolerance: float = 1e-3,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write the model of `card_dir` as the ONNX file `out`, after it was held against the trained model.
+
+    width, height: input size in pixels, default the card's; detectors take any multiples of 32. pictures: files the
+    two are compared on; without any, a fixed drawn picture. tolerance: largest difference of any output number, as a
+    part of that output's range. Raises WardposeError when the export differs by more; `out` is then not written.
+    """
+    card = read_card(card_dir)
+    if card.format != "safetensors":
+        raise WardposeError("this model is an ONNX file already", where=str(card_dir), mend="use it as it is")
+    width, height = width or card.width, height or card.height
+    if card.task == "detect" and (width % 32 or height % 32 or min(width, height) < 32):
+        raise WardposeError(f"a detector cannot take {width}×{height}", mend="give multiples of 32, such as 640×384")
+    if card.task == "pose" and (width, height) != (card.width, card.height):
+        raise WardposeError(f"{card.name} is built for {card.width}×{card.height}", mend="leave the size out")
+    info = runtime_info(card, width, height)
+    if progress:
+        progress(0, 3, "building the trained model")
+    model, opset, outputs = _trained(card, card_dir, width, height)
+    with tempfile.TemporaryDirectory(prefix="wardpose-export-") as folder:
+        draft = Path(folder) / "model.onnx"
+        if progress:
+            progress(1, 3, "writing ONNX")
+        from tuning.train.torch_loop import write_onnx
+
+        write_onnx(
+            model, draft, width=width, height=height, opset=opset, outputs=outputs, dynamic_batch=card.task == "pose"
+        )
+        _finish(draft, info)
+        if progress:
+            progress(2, 3, "comparing with the trained model")
+        report = _compare(model, draft, info, list(pictures), tolerance)
+        write_atomically(out, draft.read_bytes())
+    if progress:
+        progress(3, 3, f"largest difference {report.max_error:.1e}")
+    return report.model_copy(update={"path": str(out), "sha256": sha256_of(out)})
+
+
+def runtime_info(card: ModelCard, width: int, height: int) -> ModelInfo:
+    """How the runtime is to feed and read the model at this input size."""
+    common: dict[str, Any] = {
+        "name": card.name,
+        "task": card.task,
+        "layout": card.layout,
+        "width": width,
+        "height": height,
+    }
+    if card.task == "pose":
+        return ModelInfo(**common, mean=POSE_MEAN, std=POSE_STD)
+    return ModelInfo(**common, classes=card.classes, person_class=card.person_class)
+
+
+def _trained(card: ModelCard, card_dir: Path, width: int, height: int) -> tuple[Any, int, list[str]]:
+    state = read_weights(card_dir, card)
+    if card.task == "pose":
+        from tuning.train.mmpose_trainer import build_pose
+
+        return build_pose(card, state, where=str(card_dir)), POSE_OPSET, ["simcc_x", "simcc_y"]
+    from tuning.train.ultralytics_trainer import build_detector, inference_module
+
+    return inference_module(build_detector(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
+
+
+def _finish(path: Path, info: ModelInfo) -> None:
+    """Simplify the graph, write the description into the file, and let the format's own checker look at it."""
+    import onnx
+    import onnxslim
+
+    model = onnxslim.slim(onnx.load(str(path)))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, info.model_dump_json()
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _compare(model: Any, onnx_file: Path, info: ModelInfo, pictures: list[Path], tolerance: float) -> ExportReport:
+    from runtime.engines.onnx_engine import OnnxEngine
+    from tuning.train.torch_loop import forward
+
+    engine = OnnxEngine(onnx_file)
+    batches = [probe_batch(info), *(_read(path, info) for path in pictures)]
+    worst, score_error, box_error = 0.0, 0.0, 0.0
+    for batch in batches:
+        expected, actual = forward(model, batch), engine.run(batch)
+        if [a.shape for a in actual] != [e.shape for e in expected]:
+            raise WardposeError(
+                f"the export answers {[a.shape for a in actual]}, the model {[e.shape for e in expected]}"
+            )
+        for answer, truth in zip(_parts(actual, info), _parts(expected, info), strict=True):
+            span = max(float(np.ptp(truth)), 1e-6)
+            difference = float(np.abs(answer - truth).max())
+            worst = max(worst, difference / span if np.isfinite(difference) else np.inf)
+        if info.layout == "yolo":
+            likely = expected[0][:, 4:].max(1) >= 0.05
+            score_error = max(score_error, float(np.abs(actual[0][:, 4:] - expected[0][:, 4:]).max()))
+            if likely.any():
+                differences = np.abs(actual[0][:, :4] - expected[0][:, :4]).max(1)[likely]
+                box_error = max(box_error, float(differences.max()))
+    if not worst <= tolerance:
+        raise WardposeError(
+            f"the export differs from the trained model by {worst:.2%} of the output's range, allowed {tolerance:.2%}",
+            where=info.name,
+            mend="tune the model again; if that does not help, report it with this line",
+        )
+    detector = info.layout == "yolo"
+    return ExportReport(
+        path=str(onnx_file),
+        sha256="",
+        layout=info.layout,
+        width=info.width,
+        height=info.height,
+        pictures=len(pictures),
+        inputs="pictures" if pictures else "a drawn picture",
+        max_error=worst,
+        max_score_error=score_error if detector else None,
+        max_box_error_px=box_error if detector else None,
+        tolerance=tolerance,
+    )
+
+
+def _parts(outputs: list[NDArray[np.float32]], info: ModelInfo) -> list[NDArray[np.float32]]:
+    """Outputs of one unit each: beside boxes in hundreds of pixels, a wrong score would pass for a small error."""
+    return [outputs[0][:, :4], outputs[0][:, 4:]] if info.layout == "yolo" else outputs
+
+
+def _read(path: Path, info: ModelInfo) -> NDArray[np.float32]:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise WardposeError("not a picture", where=str(path), mend="give JPEG or PNG files")
+    batch, _ = letterbox(np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8), info)
+    return batch

@@ -1,0 +1,359 @@
+"""The training loop, and everything else of ours that touches torch directly. Both trainers run on it.
+
+One loop, because what makes a long training bearable is the same for every model: it can be stopped at any moment and
+goes on from its last checkpoint, it can be told to be ready in so many minutes, and it stops at once on a loss that is
+no number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibration.errors import WardposeError
+from tuning.weights import State, read_safetensors, write_safetensors
+
+Progress = Callable[[int, int, str], None]
+SECONDS_BETWEEN_CHECKPOINTS = 90.0
+_METADATA = "wardpose-training"
+
+
+class LoopSettings(BaseModel):
+    """How the weights are moved. `minutes` ends the training, schedule and all, by the clock; `epochs` bounds it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: int = Field(default=1, title="Epochs", ge=1, le=10_000)
+    minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
+    batch: int = Field(default=16, title="Batch size", ge=1, le=1024)
+    nominal_batch: int = Field(default=64, title="Images per optimiser step, gathered over batches", ge=1, le=4096)
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", title="Optimiser")
+    learning_rate: float = Field(default=1e-3, title="Learning rate", gt=0, le=1)
+    final_factor: float = Field(default=1.0, title="Last learning rate over the first", ge=0, le=1)
+    warmup_steps: int = Field(default=0, title="Batches of linear warm-up", ge=0)
+    momentum: float = Field(default=0.9, title="Momentum", ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, title="Weight decay", ge=0, le=1)
+    clip_norm: float = Field(default=10.0, title="Gradient norm limit", gt=0)
+    average_decay: float = Field(default=0.0, title="Decay of the running average of the weights (0: none)", ge=0, lt=1)
+    freeze_statistics: bool = Field(default=False, title="Keep batch-norm statistics as they are")
+    seed: int = Field(default=0, title="Seed", ge=0)
+    threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
+
+
+class TrainingData(Protocol):
+    def __len__(self) -> int: ...
+    def batch(self, epoch: int, indices: list[int]) -> dict[str, Any]:
+        """Samples as one batch of arrays or tensors; what is random depends on (seed, epoch, index) alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    steps: int
+    epochs: float
+    seconds: float
+    loss: float
+    images: int
+
+
+def use_threads(threads: int | None) -> int:
+    count = threads or os.cpu_count() or 1
+    torch.set_num_threads(count)
+    return count
+
+
+def choose_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise WardposeError("no CUDA device answers", mend="choose the device auto or cpu")
+    return device
+
+
+def fit(
+    model: Any,
+    data: TrainingData,
+    loss: Callable[[Any, dict[str, Any]], dict[str, Any]],
+    settings: LoopSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train `model` in place.
+
+    loss: (model, batch) to named scalar terms, whose sum is descended. checkpoint: a file written now and then, on
+    cancellation too; with `resume` the training goes on from it (another `data` or `settings` is refused). Raises
+    WardposeError on a loss that is not finite, naming step and term, and lets whatever `progress` raises through.
+    """
+    if len(data) == 0:
+        raise WardposeError("no training pictures", mend="make a data set first")
+    device = choose_device(settings.device)
+    use_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    model.to(device)
+    optimizer = _optimizer(model, settings)
+    average = _Average(model, settings.average_decay) if settings.average_decay else None
+    batches = math.ceil(len(data) / settings.batch)
+    total = settings.epochs * batches
+    fingerprint = _fingerprint(settings, len(data), model)
+    step, elapsed = 0, 0.0
+    if resume and checkpoint is not None and checkpoint.is_file():
+        step, elapsed = _restore(checkpoint, model, optimizer, average, fingerprint)
+    every = max(1, round(settings.nominal_batch / settings.batch))
+    started, saved = time.monotonic() - elapsed, time.monotonic()
+    recent: list[float] = []
+    fraction = _fraction(step, total, elapsed, settings)
+    order: list[int] = []
+    ordered_epoch = -1
+
+    def save() -> None:
+        if checkpoint is not None:
+            _save(checkpoint, model, optimizer, average, fingerprint, step, time.monotonic() - started)
+
+    try:
+        while fraction < 1:
+            epoch, place = divmod(step, batches)
+            if epoch != ordered_epoch:
+                order = np.random.default_rng((settings.seed, epoch)).permutation(len(data)).tolist()
+                ordered_epoch = epoch
+            rate = _rate(fraction, step, settings)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            _training_mode(model, settings.freeze_statistics)
+            batch = _to_device(data.batch(epoch, order[place * settings.batch : (place + 1) * settings.batch]), device)
+            terms = loss(model, batch)
+            for name, term in terms.items():
+                if not bool(torch.isfinite(term)):
+                    value = float(term.detach())
+                    raise WardposeError(
+                        f"the loss is not finite at step {step + 1}, epoch {epoch + 1}: {name} = {value}",
+                        mend="train with a lower learning rate",
+                    )
+            summed = torch.stack(list(terms.values())).sum()
+            summed.backward()
+            step += 1
+            if step % every == 0 or step % batches == 0:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                if average:
+                    average.update(model)
+            recent = [
+                *recent[-49:],
+                float(summed.detach()) / len(order[place * settings.batch : (place + 1) * settings.batch]),
+            ]
+            elapsed = time.monotonic() - started
+            fraction = _fraction(step, total, elapsed, settings)
+            if progress:
+                note = f"epoch {epoch + 1}/{settings.epochs}  loss {np.mean(recent):.4g}  rate {rate:.2g}"
+                if settings.minutes is None:
+                    progress(step, total, note)
+                else:
+                    progress(
+                        int(fraction * 1000), 1000, f"{note}  step {step}  {elapsed / 60:.1f}/{settings.minutes:g} min"
+                    )
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                save()
+                saved = time.monotonic()
+    except WardposeError:
+        raise
+    except BaseException:  # Ctrl-C, or a job that was told to stop: what is finished is kept
+        save()
+        raise
+    save()
+    if average:
+        average.copy_to(model)
+    model.eval()
+    return Outcome(step, step / batches, elapsed, float(np.mean(recent)) if recent else math.nan, len(data))
+
+
+def _fraction(step: int, total: int, elapsed: float, settings: LoopSettings) -> float:
+    by_steps = step / total
+    return by_steps if settings.minutes is None else max(by_steps, elapsed / (settings.minutes * 60))
+
+
+def _rate(fraction: float, step: int, settings: LoopSettings) -> float:
+    cosine = settings.final_factor + (1 - settings.final_factor) * (1 + math.cos(math.pi * min(fraction, 1))) / 2
+    warm = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+    return settings.learning_rate * cosine * warm
+
+
+def _optimizer(model: Any, settings: LoopSettings) -> Any:
+    """Biases and normalisation weights are not decayed."""
+    decayed: list[Any] = []
+    free: list[Any] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                (free if name == "bias" or parameter.ndim < 2 else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999))
+    return torch.optim.SGD(
+        groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+    )
+
+
+def _training_mode(model: Any, freeze_statistics: bool) -> None:
+    model.train()
+    if freeze_statistics:
+        for module in model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def _to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    moved = {}
+    for key, value in batch.items():
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(value)
+        moved[key] = value.to(device) if isinstance(value, torch.Tensor) else value
+    return moved
+
+
+class _Average:
+    """Running average of the weights: early on it follows them closely, later it smooths."""
+
+    def __init__(self, model: Any, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    def update(self, model: Any) -> None:
+        self.updates += 1
+        decay = self.decay * (1 - math.exp(-self.updates / 200))
+        with torch.no_grad():
+            for key, value in model.state_dict().items():
+                if value.dtype.is_floating_point:
+                    self.state[key].lerp_(value.detach(), 1 - decay)
+                else:
+                    self.state[key].copy_(value)
+
+    def copy_to(self, model: Any) -> None:
+        model.load_state_dict(self.state)
+
+
+def _fingerprint(settings: LoopSettings, images: int, model: Any) -> str:
+    kept = settings.model_dump(exclude={"minutes", "threads", "device"})
+    kept["images"] = images
+    kept["tensors"] = sum(value.numel() for value in model.state_dict().values())
+    return json.dumps(kept, sort_keys=True)
+
+
+def _save(
+    path: Path, model: Any, optimizer: Any, average: _Average | None, fingerprint: str, step: int, elapsed: float
+) -> None:
+    state: State = {f"model.{k}": v for k, v in state_of(model).items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            state[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy()
+    if average:
+        state |= {f"average.{k}": v.detach().cpu().numpy() for k, v in average.state.items()}
+    training = {
+        "fingerprint": fingerprint,
+        "step": step,
+        "elapsed": elapsed,
+        "updates": average.updates if average else 0,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(path, state, metadata={_METADATA: json.dumps(training)})
+
+
+def _restore(path: Path, model: Any, optimizer: Any, average: _Average | None, fingerprint: str) -> tuple[int, float]:
+    state, metadata = read_safetensors(path)
+    training = json.loads(metadata.get(_METADATA, "{}"))
+    if training.get("fingerprint") != fingerprint:
+        raise WardposeError(
+            "the checkpoint belongs to a training with other settings or data",
+            where=str(path),
+            mend="give the same settings and data, or start afresh without --resume",
+        )
+    parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "average": {}}
+    for key, value in state.items():
+        part, _, name = key.partition(".")
+        parts[part][name] = torch.from_numpy(value.copy())
+    load_into(model, {k: v.numpy() for k, v in parts["model"].items()}, str(path))
+    own = optimizer.state_dict()
+    own["state"] = {}
+    for key, value in parts["optimizer"].items():
+        index, _, name = key.partition(".")
+        own["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(own)
+    if average:
+        for key, value in parts["average"].items():
+            average.state[key].copy_(value)
+        average.updates = training["updates"]
+    return int(training["step"]), float(training["elapsed"])
+
+
+def state_of(model: Any) -> State:
+    """`state_dict()` as numpy arrays of their own."""
+    return {k: v.detach().cpu().numpy().copy() for k, v in model.state_dict().items()}
+
+
+def load_into(model: Any, state: State, where: str) -> None:
+    """Fill `model`, refusing a tensor that is missing, left over or of another shape (none is dropped silently)."""
+    own = model.state_dict()
+    # Counters of batches seen: no output depends on them, and older exports left them out.
+    missing = sorted(k for k in set(own) - set(state) if not k.endswith("num_batches_tracked"))
+    extra = sorted(set(state) - set(own))
+    shapes = sorted(k for k in set(own) & set(state) if tuple(own[k].shape) != tuple(state[k].shape))
+    if missing or extra or shapes:
+        first = (missing + extra + shapes)[0]
+        raise WardposeError(
+            f"the weights do not fit the architecture ({len(missing)} tensors missing, {len(extra)} too many, "
+            f"{len(shapes)} of another shape; first {first})",
+            where=where,
+            mend="name the right architecture",
+        )
+    model.load_state_dict({k: torch.from_numpy(np.array(v)).to(own[k].dtype) for k, v in state.items()}, strict=False)
+
+
+def interpolate(before: State, after: State, alpha: float) -> State:
+    """Weights `alpha` of the way from `before` to `after`; whole numbers are those of `after`."""
+    return {
+        k: (before[k] + np.float32(alpha) * (v - before[k])).astype(v.dtype) if v.dtype.kind == "f" else v
+        for k, v in after.items()
+    }
+
+
+def forward(model: Any, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The model's outputs for a batch, in inference mode on the CPU, float32."""
+    model.to("cpu").eval()
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(np.ascontiguousarray(batch)))
+    return [o.numpy().astype(np.float32) for o in (outputs if isinstance(outputs, tuple | list) else [outputs])]
+
+
+def write_onnx(
+    model: Any, path: Path, *, width: int, height: int, opset: int, outputs: list[str], dynamic_batch: bool
+) -> None:
+    """Trace `model` for a (1, 3, height, width) input into an ONNX file."""
+    import warnings
+
+    model.to("cpu").eval()
+    axes = {name: {0: "batch"} for name in ("images", *outputs)} if dynamic_batch else None
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracer notes on constant branches; the parity check judges the result
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, 3, height, width),),
+            str(path),
+            opset_version=opset,
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_axes=axes,
+            dynamo=False,
+        )
