@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Annotated, Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -86,6 +86,9 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_ConfigT = TypeVar("_ConfigT", bound=_Config)
+
+
 class RecordingConfig(_Config):
     """An Azure Kinect recording."""
 
@@ -142,6 +145,22 @@ def config_from_dict(values: Mapping[str, object]) -> SourceConfig:
         return _ADAPTER.validate_python(dict(values))
     except ValidationError as error:
         raise WardposeError(_first_problem(error), where=f"source {values.get('kind', '?')}") from None
+
+
+def config_from_argument(model: type[_ConfigT], argument: str, field: str) -> _ConfigT:
+    """The settings in the argument of a spec: `field` takes what stands before the `#`, options what stands after.
+
+    Raises `WardposeError` naming the option that is wrong.
+    """
+    head, options = split_options(argument, model)
+    kind = model.model_fields["kind"].default
+    if not head and model.model_fields[field].is_required():
+        raise WardposeError(f"{kind}: names nothing", mend=f"write {kind}:{field}")
+    values = {field: head, **options} if head else options
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise WardposeError(_first_problem(error), where=f"{kind}:{argument}", mend="correct the spec") from None
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -1,0 +1,330 @@
+"""An Azure Kinect recording plays without the Kinect SDK, and a bad one says what is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibration.camera import CameraModel
+from calibration.errors import WardposeError
+from runtime.capture.k4a_file import K4aFile
+from runtime.capture.recording import RecordingSource, decode_jpeg
+from runtime.capture.registration import point_cloud, register_depth
+from runtime.capture.source import EndOfStream, RecordingConfig, StaleFrame, make_source
+from runtime.frames import Frame
+
+
+@pytest.fixture(scope="module")
+def recording(shared_data: Path) -> Path:
+    return shared_data / "kinect" / "recording.mkv"
+
+
+@pytest.fixture(scope="module")
+def frame(recording: Path) -> Frame:
+    with RecordingSource(RecordingConfig(path=str(recording))) as source:
+        return source.read()
+
+
+@pytest.fixture(scope="module")
+def longer(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real recording's packets five times over at 5 frames a second; frame 2 lacks its depth, and depth runs
+    20 ms behind colour, as it does in real recordings."""
+    path = tmp_path_factory.mktemp("recordings") / "longer.mkv"
+    raw = {"allow_raw_vfw": "1"}  # depth and infrared are raw 16-bit images
+    with av.open(str(recording)) as source, av.open(str(path), "w", format="matroska", options=raw) as out:
+        out.metadata.update({key: value for key, value in source.metadata.items() if key.startswith("K4A_")})
+        streams = {}
+        for stream in source.streams.video:
+            streams[stream.index] = out.add_stream_from_template(stream)
+            streams[stream.index].metadata.update(stream.metadata)
+            streams[stream.index].time_base = stream.time_base
+        attachment = next(stream for stream in source.streams if stream.type == "attachment")
+        out.add_attachment("calibration.json", "application/octet-stream", bytes(attachment.data))
+        packets = [packet for packet in source.demux(source.streams.video) if packet.size]
+        contents = [(packet.stream.index, bytes(packet)) for packet in packets]
+        for number in range(5):
+            for index, data in contents:
+                if number == 2 and index == 1:
+                    continue
+                packet = av.Packet(data)
+                packet.stream = streams[index]
+                packet.time_base = packets[0].time_base
+                packet.pts = packet.dts = 200_000 * (number + 1) + (20_000 if index else 0)
+                packet.is_keyframe = True
+                out.mux(packet)
+    return path
+
+
+def open_config(path: Path, **options: object) -> RecordingSource:
+    return RecordingSource(RecordingConfig(path=str(path), **options))  # type: ignore[arg-type]
+
+
+def test_colour_is_what_another_decoder_sees(recording: Path, frame: Frame) -> None:
+    data = recording.read_bytes()
+    start = data.index(b"\xff\xd8\xff\xdb")  # the JPEG as it lies in the file, found without any library
+    image = np.asarray(Image.open(io.BytesIO(data[start:])).convert("RGB"))
+    assert frame.color.shape == (720, 1280, 3)
+    assert np.abs(frame.color.astype(int) - image).mean() < 0.5
+    assert frame.color.mean(axis=(0, 1)) == pytest.approx([134.48, 134.31, 128.62], abs=0.05)
+
+
+def test_depth_and_infrared_are_the_files_own_bytes(recording: Path, frame: Frame) -> None:
+    data = recording.read_bytes()
+    for plane in (frame.depth, frame.infrared):
+        assert plane is not None
+        assert plane.shape == (576, 640)
+        assert plane.astype(">u2").tobytes() in data
+    assert frame.depth is not None
+    assert int(frame.depth.max()) < 6000  # millimetres in a room, so the byte order is right
+
+
+def test_the_inertial_sample_is_the_files_own(recording: Path, frame: Frame) -> None:
+    assert frame.imu is not None
+    values = struct.pack("<3f", *frame.imu.acceleration)
+    assert values in recording.read_bytes()
+    assert np.linalg.norm(frame.imu.acceleration) == pytest.approx(9.87, abs=0.05)  # the camera stood still
+    assert frame.imu.timestamp_s == 0.0
+
+
+def test_time_is_the_recordings_clock(frame: Frame) -> None:
+    assert frame.timestamp_s == pytest.approx(0.463945, abs=1e-9)
+    assert frame.index == 0
+    assert frame.source == "recording:recording.mkv"
+
+
+def test_the_factory_calibration_comes_with_the_frame(frame: Frame) -> None:
+    assert frame.camera is not None and frame.depth_camera is not None and frame.color_from_depth is not None
+    # Golden values: pyk4a's for the same file.
+    assert (frame.camera.fx, frame.camera.fy) == pytest.approx((611.7954, 611.9270), abs=1e-3)
+    assert (frame.camera.cx, frame.camera.cy) == pytest.approx((639.3043, 365.8529), abs=1e-3)
+    assert (frame.depth_camera.width, frame.depth_camera.height) == (640, 576)
+    assert frame.color_from_depth[:3, 3] == pytest.approx([-0.032083, -0.002205, 0.003884], abs=1e-5)
+
+
+def test_the_recording_says_what_it_holds(recording: Path) -> None:
+    with open_config(recording) as source:
+        info = source.info
+    assert (info.serial, info.color_mode, info.depth_mode) == ("001514394512", "MJPG_720P", "NFOV_UNBINNED")
+    assert info.frames_per_s == 5 and info.infrared and info.imu
+    assert info.tags["K4A_COLOR_FIRMWARE_VERSION"] == "1.6.110"
+
+
+def test_the_end_is_an_end_every_time(recording: Path) -> None:
+    with open_config(recording) as source:
+        source.read()
+        for _ in range(2):
+            with pytest.raises(EndOfStream):
+                source.read()
+
+
+def test_it_opens_again_after_closing(recording: Path) -> None:
+    source = open_config(recording)
+    for _ in range(2):
+        source.open()
+        source.open()
+        assert source.read().index == 0
+        source.close()
+        source.close()
+
+
+def test_looping_goes_on_counting_and_time_goes_on(recording: Path) -> None:
+    with open_config(recording, loop=True, realtime=False) as source:
+        frames = [source.read() for _ in range(3)]
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert np.diff([frame.timestamp_s for frame in frames]) == pytest.approx([0.2, 0.2])
+
+
+def test_tracks_are_grouped_by_time_though_depth_runs_late(longer: Path) -> None:
+    with open_config(longer, realtime=False) as source:
+        frames = []
+        with pytest.raises(EndOfStream):
+            while True:
+                frames.append(source.read())
+    assert [round(frame.timestamp_s, 3) for frame in frames] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [frame.depth is not None for frame in frames] == [True, True, False, True, True]
+    assert all(frame.infrared is not None for frame in frames)
+    assert frames[2].depth_camera is None
+
+
+def test_seeking_goes_to_the_first_frame_from_there(longer: Path) -> None:
+    with open_config(longer, realtime=False, start_s=0.5) as source:
+        assert source.read().timestamp_s == pytest.approx(0.8)
+        source.seek(0.0)
+        assert source.read().timestamp_s == pytest.approx(0.2)
+        source.seek(0.4)
+        assert source.read().timestamp_s == pytest.approx(0.6)
+
+
+def test_real_time_holds_frames_back_until_they_are_due(longer: Path) -> None:
+    with open_config(longer) as source:
+        source.read()
+        with pytest.raises(StaleFrame, match="due in"):
+            source.read(timeout_s=0.01)
+        start = time.monotonic()
+        assert source.read().timestamp_s == pytest.approx(0.4)
+        assert time.monotonic() - start > 0.1
+
+
+def test_the_spec_names_path_and_options(recording: Path) -> None:
+    source = make_source(f"recording:{recording}#loop=true&realtime=no")
+    assert isinstance(source, RecordingSource)
+    assert source.config == RecordingConfig(path=str(recording), loop=True, realtime=False)
+
+
+def damaged(tmp_path: Path, data: bytes) -> RecordingSource:
+    path = tmp_path / "bad.mkv"
+    path.write_bytes(data)
+    return open_config(path)
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.003, 0.1])
+def test_a_recording_without_one_whole_frame_is_refused_in_one_line(
+    recording: Path, tmp_path: Path, share: float
+) -> None:
+    data = recording.read_bytes()
+    with pytest.raises(WardposeError) as caught:
+        damaged(tmp_path, data[: int(len(data) * share)]).open()
+    assert "bad.mkv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_recording_cut_off_after_its_colour_plays_the_colour(recording: Path, tmp_path: Path) -> None:
+    data = recording.read_bytes()
+    with damaged(tmp_path, data[: len(data) // 4]) as source:
+        frame = source.read()
+    assert frame.color.shape == (720, 1280, 3)
+    assert frame.depth is None and frame.color_from_depth is None
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="the recording is empty"):
+        damaged(tmp_path, b"").open()
+
+
+def test_what_is_no_matroska_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="no readable Matroska file"):
+        damaged(tmp_path, b"hello, world\n" * 1000).open()
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="there is no such recording"):
+        open_config(tmp_path / "none.mkv").open()
+
+
+def test_a_video_that_is_no_kinect_recording_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plain.mkv"
+    with av.open(str(path), "w", format="matroska") as out:
+        stream = out.add_stream("mjpeg", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        image = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), dtype=np.uint8), format="rgb24")
+        out.mux([*stream.encode(image.reformat(format="yuvj420p")), *stream.encode(None)])
+    with pytest.raises(WardposeError, match="play it with video:"):
+        open_config(path).open()
+
+
+def test_a_recording_without_calibration_is_refused(recording: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bare.mkv"
+    with av.open(str(recording)) as source, av.open(str(path), "w", format="matroska") as out:
+        out.metadata.update(source.metadata)
+        stream = out.add_stream_from_template(source.streams.video[0])
+        stream.metadata.update(source.streams.video[0].metadata)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    with pytest.raises(WardposeError, match="carries no factory calibration"):
+        open_config(path).open()
+
+
+def test_a_recording_with_damaged_calibration_is_refused(recording: Path, tmp_path: Path) -> None:
+    data = recording.read_bytes().replace(b'"CalibrationInformation"', b'"CalibrationInformatio_"')
+    with pytest.raises(WardposeError, match=r"bad\.mkv"):
+        damaged(tmp_path, data).open()
+
+
+def test_a_recording_that_breaks_off_plays_what_is_whole(longer: Path, tmp_path: Path) -> None:
+    data = longer.read_bytes()
+    with damaged(tmp_path, data[: int(len(data) * 0.7)]) as source:  # the cut goes through frame 3's depth
+        frames = []
+        with pytest.raises(EndOfStream):
+            while True:
+                frames.append(source.read())
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert frames[1].depth is not None and frames[3].depth is None
+
+
+def test_half_a_jpeg_is_no_picture(recording: Path) -> None:
+    capture = next(K4aFile(recording).captures())
+    assert capture.color is not None
+    assert decode_jpeg(capture.color) is not None
+    assert decode_jpeg(capture.color[: len(capture.color) // 2]) is None
+    assert decode_jpeg(b"") is None
+
+
+def flat_scene(z_m: float, step_m: float = 0.0) -> Frame:
+    """A Kinect in front of a wall `z_m` away from the *depth* camera; its left half stands `step_m` nearer."""
+    depth_camera = CameraModel(640, 576, 504.0, 504.0, 320.0, 288.0)
+    camera = CameraModel(1280, 720, 611.8, 611.8, 640.0, 360.0)
+    color_from_depth = np.eye(4)
+    color_from_depth[:3, 3] = [-0.032, -0.002, 0.004]
+    depth = np.full((576, 640), round(z_m * 1000), dtype=np.uint16)
+    depth[:, :320] -= round(step_m * 1000)
+    color = np.zeros((720, 1280, 3), dtype=np.uint8)
+    return Frame(
+        color, 0.0, 0, "test", camera=camera, depth=depth, depth_camera=depth_camera, color_from_depth=color_from_depth
+    )
+
+
+def test_a_wall_registers_at_its_distance_and_without_holes() -> None:
+    registered = register_depth(flat_scene(2.0))
+    # Of 640×576 at f=504 and 2 m, colour pixels 260…1010 lie inside the depth camera's view for certain.
+    inner = registered[30:690, 270:1000]
+    assert inner.min() == inner.max() == 2004
+
+
+def test_the_nearer_of_two_surfaces_hides_the_farther() -> None:
+    frame = flat_scene(2.0, step_m=1.0)
+    registered = register_depth(frame)
+    # The near half ends at u = 640 + 611.8 · (0 − 0.032) / 1.004 ≈ 620 in the colour image.
+    assert (registered[360, 300:615] == 1004).all()
+    assert (registered[360, 640:990] == 2004).all()
+
+
+def test_the_real_recording_registers_onto_its_colour_image(frame: Frame) -> None:
+    registered = register_depth(frame)
+    assert registered.shape == frame.color.shape[:2]
+    assert 0.5 < (registered > 0).mean() < 0.7
+    # Independent check by the other way round: each sampled point lies at the depth that its pixel now shows.
+    points = point_cloud(frame)[::997]
+    pixels = np.rint(frame.camera.project(points)).astype(int)  # type: ignore[union-attr]
+    inside = ((pixels >= 0) & (pixels < [1280, 720])).all(axis=1)
+    shown = registered[pixels[inside, 1], pixels[inside, 0]].astype(int)
+    differences = np.abs(shown - points[inside, 2] * 1000)
+    assert np.median(differences) < 2
+    assert (differences < 30).mean() > 0.95
+
+
+def test_the_registered_edges_lie_on_the_colour_edges(frame: Frame) -> None:
+    """The mug's silhouette in depth coincides with an edge in colour: factory calibration, lens and code agree."""
+    registered = register_depth(frame).astype(np.float32)
+    near = ((registered > 0) & (registered < 700)).astype(np.uint8)
+    near = cv2.morphologyEx(near, cv2.MORPH_CLOSE, np.ones((41, 41), np.uint8))
+    rows = slice(420, 560)
+    right_of_body = np.array([np.flatnonzero(row[:480])[0] for row in near[rows]])  # left silhouette of the mug
+    gray = cv2.GaussianBlur(cv2.cvtColor(frame.color, cv2.COLOR_RGB2GRAY), (5, 5), 0).astype(np.float32)
+    gradient = np.abs(np.gradient(gray, axis=1))[rows]
+    strongest = np.array([np.argmax(row[u - 15 : u + 15]) - 15 for row, u in zip(gradient, right_of_body, strict=True)])
+    assert abs(np.median(strongest)) <= 4
+
+
+def test_a_frame_without_depth_is_refused_by_registration() -> None:
+    bare = Frame(np.zeros((4, 4, 3), np.uint8), 0.0, 3, "test", camera=CameraModel(4, 4, 1, 1, 2, 2))
+    with pytest.raises(ValueError, match="has no depth"):
+        register_depth(bare)
