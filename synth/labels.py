@@ -1,0 +1,123 @@
+"""The truth about one picture, as COCO annotations and as YOLO lines.
+
+`bbox` encloses what is visible, as COCO's boxes do; `full_bbox` encloses the whole person as far as the picture
+reaches, hidden parts included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.skeleton import KEYPOINTS, LIMBS
+from synth.body.figure import Figure
+from synth.render.renderer import Rendering
+from synth.sensor import Lens
+from synth.visibility import ABSENT, keypoint_visibility
+
+LEAST_VISIBLE_SHARE = 0.10
+LEAST_VISIBLE_AREA = 200  # px², at a picture of 640×360; it scales with the picture
+_REFERENCE_AREA = 640 * 360
+
+CATEGORY = {
+    "id": 1,
+    "name": "person",
+    "supercategory": "person",
+    "keypoints": list(KEYPOINTS),
+    "skeleton": [[a + 1, b + 1] for a, b in LIMBS],
+}
+
+Annotation = dict[str, Any]
+
+
+def annotate(
+    figure: Figure,
+    person: int,
+    seen: Rendering,
+    alone: NDArray[np.bool_],
+    camera_from_bed: NDArray[np.float64],
+    lens: Lens,
+    *,
+    blanket_coverage: float = 0.0,
+    segmentation: bool = False,
+) -> Annotation | None:
+    """The annotation of one person, without ids, or None where too little of them is visible to be called one.
+
+    seen: the picture's rendering, through the lens. alone: (H, W) where the person would be with nothing in front.
+    """
+    mask = seen.instance == person
+    area, full_area = int(mask.sum()), int((alone | mask).sum())
+    least = LEAST_VISIBLE_AREA * mask.size / _REFERENCE_AREA
+    if area < least or area < LEAST_VISIBLE_SHARE * full_area:
+        return None
+    in_camera = figure.keypoints @ camera_from_bed[:3, :3].T + camera_from_bed[:3, 3]
+    pixels = project(lens, in_camera)
+    visibility = keypoint_visibility(pixels, in_camera[:, 2], figure.joint_radius, seen.instance, seen.depth, person)
+    pixels[visibility == ABSENT] = 0.0
+    keypoints = [
+        value for (x, y), v in zip(pixels, visibility, strict=True) for value in (round(x, 2), round(y, 2), int(v))
+    ]
+    annotation: Annotation = {
+        "category_id": CATEGORY["id"],
+        "iscrowd": 0,
+        "bbox": extent(mask),
+        "full_bbox": extent(alone | mask),
+        "area": area,
+        "visible_share": round(area / full_area, 4),
+        "keypoints": keypoints,
+        "num_keypoints": int((visibility != ABSENT).sum()),
+        "joints3d": np.round(figure.keypoints, 4).tolist(),
+        "posture": figure.posture,
+        "blanket_coverage": round(blanket_coverage, 3),
+        "skin_tone": figure.traits.skin_tone,
+        "age": round(figure.traits.age_years, 1),
+        "bmi": round(figure.traits.bmi, 1),
+        "sex": figure.traits.sex,
+    }
+    if segmentation:
+        annotation["segmentation"] = run_lengths(mask)
+    return annotation
+
+
+def project(lens: Lens, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels (N, 2) of camera-frame points (N, 3); −1e6 for points behind the camera or outside the lens's field.
+
+    A rational distortion folds back on itself beyond its field, so a point far outside could seem to lie inside.
+    """
+    pixels = np.full((len(points), 2), -1e6)
+    front = points[:, 2] > 1e-3
+    pinhole = lens.pinhole
+    flat = np.full((len(points), 2), -1e6)
+    flat[front] = points[front, :2] / points[front, 2:] * [pinhole.fx, pinhole.fy] + [pinhole.cx, pinhole.cy]
+    size = (pinhole.width - 0.5, pinhole.height - 0.5)
+    inside = ((flat >= -0.5) & (flat < size)).all(axis=1)
+    if inside.any():
+        pixels[inside] = lens.camera.project(points[inside])
+    return pixels
+
+
+def extent(mask: NDArray[np.bool_]) -> list[int]:
+    """COCO's [x, y, width, height] of the true pixels of a mask (H, W) that has some."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """COCO's uncompressed run-length encoding: column by column, beginning with the length of a run of zeros."""
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    edges = np.concatenate([[0], changes, [flat.size]])
+    counts = np.diff(edges).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
+
+
+def yolo_lines(annotations: Sequence[Annotation], width: int, height: int) -> str:
+    """One line a person: class 0, then centre and size of the visible box as shares of the picture."""
+    lines = []
+    for annotation in annotations:
+        x, y, w, h = annotation["bbox"]
+        lines.append(f"0 {(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}\n")
+    return "".join(lines)

@@ -1,0 +1,217 @@
+"""From an ideal picture to what the camera delivers: lens distortion, exposure, white balance, blur, noise, JPEG.
+
+Renderers draw through an undistorted pinhole. `Lens` makes that pinhole large enough to cover every ray of the real
+camera and bends its picture, so that synthetic images look like raw live frames and the live path never resamples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.interpolate import RectBivariateSpline
+
+from calibration.camera import CameraModel
+from synth.render.renderer import Rendering
+
+Span = tuple[float, float]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# The pinhole may have at most this many times the picture's pixels; only a broken calibration asks for more.
+_LARGEST_OVERSIZE = 4.0
+_GRID_STEP_PX = 8
+
+
+class Lens:
+    """The look-up tables between a distorted camera and the pinhole that is rendered in its stead."""
+
+    def __init__(self, camera: CameraModel) -> None:
+        self.camera = camera
+        self.pinhole = camera
+        self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._nearest: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        if not camera.distorted:
+            return
+        u, v = _pinhole_offsets(camera)
+        # One pixel of margin on each side, for the bilinear look-up.
+        left, right = np.ceil(-u.min()) + 1, np.ceil(u.max()) + 1
+        top, bottom = np.ceil(-v.min()) + 1, np.ceil(v.max()) + 1
+        width, height = int(left + right) + 1, int(top + bottom) + 1
+        if width * height > _LARGEST_OVERSIZE * camera.width * camera.height:
+            raise ValueError(f"the distortion would need a {width}×{height} rendering; check the intrinsics")
+        self.pinhole = CameraModel(width, height, camera.fx, camera.fy, float(left), float(top))
+        map_x, map_y = u + left, v + top
+        self._maps = (map_x.astype(np.float32), map_y.astype(np.float32))
+        self._nearest = (np.rint(map_y).astype(np.intp), np.rint(map_x).astype(np.intp))
+
+    def bend_color(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A pinhole picture (h, w, 3) as the lens shows it (H, W, 3)."""
+        if self._maps is None:
+            return color
+        return np.asarray(cv2.remap(color, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+    def bend_plane(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge."""
+        return plane if self._nearest is None else plane[self._nearest]
+
+    def bend(self, rendering: Rendering) -> Rendering:
+        return Rendering(
+            self.bend_color(rendering.color), self.bend_plane(rendering.depth),
+            self.bend_plane(rendering.instance), self.bend_plane(rendering.part),
+        )  # fmt: skip
+
+
+def _pinhole_offsets(camera: CameraModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where each pixel's ray meets the undistorted picture: (H, W) px right of and below the optical axis.
+
+    Inverting the distortion takes iterations for each point, and the answer is smooth: it is worked out on a coarse
+    grid and interpolated by a cubic spline, within 0.001 px of the truth.
+    """
+    xs = np.linspace(0, camera.width - 1, max(camera.width // _GRID_STEP_PX, 4) + 1)
+    ys = np.linspace(0, camera.height - 1, max(camera.height // _GRID_STEP_PX, 4) + 1)
+    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    rays = camera.unproject(grid)
+    if not np.isfinite(rays).all() or np.abs(camera.project(rays) - grid).max() > 0.01:
+        raise ValueError("the distortion cannot be inverted over the whole picture; check the intrinsics")
+    columns, rows = np.arange(camera.width), np.arange(camera.height)
+    u, v = (
+        RectBivariateSpline(ys, xs, (focal * ray).reshape(len(ys), len(xs)))(rows, columns)
+        for focal, ray in ((camera.fx, rays[:, 0]), (camera.fy, rays[:, 1]))
+    )
+    return u, v
+
+
+@lru_cache(maxsize=8)
+def lens_of(camera: CameraModel) -> Lens:
+    """The lens of a camera; its tables are kept, since a data set uses few cameras many times."""
+    return Lens(camera)
+
+
+class SensorSettings(BaseModel):
+    """How far a camera's pictures may differ from ideal ones; every pair is (least, most), drawn uniformly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exposure_ev: Span = Field(default=(-0.8, 0.7), title="Exposure (stops)")
+    white_balance: Span = Field(default=(0.9, 1.12), title="Gain of red and of blue over green")
+    contrast: Span = Field(default=(0.85, 1.15), title="Exponent of the tone curve")
+    noise: Span = Field(default=(0.002, 0.022), title="Read noise (standard deviation, of full scale)")
+    shot_noise: Span = Field(default=(0.0, 0.02), title="Shot noise at full scale (standard deviation, of full scale)")
+    blur_px: Span = Field(default=(0.0, 0.9), title="Defocus at 640 px width (standard deviation, px)")
+    motion_blur_share: float = Field(default=0.15, ge=0, le=1, title="Share of pictures with motion blur")
+    motion_blur_px: Span = Field(default=(2.0, 7.0), title="Length of motion blur at 640 px width (px)")
+    jpeg_quality: tuple[int, int] = Field(default=(60, 95), title="JPEG quality")
+
+    @model_validator(mode="after")
+    def _check_spans(self) -> SensorSettings:
+        limits = {
+            "exposure_ev": (-4, 4), "white_balance": (0.4, 2.5), "contrast": (0.4, 2.5), "noise": (0, 0.2),
+            "shot_noise": (0, 0.2), "blur_px": (0, 8), "motion_blur_px": (0, 40), "jpeg_quality": (5, 100),
+        }  # fmt: skip
+        for name, (low, high) in limits.items():
+            least, most = getattr(self, name)
+            if not low <= least <= most <= high:
+                raise ValueError(f"{name} must be two numbers, least first, within {low} … {high}; got {least}, {most}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What one picture was taken with; `grain` seeds its noise."""
+
+    gain: tuple[float, float, float]
+    contrast: float
+    noise: float
+    shot_noise: float
+    blur_px: float
+    motion_px: tuple[float, float]
+    jpeg_quality: int
+    grain: int
+
+
+def draw_exposure(rng: np.random.Generator, settings: SensorSettings) -> Exposure:
+    """One picture's settings. Always takes the same number of draws, so that what follows does not shift."""
+    brightness = 2.0 ** rng.uniform(*settings.exposure_ev)
+    red, blue = rng.uniform(*settings.white_balance, size=2)
+    contrast, noise, shot, blur = (
+        float(rng.uniform(*span)) for span in (settings.contrast, settings.noise, settings.shot_noise, settings.blur_px)
+    )
+    moving = rng.random() < settings.motion_blur_share
+    length, angle = rng.uniform(*settings.motion_blur_px), rng.uniform(0, np.pi)
+    motion = (float(length * np.cos(angle)), float(length * np.sin(angle))) if moving else (0.0, 0.0)
+    quality = int(rng.integers(settings.jpeg_quality[0], settings.jpeg_quality[1], endpoint=True))
+    grain = int(rng.integers(2**63))
+    gain = (float(brightness * red), float(brightness), float(brightness * blue))
+    return Exposure(gain, contrast, noise, shot, blur, motion, quality, grain)
+
+
+def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) uint8 sRGB the sensor makes of an ideal one.
+
+    Light is scaled and blurred where it adds up, in linear values; noise, which a viewer sees after the tone curve,
+    is added there with a variance of read noise plus a part growing with brightness.
+    """
+    scale = color.shape[1] / 640
+    curves = np.stack([_TO_LINEAR * gain for gain in exposure.gain], axis=-1).astype(np.float32)
+    linear = cv2.LUT(color, curves[:, None, :])
+    if exposure.blur_px * scale > 0.15:
+        linear = cv2.GaussianBlur(linear, (0, 0), exposure.blur_px * scale)
+    if any(exposure.motion_px):
+        linear = cv2.filter2D(linear, -1, _motion_kernel(exposure.motion_px, scale), borderType=cv2.BORDER_REPLICATE)
+    steps = np.clip(linear, 0, 1)
+    steps *= _CURVE_STEPS
+    steps += 0.5
+    shown = _tone_curve(exposure.contrast)[steps.astype(np.uint16)]
+    if exposure.noise or exposure.shot_noise:
+        grain = np.random.Generator(np.random.SFC64(exposure.grain)).standard_normal(shown.shape, dtype=np.float32)
+        grain *= np.sqrt(exposure.noise**2 + exposure.shot_noise**2 * np.maximum(shown, 0))
+        shown = shown + grain
+    np.clip(shown, 0, 1, out=shown)
+    shown *= 255
+    shown += 0.5
+    return shown.astype(np.uint8)
+
+
+def encode_jpeg(color: NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of an RGB picture (H, W, 3)."""
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(color, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a picture of shape {color.shape}")
+    return data.tobytes()
+
+
+def _srgb_to_linear(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _linear_to_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055)
+
+
+_TO_LINEAR = _srgb_to_linear(np.arange(256) / 255.0)
+# Fine enough that neighbouring dark sRGB values stay apart (their slope is 12.92).
+_CURVE_STEPS = 16383
+
+
+@lru_cache(maxsize=64)
+def _tone_curve(contrast: float) -> NDArray[np.float32]:
+    return (_linear_to_srgb(np.arange(_CURVE_STEPS + 1) / _CURVE_STEPS) ** contrast).astype(np.float32)
+
+
+def _motion_kernel(motion_px: tuple[float, float], scale: float) -> NDArray[np.float32]:
+    """A line of unit weight through the centre, drawn with sub-pixel ends."""
+    x, y = motion_px[0] * scale / 2, motion_px[1] * scale / 2
+    radius = int(np.ceil(max(abs(x), abs(y)))) + 1
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    for t in np.linspace(-1, 1, 8 * radius + 1):
+        px, py = radius + t * x, radius + t * y
+        left, top = int(px), int(py)
+        for dy, wy in ((0, top + 1 - py), (1, py - top)):
+            for dx, wx in ((0, left + 1 - px), (1, px - left)):
+                kernel[top + dy, left + dx] += wx * wy
+    return kernel / kernel.sum()

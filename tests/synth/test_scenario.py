@@ -1,0 +1,131 @@
+"""Scenarios draw what they promise and refuse what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibration.bed import Bed
+from calibration.errors import WardposeError
+from calibration.estimate import CalibrationEstimate
+from calibration.viewpoint import Viewpoint
+from synth.scenario import KINECT_COLOR, NAMED, Scenario, draw_plan, draw_view, load_scenario, site_scenario
+from synth.sensor import Lens
+
+
+def estimate(confirmed: bool = True, sigma: float = 0.01) -> CalibrationEstimate:
+    pose = Viewpoint(40.0, 30.0, 2.5, 1.0, (0.1, 0.0, 0.0)).camera_from_bed
+    return CalibrationEstimate(
+        KINECT_COLOR, Bed(2.1, 0.95, 0.6), pose, np.eye(6) * sigma**2, 0.3, "tags", confirmed=confirmed
+    )
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("B", 55, 125), ("C", 15, 35), ("D", 0, 0)])
+def test_the_papers_scenarios_look_from_where_the_paper_says(name: str, low: float, high: float) -> None:
+    scenario = NAMED[name]
+    spread = scenario.model_copy(update={"look_at_spread_m": (0.0, 0.0, 0.0), "bystander_weights": (1.0,)})
+    azimuths = []
+    for index in range(50):
+        rng = np.random.default_rng(index)
+        _, pose = draw_view(spread, draw_plan(spread, rng), rng)
+        centre = -pose[:3, :3].T @ pose[:3, 3]
+        azimuths.append(np.degrees(np.arctan2(-centre[1], centre[0])))
+    assert low - 1e-6 <= min(azimuths) <= max(azimuths) <= high + 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(name=st.sampled_from(sorted(NAMED)), seed=st.integers(0, 2**32))
+def test_every_draw_is_a_camera_that_can_be_rendered(name: str, seed: int) -> None:
+    scenario, rng = NAMED[name], np.random.default_rng(seed)
+    plan = draw_plan(scenario, rng)
+    camera, pose = draw_view(scenario, plan, rng)
+    lens = Lens(camera)
+    assert (camera.width, camera.height) == (scenario.width, scenario.height)
+    assert lens.pinhole.width < 2 * camera.width
+    assert np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3))
+    centre = -pose[:3, :3].T @ pose[:3, 3]
+    assert centre[2] > -plan.bed.height + 0.1, "the camera is above the floor"
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_companions_stand_beside_the_bed_and_apart(seed: int) -> None:
+    scenario = Scenario(name="crowd", bystander_weights=(0.0, 0.0, 0.0, 1.0))
+    plan = draw_plan(scenario, np.random.default_rng(seed))
+    places = np.array([companion.position for companion in plan.companions]).reshape(-1, 2)
+    outside = (np.abs(places[:, 0]) > plan.bed.length / 2 + 0.2) | (np.abs(places[:, 1]) > plan.bed.width / 2 + 0.2)
+    assert outside.all()
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(len(places), 1)]
+    assert (gaps > 0.6).all()
+
+
+def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
+    scenario = site_scenario(estimate(sigma=0.02))
+    centres = []
+    for index in range(300):
+        rng = np.random.default_rng(index)
+        camera, pose = draw_view(scenario, draw_plan(scenario, rng), rng)
+        centres.append(-pose[:3, :3].T @ pose[:3, 3])
+    assert camera == KINECT_COLOR.resized(640, 360)
+    spread = 1e3 * np.sqrt(np.var(centres, axis=0).sum())
+    assert spread == pytest.approx(estimate(sigma=0.02).centre_sigma_mm, rel=0.15)
+
+
+def test_a_site_uses_its_own_bed() -> None:
+    plan = draw_plan(site_scenario(estimate()), np.random.default_rng(0))
+    assert (plan.bed.length, plan.bed.width, plan.bed.height) == (2.1, 0.95, 0.6)
+
+
+def test_an_unconfirmed_calibration_is_refused() -> None:
+    with pytest.raises(WardposeError, match="confirm"):
+        site_scenario(estimate(confirmed=False))
+
+
+def test_posture_weights_decide() -> None:
+    scenario = Scenario(name="only", posture_weights={"prone": 1.0, "supine": 0.0})
+    assert {draw_plan(scenario, np.random.default_rng(i)).posture for i in range(20)} == {"prone"}
+
+
+def test_a_scenario_survives_json() -> None:
+    scenario = site_scenario(estimate())
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "C"\nelevation_deg = [20, 30]\n[sensor]\njpeg_quality = [80, 90]\n')
+    scenario = load_scenario(str(path))
+    assert (scenario.name, scenario.azimuth_deg, scenario.elevation_deg) == ("mine", (15.0, 35.0), (20.0, 30.0))
+    assert scenario.sensor.jpeg_quality == (80, 90)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("elevation_deg = [60, 20]", "elevation_deg"),
+        ("elevation_deg = [10, 200]", "elevation_deg"),
+        ("distance = [1, 2]", "distance"),
+        ("bystander_weights = [0, 0]", "bystander_weights"),
+        ('like = "Z"', "like"),
+        ("elevation_deg = [10, 20", "TOML"),
+        ("[camera]\nwidth = 640", "camera"),
+        ("[sensor]\njpeg_quality = [90, 60]", "jpeg_quality"),
+    ],
+)
+def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(WardposeError) as caught:
+        load_scenario(str(path))
+    assert named in str(caught.value)
+    assert "wrong.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(WardposeError, match="site, B, C, D, base"):
+        load_scenario("E")
