@@ -251,13 +251,13 @@ def test_a_recording_with_damaged_calibration_is_refused(recording: Path, tmp_pa
 
 def test_a_recording_that_breaks_off_plays_what_is_whole(longer: Path, tmp_path: Path) -> None:
     data = longer.read_bytes()
-    with damaged(tmp_path, data[: int(len(data) * 0.7)]) as source:  # the cut goes through frame 3's depth
+    with damaged(tmp_path, data[: int(len(data) * 0.7)]) as source:  # the cut goes through frame 3's infrared
         frames = []
         with pytest.raises(EndOfStream):
             while True:
                 frames.append(source.read())
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
-    assert frames[1].depth is not None and frames[3].depth is None
+    assert frames[3].depth is not None and frames[3].infrared is None
 
 
 def test_half_a_jpeg_is_no_picture(recording: Path) -> None:
