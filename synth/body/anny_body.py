@@ -1,0 +1,144 @@
+"""The default body: anny (code Apache-2.0; data MakeHuman CC0 and SOMA Apache-2.0), from infants to elders.
+
+The only module that imports anny. anny gives the resting body and its bones; posing is ours (`retarget`), one sparse
+product, so that clothes and hair move by the very transforms of the skin.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from calibration.errors import WardposeError
+from synth.body.body_model import Pose, PosedBody, RestBody, Shape, Topology
+from synth.body.retarget import Retargeter
+
+# Age in years against anny's own age axis: the anchors of its WHO-calibrated shape distribution.
+_YEARS = (0.0, 1.0, 4.0, 11.0, 16.0, 18.0, 64.0, 110.0)
+_ANNY_AGE = (0.0, 0.05, 0.215, 0.415, 0.67, 0.77, 0.83, 1.0)
+# Beta parameters of its height axis for boys and girls at the same ages (the last holds from sixteen years on).
+_HEIGHT_AGE = (0.0, 0.05, 0.22, 0.42, 0.67)
+_HEIGHT_BETA = {
+    "male": ((21.60, 51.98, 22.15, 13.40, 16.50), (58.60, 57.36, 45.86, 22.10, 25.66)),
+    "female": ((29.52, 66.28, 31.82, 21.26, 13.68), (96.72, 74.54, 59.49, 23.98, 25.75)),
+}
+_DENSITY = 980.0  # kg/m³, a living body's mean
+AVERAGE_ADULT = Shape(
+    45.0, "female",
+    {"gender": 0.5, "age": 0.8, "muscle": 0.45, "weight": 0.5, "height": 0.4, "proportions": 0.5, "cupsize": 0.4,
+     "firmness": 0.5, "african": 0.33, "asian": 0.33, "caucasian": 0.34},
+)  # fmt: skip
+
+
+def anny_cache() -> Path:
+    """Where anny keeps its prepared data (about 900 MB, made once)."""
+    return Path(os.environ.setdefault("ANNY_CACHE_DIR", str(Path(sys.prefix) / "share" / "wardpose" / "anny")))
+
+
+class AnnyBody:
+    """anny behind the `BodyModel` protocol. Making one takes a second from a warm cache, minutes from a cold one."""
+
+    name = "anny"
+
+    def __init__(self) -> None:
+        anny_cache()
+        try:
+            import anny
+            import torch
+        except ImportError as error:
+            raise WardposeError(
+                f"the body model anny cannot be imported ({error.name} is missing)", mend="run ./wardpose setup"
+            ) from error
+        torch.set_num_threads(1)  # measured: a second thread makes one body slower
+        self._torch = torch
+        with torch.no_grad():
+            # Plain skinning is asked for because the default compiles kernels into the home directory; we skin anyway.
+            self._model: Any = anny.Anny(phenotypes="all", skinning_method="lbs").to(dtype=torch.float32)
+            regressor = anny.KeypointsRegressor.coco(self._model)
+        names = tuple(self._model.bone_labels)
+        parents = tuple(int(parent) for parent in self._model.bone_parents)
+        indices, values = self._model.vertex_bone_indices.numpy(), self._model.vertex_bone_weights.numpy()
+        weights = np.zeros((len(indices), len(names)), np.float32)
+        np.add.at(weights, (np.arange(len(indices))[:, None], indices), values)
+        weights /= weights.sum(1, keepdims=True)
+        self._weights = sparse.csr_array(weights)
+        # The first seventeen labels are COCO's, in COCO's order; the rest are feet.
+        self._regressor = sparse.csr_array(regressor.regression_weights.numpy()[:17].astype(np.float64))
+        self._retargeter = Retargeter(names, parents)
+        triangles = np.ascontiguousarray(self._model.faces.numpy().astype(np.int32))
+        self._triangles = triangles
+        vertices, heads = self._rest_arrays(AVERAGE_ADULT.parameters)
+        self._topology = Topology(triangles, names, parents, weights, vertices, heads)
+
+    @property
+    def topology(self) -> Topology:
+        return self._topology
+
+    def sample_shape(self, rng: np.random.Generator, age_years: float | None = None) -> Shape:
+        """A person. Height follows WHO curves; high weight goes with little muscle, or the body mass index stays low."""
+        if age_years is None:
+            age_years = float(rng.uniform(18.0, 40.0) if rng.random() < 0.25 else rng.uniform(40.0, 95.0))
+        sex = ("female", "male")[int(rng.integers(2))]
+        age = float(np.interp(age_years, _YEARS, _ANNY_AGE))
+        alpha, beta = (float(np.interp(age, _HEIGHT_AGE, column)) for column in _HEIGHT_BETA[sex])
+        weight = float(rng.beta(1.6, 1.4))
+        muscle = float(rng.uniform(0.1, 0.7) * (1.0 - 0.9 * max(0.0, weight - 0.5) / 0.5))
+        ancestry = rng.dirichlet((0.7, 0.7, 0.7))
+        return Shape(
+            age_years,
+            sex,
+            {
+                "gender": float(rng.uniform(0.75, 1.0) if sex == "female" else rng.uniform(0.0, 0.25)),
+                "age": age,
+                "muscle": muscle,
+                "weight": weight,
+                "height": min(float(rng.beta(alpha, beta)), 0.55),  # a taller adult outgrows a two-metre mattress
+                "proportions": float(rng.uniform(0.25, 0.75)),
+                "cupsize": float(rng.uniform(0.2, 0.8)),
+                "firmness": float(rng.uniform(0.2, 0.7)),
+                "african": float(ancestry[0]),
+                "asian": float(ancestry[1]),
+                "caucasian": float(ancestry[2]),
+            },
+        )
+
+    def _rest_arrays(self, parameters: dict[str, float]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        with self._torch.no_grad():
+            found = self._model.get_rest_model(self._model.get_phenotype_blendshape_coefficients(**parameters))
+        return found["rest_vertices"][0].numpy(), found["rest_bone_heads"][0].numpy().astype(np.float64)
+
+    def rest(self, shape: Shape) -> RestBody:
+        vertices, heads = self._rest_arrays(shape.parameters)
+        height = float(np.ptp(vertices[:, 2]))
+        a, b, c = (vertices[self._triangles[:, k]].astype(np.float64) for k in range(3))
+        volume = abs(float(np.einsum("ij,ij->", np.cross(a, b), c))) / 6.0
+        return RestBody(shape, vertices, heads, height, volume * _DENSITY / height**2)
+
+    def pose(self, rest: RestBody, pose: Pose) -> PosedBody:
+        rotation, position = self._retargeter.bone_transforms(rest.heads, pose)
+        shift = position - np.einsum("bij,bj->bi", rotation, rest.heads)
+        bones = np.concatenate([rotation, shift[:, :, None]], axis=2).reshape(-1, 12).astype(np.float32)
+        blend = (self._weights @ bones).reshape(-1, 3, 4)
+        vertices = np.einsum("vij,vj->vi", blend[:, :, :3], rest.vertices) + blend[:, :, 3]
+        return PosedBody(vertices, self._regressor @ vertices.astype(np.float64), blend)
+
+    def joint_positions(self, rest: RestBody) -> dict[str, NDArray[np.float64]]:
+        return self._retargeter.joint_positions(rest.heads)
+
+    def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
+        # Measured at rest, where no limb of another part lies against the joint.
+        keypoints = self._regressor @ rest.vertices.astype(np.float64)
+        return np.array([np.sqrt(((rest.vertices - point) ** 2).sum(1).min()) for point in keypoints])
+
+
+@cache
+def anny_body() -> AnnyBody:
+    """The one instance of this process."""
+    return AnnyBody()

@@ -1,0 +1,102 @@
+"""From SMPL-X's joints and axes to anny's bones and axes.
+
+anny rests in an A-pose, z up, facing −y; SMPL-X in a T-pose, y up, facing z. A bone's rotation in the bed frame is
+`root · Π (joint rotations down to it) · straighten(bone)`, where `straighten` turns the limbs from A- to T-pose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from synth.body.body_model import FINGER_JOINTS, JOINTS, Pose
+
+ANNY_FROM_SMPLX = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+BONE_OF_JOINT = {"pelvis": "root", "spine1": "spine05", "spine2": "spine03", "spine3": "spine02", "neck": "neck01", "head": "head"}
+for _side, _letter in (("left", "L"), ("right", "R")):
+    BONE_OF_JOINT |= {
+        f"{_side}_hip": f"upperleg01.{_letter}",
+        f"{_side}_knee": f"lowerleg01.{_letter}",
+        f"{_side}_ankle": f"foot.{_letter}",
+        f"{_side}_foot": f"toe3-1.{_letter}",
+        f"{_side}_collar": f"clavicle.{_letter}",
+        f"{_side}_shoulder": f"upperarm01.{_letter}",
+        f"{_side}_elbow": f"lowerarm01.{_letter}",
+        f"{_side}_wrist": f"wrist.{_letter}",
+    }
+_FINGERS = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
+# Bones without a joint of their own that still lie along a straightened limb.
+_FOLLOWS_LIMB = ("arm02", "leg02", "wrist", "finger", "metac")
+
+
+def finger_bones(letter: str) -> tuple[str, ...]:
+    """anny's bones of one hand ("L" or "R"), in the order of SMPL-X's finger joints."""
+    return tuple(f"finger{_FINGERS[joint[:-1]]}-{joint[-1]}.{letter}" for joint in FINGER_JOINTS)
+
+
+def rotation_between(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest rotation (3, 3) that turns direction `start` (3,) into direction `end` (3,)."""
+    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    v, c = np.cross(a, b), float(a @ b)
+    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.asarray(np.eye(3) + k + k @ k / (1.0 + c))
+
+
+class Retargeter:
+    """Turns poses into bone rotations and positions for one skeleton layout."""
+
+    def __init__(self, bone_names: tuple[str, ...], bone_parents: tuple[int, ...]) -> None:
+        self._parents = bone_parents
+        self._index = {name: i for i, name in enumerate(bone_names)}
+        self._joint_bones = [self._index[BONE_OF_JOINT[joint]] for joint in JOINTS]
+        self._finger_bones = [self._index[bone] for letter in "LR" for bone in finger_bones(letter)]
+        self._follows = [any(part in name for part in _FOLLOWS_LIMB) for name in bone_names]
+
+    def straighten(self, heads: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(J, 3, 3) rotations from anny's rest pose to the T-pose, for a body whose bones begin at `heads` (J, 3)."""
+        own: dict[int, NDArray[np.float64]] = {}
+        for letter, sign in (("L", 1.0), ("R", -1.0)):
+            for bone, tip, toward in (
+                ("upperarm01", "lowerarm01", (sign, 0.0, 0.0)),
+                ("lowerarm01", "wrist", (sign, 0.0, 0.0)),
+                ("upperleg01", "lowerleg01", (sign * 0.06, 0.0, -1.0)),
+                ("lowerleg01", "foot", (sign * 0.02, 0.05, -1.0)),
+            ):
+                start = self._index[f"{bone}.{letter}"]
+                own[start] = rotation_between(heads[self._index[f"{tip}.{letter}"]] - heads[start], np.array(toward))
+        turned = np.tile(np.eye(3), (len(self._parents), 1, 1))
+        for bone, parent in enumerate(self._parents):
+            if bone in own:
+                turned[bone] = own[bone]
+            elif parent >= 0 and self._follows[bone]:
+                turned[bone] = turned[parent]
+        return turned
+
+    def bone_transforms(
+        self, heads: NDArray[np.float64], pose: Pose
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rotations (J, 3, 3) and head positions (J, 3) in the bed frame of a body with rest `heads` (J, 3)."""
+        local = np.tile(np.eye(3), (len(self._parents), 1, 1))
+        c = ANNY_FROM_SMPLX
+        moved = Rotation.from_rotvec(np.concatenate([pose.joints, pose.hands.reshape(30, 3)])).as_matrix()
+        local[self._joint_bones + self._finger_bones] = c @ moved @ c.T
+        straight = self.straighten(heads)
+        chain = np.empty_like(local)
+        rotation, position = np.empty_like(local), np.empty((len(heads), 3))
+        for bone, parent in enumerate(self._parents):
+            if parent < 0:
+                chain[bone] = pose.root @ c.T
+                position[bone] = pose.pelvis
+            else:
+                chain[bone] = chain[parent] @ local[bone]
+                position[bone] = position[parent] + rotation[parent] @ (heads[bone] - heads[parent])
+            rotation[bone] = chain[bone] @ straight[bone]
+        return rotation, position
+
+    def joint_positions(self, heads: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Where SMPL-X's joints lie in the T-pose, SMPL-X axes, relative to the pelvis."""
+        t_pose = Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))
+        position = self.bone_transforms(heads, t_pose)[1]
+        return {joint: position[self._index[bone]] for joint, bone in BONE_OF_JOINT.items()}

@@ -1,0 +1,162 @@
+"""Outfits: hospital gown, pyjamas, T-shirt and trousers, scrubs, everyday clothes, shoes and socks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.body.body_model import PosedBody, RestBody
+from synth.look import fabric
+from synth.look.anatomy import Anatomy
+from synth.look.color import linear
+from synth.look.fabric import Fabric
+from synth.look.garment import Cut, cut, puffed
+from synth.look.skirt import Skirt
+from synth.render.mesh import Mesh
+
+PATIENT_OUTFITS = ("gown", "pyjamas", "tshirt_trousers", "shorts")
+STAFF_OUTFITS = ("scrubs",)
+VISITOR_OUTFITS = ("tshirt_trousers", "jumper_trousers", "shorts", "dress")
+
+
+@dataclass(frozen=True, slots=True)
+class Dressed:
+    """Cloth meshes and hidden (T,) bool: the body triangles they cover."""
+
+    meshes: tuple[Mesh, ...]
+    hidden: NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class _Fitting:
+    """What all garments of one person share."""
+
+    rest: RestBody
+    posed: PosedBody
+    normals: NDArray[np.float32]
+    filled: NDArray[np.float32]
+    instance: int
+    meshes: list[Mesh] = field(default_factory=list)
+    hidden: NDArray[np.bool_] | None = None
+
+
+class Wardrobe:
+    """Garments for every body of one topology; the cutting is done once per style."""
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        self.anatomy = anatomy
+        self._cuts: dict[tuple[str, float], Cut] = {}
+        self._skirts: dict[float, Skirt] = {}
+        a = anatomy
+        # Planar print coordinates: oblique in depth, so that the body's sides do not smear and nowhere is there a seam.
+        along = np.where(a.along_arm >= 0, a.along_arm, 0.0)
+        across = np.where(a.arm > 0.3, a.y + 0.5 * a.z, a.x + 0.7 * a.y)
+        self._uv = np.stack([across, np.where(a.arm > 0.3, along, a.z)], axis=1).astype(np.float32)
+
+    def _sleeved(self, sleeve: float, neck: float, hem_z: float) -> NDArray[np.float64]:
+        """Field of a top: positive below the neckline, above the hem, and up the sleeve's length in metres."""
+        a = self.anatomy
+        scoop = neck * np.exp(-((a.x / 0.07) ** 2)) * (a.template_normals[:, 1] < 0)
+        collar = a.neck_z - 0.025 - scoop - 0.35 * np.abs(a.x) * 0.0 - a.z
+        body = np.minimum(collar, a.z - hem_z)
+        return np.where(a.arm > 0.3, sleeve - a.along_arm, np.where(a.head > 0.5, -0.1, body))
+
+    def _trousers(self, leg_z: float, waist_z: float) -> NDArray[np.float64]:
+        a = self.anatomy
+        return np.where(a.arm > 0.3, -0.1, np.minimum(waist_z - a.z, a.z - leg_z))
+
+    def _cut(self, kind: str, level: float) -> Cut:
+        """One of a few lengths per garment, cut when first asked for. Same arguments, same cut."""
+        key = (kind, level)
+        if key not in self._cuts:
+            a = self.anatomy
+            waist, hips = a.hip_z + 0.10, a.hip_z - 0.10
+            forearm = a.elbow_at + level * (a.wrist_at - a.elbow_at) if level > 0 else a.elbow_at * (1.0 + level)
+            fields = {
+                "top": lambda: self._sleeved(forearm, 0.05, hips),
+                "gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, hips),
+                "trousers": lambda: self._trousers(a.ankle_z + level * (a.knee_z + 0.12 - a.ankle_z) + 0.02, waist),
+                "shoes": lambda: a.ankle_z + 0.02 + level - a.z,
+            }
+            if kind not in fields:
+                raise ValueError(f"unknown garment {kind!r}")
+            self._cuts[key] = cut(fields[kind](), a.topology.triangles)
+        return self._cuts[key]
+
+    def _skirt(self, length: float) -> Skirt:
+        if length not in self._skirts:
+            self._skirts[length] = Skirt(self.anatomy, length)
+        return self._skirts[length]
+
+    def dress(self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, outfit: str, instance: int) -> Dressed:
+        """Clothe one posed body. Raises ValueError on an unknown outfit."""
+        a = self.anatomy
+        normals = a.normals(rest.vertices)
+        hollow = a.smoothed(rest.vertices, 6) - rest.vertices
+        filled = np.maximum((hollow * normals).sum(1), 0.0)
+        fitting = _Fitting(rest, posed, normals, filled.astype(np.float32), instance)
+        u = rng.uniform
+        if outfit == "gown":
+            cloth = fabric.hospital_gown(rng)
+            self._wear(rng, fitting, self._cut("gown", 0.0), cloth, u(0.012, 0.02), 0.006)
+            self._wear_skirt(rng, fitting, (0.0, 0.12, -0.12)[int(rng.integers(3))], cloth, u(0.015, 0.035))
+        elif outfit == "dress":
+            cloth = fabric.everyday(rng, 0.6)
+            self._wear(rng, fitting, self._cut("top", (-0.6, -0.3, 0.5)[int(rng.integers(3))]), cloth, u(0.008, 0.014), 0.004)
+            self._wear_skirt(rng, fitting, (0.0, -0.12)[int(rng.integers(2))], cloth, u(0.02, 0.05))
+            self._shoes(rng, fitting)
+        elif outfit == "pyjamas":
+            cloth = fabric.everyday(rng, 0.7)
+            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.010, 0.014), 0.004)
+            self._wear(rng, fitting, self._cut("top", (0.9, 0.5)[int(rng.integers(2))]), cloth, u(0.016, 0.022), 0.006)
+        elif outfit == "scrubs":
+            cloth = fabric.scrubs(rng)
+            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.016), 0.004)
+            self._wear(rng, fitting, self._cut("top", -0.3), cloth, u(0.018, 0.026), 0.006)
+            self._shoes(rng, fitting)
+        elif outfit in ("tshirt_trousers", "jumper_trousers", "shorts"):
+            leg = (0.0, 0.0, 0.25)[int(rng.integers(3))] if outfit != "shorts" else (0.9, 1.3)[int(rng.integers(2))]
+            sleeve = 0.92 if outfit == "jumper_trousers" else (-0.6, -0.4, -0.2)[int(rng.integers(3))]
+            self._wear(rng, fitting, self._cut("trousers", leg), fabric.everyday(rng, 0.15), u(0.008, 0.014), 0.003)
+            self._wear(rng, fitting, self._cut("top", sleeve), fabric.everyday(rng), u(0.014, 0.022), 0.005)
+        else:
+            raise ValueError(f"unknown outfit {outfit!r}")
+        if outfit == "jumper_trousers" or (outfit in ("tshirt_trousers", "shorts") and rng.random() < 0.5):
+            self._shoes(rng, fitting)
+        hidden = fitting.hidden if fitting.hidden is not None else np.zeros(len(a.topology.triangles), bool)
+        return Dressed(tuple(fitting.meshes), hidden)
+
+    def _wear(self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float, folds_m: float) -> None:
+        folds = self.anatomy.noise(rng, 9)
+        flare = np.minimum(1.0 + 0.0 * pattern.inside, 1.0)
+        resting = puffed(self.anatomy, pattern, fitting.rest.vertices, fitting.normals, fitting.filled, offset * flare, folds, folds_m)
+        blend = pattern.on(fitting.posed.blend)
+        vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
+        shade = 1.0 + 0.05 * pattern.on(folds)
+        self._add(fitting, vertices, pattern.triangles, shade, pattern.on(self._uv), cloth)
+        fitting.hidden = pattern.hidden if fitting.hidden is None else fitting.hidden | pattern.hidden
+
+    def _wear_skirt(self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float) -> None:
+        skirt = self._skirt(length)
+        vertices, shade = skirt.drape(rng, fitting.rest, fitting.posed, offset)
+        self._add(fitting, vertices, skirt.triangles, shade, skirt.uv, cloth)
+        fitting.hidden = skirt.hidden if fitting.hidden is None else fitting.hidden | skirt.hidden
+
+    def _shoes(self, rng: np.random.Generator, fitting: _Fitting) -> None:
+        height = (0.0, 0.06)[int(rng.integers(2))]  # shoes, or socks up to the calf
+        pattern = self._cut("shoes", height)
+        self._wear(rng, fitting, pattern, fabric.everyday(rng, 0.0), 0.012 if height == 0.0 else 0.005, 0.001)
+
+    def _add(self, fitting: _Fitting, vertices: NDArray[np.float32], triangles: NDArray[np.int32],
+             shade: NDArray[np.float32], uv: NDArray[np.float32], cloth: Fabric) -> None:  # fmt: skip
+        plain = cloth.texture is None
+        base = linear(cloth.color) if plain else np.ones(3, np.float32)
+        colors = np.clip(base * shade[:, None], 0.0, 1.0).astype(np.float32)
+        fitting.meshes.append(
+            Mesh(
+                vertices.astype(np.float32), triangles, colors, fitting.instance,
+                uv=None if plain else (uv / np.float32(cloth.tile_m)).astype(np.float32), texture=cloth.texture,
+            )
+        )  # fmt: skip

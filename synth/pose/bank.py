@@ -1,0 +1,97 @@
+"""Settled poses, ready to use: the bank that ships, adapted to a bed's backrest, jittered and mirrored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from calibration.errors import WardposeError
+from synth.body.body_model import JOINT_INDEX, Pose
+from synth.pose.clinical import about, relaxed_hands
+
+SHIPPED = Path(__file__).with_name("settled.npz")
+_VERSION = 1
+# Degrees of jitter (one standard deviation) where a change does not lift anything off the mattress much.
+_JITTER = {"neck": 4.0, "head": 5.0, "wrist": 8.0, "elbow": 4.0, "shoulder": 2.0, "ankle": 5.0, "knee": 1.5, "hip": 1.0}
+
+
+def _jitter_scale() -> NDArray[np.float64]:
+    scale = np.zeros(21)
+    for joint, index in JOINT_INDEX.items():
+        scale[index] = _JITTER.get(joint.removeprefix("left_").removeprefix("right_"), 0.7)
+    return np.radians(scale)[:, None]
+
+
+class PoseBank:
+    """posture (P,) str, backrest_deg (P,), root (P, 3) and joints (P, 21, 3) axis-angle radians, pelvis (P, 3) metres."""
+
+    def __init__(self, path: Path = SHIPPED) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                version = int(file["version"])
+                self.posture: NDArray[np.str_] = file["posture"]
+                self.backrest_deg = file["backrest_deg"].astype(np.float64)
+                self.root = file["root"].astype(np.float64)
+                self.pelvis = file["pelvis"].astype(np.float64)
+                self.joints = file["joints"].astype(np.float64)
+        except (OSError, KeyError, ValueError) as error:
+            raise WardposeError(
+                f"no bank of settled poses ({error})",
+                where=str(path),
+                mend="restore it, or make one: python -m synth.pose.settle --count 400 --seed 1 --out " + str(path),
+            ) from error
+        if version != _VERSION:
+            raise WardposeError(
+                f"bank version {version}, expected {_VERSION}",
+                where=str(path),
+                mend="make it again: python -m synth.pose.settle --count 400 --seed 1 --out " + str(path),
+            )
+
+    def __len__(self) -> int:
+        return len(self.posture)
+
+    def sample(self, rng: np.random.Generator, posture: str, backrest_deg: float = 0.0) -> Pose:
+        """A jittered pose of one class on a bed with this backrest; its place on the bed is only a first guess.
+
+        A raised backrest takes the poses settled on the nearest raised one; trunk and hips turn by the difference, so
+        that the back stays on the backrest and the legs on the mattress.
+        """
+        stored, mirror = posture, bool(rng.random() < 0.5)
+        if posture in ("lateral_left", "lateral_right"):
+            stored, mirror = "lateral_left", posture == "lateral_right"
+        fits = self.posture == stored
+        raised = backrest_deg > 0
+        fits &= (self.backrest_deg > 0) == raised
+        if not fits.any():
+            raise WardposeError(
+                f"posture {posture!r} does not go with a backrest at {backrest_deg:.0f} degrees",
+                mend="lower the backrest" if raised else "raise the backrest",
+            )
+        if raised:
+            distance = np.abs(self.backrest_deg - backrest_deg)
+            fits &= distance == distance[fits].min()
+        choices = np.flatnonzero(fits)
+        row = int(choices[rng.integers(len(choices))])
+        joints = Rotation.from_rotvec(self.joints[row] + rng.standard_normal((21, 3)) * _jitter_scale())
+        root = Rotation.from_rotvec(self.root[row]).as_matrix()
+        turn = backrest_deg - self.backrest_deg[row]
+        matrices = joints.as_matrix()
+        for side in ("left_hip", "right_hip"):
+            matrices[JOINT_INDEX[side]] = Rotation.from_euler("x", -turn, degrees=True).as_matrix() @ matrices[JOINT_INDEX[side]]
+        pose = Pose(
+            about("y", turn) @ root, self.pelvis[row], Rotation.from_matrix(matrices).as_rotvec(), relaxed_hands(rng)
+        )
+        if mirror:
+            pose = pose.mirrored()
+        return replace(pose, pelvis=pose.pelvis * [1.0, 0.0, 1.0])
+
+
+@cache
+def pose_bank() -> PoseBank:
+    """The bank that ships, read once a process."""
+    return PoseBank()
