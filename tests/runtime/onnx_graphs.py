@@ -14,8 +14,8 @@ from runtime.model_info import METADATA_KEY, ModelInfo
 
 
 def info(**changes: Any) -> ModelInfo:
-    stated = {"name": "tiny", "task": "detect", "layout": "yolo", "width": 64, "height": 64} | changes
-    return ModelInfo(**stated)
+    stated: dict[str, Any] = {"name": "tiny", "task": "detect", "layout": "yolo", "width": 64, "height": 64} | changes
+    return ModelInfo.model_validate(stated)
 
 
 def constant_model(

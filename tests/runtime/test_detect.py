@@ -36,6 +36,7 @@ def yolox(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Person
 
 def _photo(shared_data: Path, name: str) -> NDArray[np.uint8]:
     picture = cv2.imread(str(shared_data / "photos" / "demo" / name))
+    assert picture is not None
     return np.ascontiguousarray(picture[..., ::-1])
 
 

@@ -26,7 +26,9 @@ def test_a_moving_photograph_gives_the_same_people_frame_after_frame(shared_data
     shutil.copy(shared_data / "weights" / "yolox_nano.onnx", detector)
     (tmp_path / "yolox.onnx.json").write_text(YOLOX_NANO.model_dump_json())
     pipeline = LivePipeline.open(detector, _pose(tmp_path), prefer="onnxruntime-cpu", confidence=0.5)
-    photo = cv2.imread(str(shared_data / "photos" / "demo" / "zidane.jpg"))[..., ::-1]
+    photo = cv2.imread(str(shared_data / "photos" / "demo" / "zidane.jpg"))
+    assert photo is not None
+    photo = photo[..., ::-1]
     for index in range(6):
         shifted = np.ascontiguousarray(np.roll(photo, 6 * index, axis=1))
         result = pipeline.process(Frame(shifted, index / 15, index, "photo"))

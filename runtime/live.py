@@ -1,0 +1,161 @@
+"""The live process: frames from the ring, through the pipeline, results onto a Unix socket.
+
+    python -m runtime.live --ring NAME --detector X.onnx [--pose Y.onnx] --socket PATH
+
+The newest frame always wins: one that came while another was being worked on is skipped, never queued. Every pass of
+the loop ends in a message, also when there is nothing to see: silence means that this process is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from calibration.errors import WardposeError
+from runtime.bus import Message, ResultServer
+from runtime.capture.ring import RingReader
+from runtime.capture.source import StaleFrame
+from runtime.frames import Frame
+from runtime.message import live_message
+from runtime.notify import notify
+from runtime.overlay import State
+from runtime.pipeline import LivePipeline, LiveResult
+
+_WAIT_S = 0.25
+# Frames this old are no live picture, whatever the camera says.
+_MAX_AGE_MS = 1000.0
+
+
+class FrameReader(Protocol):
+    """Where the live process takes its frames from; `RingReader` in the product."""
+
+    def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame: ...
+
+
+class LiveService:
+    """The loop. It owns no thread of its own besides the socket's; `run` blocks until `stop` is called.
+
+    The pause is kept in a file beside the socket: a process that is restarted while paused stays paused, because
+    whoever paused it must not be watched again by an accident.
+    """
+
+    def __init__(self, reader: FrameReader, open_pipeline: Callable[[], LivePipeline], socket: Path) -> None:
+        self._reader, self._open_pipeline = reader, open_pipeline
+        self._pause_file = socket.with_name(socket.name + ".paused")
+        self._pipeline: LivePipeline | None = None
+        self._result: LiveResult | None = None
+        self._finished: deque[float] = deque(maxlen=30)
+        self._stop, self._resumed = threading.Event(), threading.Event()
+        self._deciding = threading.Lock()  # so that no picture is published after a pause was acknowledged
+        self._server = ResultServer(socket, self._command)
+        if not self._pause_file.exists():
+            self._resumed.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._resumed.is_set()
+
+    def stop(self) -> None:
+        """End `run` within about a quarter of a second. Safe from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
+        try:
+            self._say("starting", "loading the models")
+            self._pipeline = self._open_pipeline()
+            notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
+            while not self._stop.is_set():
+                self._step(self._pipeline)
+                notify("WATCHDOG=1")
+        finally:
+            notify("STOPPING=1")
+            self._server.close()
+
+    def _step(self, pipeline: LivePipeline) -> None:
+        if self.paused:
+            self._result = None
+            self._finished.clear()
+            self._say("paused")
+            self._resumed.wait(_WAIT_S)
+            return
+        try:
+            frame = self._reader.read_next(timeout_s=_WAIT_S, max_age_ms=_MAX_AGE_MS)
+            result = pipeline.process(frame)
+        except StaleFrame as error:
+            self._finished.clear()
+            self._say("no-signal", str(error))
+            return
+        except WardposeError as error:
+            # A model that fails on one frame may answer the next; until then there is no live picture.
+            self._say("no-signal", str(error))
+            self._stop.wait(_WAIT_S)
+            return
+        with self._deciding:
+            if self.paused:  # while the frame was being worked on: its people are nobody's business any more
+                return
+            self._result = result
+            self._finished.append(result.finished_at)
+            self._say("live")
+
+    def _say(self, state: State, message: str = "") -> None:
+        times = self._finished
+        fps = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+        self._server.publish(
+            live_message(state, result=self._result, pipeline=self._pipeline, message=message, fps=fps)
+        )
+
+    def _command(self, command: Message) -> Message:
+        name = command.get("command")
+        if name == "pause":
+            self._pause_file.touch(mode=0o600)
+            with self._deciding:
+                self._resumed.clear()
+                self._say("paused")
+        elif name == "resume":
+            self._pause_file.unlink(missing_ok=True)
+            self._resumed.set()
+        elif name != "state":
+            return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state"}
+        return {"ok": True, "paused": self.paused}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m runtime.live", description=__doc__.splitlines()[0])
+    parser.add_argument("--ring", required=True, help="name of the frame ring to read")
+    parser.add_argument("--detector", required=True, type=Path, help="ONNX file of the person detector")
+    parser.add_argument("--pose", type=Path, help="ONNX file of the pose model; without it there are boxes only")
+    parser.add_argument("--socket", required=True, type=Path, help="Unix socket to serve results on")
+    parser.add_argument("--engine", help="use this inference engine or fail (default: the best that qualifies)")
+    parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
+    parser.add_argument("--confidence", type=float, default=0.25, help="least score of a person (default 0.25)")
+    options: Any = parser.parse_args(arguments)
+
+    def open_pipeline() -> LivePipeline:
+        return LivePipeline.open(
+            options.detector,
+            options.pose,
+            prefer=options.engine,
+            threads=options.threads,
+            confidence=options.confidence,
+        )
+
+    try:
+        service = LiveService(RingReader(options.ring), open_pipeline, options.socket)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda *_: service.stop())
+        service.run()
+    except WardposeError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
