@@ -1,0 +1,199 @@
+"""The capture process: reads one source and writes its frames into a ring, whatever happens to the camera.
+
+    python -m runtime.capture.process --source simulated --ring live
+
+A camera that can't be opened, fails or falls silent is closed and opened again for ever, with pauses that double up to
+ten seconds. The ring's state says what goes on; nothing but the ring and one line a change of state (standard error)
+leaves this process. It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a
+box must start without its camera), then WATCHDOG at least once a second unless a driver hangs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from calibration.errors import WardposeError
+from runtime.capture.ring import CaptureState, RingWriter
+from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, make_source
+from runtime.notify import notify
+
+_log = logging.getLogger("capture")
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+SILENCE_S = 5.0  # a live camera silent for so long is closed and opened again
+STEADY_S = 30.0  # after streaming for so long, a failure is a new one and the first pause is short again
+_READ_S = 0.5
+_REPEAT_PAUSE_S = 0.2  # how long the last frame of a recording stands before the first one comes again
+
+
+class CaptureProcess:
+    """Keeps one source flowing into one ring until `stop`. Runs in the thread that calls `run`."""
+
+    def __init__(self, spec: str, ring: str, *, repeat: bool = True) -> None:
+        """`repeat`: begin again where a recording or folder ends. Raises `WardposeError` where the spec is wrong or
+        the ring is another writer's."""
+        self.spec, self.repeat = spec, repeat
+        make_source(spec)  # a wrong spec is the caller's mistake: no retry will mend it
+        self._writer = RingWriter(ring)
+        self._stop = threading.Event()
+        self._restarts = 0
+        self._ready = False
+        self._told = ""
+        self._tell("starting", f"opening {spec}")
+
+    def stop(self) -> None:
+        """Ask `run` to return; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Capture until stopped, or until the end where `repeat` is off."""
+        pause_s = FIRST_PAUSE_S
+        try:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                try:
+                    if self._stream():
+                        return
+                    pause_s = FIRST_PAUSE_S
+                    self._pause(_REPEAT_PAUSE_S)
+                    continue
+                except (WardposeError, OSError) as error:
+                    problem = str(error) if isinstance(error, WardposeError) else f"{self.spec}: {error}"
+                if time.monotonic() - started > STEADY_S:
+                    pause_s = FIRST_PAUSE_S
+                self._restarts += 1
+                self._tell("retrying", problem)
+                self._pause(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            notify("STOPPING=1")
+            self._writer.close()
+
+    def _stream(self) -> bool:
+        """Open the source and pass its frames on; True where capture is over for good, False to begin again at once."""
+        if self._state != "streaming":  # a recording that begins again was streaming and still is
+            self._writer.heartbeat(self._state)
+        source = make_source(self.spec)
+        try:
+            source.open()
+        except BaseException:
+            self._make_ready()
+            raise
+        try:
+            return self._pass_on(source)
+        finally:
+            source.close()
+
+    def _pass_on(self, source: CaptureSource) -> bool:
+        last_frame_s = time.monotonic()
+        beat = _Rate()
+        delivered = False
+        while not self._stop.is_set():
+            try:
+                frame = source.read(timeout_s=_READ_S)
+            except EndOfStream:
+                if not delivered:
+                    raise WardposeError("it holds no frame", where=source.name, mend="choose another file") from None
+                if not self.repeat:
+                    self._tell("stopped", f"{source.name} is at its end")
+                return not self.repeat
+            except StaleFrame as error:
+                silent_s = time.monotonic() - last_frame_s
+                if source.live and silent_s > SILENCE_S:
+                    raise WardposeError(
+                        f"no frame for {silent_s:.0f} s", where=source.name, mend="it will be opened again"
+                    ) from None
+                # A slow slide show is not a stalled camera.
+                self._tell("stalled" if source.live else "streaming", error.what if source.live else "")
+                continue
+            self._writer.write(frame, live=source.live)
+            last_frame_s = time.monotonic()
+            delivered = True
+            if beat.count() or self._state != "streaming":
+                self._tell("streaming", "", frames_per_s=beat.per_s)
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, 0.5)):
+            self._beat()
+
+    def _tell(self, state: CaptureState, message: str, *, frames_per_s: float = 0.0) -> None:
+        """Put the state into the ring, and on standard error where it is news."""
+        self._state: CaptureState = state
+        self._writer.heartbeat(
+            state, message, source=self.spec, restarts=self._restarts, frames_per_s=round(frames_per_s, 2)
+        )
+        line = f"{state}: {message}" if message else f"{state} {self.spec}"
+        if line != self._told:
+            self._told = line
+            _log.log(logging.WARNING if state in {"retrying", "stalled"} else logging.INFO, "%s", line)
+            notify(f"STATUS={line}")
+        if state == "streaming":
+            self._make_ready()
+        self._beat()
+
+    def _make_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            notify("READY=1")
+
+    def _beat(self) -> None:
+        self._writer.heartbeat()
+        if self._ready:
+            notify("WATCHDOG=1")
+
+
+class _Rate:
+    """Frames a second over the last half second or more."""
+
+    def __init__(self) -> None:
+        self.per_s = 0.0
+        self._since_s, self._frames = time.monotonic(), 0
+
+    def count(self) -> bool:
+        """Count a frame; True where `per_s` is new."""
+        self._frames += 1
+        elapsed = time.monotonic() - self._since_s
+        if elapsed < 0.5:
+            return False
+        self.per_s = self._frames / elapsed
+        self._since_s, self._frames = time.monotonic(), 0
+        return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0 stopped in good order, 2 a mistake in the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m runtime.capture.process", description="capture frames into a ring")
+    parser.add_argument("--source", required=True, metavar="SPEC", help="kind or kind:argument, e.g. simulated")
+    parser.add_argument("--ring", required=True, metavar="NAME", help="name of the frame ring to write")
+    parser.add_argument(
+        "--at-end", choices=("repeat", "stop"), default="repeat", help="what to do where a recording ends"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+    try:
+        process = CaptureProcess(options.source, options.ring, repeat=options.at_end == "repeat")
+    except WardposeError as error:
+        _log.error("%s", error)
+        return error.exit_code
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        process.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    process.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
