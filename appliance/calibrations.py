@@ -1,0 +1,100 @@
+"""The site's calibrations: kept as files, listed in the database, used only once a person has confirmed them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from appliance import audit
+from appliance.database import now
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from calibration.estimate import CalibrationEstimate
+
+CALIBRATE_FIRST = "calibrate first: wardpose calibrate tags"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """One kept calibration; `file` is relative to the site folder."""
+
+    id: int
+    made_at: str
+    method: str
+    file: str
+    confirmed: bool
+    reprojection_px: float
+
+
+def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
+    """Write the estimate to a file of its own and then list it."""
+    from calibration.files import save_estimate
+
+    made_at = now()
+    path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
+    save_estimate(replace(estimate, made_at=made_at), path)
+    with site.database.transaction() as db:
+        row = db.execute(
+            "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
+            (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
+        )
+        number = int(row.lastrowid or 0)
+    audit.record(site, "calibration.keep", estimate.method, "confirmed" if estimate.confirmed else "not yet confirmed")
+    return find(site, number)
+
+
+def find(site: SiteFolder, number: int) -> CalibrationRow:
+    for row in rows(site):
+        if row.id == number:
+            return row
+    raise WardposeError(f"there is no calibration {number}", mend=CALIBRATE_FIRST)
+
+
+def rows(site: SiteFolder, limit: int = 100) -> list[CalibrationRow]:
+    """The newest first."""
+    with site.database.transaction() as db:
+        found = db.execute(
+            "SELECT id, made_at, method, file, confirmed, reprojection_px FROM calibrations ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [CalibrationRow(r[0], r[1], r[2], r[3], bool(r[4]), r[5]) for r in found]
+
+
+def load(site: SiteFolder, row: CalibrationRow) -> CalibrationEstimate:
+    """The estimate of a listed calibration."""
+    from calibration.files import load_estimate
+
+    return load_estimate(site.resolve(row.file))
+
+
+def current_row(site: SiteFolder) -> CalibrationRow | None:
+    """The one in use: the newest that a person has confirmed."""
+    return next((row for row in rows(site) if row.confirmed), None)
+
+
+def current(site: SiteFolder) -> CalibrationEstimate:
+    """The estimate in use; raises `WardposeError` when none is confirmed yet."""
+    row = current_row(site)
+    if row is None:
+        unconfirmed = rows(site, 1)
+        raise WardposeError(
+            "the newest calibration is not confirmed" if unconfirmed else "this site is not calibrated",
+            mend="say whether head and foot are right: wardpose calibrate confirm" if unconfirmed else CALIBRATE_FIRST,
+        )
+    return load(site, row)
+
+
+def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False) -> CalibrationRow:
+    """Keep a confirmed copy of calibration `number` (default: the newest).
+
+    turned: the person saw that head and foot were exchanged; the copy has them the right way round.
+    """
+    from calibration.estimate import turned_round
+
+    known = rows(site)
+    if not known:
+        raise WardposeError("there is no calibration to confirm", mend=CALIBRATE_FIRST)
+    row = find(site, number) if number is not None else known[0]
+    estimate = load(site, row)
+    return keep(site, replace(turned_round(estimate) if turned else estimate, confirmed=True))

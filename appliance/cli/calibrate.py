@@ -1,0 +1,158 @@
+"""wardpose calibrate tags, corners, manual, confirm: where the camera stands relative to the bed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance.cli.output import Output
+
+if TYPE_CHECKING:
+    from appliance.site_folder import SiteFolder
+    from calibration.estimate import CalibrationEstimate
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("calibrate", help="find where the camera stands relative to the bed")
+    methods = parser.add_subparsers(title="how", metavar="HOW", dest="how", required=True)
+    looking = argparse.ArgumentParser(add_help=False)
+    looking.add_argument("--source", help="where the picture comes from (default: the site's camera)")
+    looking.add_argument("--intrinsics", type=Path, help="the lens, where the source does not know it: a Kinect's calibration JSON")
+    confirming = argparse.ArgumentParser(add_help=False)
+    confirming.add_argument(
+        "--confirm", choices=("yes", "turned", "no"), help="whether head and foot are right (default: ask, or no)"
+    )
+    tags = methods.add_parser("tags", parents=[common, looking, confirming], help="from the printed tag sheet on the empty bed")
+    tags.add_argument("--print", dest="print_to", type=Path, metavar="FILE.pdf", help="write the sheet to print, and stop")
+    tags.add_argument("--paper", choices=("sheet", "a3", "a4"), default="sheet", help="one large page, or tiles")
+    tags.set_defaults(run=by_tags)
+    corners = methods.add_parser("corners", parents=[common, looking, confirming], help="from the mattress's four corners in the picture")
+    corners.add_argument(
+        "corner", nargs=4, type=_pair, metavar="X,Y",
+        help="pixels of head right, head left, foot left, foot right (the patient's sides, lying on the back)",
+    )  # fmt: skip
+    corners.set_defaults(run=by_corners)
+    manual = methods.add_parser("manual", parents=[common, looking, confirming], help="from a tape measure")
+    manual.add_argument("--azimuth", type=float, required=True, help="degrees; 0 = from the foot end, + to the patient's right")
+    manual.add_argument("--elevation", type=float, required=True, help="degrees above the mattress")
+    manual.add_argument("--distance", type=float, required=True, help="metres from the point looked at")
+    manual.add_argument("--roll", type=float, default=0.0, help="degrees")
+    manual.add_argument("--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre")
+    manual.set_defaults(run=by_hand)
+    confirm = methods.add_parser("confirm", parents=[common], help="confirm the newest calibration's head and foot")
+    confirm.add_argument("--turned", action="store_true", help="head and foot were exchanged: turn them round")
+    confirm.set_defaults(run=confirm_newest)
+
+
+def by_tags(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import calibrate_tags, print_tag_sheet
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    if options.print_to:
+        pages = print_tag_sheet(site, options.print_to, paper=options.paper)
+        out.say(f"{options.print_to}: {pages} page{'s' if pages > 1 else ''}; print at 100 %, then measure the 100 mm ruler")
+        out.answer({"ok": True, "file": options.print_to, "pages": pages})
+        return 0
+    with out.progress("looking for the tag sheet") as progress:
+        estimate = calibrate_tags(site, source=options.source, intrinsics=options.intrinsics, progress=progress)
+    return _finish(site, estimate, options, out)
+
+
+def by_corners(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import calibrate_by_corners
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    estimate = calibrate_by_corners(site, options.corner, source=options.source, intrinsics=options.intrinsics)
+    return _finish(site, estimate, options, out)
+
+
+def by_hand(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import calibrate_by_hand
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    estimate = calibrate_by_hand(
+        site, azimuth_deg=options.azimuth, elevation_deg=options.elevation, distance=options.distance,
+        roll_deg=options.roll, look_at=options.look_at, source=options.source, intrinsics=options.intrinsics,
+    )  # fmt: skip
+    return _finish(site, estimate, options, out)
+
+
+def confirm_newest(options: argparse.Namespace, out: Output) -> int:
+    from appliance import calibrations
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    row = calibrations.confirm(site, turned=options.turned)
+    out.say(f"calibration {row.id} ({row.method}) is confirmed and in use")
+    out.answer({"ok": True, "id": row.id, "method": row.method, "confirmed": True})
+    return 0
+
+
+def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.Namespace, out: Output) -> int:
+    from appliance import calibrations
+
+    view = estimate.viewpoint
+    out.say(f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, roll {view.roll_deg:.1f}°")
+    out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one standard deviation); "
+            f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
+    for note in estimate.notes:
+        out.say(f"note: {note}")
+    out.say(_where_the_head_is(estimate))
+    row = calibrations.keep(site, estimate)
+    answer = options.confirm or _ask()
+    if answer != "no":
+        row = calibrations.confirm(site, row.id, turned=answer == "turned")
+        out.say(f"calibration {row.id} is confirmed and in use")
+    else:
+        out.say("kept, but not in use until somebody confirms head and foot: wardpose calibrate confirm [--turned]")
+    used = calibrations.load(site, row)
+    view = used.viewpoint
+    out.answer(
+        {
+            "ok": True, "id": row.id, "method": row.method, "confirmed": row.confirmed, "azimuth_deg": view.azimuth_deg,
+            "elevation_deg": view.elevation_deg, "distance_m": view.distance, "roll_deg": view.roll_deg,
+            "rotation_sigma_deg": used.rotation_sigma_deg, "centre_sigma_mm": used.centre_sigma_mm,
+            "reprojection_px": used.reprojection_px, "notes": used.notes,
+        }
+    )  # fmt: skip
+    return 0
+
+
+def _where_the_head_is(estimate: CalibrationEstimate) -> str:
+    """Head and foot in words that a person can check by looking at the picture."""
+    import numpy as np
+
+    ends = np.array([[-estimate.bed.length / 2, 0.0, 0.0], [estimate.bed.length / 2, 0.0, 0.0]])
+    rotation, shift = estimate.camera_from_bed[:3, :3], estimate.camera_from_bed[:3, 3]
+    seen = ends @ rotation.T + shift
+    if (seen[:, 2] <= 0.05).any():
+        return "one end of the bed lies behind the camera"
+    (head_x, head_y), (foot_x, foot_y) = estimate.camera.project(seen)
+    if abs(head_x - foot_x) > abs(head_y - foot_y):
+        side = "left" if head_x < foot_x else "right"
+    else:
+        side = "upper" if head_y < foot_y else "lower"
+    return f"it takes the head of the bed to be at the {side} end in the picture"
+
+
+def _ask() -> str:
+    """The person's answer; `no` where nobody is there to give one."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return "no"
+    print("Is that right? [y]es, [t]urned round, [n]ot sure: ", end="", file=sys.stderr, flush=True)
+    return {"y": "yes", "t": "turned"}.get(sys.stdin.readline().strip().lower()[:1], "no")
+
+
+def _pair(text: str) -> tuple[float, float]:
+    x, y = (float(part) for part in text.split(","))
+    return x, y
+
+
+def _triple(text: str) -> tuple[float, float, float]:
+    x, y, z = (float(part) for part in text.split(","))
+    return x, y, z

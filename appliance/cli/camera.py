@@ -1,0 +1,48 @@
+"""wardpose camera list, camera probe."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from appliance.cli.output import Output
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("camera", help="which cameras there are, and whether one delivers")
+    kinds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
+    which = kinds.add_parser("list", parents=[common], help="kinds of source, and whether each can be used here")
+    which.set_defaults(run=list_sources)
+    probe = kinds.add_parser("probe", parents=[common], help="open a source and measure what it delivers")
+    probe.add_argument("source", nargs="?", help="for example simulated, kinect, recording:FILE, video:FOLDER (default: the site's)")
+    probe.add_argument("--seconds", type=float, default=3.0, help="how long to measure")
+    probe.set_defaults(run=probe_source)
+
+
+def list_sources(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cameras import list_cameras
+    from appliance.settings import load_settings
+    from appliance.site_folder import SiteFolder
+
+    chosen = load_settings(SiteFolder.open(options.home)).camera.source
+    cameras = list_cameras()
+    out.table(("source", "usable", "detail"), [(c["name"], c["ok"], c["detail"]) for c in cameras])
+    out.say(f"in use on this site: {chosen}")
+    out.answer({"cameras": cameras, "chosen": chosen})
+    return 0
+
+
+def probe_source(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cameras import probe
+    from appliance.settings import load_settings
+    from appliance.site_folder import SiteFolder
+
+    spec = options.source or load_settings(SiteFolder.open(options.home)).camera.source
+    started = time.monotonic()
+    found = probe(spec, seconds=options.seconds)
+    out.say(f"{spec}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)")
+    out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
+            f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
+    out.answer(found | {"ok": True, "seconds": round(time.monotonic() - started, 3)})
+    return 0

@@ -1,0 +1,96 @@
+"""The command line: `wardpose COMMAND`. Each module of this package adds its commands; work is imported when it is done."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from appliance.cli import bench, calibrate, camera, demo, live, models, retarget, station
+from appliance.cli.output import Output
+from appliance.silence import keep_silent
+from calibration.errors import WardposeError
+
+STOPPED = "stopped; what was finished is kept"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like every other of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WardposeError(message, where=self.prog, mend=f"see `{self.prog} --help`")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON object for a program")
+    common.add_argument("--home", metavar="DIR", help="the site folder (default: $WARDPOSE_HOME, ./site in a checkout)")
+    parser = _Parser(
+        prog="wardpose", parents=[common],
+        description="Tunes a person detector to one bed's camera with synthetic images and shows a live skeleton. "
+        "With no command it opens the terminal UI. It is no alarm and no medical device.",
+    )  # fmt: skip
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    # Options may stand before or behind the command; a default behind must not undo what stood before.
+    behind = argparse.ArgumentParser(add_help=False)
+    behind.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program")
+    behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
+    for module in (demo, station, camera, calibrate, retarget, models, live, bench):
+        module.add(commands, behind)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    keep_silent()
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Known before the arguments are understood, so that a wrong argument is answered in JSON as well.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    out = Output(as_json="--json" in own)
+    try:
+        return _run(arguments, out)
+    except KeyboardInterrupt:
+        return _fail(out, STOPPED, 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone: what Python flushes at exit goes nowhere
+        return 141
+    except WardposeError as error:
+        return _fail(out, str(error), error.exit_code)
+    except Exception as error:
+        if os.environ.get("WARDPOSE_DEBUG"):
+            traceback.print_exc()
+        text = " ".join(str(error).split())[:300]
+        return _fail(
+            out, f"a defect in wardpose: {type(error).__name__}: {text}; set WARDPOSE_DEBUG=1 to see where, and report it", 70
+        )
+
+
+def _run(arguments: list[str], out: Output) -> int:
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command is None:
+        if rest:
+            parser.error(f"unrecognised: {' '.join(rest)}")
+        return live.open_terminal_ui(options, out)
+    if rest:
+        if options.command != "test":
+            parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
+        options.rest = rest
+    return int(options.run(options, out))
+
+
+def _fail(out: Output, text: str, code: int) -> int:
+    sys.stdout.flush()
+    print(f"wardpose: {text}", file=sys.stderr)
+    if out.as_json:
+        out.answer(json.loads(json.dumps({"ok": False, "error": text})))
+    return code

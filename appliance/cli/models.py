@@ -1,0 +1,69 @@
+"""wardpose models list, import, verify."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from appliance.cli.output import Output
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("models", help="the models of this site")
+    kinds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
+    listing = kinds.add_parser("list", parents=[common], help="every model, and which ones are live")
+    listing.set_defaults(run=list_models)
+    importing = kinds.add_parser("import", parents=[common], help="take in weights (.safetensors, .onnx, .pt), executing nothing")
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--name", help="what to call it (default: the file's name)")
+    importing.add_argument("--architecture", help="for a bare state dict, for example yolov5nu")
+    importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
+    importing.set_defaults(run=import_model)
+    verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
+    verify.add_argument("name", nargs="*", help="default: all")
+    verify.set_defaults(run=verify_models)
+
+
+def list_models(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
+    from appliance.site_folder import SiteFolder
+
+    models = ModelStore(SiteFolder.open(options.home)).list()
+    rows = [(m.name, m.task, m.architecture, m.live, m.built_in, bool(m.onnx), m.parent or "") for m in models]
+    out.table(("model", "task", "architecture", "live", "built in", "exported", "tuned from"), rows)
+    if not models:
+        out.say("no model yet")
+    out.answer({"models": [model.to_dict() for model in models]})
+    return 0
+
+
+def import_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
+    from appliance.site_folder import SiteFolder
+
+    store = ModelStore(SiteFolder.open(options.home))
+    name = options.name or options.file.name.removesuffix(options.file.suffix)
+    card = store.import_file(options.file, name, architecture=options.architecture, licence=options.licence)
+    out.say(f"{card.name}: {card.architecture}, {card.task}, {card.width}×{card.height}; sha256 {card.sha256[:16]}…")
+    out.answer({"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256})
+    return 0
+
+
+def verify_models(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
+    from appliance.site_folder import SiteFolder
+    from calibration.errors import WardposeError
+
+    store = ModelStore(SiteFolder.open(options.home))
+    results = []
+    for name in options.name or [model.name for model in store.list()]:
+        try:
+            card = store.verify(name)
+            results.append({"model": name, "ok": True, "detail": f"sha256 {card.sha256[:16]}…"})
+        except WardposeError as error:
+            results.append({"model": name, "ok": False, "detail": str(error)})
+    out.table(("model", "intact", "detail"), [(r["model"], r["ok"], r["detail"]) for r in results])
+    ok = all(result["ok"] for result in results)
+    out.answer({"ok": ok, "models": results})
+    return 0 if ok else 1

@@ -1,0 +1,101 @@
+"""What a command prints: lines and tables for a person, one JSON object for a program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+Progress = Callable[[int, int, str], None]
+PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+
+
+class Output:
+    """Where a command says things. With `as_json`, words go to standard error and the answer alone to standard output."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._answer_descriptor = 1
+        if as_json:
+            # Libraries that print would spoil the answer: from here on their standard output is standard error.
+            sys.stdout.flush()
+            self._answer_descriptor = os.dup(1)
+            os.dup2(2, 1)
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Rows under their headings, for a person; numbers to the right."""
+        if self.as_json:
+            return
+        cells = [[_cell(value) for value in row] for row in rows]
+        widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+        right = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
+        for line in [list(columns), ["─" * width for width in widths], *cells]:
+            padded = (text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))
+            self.say("  ".join(padded).rstrip())
+
+    def answer(self, values: dict[str, Any]) -> None:
+        """The command's one JSON object; nothing for a person."""
+        if self.as_json:
+            text = json.dumps(values, default=_plain, allow_nan=False) + "\n"
+            os.write(self._answer_descriptor, text.encode())
+
+    @contextlib.contextmanager
+    def progress(self, stage: str) -> Iterator[Progress]:
+        """A bar for one stage on standard error; plain lines, one every ten seconds, where that is no terminal."""
+        if not sys.stderr.isatty():
+            yield _PlainProgress(stage)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"),
+        )  # fmt: skip
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task(stage, total=None, note="")
+
+            def report(done: int, total: int, note: str) -> None:
+                bars.update(task, completed=done, total=total if total > 0 else None, note=note)
+
+            yield report
+
+
+class _PlainProgress:
+    def __init__(self, stage: str) -> None:
+        self.stage, self.told_at, self.told = stage, time.monotonic(), -1
+
+    def __call__(self, done: int, total: int, note: str) -> None:
+        finished = done >= total > 0
+        if done != self.told and (finished or time.monotonic() - self.told_at >= PLAIN_SECONDS):
+            self.told_at, self.told = time.monotonic(), done
+            print(f"{self.stage}: {done} of {total}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    """JSON's form of paths and numpy's numbers, told by what they can do so that numpy need not be imported."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    for name in ("tolist", "model_dump"):
+        if callable(method := getattr(value, name, None)):
+            return method()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

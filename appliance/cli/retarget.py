@@ -1,0 +1,173 @@
+"""wardpose synth, preview, tune, evaluate, export, promote, rollback, base: making a better model for this bedside."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from appliance.cli.output import Output
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    synth = commands.add_parser("synth", parents=[common], help="make training images for this viewpoint")
+    synth.add_argument("--scenario", default="site", help="site (the calibrated viewpoint), B, C, D, base, or a TOML file")
+    synth.add_argument("--count", type=int, help="number of images (default: the site's setting)")
+    synth.add_argument("--seed", type=int, help="the same seed makes the same images (default: the site's setting)")
+    synth.add_argument("--out", type=Path, help="folder (default: in the site folder)")
+    synth.add_argument("--resume", action="store_true", help="go on with a folder that was cut off")
+    synth.set_defaults(run=make_images)
+    preview = commands.add_parser("preview", parents=[common], help="draw a contact sheet of a data set with its labels")
+    preview.add_argument("folder", type=Path)
+    preview.add_argument("--out", type=Path, help="PNG file (default: in the site's pictures)")
+    preview.add_argument("--count", type=int, default=24, help="number of images on it")
+    preview.set_defaults(run=draw_contact_sheet)
+    tune = commands.add_parser("tune", parents=[common], help="tune a model on a data set")
+    tune.add_argument("--model", help="the model to start from (default: the site's setting)")
+    tune.add_argument("--data", type=Path, help="data set (default: the newest)")
+    tune.add_argument("--name", help="name of the tuned model")
+    tune.add_argument("--epochs", type=int)
+    tune.set_defaults(run=tune_model)
+    evaluate = commands.add_parser("evaluate", parents=[common], help="score a model on labelled pictures (COCO JSON)")
+    evaluate.add_argument("--model", help="default: the one that is live")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="COCO.json")
+    evaluate.add_argument("--images", type=Path, help="folder of the pictures (default: beside the file)")
+    evaluate.add_argument("--keypoints", action="store_true", help="score the pose model as well")
+    evaluate.add_argument("--pose", help="pose model for --keypoints (default: the one that is live)")
+    evaluate.set_defaults(run=evaluate_model)
+    export = commands.add_parser("export", parents=[common], help="write a model in the form the live path loads")
+    export.add_argument("--model", required=True)
+    export.add_argument("--engine", choices=("onnx", "tensorrt"), default="onnx")
+    export.set_defaults(run=export_model)
+    promote = commands.add_parser("promote", parents=[common], help="let the gate decide whether a model goes live")
+    promote.add_argument("name")
+    promote.add_argument("--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)")
+    promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
+    promote.set_defaults(run=promote_model)
+    rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")
+    rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
+    rollback.add_argument("--reason", default="")
+    rollback.set_defaults(run=roll_back)
+    base = commands.add_parser("base", parents=[common], help="make a base model from random weights and synthetic images")
+    base.add_argument("task", choices=("detector", "pose"))
+    base.add_argument("--data", type=Path, help="an existing data set (default: one is made)")
+    base.add_argument("--images", type=int, default=6000)
+    base.add_argument("--epochs", type=int, default=30)
+    base.add_argument("--minutes", type=float, help="end the training cleanly within this time")
+    base.add_argument("--size", type=int, help="longer side of a training image, pixels")
+    base.add_argument("--seed", type=int, default=1)
+    base.add_argument("--out", type=Path, help="model folder (default: in the site folder)")
+    base.add_argument("--resume", action="store_true")
+    base.set_defaults(run=make_base_model)
+
+
+def _values(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The named options that were given, as plain values."""
+    given = {name: getattr(options, name) for name in names}
+    return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+
+
+def make_images(options: argparse.Namespace, out: Output) -> int:
+    from appliance import work
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with out.progress("making images") as progress:
+        result = work.synthesise(site, _values(options, "scenario", "count", "seed", "out", "resume"), progress)
+    out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
+    out.answer(result)
+    return 0
+
+
+def draw_contact_sheet(options: argparse.Namespace, out: Output) -> int:
+    from appliance.site_folder import SiteFolder
+    from synth.card import contact_sheet
+
+    site = SiteFolder.open(options.home)
+    target = options.out or site.pictures / f"{options.folder.absolute().name}.png"
+    path = contact_sheet(options.folder, target, count=options.count)
+    out.say(str(path))
+    out.answer({"ok": True, "picture": path})
+    return 0
+
+
+def tune_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance import work
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with out.progress("tuning") as progress:
+        result = work.tune(site, _values(options, "model", "data", "name", "epochs"), progress)
+    out.say(f"{result['model']}: tuned from {result['base']} in {result['seconds']:.0f} s")
+    out.answer(result)
+    return 0
+
+
+def evaluate_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance import work
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with out.progress("evaluating") as progress:
+        result = work.evaluate(site, _values(options, "model", "data", "images", "keypoints", "pose"), progress)
+    rows = [(name, value) for name, value in result.items() if isinstance(value, int | float)]
+    rows += [(f"keypoints {name}", value) for name, value in result.get("keypoints", {}).items()]
+    out.table(("figure", "value"), rows)
+    out.answer(result)
+    return 0
+
+
+def export_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance import work
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with out.progress("exporting") as progress:
+        result = work.export(site, _values(options, "model", "engine"), progress)
+    if "max_error" in result:
+        out.say(f"largest difference from the trained model: {result['max_error']:.2g} of an output's range")
+    out.say(result["onnx"])
+    out.answer(result)
+    return 0
+
+
+def promote_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance import work
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    parameters = {"model": options.name} | _values(options, "data", "images")
+    with out.progress("judging") as progress:
+        result = work.promote(site, parameters, progress)
+    for reason in result["reasons"]:
+        out.say(f"- {reason}")
+    out.say(f"{options.name} is live now" if result["accepted"] else f"{options.name} was refused; {result['live']} stays")
+    out.answer(result)
+    return 0 if result["accepted"] else 1
+
+
+def roll_back(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
+    from appliance.site_folder import SiteFolder
+
+    name = ModelStore(SiteFolder.open(options.home)).rollback(options.task, options.reason)
+    out.say(f"{name} is live again")
+    out.answer({"ok": True, "live": name})
+    return 0
+
+
+def make_base_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.site_folder import SiteFolder
+    from tuning.base import make_base
+
+    site = SiteFolder.open(options.home)
+    target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")
+    changes = {"size": options.size, "minutes": options.minutes}
+    with out.progress(f"base {options.task}") as progress:
+        card = make_base(
+            options.task, options.data, target, images=options.images, epochs=options.epochs, seed=options.seed,
+            resume=options.resume, progress=progress, **{k: v for k, v in changes.items() if v is not None},
+        )  # fmt: skip
+    out.say(f"{card.name} in {target}")
+    out.answer({"ok": True, "model": card.name, "out": target, "scores": card.scores})
+    return 0

@@ -1,0 +1,141 @@
+"""Calibrating this site: takes pictures of its camera and keeps none of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance.atomic import disk_error
+from appliance.settings import load_settings
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from calibration.bed import Bed
+    from calibration.camera import CameraModel
+    from calibration.estimate import CalibrationEstimate
+    from runtime.frames import Frame
+
+Progress = Callable[[int, int, str], None]
+PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
+FIRST_PICTURE_SECONDS = 60.0
+
+
+def site_bed(site: SiteFolder) -> Bed:
+    """The bed of `site.toml`."""
+    from calibration.bed import Bed
+
+    return Bed(**load_settings(site).bed.model_dump())
+
+
+def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet") -> int:
+    """Write the tag sheet for this site's bed as a PDF; returns the number of pages."""
+    from calibration.tag_sheet import TagSheet
+
+    try:
+        return TagSheet.for_bed(site_bed(site)).write_pdf(path, paper=paper)  # type: ignore[arg-type]
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def calibrate_tags(
+    site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None
+) -> CalibrationEstimate:
+    """The best estimate from a few pictures of the tag sheet on the empty bed.
+
+    Raises `WardposeError` with the reason of the last refusal when no picture would do.
+    """
+    from calibration.tag_sheet import TagSheet
+    from calibration.tags import TagCalibrator
+
+    bed = site_bed(site)
+    calibrator = TagCalibrator(TagSheet.for_bed(bed))
+    best, refusal = None, None
+    for number, frame in enumerate(_pictures(_tag_source(site, source), PICTURES), start=1):
+        try:
+            estimate = calibrator.estimate(frame.color, camera_of(frame, intrinsics), bed)
+        except WardposeError as error:
+            refusal = error
+        else:
+            if best is None or estimate.reprojection_px < best.reprojection_px:
+                best = estimate
+        if progress is not None:
+            progress(number, PICTURES, "" if best is None else f"{best.reprojection_px:.2f} px")
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    return best
+
+
+def calibrate_by_corners(
+    site: SiteFolder, corners_px: Sequence[tuple[float, float]], *, source: str | None = None, intrinsics: Path | None = None
+) -> CalibrationEstimate:
+    """The estimate from four clicked mattress corners, in the order of `Bed.corners`."""
+    from calibration.corners import calibrate_corners
+
+    (frame,) = _pictures(source or load_settings(site).camera.source, 1)
+    return calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
+
+
+def calibrate_by_hand(
+    site: SiteFolder, *, azimuth_deg: float, elevation_deg: float, distance: float, roll_deg: float = 0.0,
+    look_at: tuple[float, float, float] = (0.0, 0.0, 0.0), source: str | None = None, intrinsics: Path | None = None,
+) -> CalibrationEstimate:  # fmt: skip
+    """The estimate from measures taken with a tape."""
+    from calibration.manual import calibrate_manual
+    from calibration.viewpoint import Viewpoint
+
+    try:
+        view = Viewpoint(azimuth_deg, elevation_deg, distance, roll_deg, look_at)
+    except ValueError as error:
+        raise WardposeError(str(error), where="calibrate manual", mend="measure again") from None
+    (frame,) = _pictures(source or load_settings(site).camera.source, 1)
+    return calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
+
+
+def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
+    """The lens a frame was taken with: read from `intrinsics` when given, else what the source itself knows."""
+    height, width = frame.color.shape[:2]
+    if intrinsics is None:
+        if frame.camera is None:
+            raise WardposeError(
+                "the source does not know its lens", where=frame.source, mend="give it with --intrinsics calibration.json"
+            )
+        return frame.camera
+    from calibration.intrinsics import read_k4a_calibration
+
+    try:
+        content = intrinsics.read_bytes()
+    except OSError as error:
+        raise disk_error(error, intrinsics) from error
+    try:
+        return read_k4a_calibration(content, (width, height)).color
+    except WardposeError as error:
+        raise WardposeError(error.what, where=str(intrinsics), mend=error.mend or "give the Kinect's calibration JSON") from error
+
+
+def _tag_source(site: SiteFolder, source: str | None) -> str:
+    spec = source or load_settings(site).camera.source
+    # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
+    return "simulated:tag_sheet" if spec == "simulated" else spec
+
+
+def _pictures(spec: str, count: int) -> list[Frame]:
+    from runtime.capture.source import EndOfStream, StaleFrame, open_source
+
+    frames: list[Frame] = []
+    deadline = time.monotonic() + FIRST_PICTURE_SECONDS
+    with open_source(spec) as source:
+        while len(frames) < count:
+            try:
+                frames.append(source.read(timeout_s=2.0))
+            except StaleFrame:
+                if time.monotonic() > deadline:
+                    raise
+            except EndOfStream:
+                break
+    if not frames:
+        raise WardposeError("it gave no picture", where=spec, mend="see `wardpose camera probe`")
+    return frames

@@ -1,0 +1,182 @@
+"""The model store: which models this site has, which one is live, and the trail of promotions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import audit
+from appliance.database import now
+from appliance.site_folder import REPOSITORY, SiteFolder
+from calibration.errors import WardposeError
+from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights
+
+BUILT_IN = REPOSITORY / "tuning" / "base_models"
+BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of this site. `onnx` is empty until it is exported; `live` says that it is the promoted one."""
+
+    name: str
+    task: str
+    architecture: str
+    folder: str
+    built_in: bool
+    onnx: str
+    live: bool
+    scores: dict[str, dict[str, float]]
+    parent: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class ModelStore:
+    """Models are folders (`model.json` and weights) in `site/models`; the base models are always there as well."""
+
+    def __init__(self, site: SiteFolder) -> None:
+        self.site = site
+
+    def folder(self, name: str) -> Path:
+        """Where the model `name` lies; raises `WardposeError` when there is none."""
+        if not NAME.fullmatch(name):
+            raise WardposeError(f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores")
+        for place in (self.site.models / name, BUILT_IN / name):
+            if (place / CARD_FILE).is_file():
+                return place
+        known = ", ".join(sorted(self._folders())) or "none yet"
+        raise WardposeError(f"no model is called {name!r}", mend=f"choose one of: {known}")
+
+    def card(self, name: str) -> ModelCard:
+        return read_card(self.folder(name))
+
+    def onnx(self, name: str) -> Path | None:
+        """The exported form of a model: what the runtime loads; None until it is exported."""
+        folder = self.folder(name)
+        # A built-in model's folder may be read-only, so its export lies in the site.
+        return next((p for p in (self.site.models / name / ONNX_FILE, folder / ONNX_FILE) if p.is_file()), None)
+
+    def export_path(self, name: str) -> Path:
+        """Where the export of a model belongs."""
+        folder = self.site.models / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / ONNX_FILE
+
+    def new_folder(self, name: str) -> Path:
+        """Where a new model of that name will lie; raises `WardposeError` when the name is taken."""
+        if not NAME.fullmatch(name):
+            raise WardposeError(f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores")
+        if name in self._folders():
+            raise WardposeError(f"a model called {name!r} is already here", mend="choose another name")
+        return self.site.models / name
+
+    def list(self) -> list[Model]:
+        """Every model, built-in ones first."""
+        live = {self.live(task) for task in BUILT_IN_LIVE}
+        found = []
+        for name, folder in self._folders().items():
+            card = read_card(folder)
+            onnx = self.onnx(name)
+            found.append(
+                Model(name, card.task, card.architecture, str(folder), folder.parent == BUILT_IN, str(onnx or ""),
+                      name in live, card.scores, card.parent)
+            )  # fmt: skip
+        return sorted(found, key=lambda model: (not model.built_in, model.task, model.name))
+
+    def import_file(self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown") -> ModelCard:
+        """Take in foreign weights without executing anything they carry; see `tuning.weights.import_model`."""
+        from tuning.weights import import_model
+
+        self.new_folder(name)
+        card = import_model(path, self.site.models, name, architecture=architecture, licence=licence)
+        self.enlist(name, origin=f"imported from {path.name}")
+        return card
+
+    def enlist(self, name: str, *, origin: str) -> None:
+        """List a model whose folder is complete."""
+        card = self.card(name)
+        with self.site.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) VALUES (?, ?, ?, ?, ?, ?)",
+                (name, now(), card.task, self.site.relative(self.site.models / name), card.sha256, origin),
+            )
+        audit.record(self.site, "model.add", name, origin)
+
+    def verify(self, name: str) -> ModelCard:
+        """Check that a model's files are those its card, and the row written when it came, speak of."""
+        folder = self.folder(name)
+        card = read_card(folder)
+        verify_weights(folder, card)
+        with self.site.database.transaction() as db:
+            row = db.execute("SELECT sha256 FROM models WHERE name = ?", (name,)).fetchone()
+        if row is not None and folder.parent != BUILT_IN and row["sha256"] != card.sha256:
+            raise WardposeError(
+                "the model is not the one that was added (its card and weights were both changed)", where=str(folder),
+                mend="remove the folder and import or tune it again",
+            )  # fmt: skip
+        return card
+
+    def live(self, task: str) -> str:
+        """The name of the model in use for `detect` or `pose`: the last promoted, else the built-in one."""
+        with self.site.database.transaction() as db:
+            row = db.execute(
+                "SELECT model FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
+            ).fetchone()
+        return str(row["model"]) if row else BUILT_IN_LIVE[task]
+
+    def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
+        """Write down that `name` went live, or that the gate kept the old one, and why."""
+        task = self.card(name).task
+        previous = self.live(task)
+        with self.site.database.transaction(immediate=True) as db:
+            db.execute(
+                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (now(), task, name, previous, accepted, json.dumps(dict(reasons)), audit.current_user()),
+            )
+        what = "model.promote" if accepted else "model.refuse"
+        audit.record(self.site, what, name, json.dumps(dict(reasons))[:2000])
+
+    def rollback(self, task: str = "detect", reason: str = "") -> str:
+        """Put the model before the present one back; returns its name."""
+        with self.site.database.transaction(immediate=True) as db:
+            row = db.execute(
+                "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
+            ).fetchone()
+            if row is None or row["model"] == row["previous"]:
+                raise WardposeError("there is no earlier model to go back to", mend="see `wardpose models list`")
+            name = str(row["previous"])
+            self.folder(name)  # it must still be here
+            # Its own predecessor, so that a second rollback goes one further back instead of to and fro.
+            before = db.execute(
+                "SELECT previous FROM promotions WHERE task = ? AND accepted = 1 AND model = ? ORDER BY id DESC LIMIT 1",
+                (task, name),
+            ).fetchone()
+            db.execute(
+                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) VALUES (?, ?, ?, ?, 1, ?, ?)",
+                (now(), task, name, before["previous"] if before else name,
+                 json.dumps({"rollback": reason or "asked for"}), audit.current_user()),
+            )  # fmt: skip
+        audit.record(self.site, "model.rollback", name, reason)
+        return name
+
+    def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest decisions of the gate first."""
+        with self.site.database.transaction() as db:
+            found = db.execute("SELECT * FROM promotions ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
+        return [dict(row) | {"reasons": json.loads(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
+
+    def _folders(self) -> dict[str, Path]:
+        folders = {}
+        for place in (self.site.models, BUILT_IN):
+            if place.is_dir():
+                for folder in sorted(place.iterdir()):
+                    if (folder / CARD_FILE).is_file() and not folder.name.startswith("."):
+                        folders.setdefault(folder.name, folder)
+        return folders

@@ -1,0 +1,119 @@
+"""The supervisor starts again what ends or hangs, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.processes import is_running, process_identity
+from appliance.site_folder import SiteFolder
+from appliance.supervisor import ProcessSpec, Supervisor
+
+# A program that speaks the notify protocol as the live processes do.
+TALKER = """
+import os, socket, sys, time
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.connect(os.environ["NOTIFY_SOCKET"])
+notify.send(b"READY=1\\nSTATUS=well")
+while True:
+    notify.send(b"WATCHDOG=1")
+    time.sleep(0.05)
+"""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def program(name: str, code: str, *, notifies: bool = True) -> ProcessSpec:
+    return ProcessSpec(name, (sys.executable, "-c", code), notifies)
+
+
+def test_a_process_is_running_once_it_says_so_and_gone_after_stop(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("talker", TALKER)])
+    supervisor.start()
+    wait_for(lambda: supervisor.states()[0].state == "running")
+    state = supervisor.states()[0]
+    assert state.status == "well" and state.pid is not None
+    identity = process_identity(state.pid)
+    supervisor.stop()
+    assert not is_running(identity)
+    assert supervisor.states()[0].state == "stopped"
+    assert not list(site.sockets.iterdir())
+
+
+def test_a_killed_process_is_started_again(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("talker", TALKER)])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].state == "running")
+        first = supervisor.states()[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: supervisor.states()[0].state == "running" and supervisor.states()[0].pid != first)
+        assert supervisor.states()[0].restarts == 1
+        assert "signal 9" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_hung_process_is_killed_and_started_again(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("talker", TALKER)], silence_seconds=0.7)
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].state == "running")
+        first = supervisor.states()[0].pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        wait_for(lambda: supervisor.states()[0].pid not in (first, None))
+        assert "hung" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_process_that_never_gets_ready_is_not_waited_for_for_ever(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("mute", "import time; time.sleep(60)")], start_seconds=0.3)
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].restarts >= 1)
+        assert "did not get ready" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_process_that_fails_tells_its_last_words_and_is_tried_more_and_more_seldom(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("failing", "import sys; sys.exit('no camera')")])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].restarts >= 2)
+        assert "ended with code 1 (no camera)" in supervisor.states()[0].last_end
+        assert supervisor._watched[0].pause >= 1.0
+    finally:
+        supervisor.stop()
+
+
+def test_no_process_outlives_a_killed_supervisor(site: SiteFolder, tmp_path: Path) -> None:
+    script = (
+        "import sys, time\nfrom appliance.site_folder import SiteFolder\n"
+        "from appliance.supervisor import ProcessSpec, Supervisor\n"
+        "s = Supervisor(SiteFolder.open(sys.argv[1]), [ProcessSpec('talker', (sys.executable, '-c', sys.argv[2]))])\n"
+        "s.start()\n"
+        "while s.states()[0].state != 'running':\n    time.sleep(0.02)\n"
+        "print(s.states()[0].pid, flush=True)\ntime.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(site.root), TALKER], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    identity = process_identity(int(parent.stdout.readline()))
+    assert is_running(identity)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: not is_running(identity))
