@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.bed import Bed
+from synth.pose.support import HINGE_FRACTION
 from synth.render.mesh import Mesh
 from synth.ward import shapes, textures
 from synth.ward.shapes import Surface, linear
 
 MATTRESS_THICKNESS = 0.14
 RAILS = ("none", "left", "right", "both")
-BEND_LENGTH = 0.16  # metres of mattress over which the backrest's angle is taken up
+BEND_LENGTH = 0.10  # metres of mattress over which the backrest's angle is taken up
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class BedLook:
 
 
 def hinge_x(bed: Bed) -> float:
-    """Where along x the backrest is hinged: at the hips of an adult whose head is on the pillow."""
-    return -0.05 * bed.length
+    """Where along x the backrest is hinged: where the settled poses sat on it."""
+    return -HINGE_FRACTION * bed.length
 
 
 def bend(bed: Bed, points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -75,7 +76,7 @@ def _mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
     top = vertices[:, 2] > -0.01
     vertices[top, 2] -= 0.0025 * np.clip(crease[row, column][top] + 1.5, 0, 3)
     # Shading creases finer than the mesh: a slight darkening along them.
-    shade = 1 + 0.035 * np.clip(crease[row, column], -2, 2)
+    shade = 1 + 0.018 * np.clip(crease[row, column], -2, 2)
     colors = (mattress.colors * shade[:, None]).clip(0, 1).astype(np.float32)
     return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32), colors=colors))
 

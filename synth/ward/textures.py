@@ -81,7 +81,7 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
 def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
     """One repeat of a fabric of `FABRICS`: near white for "plain" and "waffle", with a second colour for the rest."""
     y, x = _axes(size)
-    weave = 0.94 + 0.02 * noise(rng, size, size, size // 2) + 0.015 * noise(rng, size, 12, 12)
+    weave = 0.94 + 0.02 * noise(rng, size, size, size // 2) + 0.008 * noise(rng, size, 12, 12)
     if kind == "plain":
         return _gray(weave)
     if kind == "waffle":
@@ -134,10 +134,12 @@ def poster(rng: np.random.Generator, size: int = 128) -> Picture:
 
 def screen(rng: np.random.Generator, size: int = 128) -> Picture:
     """A patient monitor's traces on black."""
-    canvas = np.full((size, size, 3), 0.05, np.float32)
-    for row, color in ((0.2, (0.2, 0.9, 0.3)), (0.45, (0.9, 0.9, 0.2)), (0.7, (0.2, 0.7, 0.95))):
+    canvas = np.full((size, size, 3), 13, np.uint8)
+    for row, color in ((0.2, (50, 230, 75)), (0.45, (230, 230, 50)), (0.7, (50, 180, 240))):
         x = np.arange(0, int(size * 0.72))
         y = row * size - size * 0.1 * np.maximum(0, np.sin(x / rng.uniform(2.5, 6.0))) ** 3
         cv2.polylines(canvas, [np.column_stack([x, y]).astype(np.int32)], False, color, 2)
-        cv2.putText(canvas, str(int(rng.integers(10, 130))), (int(size * 0.75), int(row * size)), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, 1)  # fmt: skip  # noqa: E501
-    return _picture(canvas)
+        for digit in range(int(rng.integers(2, 4))):
+            corner = int(size * (0.76 + 0.07 * digit)), int((row - 0.06) * size)
+            cv2.rectangle(canvas, corner, (corner[0] + size // 22, corner[1] + size // 12), color, -1)
+    return canvas

@@ -1,0 +1,145 @@
+"""A blanket laid over a patient: cloth dropped on the height map of body, clothes and mattress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.bed import Bed
+from synth.render import kernels
+from synth.render.mesh import Mesh
+from synth.ward import cloth, shapes, textures
+from synth.ward.bed import MATTRESS_THICKNESS, hinge_x
+from synth.ward.shapes import Surface
+
+ARRANGEMENTS = ("flat", "folded_back", "askew", "kicked_aside")
+CELL = 0.01  # metres a height-map cell
+THICKNESS = 0.018  # below about this, limbs show through
+_COUNT = 60  # grid points along each side while falling
+
+
+@dataclass(frozen=True, slots=True)
+class Blanket:
+    """meshes: instance 0. coverage: the share, 0…1, of the patient's outline from above that lies under it."""
+
+    meshes: tuple[Mesh, ...]
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeightMap:
+    """Heights (rows along y, columns along x) float32 metres of whatever lies highest; −100 where nothing does."""
+
+    heights: NDArray[np.float32]
+    low_x: float
+    low_y: float
+
+    @classmethod
+    def over(cls, meshes: Sequence[Mesh], bed: Bed, margin: float = 0.45) -> HeightMap:
+        """Of the bed's surroundings up to `margin` metres, at `CELL` a cell."""
+        low_x, low_y = -bed.length / 2 - margin, -bed.width / 2 - margin
+        shape = (round((bed.width + 2 * margin) / CELL) + 1, round((bed.length + 2 * margin) / CELL) + 1)
+        heights = np.full(shape, -100.0, np.float32)
+        to_cells = np.array([[1 / CELL, 0, 0, -low_x / CELL], [0, 1 / CELL, 0, -low_y / CELL], [0, 0, 1, 0]])
+        for mesh in meshes:
+            placed = np.empty(mesh.vertices.shape, np.float64)
+            kernels.transform(mesh.vertices, to_cells, placed)
+            kernels.rasterize_heights(placed, mesh.triangles, heights)
+        return cls(heights, low_x, low_y)
+
+
+def coverage_of(patient: HeightMap, blanket: HeightMap) -> float:
+    """The share of the patient's cells above which the blanket lies."""
+    body = patient.heights > -50
+    count = int(body.sum())
+    return float((body & (blanket.heights > patient.heights)).sum() / count) if count else 0.0
+
+
+def _start(rng: np.random.Generator, bed: Bed, top_edge: float, arrangement: str, ceiling: HeightMap, railed: bool) -> tuple[NDArray[np.float64], float, float]:  # fmt: skip  # noqa: E501
+    """Grid points (_COUNT², 3) before the fall and the steps between them: rows along x from the top edge to the
+    foot, columns across the bed. Laid slightly too narrow, so that the cloth has wrinkles to make."""
+    overhang = float(rng.uniform(0.02, 0.1) if railed else rng.uniform(0.1, 0.35))
+    bottom_edge = bed.length / 2 + float(rng.uniform(-0.05, 0.08))
+    length = max(0.3, bottom_edge - top_edge)
+    width = bed.width + 2 * overhang
+    along, across = np.meshgrid(np.linspace(0, 1, _COUNT), np.linspace(-0.5, 0.5, _COUNT), indexing="ij")
+    squeeze_x, squeeze_y = float(rng.uniform(0.93, 0.98)), float(rng.uniform(0.92, 0.97))
+    x = bottom_edge - (1 - along) * length * squeeze_x
+    y = across * width * squeeze_y
+    if arrangement == "askew":
+        turn = float(rng.choice([-1, 1]) * rng.uniform(0.15, 0.5))
+        y = y + (x - bottom_edge + 0.3) * np.sin(turn)
+        x = x + across * width * np.sin(turn) * 0.6
+    elif arrangement == "kicked_aside":
+        side = float(rng.choice([-1, 1]))
+        y = side * (0.1 + 0.12 * rng.random()) * bed.width + y * float(rng.uniform(0.35, 0.6))
+        x = x + 0.12 * np.sin(across * 7 + float(rng.uniform(0, 6))) + 0.25 * float(rng.random())
+    y = y + float(rng.normal(0, 0.03))
+    ripple = textures.noise(rng, _COUNT, 4, 9) * 0.012 + textures.noise(rng, _COUNT, 10, 14) * 0.003
+    # Start just above what lies beneath, smoothed: little to fall, and the cloth drapes instead of bouncing.
+    coarse = np.where(ceiling.heights > -50, ceiling.heights, -0.05).astype(np.float32)
+    coarse = cv2.GaussianBlur(cv2.dilate(coarse, np.ones((9, 9), np.uint8)), (0, 0), 7)
+    rows = ((y - ceiling.low_y) / CELL).round().astype(int).clip(0, coarse.shape[0] - 1)
+    columns = ((x - ceiling.low_x) / CELL).round().astype(int).clip(0, coarse.shape[1] - 1)
+    z = coarse[rows, columns] + 0.05 + ripple
+    points = np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float64)
+    return np.ascontiguousarray(points), length / (_COUNT - 1), width / (_COUNT - 1)
+
+
+def _refined(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The grid at twice the density, smooth, with wrinkles finer than the solver's grid."""
+    grid = points.reshape(_COUNT, _COUNT, 3).astype(np.float32)
+    count = 2 * _COUNT - 1
+    sample = np.linspace(0, _COUNT - 1, count, dtype=np.float32)
+    columns, rows = np.meshgrid(sample, sample)
+    fine = cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
+    fine[..., 2] += 0.001 * textures.noise(rng, count, 26, 26) + 0.0012 * textures.noise(rng, count, 12, 40)
+    return fine.reshape(-1, 3)
+
+
+def lay_blanket(
+    rng: np.random.Generator, bed: Bed, patient: Sequence[Mesh], support: Sequence[Mesh], surface: Surface,
+    lining: Surface, *, coverage: float, arrangement: str = "flat", railed: bool = False,
+) -> Blanket:  # fmt: skip
+    """Drop a blanket over the patient, about 100 ms.
+
+    patient, support: meshes of the person (body, clothes, hair) and of the bed (mattress, pillow). coverage: how much
+    of the patient, from the feet up, to cover, 0…1; what came about stands in the result. arrangement: one of
+    `ARRANGEMENTS`. lining: the side that shows where the top is folded back. railed: rails keep it from hanging out.
+    """
+    if not 0.0 <= coverage <= 1.0:
+        raise ValueError(f"coverage must be 0–1, got {coverage}")
+    if arrangement not in ARRANGEMENTS:
+        raise ValueError(f"arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
+    body = HeightMap.over(patient, bed)
+    ground = HeightMap.over([*patient, *support], bed)
+    columns = np.nonzero((body.heights > -50).any(0))[0]
+    head, feet = (columns[0], columns[-1]) if len(columns) else (0, body.heights.shape[1] - 1)
+    # The column above which a share `coverage` of the outline lies footward.
+    outline = np.cumsum((body.heights > -50).sum(0)[::-1])
+    footward = int(np.searchsorted(outline, coverage * outline[-1])) if len(columns) else int((feet - head) * coverage)
+    top_edge = body.low_x + CELL * (body.heights.shape[1] - 1 - footward)
+    points, step_x, step_y = _start(rng, bed, top_edge, arrangement, ground, railed)
+    pairs, lengths, stiffness = cloth.constraints(_COUNT, _COUNT, step_x, step_y)
+    cloth.drop(
+        points, pairs, lengths, stiffness, ground.heights, ground.low_x, ground.low_y, CELL, bed.length / 2,
+        bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0, 40, 5, THICKNESS, 0.5,
+    )  # fmt: skip
+    fine = _refined(points, rng)
+    # Twice: between two lifted points of a steep map the surface may still dip, once more on the smoothed result.
+    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.12)
+    count = 2 * _COUNT - 1
+    surface_points = fine.reshape(count, count, 3)
+    meshes = [shapes.sheet(surface_points, surface)]
+    if arrangement == "folded_back":
+        rows = int(np.clip(round(float(rng.uniform(0.14, 0.28)) / (step_x / 2)), 4, count // 2))
+        folded = surface_points[:rows].copy()
+        fade = np.sqrt(np.linspace(0, 1, rows))[:, None]
+        folded[..., 2] += 0.004 + 0.018 * fade + 0.003 * textures.noise(rng, count, 20, 20)[:rows]
+        meshes.append(shapes.sheet(folded, lining))
+    over = HeightMap.over(meshes, bed)
+    return Blanket(tuple(replace(mesh, instance=0) for mesh in meshes), coverage_of(body, over))

@@ -1,0 +1,326 @@
+"""Whole scenes: a ward with its bed and people, or any room with people standing and sitting in it.
+
+A `WardLook` is everything about a ward that stays while people come and go; `sample_look` draws one, `compose` puts
+people, a blanket and things into it. Equal looks share their geometry within a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.bed import Bed
+from synth.body.figure import Figure
+from synth.render.mesh import Mesh
+from synth.render.renderer import Scene
+from synth.ward import furniture, lights, shapes, textures
+from synth.ward.bed import RAILS, BedLook, build_bed
+from synth.ward.blanket import lay_blanket
+from synth.ward.lights import Lighting
+from synth.ward.room import RoomLook, build_curtain, build_room
+from synth.ward.shapes import Surface, linear
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of furniture: a name of `furniture.FURNITURE`, where it stands (bed frame x, y) and which way it faces."""
+
+    kind: str
+    at: tuple[float, float]
+    yaw_deg: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlanketLook:
+    """color and lining: linear albedo of the outside and of the side shown when folded back."""
+
+    color: Color = (0.5, 0.55, 0.65)
+    fabric: str = "plain"
+    repeat: float = 0.4
+    lining: Color = (0.8, 0.8, 0.8)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WardLook:
+    """One ward: bed, room, furniture, bedding and light."""
+
+    bed: BedLook
+    room: RoomLook
+    blanket: BlanketLook
+    lighting: Lighting
+    light_preset: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WardScene(Scene):
+    """A scene that also says which share, 0…1, of the patient's outline from above lies under the blanket."""
+
+    blanket_coverage: float = 0.0
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def _hue(rng: np.random.Generator, value: tuple[float, float], saturation: tuple[float, float]) -> Color:
+    """A linear albedo of random hue; value and saturation uniform in the ranges."""
+    hue, s, v = rng.random() * 6, rng.uniform(*saturation), rng.uniform(*value)
+    rgb = [v * (1 - s * float(np.clip(abs((hue + k) % 6 - 3) - 1, 0, 1))) for k in (3, 5, 1)]
+    return linear(*rgb)
+
+
+def _floor_color(rng: np.random.Generator, kind: str) -> Color:
+    """Wood is brown; the rest is mostly gray, beige or a pale blue or green, now and then anything."""
+    if kind == "wood":
+        return linear(*(rng.uniform(0.75, 1.1) * np.array([0.78, 0.6, 0.43]) * rng.uniform(0.9, 1.08, 3)).clip(0, 1))
+    if rng.random() < 0.12:
+        return _hue(rng, (0.4, 0.9), (0.15, 0.45))
+    base = np.array([(0.72, 0.72, 0.7), (0.75, 0.69, 0.6), (0.62, 0.68, 0.74), (0.64, 0.7, 0.66)][int(rng.integers(4))])
+    return linear(*(rng.uniform(0.65, 1.2) * base * rng.uniform(0.97, 1.03, 3)).clip(0, 1))
+
+
+def _wall_color(rng: np.random.Generator) -> Color:
+    if rng.random() < 0.12:
+        return _hue(rng, (0.55, 0.95), (0.12, 0.4))
+    return _hue(rng, (0.8, 0.97), (0.0, 0.1))
+
+
+def _sample_room(rng: np.random.Generator, low: tuple[float, float], high: tuple[float, float]) -> RoomLook:
+    dado = _hue(rng, (0.5, 0.9), (0.05, 0.3)) if rng.random() < 0.35 else None
+    floor_kind = str(rng.choice(textures.FLOORS, p=[0.38, 0.2, 0.2, 0.14, 0.08]))
+    return RoomLook(
+        low=low,
+        high=high,
+        ceiling=float(rng.uniform(2.5, 3.1)),
+        floor_kind=floor_kind,
+        floor_color=_floor_color(rng, floor_kind),
+        wall_color=_wall_color(rng),
+        dado_color=dado,
+        window_side=float(rng.choice([-1.0, 1.0])),
+        curtain_color=_hue(rng, (0.5, 0.95), (0.05, 0.45)) if rng.random() < 0.6 else None,
+        seed=_seed(rng),
+    )
+
+
+def _sample_pieces(rng: np.random.Generator, room: RoomLook) -> tuple[Piece, ...]:
+    (x0, y0), (x1, y1) = room.low, room.high
+    side = float(rng.choice([-1.0, 1.0]))
+    pieces = []
+
+    def add(kind: str, x: float, y: float, yaw: float, chance: float) -> None:
+        inside = x0 + 0.3 < x < x1 - 0.3 and y0 + 0.3 < y < y1 - 0.3
+        if rng.random() < chance and inside:
+            pieces.append(Piece(kind, (float(x), float(y)), float(yaw + rng.normal(0, 6)), _seed(rng)))
+
+    u = rng.uniform
+    add("bedside_cabinet", x0 + 0.35, side * u(0.85, 1.1), 0, 0.85)
+    add("drip_stand", u(-0.9, -0.2), -side * u(0.75, 1.0), u(0, 360), 0.55)
+    add("monitor_cart", u(-1.0, -0.6), -side * u(1.05, 1.4), -side * -20, 0.45)
+    if rng.random() < 0.15:
+        add("overbed_table", u(0.3, 0.8), side * 0.05, 0 if side > 0 else 180, 1.0)
+    else:
+        add("overbed_table", u(0.6, 1.2), side * u(1.1, 1.5), u(0, 360), 0.35)
+    add("chair", u(-0.3, 0.9), side * u(1.3, 1.8), -90 * side, 0.6)
+    add("chair", x1 - u(0.5, 0.9), u(-1.2, 1.2), 180, 0.25)
+    add("wardrobe", x1 - 0.4, u(y0 + 0.7, y1 - 0.7), 180, 0.35)
+    add("wardrobe", u(0.8, 2.0), side * 10 if side < 0 else y1 - 0.4, -90, 0.2)
+    add("bin", u(x0 + 0.4, 0.3), -side * u(0.9, 1.9), 0, 0.4)
+    add("stool", u(-0.2, 1.6), -side * u(0.9, 1.6), 0, 0.3)
+    return tuple(pieces)
+
+
+def sample_look(rng: np.random.Generator, lighting: str | None = None) -> WardLook:
+    """A ward drawn at random; `lighting` is one of `lights.PRESETS`, or None to draw that too."""
+    u = rng.uniform
+    room = _sample_room(rng, (-u(1.12, 1.5), -u(1.7, 4.0)), (u(2.2, 4.5), u(1.7, 4.0)))
+    white_sheet = rng.random() < 0.65
+    bed = BedLook(
+        sheet_color=_hue(rng, (0.85, 0.96), (0.0, 0.05)) if white_sheet else _hue(rng, (0.6, 0.95), (0.08, 0.4)),
+        sheet_fabric="plain" if rng.random() < 0.8 else str(rng.choice(["stripes", "waffle", "checks"])),
+        frame_color=_hue(rng, (0.35, 0.9), (0.0, 0.12)),
+        board_color=linear(*[(0.72, 0.55, 0.38), (0.86, 0.74, 0.56), (0.93, 0.92, 0.88), (0.5, 0.36, 0.25), (0.55, 0.65, 0.75)][int(rng.integers(5))]),  # fmt: skip  # noqa: E501
+        rails=str(rng.choice(RAILS, p=[0.45, 0.15, 0.15, 0.25])),
+        boards=bool(rng.random() < 0.85),
+        pillows=int(rng.choice([0, 1, 2], p=[0.08, 0.8, 0.12])),
+        seed=_seed(rng),
+    )
+    plain = rng.random() < 0.55
+    blanket = BlanketLook(
+        color=_hue(rng, (0.35, 0.97), (0.0, 0.65)) if rng.random() < 0.65 else _hue(rng, (0.82, 0.96), (0.0, 0.06)),
+        fabric="plain" if plain else str(rng.choice(textures.FABRICS[1:])),
+        repeat=float(u(0.15, 0.6)),
+        lining=_hue(rng, (0.8, 0.96), (0.0, 0.1)),
+        seed=_seed(rng),
+    )
+    preset = lighting or str(rng.choice(lights.PRESETS, p=[0.25, 0.15, 0.25, 0.08, 0.05, 0.22]))
+    light = lights.make_lighting(rng, preset, room.window_side)
+    return WardLook(bed, room, blanket, light, preset, _sample_pieces(rng, room))
+
+
+@lru_cache(maxsize=8)
+def _bed_meshes(bed: Bed, look: BedLook) -> tuple[Mesh, ...]:
+    return tuple(build_bed(bed, look))
+
+
+@lru_cache(maxsize=8)
+def _room_meshes(look: RoomLook, floor: float, ward: bool) -> tuple[Mesh, ...]:
+    return tuple(build_room(look, floor, ward=ward))
+
+
+@lru_cache(maxsize=64)
+def _piece_meshes(piece: Piece, floor: float) -> tuple[Mesh, ...]:
+    made = furniture.place(np.random.default_rng(piece.seed), piece.kind, piece.at, piece.yaw_deg, floor)
+    return tuple(shapes.joined(made))
+
+
+@lru_cache(maxsize=8)
+def _curtain_meshes(look: RoomLook, floor: float) -> tuple[Mesh, ...]:
+    return tuple(build_curtain(look, floor))
+
+
+@lru_cache(maxsize=8)
+def _blanket_surfaces(look: BlanketLook) -> tuple[Surface, Surface]:
+    rng = np.random.default_rng([look.seed, 13])
+    outside = Surface(look.color, textures.fabric(rng, look.fabric), look.repeat)
+    return outside, Surface(look.lining, textures.fabric(rng, "plain"), 0.4)
+
+
+def _bounds(meshes: Sequence[Mesh]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low = np.min([mesh.vertices.min(0) for mesh in meshes], axis=0).astype(np.float64)
+    high = np.max([mesh.vertices.max(0) for mesh in meshes], axis=0).astype(np.float64)
+    return low, high
+
+
+def _overlap(a: tuple[NDArray, NDArray], b: tuple[NDArray, NDArray], slack: float = 0.0) -> bool:
+    return bool((a[0] < b[1] + slack).all() and (b[0] < a[1] + slack).all())
+
+
+def _hides(bounds: tuple[NDArray, NDArray], eye: NDArray, target: NDArray) -> bool:
+    """Whether the segment from eye to target meets the box, or the eye is within 0.25 m of it."""
+    low, high = bounds
+    if (eye > low - 0.25).all() and (eye < high + 0.25).all():
+        return True
+    ray = np.where(np.abs(target - eye) < 1e-9, 1e-9, target - eye)
+    first, second = (low - eye) / ray, (high - eye) / ray
+    enter, leave = np.minimum(first, second).max(), np.maximum(first, second).min()
+    return bool(enter < min(leave, 1.0) and leave > 0)
+
+
+def _standing_things(
+    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh], eye: NDArray | None, target: NDArray
+) -> list[Mesh]:  # fmt: skip
+    """The groups that neither run into anybody nor stand between the camera and what it looks at."""
+    taken = [_bounds(person.meshes) for person in people] + ([_bounds(extra)] if extra else [])
+    kept: list[Mesh] = []
+    for group in groups:
+        if not group:
+            continue
+        bounds = _bounds(group)
+        if any(_overlap(bounds, other, 0.03) for other in taken):
+            continue
+        if eye is not None and _hides(bounds, eye, target):
+            continue
+        kept += group
+    return kept
+
+
+def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
+    hips = figure.keypoints[11:13].mean(0)
+    return bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2 and -0.1 < hips[2] < 0.6)
+
+
+def compose(
+    rng: np.random.Generator, bed: Bed, patient: Figure | None, bystanders: Sequence[Figure], look: WardLook,
+    blanket_coverage: float | None = None, extra: Sequence[Mesh] = (), camera_centre: NDArray[np.floating] | None = None,
+) -> WardScene:  # fmt: skip
+    """The ward with these people in it; the floor is at z = −bed.height.
+
+    blanket_coverage: the share of the patient to cover from the feet up, 0 for no blanket, None to draw whether and
+    how much. What came about is the scene's `blanket_coverage`. A patient who is not on the mattress has none.
+    extra: further meshes, such as a calibration sheet. camera_centre (3,), bed frame: furniture and curtains that would
+    hide the bed from there, or stand in the camera, are left out.
+    """
+    floor = -bed.height
+    bed_meshes = _bed_meshes(bed, look.bed)
+    people = ([patient] if patient is not None else []) + list(bystanders)
+    eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
+    groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
+    things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
+    meshes = [*_room_meshes(look.room, floor, True), *bed_meshes, *things]
+    covered = 0.0
+    if patient is not None and _on_the_mattress(patient, bed):
+        arrangement_rng, fall_rng = rng.spawn(2)
+        wanted = blanket_coverage
+        if wanted is None:
+            wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
+        if wanted > 0:
+            weights = [0.5, 0.3, 0.2, 0.0] if blanket_coverage is not None else [0.4, 0.25, 0.2, 0.15]
+            arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
+            outside, lining = _blanket_surfaces(look.blanket)
+            blanket = lay_blanket(
+                fall_rng, bed, patient.meshes, bed_meshes, outside, lining, coverage=min(1.0, wanted),
+                arrangement=arrangement, railed=look.bed.rails != "none",
+            )  # fmt: skip
+            meshes += blanket.meshes
+            covered = blanket.coverage
+    for person in people:
+        meshes += person.meshes
+    return WardScene((*meshes, *extra), look.lighting.lights, look.lighting.sky, look.lighting.ground, covered)
+
+
+def _seat(rng: np.random.Generator, figure: Figure, floor: float) -> list[Mesh]:
+    """A plain seat under a sitting figure: its top at the lowest flesh about the hips."""
+    hips = figure.keypoints[11:13].mean(0)
+    points = np.concatenate([mesh.vertices for mesh in figure.meshes])
+    near = points[(np.hypot(points[:, 0] - hips[0], points[:, 1] - hips[1]) < 0.12) & (points[:, 2] > floor + 0.2)]
+    top = float(near[:, 2].min()) + 0.01 if len(near) else float(hips[2]) - 0.1
+    if top < floor + 0.25:
+        return []
+    knees = figure.keypoints[13:15].mean(0)
+    forward = np.degrees(np.arctan2(knees[1] - hips[1], knees[0] - hips[0]))
+    surface = Surface(_hue(rng, (0.2, 0.9), (0.0, 0.5)), textures.fabric(rng, "plain"), 0.4)
+    seat = shapes.rounded_box([-0.25, -0.25, floor + 0.02], [0.2, 0.25, top], 0.03, surface, 0.2)
+    return [shapes.moved(seat, float(forward), [hips[0], hips[1], 0.0])]
+
+
+def compose_open(
+    rng: np.random.Generator, figures: Sequence[Figure], floor_z: float | None = None,
+    camera_centre: NDArray[np.floating] | None = None,
+) -> WardScene:  # fmt: skip
+    """People in some room without a bed, for general training pictures; every call draws its own room.
+
+    floor_z: the floor's height; None for the lowest point of the figures (0 without any).
+    """
+    if floor_z is None:
+        floor_z = min((float(mesh.vertices[:, 2].min()) for f in figures for mesh in f.meshes), default=0.0)
+    low, high = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
+    for figure in figures:
+        bounds = _bounds(figure.meshes)
+        low, high = np.minimum(low, bounds[0][:2]), np.maximum(high, bounds[1][:2])
+    low, high = low - rng.uniform(0.4, 2.5, 2), high + rng.uniform(0.4, 2.5, 2)
+    room = _sample_room(rng, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+    preset = str(rng.choice(lights.PRESETS, p=[0.25, 0.2, 0.25, 0.08, 0.02, 0.2]))
+    lighting = lights.make_lighting(rng, preset, room.window_side)
+    groups = []
+    for _ in range(int(rng.integers(0, 8))):
+        kind = str(rng.choice(list(furniture.FURNITURE)))
+        x, y = rng.uniform(low + 0.35, high - 0.35)
+        groups.append(_piece_meshes(Piece(kind, (float(x), float(y)), float(rng.uniform(0, 360)), _seed(rng)), floor_z))
+    if room.curtain_color is not None and rng.random() < 0.4:
+        groups.append(_curtain_meshes(room, floor_z))
+    seats = [mesh for f in figures if "sit" in f.posture for mesh in _seat(rng, f, floor_z)]
+    eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
+    people = [mesh for figure in figures for mesh in figure.meshes]
+    middle = np.mean([f.keypoints.mean(0) for f in figures], axis=0) if figures else np.array([0.0, 0.0, floor_z + 1.0])
+    things = _standing_things(groups, figures, seats, eye, np.asarray(middle, dtype=np.float64))
+    meshes = (*_room_meshes(room, floor_z, False), *things, *seats, *people)
+    return WardScene(meshes, lighting.lights, lighting.sky, lighting.ground)
