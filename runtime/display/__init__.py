@@ -1,0 +1,1 @@
+"""The bedside page: a live skeleton in a browser on this box, never a pixel of the camera."""

@@ -1,0 +1,75 @@
+"""One connection to the live process, shared by every open page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from calibration.errors import WardposeError
+from runtime.bus import BusTimeout, Message, ResultClient
+
+_RETRY_S = 0.5
+_SILENCE_S = 1.0
+
+
+class Hub:
+    """Keeps the latest message and its age. It owns one thread, which reconnects for as long as the hub is open."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._changed = threading.Condition()
+        self._number = 1
+        self._message: Message = {"state": "gone", "message": "the live pipeline is not running", "people": []}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="display hub", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the listening thread still does its work."""
+        return self._thread.is_alive()
+
+    def after(self, number: int, timeout_s: float) -> tuple[int, Message]:
+        """The number and message that follow `number`, or the same once more after `timeout_s`.
+
+        `age_ms` in the message says how old its picture is now.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._number > number or self.closed, timeout_s)
+            number, message = self._number, dict(self._message)
+        captured = message.pop("captured_at", None)
+        message.pop("finished_at", None)
+        message["age_ms"] = None if captured is None else max(0.0, round((time.monotonic() - captured) * 1e3, 1))
+        return number, message
+
+    def close(self) -> None:
+        """Let every waiting page go and end the thread."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+
+    def _listen(self) -> None:
+        with ResultClient(self._socket) as client:
+            while not self.closed:
+                try:
+                    self._tell(client.latest(_SILENCE_S))
+                except BusTimeout:
+                    # It speaks several times a second, except while it loads its models: silence is a hang.
+                    if self._message["state"] != "starting":
+                        self._tell(
+                            {"state": "gone", "message": "the live pipeline has stopped answering", "people": []}
+                        )
+                except WardposeError as error:
+                    self._tell({"state": "gone", "message": str(error), "people": []})
+                    self._closing.wait(_RETRY_S)
+
+    def _tell(self, message: Message) -> None:
+        with self._changed:
+            self._message, self._number = message, self._number + 1
+            self._changed.notify_all()

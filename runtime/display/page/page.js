@@ -1,0 +1,142 @@
+"use strict";
+
+// Milliseconds after which a picture is no longer "now". The page judges by its own clock, so it goes grey even when
+// the box, the network stack or this page's connection stops.
+const STALE_MS = 1000;
+const SHOWN_SCORE = 0.3;
+const LIMBS = [[15, 13], [13, 11], [16, 14], [14, 12], [11, 12], [5, 11], [6, 12], [5, 6], [5, 7], [6, 8], [7, 9],
+  [8, 10], [1, 2], [0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6]];
+const COLOURS = { left: "#58c4ff", right: "#ffab5c", centre: "#ecf0f4", faint: "#606266" };
+
+const element = (id) => document.getElementById(id);
+const canvas = element("skeleton");
+const pen = canvas.getContext("2d");
+
+let message = null;     // the last one received
+let capturedAt = null;  // performance.now() at which the shown frame was captured
+let heardAt = null;     // performance.now() of the last message of any kind
+let busy = false;
+
+function side(a, b) {
+  if (a === 0 || b === 0 || a % 2 !== b % 2) return COLOURS.centre;
+  return a % 2 ? COLOURS.left : COLOURS.right;
+}
+
+function verdict(now) {
+  if (heardAt === null) return { state: "starting", title: "CONNECTING", detail: "" };
+  if (now - heardAt > STALE_MS) {
+    return { state: "stale", title: "NO LIVE PICTURE", detail: "The display has lost its connection to this box." };
+  }
+  if (message.state === "paused") {
+    return { state: "paused", title: "PAUSED", detail: "Nothing is being looked at. Press Resume to go on." };
+  }
+  if (message.state === "starting") return { state: "starting", title: "STARTING", detail: message.message };
+  if (message.state !== "live") return { state: "stale", title: "NO LIVE PICTURE", detail: message.message };
+  if (capturedAt === null || now - capturedAt > STALE_MS) {
+    return { state: "stale", title: "NO LIVE PICTURE", detail: "The picture is old." };
+  }
+  return { state: "live", title: "LIVE", detail: "" };
+}
+
+function words(ms) {
+  const s = ms / 1000;
+  if (s < 60) return `${s.toFixed(1)} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s` : `${(s / 3600).toFixed(1)} h`;
+}
+
+function fit() {
+  const ratio = window.devicePixelRatio || 1;
+  const width = Math.round(canvas.clientWidth * ratio);
+  const height = Math.round(canvas.clientHeight * ratio);
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  return { width, height };
+}
+
+function draw(vivid) {
+  const { width, height } = fit();
+  pen.clearRect(0, 0, width, height);
+  if (!message || !message.width || !message.people) return;
+  const zoom = Math.min(width / message.width, height / message.height);
+  const left = (width - message.width * zoom) / 2;
+  const top = (height - message.height * zoom) / 2;
+  pen.strokeStyle = "#2b333d";
+  pen.lineWidth = 1;
+  pen.strokeRect(left + .5, top + .5, message.width * zoom - 1, message.height * zoom - 1);
+  const thick = Math.max(3, Math.min(width, height) / 130);
+  pen.lineCap = "round";
+  for (const person of message.people) {
+    const points = person.keypoints.map(([x, y, score]) => [left + x * zoom, top + y * zoom, score]);
+    if (!points.length) {
+      const [x1, y1, x2, y2] = person.box;
+      pen.lineWidth = thick / 2;
+      pen.strokeStyle = vivid ? COLOURS.left : COLOURS.faint;
+      pen.strokeRect(left + x1 * zoom, top + y1 * zoom, (x2 - x1) * zoom, (y2 - y1) * zoom);
+    }
+    for (const [a, b] of points.length ? LIMBS : []) {
+      if (points[a][2] < SHOWN_SCORE || points[b][2] < SHOWN_SCORE) continue;
+      pen.strokeStyle = vivid ? side(a, b) : COLOURS.faint;
+      pen.lineWidth = thick;
+      pen.beginPath();
+      pen.moveTo(points[a][0], points[a][1]);
+      pen.lineTo(points[b][0], points[b][1]);
+      pen.stroke();
+    }
+    points.forEach(([x, y, score], index) => {
+      if (score < SHOWN_SCORE) return;
+      pen.fillStyle = vivid ? side(index, index) : COLOURS.faint;
+      pen.beginPath();
+      pen.arc(x, y, thick * .9, 0, 2 * Math.PI);
+      pen.fill();
+    });
+  }
+}
+
+function show() {
+  const now = performance.now();
+  const { state, title, detail } = verdict(now);
+  document.body.dataset.state = state;
+  element("headline").textContent = title;
+  const age = capturedAt === null || state === "paused" ? "" : words(Math.max(0, now - capturedAt));
+  element("age").textContent = age && (state === "live" ? age : `last ${age} ago`);
+  const count = message && message.people ? message.people.length : 0;
+  element("people").textContent = state !== "live" ? "" : count === 1 ? "1 person" : `${count} people`;
+  element("cover").hidden = state === "live";
+  element("cover-title").textContent = title;
+  element("cover-detail").textContent = detail;
+  const paused = message !== null && message.state === "paused";
+  const reachable = heardAt !== null && now - heardAt <= STALE_MS && message.state !== "gone";
+  element("pause").textContent = paused ? "Resume" : "Pause";
+  element("pause").disabled = busy || !reachable;
+  element("pause").title = reachable ? "" : "The live pipeline can't be reached";
+  const engine = message && message.engines ? `${message.engines.detector}, ${message.fps.toFixed(1)} frames a second` : "";
+  element("detail").textContent = state === "live" ? engine : "";
+  draw(state === "live");
+  requestAnimationFrame(show);
+}
+
+const events = new EventSource("/events");
+events.onmessage = (event) => {
+  const said = JSON.parse(event.data);
+  heardAt = performance.now();
+  // People are kept (in grey, with their age) while there is no signal; a pause forgets them.
+  const before = message && message.people ? message : { people: [], width: 0, height: 0 };
+  message = said;
+  if (said.state === "live") capturedAt = heardAt - said.age_ms;
+  else if (said.state === "paused") capturedAt = null;
+  else Object.assign(message, { people: before.people, width: before.width, height: before.height });
+};
+
+element("pause").addEventListener("click", async () => {
+  busy = true;
+  const command = message && message.state === "paused" ? "resume" : "pause";
+  try {
+    await fetch(`/${command}`, { method: "POST", headers: { "X-Wardpose": "page" } });
+  } finally {
+    busy = false;
+  }
+});
+
+requestAnimationFrame(show);
