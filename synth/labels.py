@@ -76,6 +76,8 @@ def annotate(
         "age": round(figure.traits.age_years, 1),
         "bmi": round(figure.traits.bmi, 1),
         "sex": figure.traits.sex,
+        "height": round(figure.traits.height_m, 3),
+        "clothing": figure.traits.clothing,
     }
     if segmentation:
         annotation["segmentation"] = run_lengths(mask)

@@ -58,6 +58,8 @@ class Scenario(BaseModel):
     bed_length_m: float = Field(default=2.0, title="Mattress length (m)", ge=0.5, le=2.6)
     bed_width_m: float = Field(default=0.9, title="Mattress width (m)", ge=0.3, le=1.6)
     bed_height_m: Span = Field(default=(0.45, 0.75), title="Mattress top above the floor (m)")
+    raised_share: float = Field(default=0.35, title="Share of beds with a raised backrest", ge=0, le=1)
+    backrest_deg: Span = Field(default=(25.0, 60.0), title="Angle of a raised backrest (degrees)")
     look_seed: int | None = Field(default=None, title="Seed of one fixed room (none: every picture its own)", ge=0)
 
     open_room_share: float = Field(default=0.0, title="Share of pictures of a room without a bed", ge=0, le=1)
@@ -83,6 +85,7 @@ class Scenario(BaseModel):
         "distance_m",
         "roll_deg",
         "bed_height_m",
+        "backrest_deg",
         "blanket_coverage",
     )
     @classmethod
@@ -130,7 +133,11 @@ class Scenario(BaseModel):
 _LIMITS: Mapping[str, Span] = {
     "horizontal_fov_deg": (20, 130), "azimuth_deg": (-360, 360), "elevation_deg": (0, 85), "distance_m": (0.7, 12),
     "roll_deg": (-180, 180), "bed_height_m": (0.2, 1.2), "blanket_coverage": (0, 1),
+    "backrest_deg": (5, 75),
 }  # fmt: skip
+
+_NEEDS_RAISED = frozenset({"fowler"})
+_NEEDS_FLAT = frozenset({"supine", "lateral_left", "lateral_right", "prone"})
 
 _WARD: dict[str, Any] = {"camera": KINECT_COLOR.to_dict(), "elevation_deg": (12.0, 50.0), "distance_m": (1.8, 3.6)}
 
@@ -231,14 +238,18 @@ class Plan:
 
 
 def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:
-    """Who is in the picture, and in which bed."""
+    """Who is in the picture, and in which bed. A posture that asks for a raised or a flat backrest gets it."""
     in_ward = bool(rng.random() >= scenario.open_room_share)
     posture = None
     if scenario.posture_weights:
         names = sorted(scenario.posture_weights)
         weights = np.array([scenario.posture_weights[name] for name in names])
         posture = str(rng.choice(names, p=weights / weights.sum()))
-    bed = Bed(scenario.bed_length_m, scenario.bed_width_m, float(rng.uniform(*scenario.bed_height_m)))
+    height, angle = float(rng.uniform(*scenario.bed_height_m)), float(rng.uniform(*scenario.backrest_deg))
+    raised = bool(rng.random() < scenario.raised_share)
+    if posture in _NEEDS_RAISED or posture in _NEEDS_FLAT:
+        raised = posture in _NEEDS_RAISED
+    bed = Bed(scenario.bed_length_m, scenario.bed_width_m, height, angle if raised else 0.0)
     has_patient = in_ward and bool(rng.random() < scenario.patient_share)
     covered = rng.random() < scenario.blanket_share
     coverage = float(rng.uniform(*scenario.blanket_coverage)) if covered and has_patient else 0.0

@@ -1,0 +1,313 @@
+"""A folder of synthetic pictures with labels.
+
+    images/NNNNNN.jpg    the pictures
+    labels/NNNNNN.txt    YOLO's view of their labels
+    records/NNNNNN.json  everything known about one picture; written last, so its presence means the picture is done
+    annotations.json     COCO's view, put together from the records when all are there
+    dataset.json         the specification, and the versions it was made with
+
+Picture i depends on the specification and i alone. A run that was killed goes on with `resume` and ends with the
+same bytes, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from calibration.atomic import write_atomically
+from calibration.errors import WardposeError
+from calibration.viewpoint import Viewpoint
+from synth.labels import CATEGORY, yolo_lines
+from synth.scenario import Scenario
+from synth.sensor import encode_jpeg
+
+if TYPE_CHECKING:
+    from synth.sample import Sample, StageClock
+
+FORMAT_VERSION = 1
+Progress = Callable[[int, int, str], None]
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+class DatasetSpec(BaseModel):
+    """What a data set is made from; together with a picture's number it decides every byte of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scenario: Scenario = Field(title="Scenario (a name such as C, or all of its fields)")
+    count: int = Field(title="Number of pictures", ge=1, le=1_000_000)
+    seed: int = Field(default=0, title="Seed", ge=0, le=2**63 - 1)
+    renderer: str = Field(default="numba", title="Renderer")
+    segmentation: bool = Field(default=False, title="Write each person's outline")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """images: pictures in the folder. seconds: spent by this run. made: pictures this run made."""
+
+    images: int
+    seconds: float
+    out: Path
+    seed: int
+    made: int
+    people: int
+
+
+def generate_sample(spec: DatasetSpec, index: int, *, clock: StageClock | None = None) -> Sample:
+    """Picture `index` of the data set `spec`; a pure function of the two."""
+    from synth.sample import make_sample
+
+    return make_sample(
+        spec.scenario, spec.seed, index, renderer=spec.renderer, segmentation=spec.segmentation, clock=clock
+    )
+
+
+def make_dataset(
+    spec: DatasetSpec, out: Path, *, resume: bool = False, workers: int | None = None, progress: Progress | None = None
+) -> DatasetSummary:
+    """Make the pictures of `spec` in the folder `out`.
+
+    resume: go on with a folder of the same specification (or a shorter one). workers: processes, default one a core;
+    1 works in this process. progress: called with (done, total, note) after each picture; an exception it raises, or
+    Ctrl-C, ends the run with every finished picture kept.
+    Raises WardposeError where `out` holds something else, can't be written (a full disk), or a worker dies; then, too,
+    finished pictures are kept for `resume`.
+    """
+    begin = time.monotonic()
+    out = Path(out)
+    try:
+        _prepare(spec, out, resume)
+        waiting = [index for index in range(spec.count) if not is_done(out, index)]
+        done = spec.count - len(waiting)
+        if progress:
+            progress(done, spec.count, "resuming" if done else "starting")
+        for _ in _work(spec, out, waiting, workers or os.cpu_count() or 1):
+            done += 1
+            if progress:
+                progress(done, spec.count, "pictures")
+        people = _put_together(spec, out)
+    except OSError as error:
+        raise WardposeError(
+            f"cannot be written: {error.strerror or error}", where=str(error.filename or out),
+            mend="check the folder's rights and free space",
+        ) from error  # fmt: skip
+    return DatasetSummary(spec.count, time.monotonic() - begin, out, spec.seed, len(waiting), people)
+
+
+def read_spec(folder: Path) -> DatasetSpec:
+    """The specification a data set was made from; WardposeError where the folder holds none."""
+    path = Path(folder) / "dataset.json"
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT_VERSION:
+            raise WardposeError(
+                f"data set format {content['format']} is not {FORMAT_VERSION}", where=str(path), mend="make it again"
+            )
+        return DatasetSpec.model_validate(content["spec"])
+    except FileNotFoundError:
+        raise WardposeError(
+            "holds no data set", where=str(folder), mend="give a folder made by wardpose synth"
+        ) from None
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise WardposeError(f"is damaged: {error}", where=str(path), mend="make the data set again") from None
+
+
+def is_done(out: Path, index: int) -> bool:
+    """Whether picture `index` is there with all its files; the record is written last."""
+    image, label, record = _paths(out, index)
+    return record.is_file() and image.is_file() and label.is_file()
+
+
+def _paths(out: Path, index: int) -> tuple[Path, Path, Path]:
+    return (
+        out / "images" / f"{index:06d}.jpg",
+        out / "labels" / f"{index:06d}.txt",
+        out / "records" / f"{index:06d}.json",
+    )
+
+
+def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
+    """Make the folders and the specification, or check that the ones there are ours to go on with."""
+    described = out / "dataset.json"
+    if described.exists():
+        there = read_spec(out)
+        if not resume:
+            raise WardposeError(
+                "already holds a data set", where=str(out), mend="go on with --resume, or give another folder"
+            )
+        if there.model_copy(update={"count": spec.count}) != spec:
+            raise WardposeError(
+                "holds a data set with other settings", where=str(out), mend="give another folder, or the same settings"
+            )
+        if there.count > spec.count:
+            raise WardposeError(
+                f"holds a data set of {there.count} pictures, more than {spec.count}", where=str(out),
+                mend=f"ask for at least {there.count}",
+            )  # fmt: skip
+    elif out.is_dir() and any(out.iterdir()):
+        raise WardposeError("is not empty and holds no data set", where=str(out), mend="give an empty or new folder")
+    elif out.exists() and not out.is_dir():
+        raise WardposeError("is a file", where=str(out), mend="give a folder")
+    for folder in ("images", "labels", "records"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for left in (out / folder).glob(".*.part"):  # of a run that was killed while writing
+            left.unlink(missing_ok=True)
+    content = {"format": FORMAT_VERSION, "spec": spec.model_dump(mode="json"), "versions": _versions()}
+    if described.exists():
+        content["versions"] = json.loads(described.read_bytes())["versions"]
+    write_atomically(described, _json(content))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("wardpose", "numpy", "numba", "opencv-python-headless", "anny"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Iterator[int]:
+    """Make the pictures, yielding each number when its files are on disk."""
+    workers = min(workers, len(indices))
+    if workers <= 1:
+        for index in indices:
+            yield make_one(spec, out, index)
+        return
+    context = multiprocessing.get_context("spawn")
+    with _environment(_ONE_THREAD):
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(spec, out))
+        try:
+            coming = iter(indices)
+            # Few in flight, so that Ctrl-C has little to wait for.
+            running: set[Future[int]] = {
+                pool.submit(_work_on, i) for _, i in zip(range(2 * workers), coming, strict=False)
+            }
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+                    following = next(coming, None)
+                    if following is not None:
+                        running.add(pool.submit(_work_on, following))
+        except BrokenProcessPool:
+            raise WardposeError(
+                "a worker process died, perhaps for lack of memory",
+                where=str(out),
+                mend="go on with --resume and fewer workers",
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Variables that processes started meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_job: tuple[DatasetSpec, Path] | None = None
+
+
+def _begin_worker(spec: DatasetSpec, out: Path) -> None:
+    """Set up a worker process: one thread, Ctrl-C left to the parent, and an end when the parent ends."""
+    import cv2
+
+    global _job
+    _job = (spec, out)
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    # A parent killed by SIGKILL can't tell its pool; without this its workers would wait for ever.
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _work_on(index: int) -> int:
+    assert _job is not None
+    return make_one(*_job, index)
+
+
+def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
+    """Make and write picture `index`; its record last."""
+    sample = generate_sample(spec, index)
+    image, label, record = _paths(out, index)
+    height, width = sample.color.shape[:2]
+    write_atomically(image, encode_jpeg(sample.color, sample.exposure.jpeg_quality))
+    write_atomically(label, yolo_lines(sample.annotations, width, height).encode())
+    view = Viewpoint.from_transform(sample.camera_from_bed)
+    described = {
+        "id": index + 1,
+        "file_name": image.name,
+        "width": width,
+        "height": height,
+        "camera": sample.camera.to_dict(),
+        "camera_from_bed": sample.camera_from_bed.tolist(),
+        "azimuth_deg": round(view.azimuth_deg, 2),
+        "elevation_deg": round(view.elevation_deg, 2),
+        "in_ward": sample.plan.in_ward,
+        "bed": sample.plan.bed.to_dict(),
+        "look": hashlib.sha256(repr(sample.look).encode()).hexdigest()[:16],
+    }
+    write_atomically(record, _json({"image": described, "annotations": sample.annotations}))
+    return index
+
+
+def _put_together(spec: DatasetSpec, out: Path) -> int:
+    """Write annotations.json from the records; returns the number of people."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(spec.count):
+        path = _paths(out, index)[2]
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
+            raise WardposeError("is damaged and was removed", where=str(path), mend="go on with --resume") from None
+        images.append(record["image"])
+        for annotation in record["annotations"]:
+            annotations.append({"id": len(annotations) + 1, "image_id": record["image"]["id"], **annotation})
+    content = {
+        "info": {"description": f"wardpose synthetic images, scenario {spec.scenario.name}, seed {spec.seed}"},
+        "licenses": [], "categories": [CATEGORY], "images": images, "annotations": annotations,
+    }  # fmt: skip
+    write_atomically(out / "annotations.json", json.dumps(content, ensure_ascii=False).encode() + b"\n")
+    return len(annotations)

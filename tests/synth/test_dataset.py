@@ -1,0 +1,175 @@
+"""A data set depends on its specification alone, and survives whatever ends a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import WardposeError
+from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
+from synth.scenario import NAMED
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SPEC = DatasetSpec(
+    scenario=NAMED["C"].model_copy(update={"width": 160, "height": 90, "bystander_weights": (0.7, 0.3)}),
+    count=3,
+    seed=11,
+)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "set"
+    summary = make_dataset(SPEC, out, workers=1)
+    assert (summary.images, summary.made, summary.seed) == (3, 3, 11)
+    return out
+
+
+def test_pycocotools_reads_the_annotations(made: Path) -> None:
+    coco_module = pytest.importorskip("pycocotools.coco")
+    coco = coco_module.COCO(str(made / "annotations.json"))
+    assert len(coco.getImgIds()) == 3
+    assert coco.getAnnIds()
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        x, y, w, h = annotation["bbox"]
+        assert 0 <= x < x + w <= 160
+        assert 0 <= y < y + h <= 90
+        assert len(annotation["keypoints"]) == 51
+
+
+def test_pictures_have_the_size_the_annotations_say(made: Path) -> None:
+    for image in json.loads((made / "annotations.json").read_bytes())["images"]:
+        assert cv2.imread(str(made / "images" / image["file_name"])).shape == (image["height"], image["width"], 3)
+
+
+def test_yolo_lines_stand_for_the_same_boxes(made: Path) -> None:
+    content = json.loads((made / "annotations.json").read_bytes())
+    for image in content["images"]:
+        lines = (made / "labels" / image["file_name"]).with_suffix(".txt").read_text().splitlines()
+        boxes = [a["bbox"] for a in content["annotations"] if a["image_id"] == image["id"]]
+        shares = np.array([[float(v) for v in line.split()[1:]] for line in lines]).reshape(-1, 4)
+        sizes = shares[:, 2:] * [image["width"], image["height"]]
+        assert np.allclose(sizes, np.array(boxes).reshape(-1, 4)[:, 2:], atol=0.01)
+
+
+def test_a_sample_depends_on_seed_and_number_alone(made: Path) -> None:
+    again = generate_sample(SPEC, 2)
+    record = json.loads((made / "records" / "000002.json").read_bytes())
+    assert record["annotations"] == json.loads(json.dumps(again.annotations))
+    other = generate_sample(SPEC.model_copy(update={"seed": 12}), 2)
+    assert not np.array_equal(again.color, other.color)
+
+
+def test_two_processes_make_the_same_bytes_as_one(made: Path, tmp_path: Path) -> None:
+    make_dataset(SPEC, tmp_path / "set", workers=2)
+    assert contents(tmp_path / "set") == contents(made)
+
+
+def test_a_run_stopped_in_the_middle_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_dataset(SPEC, tmp_path / "set", workers=1, progress=stop)
+    assert is_done(tmp_path / "set", 0)
+    assert not (tmp_path / "set" / "annotations.json").exists()
+    seen: list[int] = []
+    summary = make_dataset(SPEC, tmp_path / "set", resume=True, workers=1, progress=lambda done, *_: seen.append(done))
+    assert (seen, summary.made) == ([1, 2, 3], 2)
+    assert contents(tmp_path / "set") == contents(made)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    (tmp_path / "spec.json").write_text(SPEC.model_dump_json())
+    program = (
+        "import sys; from pathlib import Path; from synth.dataset import DatasetSpec, make_dataset\n"
+        "if __name__ == '__main__':\n"
+        "    spec = DatasetSpec.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "    make_dataset(spec, Path(sys.argv[2]), workers=2)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "spec.json"), str(out)]
+    run = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while run.poll() is None and not list(out.glob("records/0*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    time.sleep(0.5)  # its workers end with it
+    make_dataset(SPEC, out, resume=True, workers=1)
+    assert contents(out) == contents(made)
+
+
+def test_a_missing_picture_is_made_again(made: Path, tmp_path: Path) -> None:
+    make_dataset(SPEC, tmp_path / "set", workers=1)
+    (tmp_path / "set" / "images" / "000001.jpg").unlink()
+    make_dataset(SPEC, tmp_path / "set", resume=True, workers=1)
+    assert contents(tmp_path / "set") == contents(made)
+
+
+def test_a_longer_data_set_begins_with_the_shorter_one(made: Path, tmp_path: Path) -> None:
+    short = SPEC.model_copy(update={"count": 1})
+    make_dataset(short, tmp_path / "set", workers=1)
+    make_dataset(SPEC, tmp_path / "set", resume=True, workers=1)
+    assert contents(tmp_path / "set") == contents(made)
+    with pytest.raises(WardposeError, match="more than 1"):
+        make_dataset(short, tmp_path / "set", resume=True)
+
+
+def test_a_folder_that_holds_a_data_set_is_not_overwritten(made: Path) -> None:
+    with pytest.raises(WardposeError, match="--resume"):
+        make_dataset(SPEC, made)
+    with pytest.raises(WardposeError, match="other settings"):
+        make_dataset(SPEC.model_copy(update={"seed": 12}), made, resume=True)
+    assert read_spec(made) == SPEC
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(WardposeError, match="not empty"):
+        make_dataset(SPEC, tmp_path, resume=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    """On a real small file system, mounted in a name space of its own."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    (tmp_path / "spec.json").write_text(SPEC.model_copy(update={"count": 40}).model_dump_json())
+    program = (
+        "import sys; from pathlib import Path; from calibration.errors import WardposeError\n"
+        "from synth.dataset import DatasetSpec, make_dataset\n"
+        "spec, out = DatasetSpec.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
+        "try:\n    make_dataset(spec, out, workers=1)\n"
+        "except WardposeError as error:\n"
+        "    print('ERROR', error)\n"
+        "    print('KEPT', len(list(out.glob('records/0*.json'))))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = f"{sys.executable} {tmp_path}/program.py {tmp_path}/spec.json {mount}/set"
+    script = f"mount -t tmpfs -o size=80k tmpfs {mount} && exec {command}"
+    run = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
+        text=True, timeout=200,
+    )  # fmt: skip
+    if "unshare" in run.stderr or "mount" in run.stderr:
+        pytest.skip("this machine lets nobody mount a small file system in a name space")
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith("ERROR"), run.stderr
+    assert "No space left" in lines[0]
+    assert int(lines[1].split()[1]) > 0

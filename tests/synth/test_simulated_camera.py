@@ -1,0 +1,136 @@
+"""The simulated ward's camera behaves like a camera, and its ward like a bedside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import WardposeError
+from calibration.tag_sheet import TagSheet
+from calibration.tags import TagCalibrator
+from runtime.capture.source import CaptureSource, StaleFrame
+from synth.simulated_camera import (
+    KINECT_COLOR_FROM_DEPTH,
+    KINECT_DEPTH,
+    SimulatedCamera,
+    SimulatedCameraConfig,
+    sheet_mesh,
+)
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[SimulatedCamera]:
+    with SimulatedCamera(SimulatedCameraConfig(seed=4, width=640, fps=20, posture_s=0.5, postures=2)) as camera:
+        yield camera
+
+
+def test_it_is_a_capture_source(live: SimulatedCamera) -> None:
+    assert isinstance(live, CaptureSource)
+    assert live.live
+
+
+def test_frames_come_at_the_cameras_pace_with_rising_index_and_time(live: SimulatedCamera) -> None:
+    frames = [live.read() for _ in range(4)]
+    assert [f.index - frames[0].index for f in frames] == [0, 1, 2, 3]
+    times = [f.timestamp_s for f in frames]
+    assert times == sorted(times)
+    assert abs(times[-1] - time.monotonic()) < 1
+    assert frames[0].color.shape == (360, 640, 3)
+
+
+def test_two_frames_of_the_same_moment_differ_by_noise_only(live: SimulatedCamera) -> None:
+    pairs = [(live.read().color.astype(int), live.read().color.astype(int)) for _ in range(3)]
+    difference = min((np.abs(a - b).mean() for a, b in pairs), key=float)
+    assert 0 < difference < 4
+
+
+def test_the_patient_changes_posture(live: SimulatedCamera) -> None:
+    first, deadline = live.read().color.astype(int), time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if np.abs(live.read().color.astype(int) - first).mean() > 4:
+            return
+    pytest.fail("the picture never changed")
+
+
+def test_depth_agrees_with_the_beds_place(live: SimulatedCamera) -> None:
+    """The foot end's corner of the mattress is where the true calibration says, by the depth camera too."""
+    frame, truth = live.read(), live.true_calibration()
+    assert frame.depth is not None
+    assert frame.depth.shape == (KINECT_DEPTH.height, KINECT_DEPTH.width)
+    depth_from_bed = np.linalg.inv(KINECT_COLOR_FROM_DEPTH) @ truth.camera_from_bed
+    centre = -depth_from_bed[:3, :3].T @ depth_from_bed[:3, 3]
+    # Points of the floor beside the bed, on the camera's side.
+    spots = np.array([[x, np.sign(centre[1]) * 0.75, -truth.bed.height] for x in np.linspace(-0.8, 0.8, 15)])
+    camera_points = spots @ depth_from_bed[:3, :3].T + depth_from_bed[:3, 3]
+    pixels = np.rint(KINECT_DEPTH.project(camera_points)).astype(int)
+    inside = ((pixels >= 0) & (pixels < [KINECT_DEPTH.width, KINECT_DEPTH.height])).all(axis=1)
+    measured = frame.depth[pixels[inside, 1], pixels[inside, 0]] / 1000
+    gaps = np.abs(measured - camera_points[inside, 2])
+    assert (gaps < 0.03).sum() >= 3, "some of these spots are in plain view"
+
+
+def test_the_tag_sheet_calibrates_to_the_hidden_truth() -> None:
+    camera = SimulatedCamera.from_argument("tag_sheet#seed=2")
+    with camera:
+        frame = camera.read()
+    assert frame.camera is not None
+    estimate = TagCalibrator(TagSheet.for_bed(camera.bed)).estimate(frame.color, frame.camera, camera.bed)
+    truth = camera.true_calibration()
+    turn = estimate.camera_from_bed[:3, :3] @ truth.camera_from_bed[:3, :3].T
+    assert np.degrees(np.linalg.norm(cv2.Rodrigues(turn)[0])) < 0.3
+    assert np.linalg.norm(estimate.viewpoint.centre - truth.viewpoint.centre) < 0.015
+
+
+def test_held_out_frames_show_the_same_view_and_new_people() -> None:
+    camera = SimulatedCamera(SimulatedCameraConfig(seed=4))
+    frames = camera.held_out(2, width=320)
+    assert [f.color.shape for f in frames] == [(180, 320, 3)] * 2
+    assert all(f.annotations for f in frames)
+    assert frames[0].annotations[0]["joints3d"] != frames[1].annotations[0]["joints3d"]
+
+
+def test_held_out_frames_are_written_as_a_data_set(tmp_path: Path) -> None:
+    camera = SimulatedCamera(SimulatedCameraConfig(seed=4))
+    summary = camera.write_held_out(tmp_path / "held-out", 1, width=320, workers=1)
+    assert summary.images == 1
+    assert (tmp_path / "held-out" / "annotations.json").is_file()
+
+
+def test_two_wards_differ_and_one_ward_stays_itself() -> None:
+    first, again, other = (SimulatedCamera(SimulatedCameraConfig(seed=s)).true_calibration() for s in (1, 1, 2))
+    assert np.array_equal(first.camera_from_bed, again.camera_from_bed)
+    assert not np.allclose(first.camera_from_bed, other.camera_from_bed)
+
+
+def test_reading_too_early_is_a_stale_frame() -> None:
+    with SimulatedCamera(SimulatedCameraConfig(mode="tag_sheet", width=640, fps=0.5, depth=False)) as camera:
+        camera.read()
+        with pytest.raises(StaleFrame):
+            camera.read(timeout_s=0.05)
+
+
+def test_reading_a_closed_source_says_so() -> None:
+    with pytest.raises(WardposeError, match="not open"):
+        SimulatedCamera().read()
+
+
+@pytest.mark.parametrize("argument", ["sheep", "ward#fps=0", "ward#seed=x"])
+def test_a_wrong_argument_is_one_line(argument: str) -> None:
+    with pytest.raises(WardposeError) as caught:
+        SimulatedCamera.from_argument(argument)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_sheets_picture_lies_on_the_mattress_the_right_way_round() -> None:
+    """The texture's left edge is at the head, its top at the patient's left, as `TagSheet` promises."""
+    sheet = TagSheet()
+    mesh = sheet_mesh(sheet)
+    assert mesh.uv is not None
+    for vertex, (u, v) in zip(mesh.vertices, mesh.uv, strict=True):
+        assert vertex[0] == pytest.approx((u - 0.5) * sheet.width)
+        assert vertex[1] == pytest.approx((0.5 - v) * sheet.height)
