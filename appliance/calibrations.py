@@ -56,7 +56,8 @@ def rows(site: SiteFolder, limit: int = 100) -> list[CalibrationRow]:
     """The newest first."""
     with site.database.transaction() as db:
         found = db.execute(
-            "SELECT id, made_at, method, file, confirmed, reprojection_px FROM calibrations ORDER BY id DESC LIMIT ?", (limit,)
+            "SELECT id, made_at, method, file, confirmed, reprojection_px FROM calibrations ORDER BY id DESC LIMIT ?",
+            (limit,),
         )
         return [CalibrationRow(r[0], r[1], r[2], r[3], bool(r[4]), r[5]) for r in found]
 

@@ -121,7 +121,8 @@ class JobStore:
         with self.site.database.transaction(immediate=True) as db:
             db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'", (number,))
             db.execute(
-                "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'", (now(), number)
+                "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'",
+                (now(), number),
             )
         return self.get(number)
 

@@ -70,7 +70,11 @@ def calibrate_tags(
 
 
 def calibrate_by_corners(
-    site: SiteFolder, corners_px: Sequence[tuple[float, float]], *, source: str | None = None, intrinsics: Path | None = None
+    site: SiteFolder,
+    corners_px: Sequence[tuple[float, float]],
+    *,
+    source: str | None = None,
+    intrinsics: Path | None = None,
 ) -> CalibrationEstimate:
     """The estimate from four clicked mattress corners, in the order of `Bed.corners`."""
     from calibration.corners import calibrate_corners
@@ -101,7 +105,9 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
     if intrinsics is None:
         if frame.camera is None:
             raise WardposeError(
-                "the source does not know its lens", where=frame.source, mend="give it with --intrinsics calibration.json"
+                "the source does not know its lens",
+                where=frame.source,
+                mend="give it with --intrinsics calibration.json",
             )
         return frame.camera
     from calibration.intrinsics import read_k4a_calibration
@@ -113,7 +119,9 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
     try:
         return read_k4a_calibration(content, (width, height)).color
     except WardposeError as error:
-        raise WardposeError(error.what, where=str(intrinsics), mend=error.mend or "give the Kinect's calibration JSON") from error
+        raise WardposeError(
+            error.what, where=str(intrinsics), mend=error.mend or "give the Kinect's calibration JSON"
+        ) from error
 
 
 def _tag_source(site: SiteFolder, source: str | None) -> str:

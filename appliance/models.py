@@ -47,7 +47,9 @@ class ModelStore:
     def folder(self, name: str) -> Path:
         """Where the model `name` lies; raises `WardposeError` when there is none."""
         if not NAME.fullmatch(name):
-            raise WardposeError(f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores")
+            raise WardposeError(
+                f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores"
+            )
         for place in (self.site.models / name, BUILT_IN / name):
             if (place / CARD_FILE).is_file():
                 return place
@@ -72,12 +74,14 @@ class ModelStore:
     def new_folder(self, name: str) -> Path:
         """Where a new model of that name will lie; raises `WardposeError` when the name is taken."""
         if not NAME.fullmatch(name):
-            raise WardposeError(f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores")
+            raise WardposeError(
+                f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores"
+            )
         if name in self._folders():
             raise WardposeError(f"a model called {name!r} is already here", mend="choose another name")
         return self.site.models / name
 
-    def list(self) -> list[Model]:
+    def all(self) -> list[Model]:
         """Every model, built-in ones first."""
         live = {self.live(task) for task in BUILT_IN_LIVE}
         found = []
@@ -90,7 +94,9 @@ class ModelStore:
             )  # fmt: skip
         return sorted(found, key=lambda model: (not model.built_in, model.task, model.name))
 
-    def import_file(self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown") -> ModelCard:
+    def import_file(
+        self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown"
+    ) -> ModelCard:
         """Take in foreign weights without executing anything they carry; see `tuning.weights.import_model`."""
         from tuning.weights import import_model
 
@@ -147,7 +153,8 @@ class ModelStore:
         """Put the model before the present one back; returns its name."""
         with self.site.database.transaction(immediate=True) as db:
             row = db.execute(
-                "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
+                "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1",
+                (task,),
             ).fetchone()
             if row is None or row["model"] == row["previous"]:
                 raise WardposeError("there is no earlier model to go back to", mend="see `wardpose models list`")
@@ -173,7 +180,7 @@ class ModelStore:
         return [dict(row) | {"reasons": json.loads(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
 
     def _folders(self) -> dict[str, Path]:
-        folders = {}
+        folders: dict[str, Path] = {}
         for place in (self.site.models, BUILT_IN):
             if place.is_dir():
                 for folder in sorted(place.iterdir()):

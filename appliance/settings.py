@@ -23,48 +23,52 @@ class _Section(BaseModel):
 class BedSettings(_Section):
     """The bed beside this box"""
 
-    length: float = Field(2.0, title="mattress length, metres", ge=0.5, le=2.6)
-    width: float = Field(0.9, title="mattress width, metres", ge=0.3, le=1.6)
-    height: float = Field(0.55, title="mattress top above the floor, metres", ge=0.15, le=1.3)
-    backrest_deg: float = Field(0.0, title="raised backrest, degrees", ge=0, le=80)
+    length: float = Field(default=2.0, title="mattress length, metres", ge=0.5, le=2.6)
+    width: float = Field(default=0.9, title="mattress width, metres", ge=0.3, le=1.6)
+    height: float = Field(default=0.55, title="mattress top above the floor, metres", ge=0.15, le=1.3)
+    backrest_deg: float = Field(default=0.0, title="raised backrest, degrees", ge=0, le=80)
 
 
 class CameraSettings(_Section):
     """Where the frames come from"""
 
-    source: str = Field("simulated", title="kinect, simulated, recording:FILE, video:FILE-OR-FOLDER-OR-URL", min_length=1)
+    source: str = Field(
+        default="simulated", title="kinect, simulated, recording:FILE, video:FILE-OR-FOLDER-OR-URL", min_length=1
+    )
 
 
 class SynthesisSettings(_Section):
     """Making training images"""
 
-    count: int = Field(400, title="images a data set", ge=1, le=1_000_000)
-    seed: int = Field(1, title="seed; the same seed makes the same images", ge=0, le=2**31 - 1)
-    workers: int = Field(0, title="processes, 0 = one a core", ge=0, le=256)
+    count: int = Field(default=400, title="images a data set", ge=1, le=1_000_000)
+    seed: int = Field(default=1, title="seed; the same seed makes the same images", ge=0, le=2**31 - 1)
+    workers: int = Field(default=0, title="processes, 0 = one a core", ge=0, le=256)
 
 
 class TuningSettings(_Section):
     """Fitting a detector to those images"""
 
-    base: str = Field("person-detector", title="the model to start from", min_length=1)
-    epochs: int = Field(1, title="passes over the images", ge=1, le=1000)
-    batch: int = Field(16, title="images a step", ge=1, le=512)
-    image_size: int = Field(416, title="longer side of a training image, pixels, a multiple of 32", ge=64, le=1280, multiple_of=32)
-    learning_rate: float = Field(1e-3, title="step size of gradient descent", gt=0, le=1)
-    freeze: int = Field(10, title="first layers left as they are", ge=0, le=24)
+    base: str = Field(default="person-detector", title="the model to start from", min_length=1)
+    epochs: int = Field(default=1, title="passes over the images", ge=1, le=1000)
+    batch: int = Field(default=16, title="images a step", ge=1, le=512)
+    image_size: int = Field(
+        default=416, title="longer side of a training image, pixels, a multiple of 32", ge=64, le=1280, multiple_of=32
+    )
+    learning_rate: float = Field(default=1e-3, title="step size of gradient descent", gt=0, le=1)
+    freeze: int = Field(default=10, title="first layers left as they are", ge=0, le=24)
 
 
 class LiveSettings(_Section):
     """The running pipeline"""
 
-    detector: str = Field("", title="detector to run, empty = the promoted one", max_length=120)
-    pose: str = Field("", title="pose model to run, empty = the promoted one", max_length=120)
+    detector: str = Field(default="", title="detector to run, empty = the promoted one", max_length=120)
+    pose: str = Field(default="", title="pose model to run, empty = the promoted one", max_length=120)
 
 
 class DisplaySettings(_Section):
     """The page for the nurse, on this box's own screen only"""
 
-    port: int = Field(8765, title="loopback port of the page", ge=1024, le=65535)
+    port: int = Field(default=8765, title="loopback port of the page", ge=1024, le=65535)
 
 
 class Settings(_Section):
@@ -103,7 +107,9 @@ def read_settings(path: Path) -> Settings:
         line = re.search(r"at line (\d+)", str(error))
         number = line[1] if line else str(text.count("\n") + 1)  # tomllib says "at end of document" for the last line
         what = re.sub(r" \(at .*\)$", "", str(error))
-        raise WardposeError(f"not valid TOML: {what}", where=f"{path} line {number}", mend="correct that line") from error
+        raise WardposeError(
+            f"not valid TOML: {what}", where=f"{path} line {number}", mend="correct that line"
+        ) from error
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -157,7 +163,7 @@ def default_text() -> str:
     lines = ["# wardpose: the settings of this box. Remove a line to get its default back.", ""]
     for section, field in Settings.model_fields.items():
         model = field.annotation
-        assert model is not None and issubclass(model, BaseModel)
+        assert isinstance(model, type) and issubclass(model, BaseModel)
         lines += [f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
         for name, value in model.model_fields.items():
             lines.append(f"{name} = {_toml(value.default)}  # {_meaning(value)}")
@@ -193,7 +199,7 @@ def _meaning(field: FieldInfo) -> str:
 def _mend(location: list[str], kind: str) -> str:
     section = Settings.model_fields.get(location[0]) if location else None
     model = section.annotation if section else None
-    if section is None or model is None or not issubclass(model, BaseModel):
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return f"the sections are: {', '.join(Settings.model_fields)}"
     if len(location) < 2 or kind == "extra_forbidden":
         return f"[{location[0]}] has: {', '.join(model.model_fields)}"
@@ -208,4 +214,3 @@ def _shown(value: Any) -> str:
 def _toml(value: Any) -> str:
     # JSON's strings, numbers and booleans are TOML's as well.
     return json.dumps(value, ensure_ascii=False)
-

@@ -35,7 +35,9 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
     name = str(parameters.get("scenario", "site"))
     count, seed = int(parameters.get("count") or settings.count), int(parameters.get("seed", settings.seed))
     if count < 1 or seed < 0:
-        raise WardposeError(f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0")
+        raise WardposeError(
+            f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
+        )
     estimate = calibrations.current(site) if name == "site" else None
     scenario = load_scenario(name, estimate=estimate)
     out = Path(parameters["out"]) if parameters.get("out") else site.datasets / f"{scenario.name}-{count}-seed{seed}"
@@ -157,7 +159,7 @@ def datasets(site: SiteFolder) -> list[dict[str, Any]]:
 
 def free_name(store: ModelStore, wish: str) -> str:
     """`wish`, or `wish-2`, `wish-3` … when it is taken."""
-    taken = {model.name for model in store.list()}
+    taken = {model.name for model in store.all()}
     number, name = 1, wish[:90]
     while name in taken or (store.site.models / name).exists():
         number += 1

@@ -34,7 +34,9 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 
     amount = BENCHMARKS[options.bench][1]
     if options.amount < 1:
-        raise WardposeError(f"--{amount} must be 1 or more", where=f"bench {options.bench}", mend="leave it out for the default")
+        raise WardposeError(
+            f"--{amount} must be 1 or more", where=f"bench {options.bench}", mend="leave it out for the default"
+        )
     run = import_module(f"benchmarks.{options.bench}").run
     arguments: dict[str, Any] = {amount: options.amount}
     with out.progress(f"bench {options.bench}") as progress:

@@ -19,27 +19,39 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     methods = parser.add_subparsers(title="how", metavar="HOW", dest="how", required=True)
     looking = argparse.ArgumentParser(add_help=False)
     looking.add_argument("--source", help="where the picture comes from (default: the site's camera)")
-    looking.add_argument("--intrinsics", type=Path, help="the lens, where the source does not know it: a Kinect's calibration JSON")
+    looking.add_argument(
+        "--intrinsics", type=Path, help="the lens, where the source does not know it: a Kinect's calibration JSON"
+    )
     confirming = argparse.ArgumentParser(add_help=False)
     confirming.add_argument(
         "--confirm", choices=("yes", "turned", "no"), help="whether head and foot are right (default: ask, or no)"
     )
-    tags = methods.add_parser("tags", parents=[common, looking, confirming], help="from the printed tag sheet on the empty bed")
-    tags.add_argument("--print", dest="print_to", type=Path, metavar="FILE.pdf", help="write the sheet to print, and stop")
+    tags = methods.add_parser(
+        "tags", parents=[common, looking, confirming], help="from the printed tag sheet on the empty bed"
+    )
+    tags.add_argument(
+        "--print", dest="print_to", type=Path, metavar="FILE.pdf", help="write the sheet to print, and stop"
+    )
     tags.add_argument("--paper", choices=("sheet", "a3", "a4"), default="sheet", help="one large page, or tiles")
     tags.set_defaults(run=by_tags)
-    corners = methods.add_parser("corners", parents=[common, looking, confirming], help="from the mattress's four corners in the picture")
+    corners = methods.add_parser(
+        "corners", parents=[common, looking, confirming], help="from the mattress's four corners in the picture"
+    )
     corners.add_argument(
         "corner", nargs=4, type=_pair, metavar="X,Y",
         help="pixels of head right, head left, foot left, foot right (the patient's sides, lying on the back)",
     )  # fmt: skip
     corners.set_defaults(run=by_corners)
     manual = methods.add_parser("manual", parents=[common, looking, confirming], help="from a tape measure")
-    manual.add_argument("--azimuth", type=float, required=True, help="degrees; 0 = from the foot end, + to the patient's right")
+    manual.add_argument(
+        "--azimuth", type=float, required=True, help="degrees; 0 = from the foot end, + to the patient's right"
+    )
     manual.add_argument("--elevation", type=float, required=True, help="degrees above the mattress")
     manual.add_argument("--distance", type=float, required=True, help="metres from the point looked at")
     manual.add_argument("--roll", type=float, default=0.0, help="degrees")
-    manual.add_argument("--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre")
+    manual.add_argument(
+        "--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
+    )
     manual.set_defaults(run=by_hand)
     confirm = methods.add_parser("confirm", parents=[common], help="confirm the newest calibration's head and foot")
     confirm.add_argument("--turned", action="store_true", help="head and foot were exchanged: turn them round")
@@ -53,7 +65,9 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
     site = SiteFolder.open(options.home)
     if options.print_to:
         pages = print_tag_sheet(site, options.print_to, paper=options.paper)
-        out.say(f"{options.print_to}: {pages} page{'s' if pages > 1 else ''}; print at 100 %, then measure the 100 mm ruler")
+        out.say(
+            f"{options.print_to}: {pages} page{'s' if pages > 1 else ''}; print at 100 %, then measure the 100 mm ruler"
+        )
         out.answer({"ok": True, "file": options.print_to, "pages": pages})
         return 0
     with out.progress("looking for the tag sheet") as progress:
@@ -97,7 +111,9 @@ def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.N
     from appliance import calibrations
 
     view = estimate.viewpoint
-    out.say(f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, roll {view.roll_deg:.1f}°")
+    out.say(
+        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, roll {view.roll_deg:.1f}°"
+    )
     out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one standard deviation); "
             f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
     for note in estimate.notes:

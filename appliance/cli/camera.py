@@ -15,7 +15,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     which = kinds.add_parser("list", parents=[common], help="kinds of source, and whether each can be used here")
     which.set_defaults(run=list_sources)
     probe = kinds.add_parser("probe", parents=[common], help="open a source and measure what it delivers")
-    probe.add_argument("source", nargs="?", help="for example simulated, kinect, recording:FILE, video:FOLDER (default: the site's)")
+    probe.add_argument(
+        "source", nargs="?", help="for example simulated, kinect, recording:FILE, video:FOLDER (default: the site's)"
+    )
     probe.add_argument("--seconds", type=float, default=3.0, help="how long to measure")
     probe.set_defaults(run=probe_source)
 
@@ -41,7 +43,9 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     spec = options.source or load_settings(SiteFolder.open(options.home)).camera.source
     started = time.monotonic()
     found = probe(spec, seconds=options.seconds)
-    out.say(f"{spec}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)")
+    out.say(
+        f"{spec}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)"
+    )
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
     out.answer(found | {"ok": True, "seconds": round(time.monotonic() - started, 3)})

@@ -9,7 +9,9 @@ from appliance.cli.output import Output
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("demo", parents=[common], help="the whole way on the simulated ward, from nothing to live")
+    parser = commands.add_parser(
+        "demo", parents=[common], help="the whole way on the simulated ward, from nothing to live"
+    )
     parser.set_defaults(run=demo)
 
 

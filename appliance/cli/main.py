@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -40,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     # Options may stand before or behind the command; a default behind must not undo what stood before.
     behind = argparse.ArgumentParser(add_help=False)
-    behind.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program")
+    behind.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
+    )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
     for module in (demo, station, camera, calibrate, retarget, models, live, bench):
         module.add(commands, behind)
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         text = " ".join(str(error).split())[:300]
         return _fail(
-            out, f"a defect in wardpose: {type(error).__name__}: {text}; set WARDPOSE_DEBUG=1 to see where, and report it", 70
+            out,
+            f"a defect in wardpose: {type(error).__name__}: {text}; set WARDPOSE_DEBUG=1 to see where, and report it",
+            70,
         )
 
 
@@ -90,7 +93,7 @@ def _run(arguments: list[str], out: Output) -> int:
 
 def _fail(out: Output, text: str, code: int) -> int:
     sys.stdout.flush()
-    print(f"wardpose: {text}", file=sys.stderr)
+    print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr)
     if out.as_json:
-        out.answer(json.loads(json.dumps({"ok": False, "error": text})))
+        out.answer({"ok": False, "error": text})
     return code

@@ -14,7 +14,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
     listing = kinds.add_parser("list", parents=[common], help="every model, and which ones are live")
     listing.set_defaults(run=list_models)
-    importing = kinds.add_parser("import", parents=[common], help="take in weights (.safetensors, .onnx, .pt), executing nothing")
+    importing = kinds.add_parser(
+        "import", parents=[common], help="take in weights (.safetensors, .onnx, .pt), executing nothing"
+    )
     importing.add_argument("file", type=Path)
     importing.add_argument("--name", help="what to call it (default: the file's name)")
     importing.add_argument("--architecture", help="for a bare state dict, for example yolov5nu")
@@ -29,7 +31,7 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
 
-    models = ModelStore(SiteFolder.open(options.home)).list()
+    models = ModelStore(SiteFolder.open(options.home)).all()
     rows = [(m.name, m.task, m.architecture, m.live, m.built_in, bool(m.onnx), m.parent or "") for m in models]
     out.table(("model", "task", "architecture", "live", "built in", "exported", "tuned from"), rows)
     if not models:
@@ -46,7 +48,9 @@ def import_model(options: argparse.Namespace, out: Output) -> int:
     name = options.name or options.file.name.removesuffix(options.file.suffix)
     card = store.import_file(options.file, name, architecture=options.architecture, licence=options.licence)
     out.say(f"{card.name}: {card.architecture}, {card.task}, {card.width}×{card.height}; sha256 {card.sha256[:16]}…")
-    out.answer({"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256})
+    out.answer(
+        {"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256}
+    )
     return 0
 
 
@@ -57,7 +61,7 @@ def verify_models(options: argparse.Namespace, out: Output) -> int:
 
     store = ModelStore(SiteFolder.open(options.home))
     results = []
-    for name in options.name or [model.name for model in store.list()]:
+    for name in options.name or [model.name for model in store.all()]:
         try:
             card = store.verify(name)
             results.append({"model": name, "ok": True, "detail": f"sha256 {card.sha256[:16]}…"})

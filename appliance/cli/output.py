@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -36,7 +37,7 @@ class Output:
             return
         cells = [[_cell(value) for value in row] for row in rows]
         widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-        right = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
+        right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
         for line in [list(columns), ["─" * width for width in widths], *cells]:
             padded = (text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))
             self.say("  ".join(padded).rstrip())
@@ -44,7 +45,7 @@ class Output:
     def answer(self, values: dict[str, Any]) -> None:
         """The command's one JSON object; nothing for a person."""
         if self.as_json:
-            text = json.dumps(values, default=_plain, allow_nan=False) + "\n"
+            text = json.dumps(_finite(values), default=_plain, allow_nan=False) + "\n"
             os.write(self._answer_descriptor, text.encode())
 
     @contextlib.contextmanager
@@ -81,6 +82,10 @@ class _PlainProgress:
             print(f"{self.stage}: {done} of {total}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
 
 
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "–"
@@ -89,6 +94,15 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: object) -> object:

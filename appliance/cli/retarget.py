@@ -11,13 +11,17 @@ from appliance.cli.output import Output
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     synth = commands.add_parser("synth", parents=[common], help="make training images for this viewpoint")
-    synth.add_argument("--scenario", default="site", help="site (the calibrated viewpoint), B, C, D, base, or a TOML file")
+    synth.add_argument(
+        "--scenario", default="site", help="site (the calibrated viewpoint), B, C, D, base, or a TOML file"
+    )
     synth.add_argument("--count", type=int, help="number of images (default: the site's setting)")
     synth.add_argument("--seed", type=int, help="the same seed makes the same images (default: the site's setting)")
     synth.add_argument("--out", type=Path, help="folder (default: in the site folder)")
     synth.add_argument("--resume", action="store_true", help="go on with a folder that was cut off")
     synth.set_defaults(run=make_images)
-    preview = commands.add_parser("preview", parents=[common], help="draw a contact sheet of a data set with its labels")
+    preview = commands.add_parser(
+        "preview", parents=[common], help="draw a contact sheet of a data set with its labels"
+    )
     preview.add_argument("folder", type=Path)
     preview.add_argument("--out", type=Path, help="PNG file (default: in the site's pictures)")
     preview.add_argument("--count", type=int, default=24, help="number of images on it")
@@ -41,14 +45,18 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     export.set_defaults(run=export_model)
     promote = commands.add_parser("promote", parents=[common], help="let the gate decide whether a model goes live")
     promote.add_argument("name")
-    promote.add_argument("--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)")
+    promote.add_argument(
+        "--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)"
+    )
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
     promote.set_defaults(run=promote_model)
     rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")
     rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
     rollback.add_argument("--reason", default="")
     rollback.set_defaults(run=roll_back)
-    base = commands.add_parser("base", parents=[common], help="make a base model from random weights and synthetic images")
+    base = commands.add_parser(
+        "base", parents=[common], help="make a base model from random weights and synthetic images"
+    )
     base.add_argument("task", choices=("detector", "pose"))
     base.add_argument("--data", type=Path, help="an existing data set (default: one is made)")
     base.add_argument("--images", type=int, default=6000)
@@ -141,7 +149,9 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
         result = work.promote(site, parameters, progress)
     for reason in result["reasons"]:
         out.say(f"- {reason}")
-    out.say(f"{options.name} is live now" if result["accepted"] else f"{options.name} was refused; {result['live']} stays")
+    out.say(
+        f"{options.name} is live now" if result["accepted"] else f"{options.name} was refused; {result['live']} stays"
+    )
     out.answer(result)
     return 0 if result["accepted"] else 1
 
@@ -157,8 +167,9 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 
 
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.site_folder import SiteFolder
     from tuning.base import make_base
+
+    from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")

@@ -11,9 +11,13 @@ from appliance.cli.output import Output
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("doctor", parents=[common], help="what this box has, what it lacks, what to do about it")
+    parser = commands.add_parser(
+        "doctor", parents=[common], help="what this box has, what it lacks, what to do about it"
+    )
     parser.set_defaults(run=doctor)
-    parser = commands.add_parser("setup", parents=[common], help="install what a full appliance wants besides the environment")
+    parser = commands.add_parser(
+        "setup", parents=[common], help="install what a full appliance wants besides the environment"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.set_defaults(run=setup)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
@@ -31,7 +35,9 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
         if not check.ok and check.mend:
             out.say(f"        → {check.mend}")
     lacking = [check.name for check in report.checks if not check.ok and not check.optional]
-    out.say(f"needs mending: {', '.join(lacking)}" if lacking else "this box can run the demo, the tests and the live path")
+    out.say(
+        f"needs mending: {', '.join(lacking)}" if lacking else "this box can run the demo, the tests and the live path"
+    )
     out.answer(report.to_dict())
     return 0 if report.ok else 1
 

@@ -122,7 +122,9 @@ def test_a_row_left_by_a_power_cut_is_interrupted_at_the_next_start(site: SiteFo
     job = store.submit("count", {"folder": "x", "count": 1})
     other_boot = process_identity(os.getpid()).replace("-", "0", 1)
     with site.database.transaction() as db:
-        db.execute("UPDATE jobs SET state = 'running', started_at = created_at, process = ? WHERE id = ?", (other_boot, job.id))
+        db.execute(
+            "UPDATE jobs SET state = 'running', started_at = created_at, process = ? WHERE id = ?", (other_boot, job.id)
+        )
     JobRunner(site, KINDS).step()
     assert store.get(job.id).state == "interrupted"
     with pytest.raises(WardposeError, match="no job 99"):

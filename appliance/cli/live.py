@@ -1,0 +1,117 @@
+"""wardpose run, wardpose display, and the terminal UI."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from appliance.cli.output import Output
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    run = commands.add_parser("run", parents=[common], help="run the live path in the foreground")
+    run.add_argument("--source", help="camera (default: the site's)")
+    run.add_argument("--detector", help="detector (default: the one that is live)")
+    run.add_argument("--pose", help="pose model (default: the one that is live)")
+    run.add_argument("--headless", action="store_true", help="without the display page")
+    run.add_argument("--seconds", type=float, help="stop after so many seconds of live picture")
+    run.add_argument("--only", choices=("capture", "live", "display"), help="be just this one process (for systemd)")
+    run.set_defaults(run=run_live)
+    display = commands.add_parser("display", parents=[common], help="serve the display page on this box's loopback")
+    display.set_defaults(run=show_display)
+
+
+def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
+    from appliance.site_folder import SiteFolder
+    from appliance.tui.app import run
+
+    run(SiteFolder.open(options.home))
+    return 0
+
+
+def run_live(options: argparse.Namespace, out: Output) -> int:
+    from appliance.client import ServiceClient
+    from appliance.live import LiveMeter, become, plan, process_specs, ring_status
+    from appliance.site_folder import SiteFolder
+    from appliance.supervisor import Supervisor
+    from calibration.errors import WardposeError
+
+    site = SiteFolder.open(options.home)
+    if options.only:
+        become(site, options.only, source=options.source, detector=options.detector, pose=options.pose)
+    with ServiceClient(site) as client:
+        if client.answers() and client.status()["live"]["plan"]:
+            raise WardposeError(
+                "the live path already runs", where=str(site.root), mend="stop it in the terminal UI first"
+            )
+    wanted = plan(
+        site, source=options.source, detector=options.detector, pose=options.pose, display=not options.headless
+    )
+    out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
+    if wanted.display:
+        from appliance.settings import load_settings
+
+        out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
+    supervisor, meter = Supervisor(site, process_specs(site, wanted)), LiveMeter(site)
+    supervisor.start()
+    meter.start()
+    figures, live_since, told = meter.figures(), None, 0.0
+    interrupted = False
+    try:
+        while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
+            time.sleep(0.2)
+            figures = meter.figures()
+            if live_since is None and figures["state"] == "live":
+                live_since = time.monotonic()
+            _give_up_if_hopeless(supervisor, options.seconds, wanted.source)
+            if time.monotonic() - told > 2.0:
+                told = time.monotonic()
+                out.say(_line(figures, supervisor, ring_status(site)))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        supervisor.stop()
+        meter.stop()
+    out.answer(
+        {"ok": live_since is not None, "source": wanted.source, "detector": wanted.detector, "pose": wanted.pose}
+        | figures
+    )
+    if interrupted and options.seconds is not None:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _give_up_if_hopeless(supervisor: Any, seconds: float | None, source: str) -> None:
+    """A measured run ends when a process keeps failing; an open-ended one tries for ever."""
+    from calibration.errors import WardposeError
+
+    if seconds is None:
+        return
+    for state in supervisor.states():
+        if state.restarts >= 3:
+            raise WardposeError(
+                f"the {state.name} process keeps failing: {state.last_end}",
+                where=source,
+                mend="see its log in the site folder",
+            )
+
+
+def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> str:
+    if figures["state"] == "live":
+        people = f"{figures['people']} {'person' if figures['people'] == 1 else 'people'}"
+        return f"live: {people}, {figures['fps']:.1f} frames a second, {figures['p50_ms']:.0f} ms behind, on {figures['engine']}"
+    failing = [f"{s.name}: {s.last_end or s.state}" for s in supervisor.states() if s.state != "running"]
+    why = "; ".join(failing) or figures["message"] or camera["message"] or f"camera {camera['state']}"
+    return f"{'starting' if figures['state'] == 'off' else figures['state']}: {why}"
+
+
+def show_display(options: argparse.Namespace, out: Output) -> int:
+    from appliance.live import become
+    from appliance.settings import load_settings
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    out.say(f"http://127.0.0.1:{load_settings(site).display.port}/")
+    become(site, "display")
+    return 0

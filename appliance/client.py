@@ -1,0 +1,169 @@
+"""A client of the local service: what the terminal UI and the commands hold."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from appliance.site_folder import REPOSITORY, SiteFolder
+from calibration.errors import WardposeError
+
+START_SECONDS = 20.0
+ANSWER_SECONDS = 660.0  # starting the live path may export a model first
+
+
+class ServiceClient:
+    """One connection; calls from several threads take turns. It connects again after the service was restarted."""
+
+    def __init__(self, site: SiteFolder) -> None:
+        self.site = site
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._received = b""
+
+    @classmethod
+    def connect(cls, site: SiteFolder, *, start: bool = True) -> ServiceClient:
+        """A client of the site's service, which is started in the background when none runs and `start` is set."""
+        client = cls(site)
+        if client.answers():
+            return client
+        if not start:
+            raise client._gone()
+        with (site.logs / "service.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "appliance.service", "--home", str(site.root), "--leave-when-idle"],
+                cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not client.answers():
+            # Another client may have been quicker: then our service ends and the other one answers soon.
+            if time.monotonic() > deadline:
+                child.poll()
+                raise WardposeError(
+                    "the service did not start", where=str(site.root), mend=f"see {site.logs / 'service.log'}"
+                )
+            time.sleep(0.05)
+        return client
+
+    def answers(self) -> bool:
+        """Whether a service is there."""
+        try:
+            with self._lock:
+                self._open()
+        except WardposeError:
+            return False
+        return True
+
+    def call(self, name: str, **parameters: Any) -> Any:
+        """Ask for one thing; raises `WardposeError` with the service's reason, or when there is no service."""
+        request = json.dumps({"call": name, "parameters": parameters}).encode() + b"\n"
+        with self._lock:
+            for attempt in (1, 2):
+                connection = self._open()
+                try:
+                    connection.sendall(request)
+                    line = self._line(connection)
+                    break
+                except OSError as error:
+                    self._close()
+                    if attempt == 2 or isinstance(error, TimeoutError):
+                        raise self._gone() from error
+        answer = json.loads(line)
+        if not answer["ok"]:
+            raise WardposeError(answer["error"]["what"], where=answer["error"]["where"], mend=answer["error"]["mend"])
+        return answer["result"]
+
+    def status(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("status")
+        return result
+
+    def start_live(
+        self, source: str | None = None, detector: str | None = None, pose: str | None = None, display: bool = True
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("live.start", source=source, detector=detector, pose=pose, display=display)
+        return result
+
+    def stop_live(self) -> None:
+        self.call("live.stop")
+
+    def pause(self) -> None:
+        self.call("live.pause")
+
+    def resume(self) -> None:
+        self.call("live.resume")
+
+    def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.call("jobs.list", limit=limit)
+        return result
+
+    def submit(self, kind: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("jobs.submit", kind=kind, parameters=dict(parameters or {}))
+        return result
+
+    def cancel(self, number: int) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("jobs.cancel", id=number)
+        return result
+
+    def resume_job(self, number: int) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("jobs.resume", id=number)
+        return result
+
+    def job_log(self, number: int, lines: int = 40) -> list[str]:
+        result: list[str] = self.call("jobs.log", id=number, lines=lines)
+        return result
+
+    def models(self) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.call("models.list")
+        return result
+
+    def stop_service(self) -> None:
+        """End the service with the live path; running jobs are interrupted and can be resumed."""
+        self.call("stop")
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> socket.socket:
+        if self._connection is None:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(ANSWER_SECONDS)
+            try:
+                connection.connect(str(self.site.sockets / "service.sock"))
+            except OSError as error:
+                connection.close()
+                raise self._gone() from error
+            self._connection, self._received = connection, b""
+        return self._connection
+
+    def _line(self, connection: socket.socket) -> bytes:
+        while b"\n" not in self._received:
+            data = connection.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError("the service ended")
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._received = None, b""
+
+    def _gone(self) -> WardposeError:
+        return WardposeError("the service of this site does not answer", where=str(self.site.root), mend="open `wardpose`, which starts it")  # fmt: skip

@@ -1,0 +1,316 @@
+"""The local service: the one place that knows how the box is. `python -m appliance.service`.
+
+It runs the jobs and supervises the live path; the terminal UI and the commands are its clients and so see the same
+truth. It listens on a Unix socket that only the site's owner can open. One JSON object a line:
+{"call": NAME, "parameters": {...}} → {"ok": true, "result": ...} or {"ok": false, "error": {what, where, mend}}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from appliance import audit, calibrations
+from appliance.atomic import write_text
+from appliance.job_runner import JobRunner
+from appliance.jobs import KINDS, Job, JobStore
+from appliance.live import LiveMeter, LivePlan, plan, process_specs, result_socket, ring_status
+from appliance.models import ModelStore
+from appliance.silence import keep_silent
+from appliance.site_folder import SiteFolder
+from appliance.supervisor import Supervisor
+from calibration.errors import WardposeError
+
+STEP_SECONDS = 0.5
+IDLE_SECONDS = 60.0
+HEALTH_SECONDS = 300.0
+LONGEST_REQUEST = 1_000_000
+
+
+def service_socket(site: SiteFolder) -> Path:
+    return site.sockets / "service.sock"
+
+
+class Service:
+    """Everything behind the socket. `run` blocks until `stop`."""
+
+    def __init__(self, site: SiteFolder, *, leave_when_idle: bool = False, kinds: str = KINDS) -> None:
+        self.site, self.leave_when_idle = site, leave_when_idle
+        self._lock_file = _lock(site)
+        self.jobs = JobStore(site, kinds)
+        self.models = ModelStore(site)
+        self._runner = JobRunner(site, kinds)
+        self._live_lock = threading.RLock()
+        self._supervisor: Supervisor | None = None
+        self._plan: LivePlan | None = None
+        self._meter: LiveMeter | None = None
+        self._health: dict[str, Any] = {"ok": None, "checks": []}
+        self._stopping = threading.Event()
+        self._last_call = time.monotonic()
+        self._connections = 0
+        self._calls: dict[str, Callable[..., Any]] = {
+            "status": self.status,
+            "live.start": self.start_live,
+            "live.stop": self.stop_live,
+            "live.pause": self.pause,
+            "live.resume": self.resume,
+            "jobs.list": self.list_jobs,
+            "jobs.submit": self.submit,
+            "jobs.cancel": lambda id: _job(self.jobs.cancel(int(id))),
+            "jobs.resume": lambda id: _job(self.jobs.resume(int(id))),
+            "jobs.log": lambda id, lines=40: self.jobs.log_tail(int(id), int(lines)),
+            "models.list": lambda: [model.to_dict() for model in self.models.all()],
+            "stop": self.stop,
+        }
+
+    def run(self) -> None:
+        """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
+        path = service_socket(self.site)
+        path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
+        server = _Server(path, self)
+        threads = [
+            threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="service socket", daemon=True
+            ),
+            threading.Thread(target=self._watch_health, name="health", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._go_on_live()
+            while not self._stopping.wait(STEP_SECONDS):
+                self._step()
+        finally:
+            server.shutdown()
+            server.server_close()
+            path.unlink(missing_ok=True)
+            with self._live_lock:
+                self._end_live()
+            self._runner.stop_all()
+            self._lock_file.close()
+
+    def stop(self) -> dict[str, Any]:
+        self._stopping.set()
+        return {"stopping": True}
+
+    def call(self, name: str, parameters: dict[str, Any]) -> Any:
+        """Answer one request; raises `WardposeError` for what can't be done."""
+        if name not in self._calls:
+            raise WardposeError(f"the service has no call {name!r}", mend=f"it has: {', '.join(self._calls)}")
+        if name != "status":
+            self._last_call = time.monotonic()
+        try:
+            return self._calls[name](**parameters)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                raise WardposeError(f"{name}: {error}", mend="check the parameters") from error
+            raise
+
+    def status(self) -> dict[str, Any]:
+        """The whole truth in one object; see the keys."""
+        with self._live_lock:
+            running, processes = self._plan, self._supervisor.to_dict() if self._supervisor else []
+            figures = self._meter.figures() if self._meter else {"state": "off", "fps": 0.0}
+        row = calibrations.current_row(self.site)
+        if running is not None and figures["state"] == "off":
+            figures["state"] = "starting"
+        return {
+            "site": str(self.site.root), "pid": os.getpid(), "camera": ring_status(self.site),
+            "live": figures | {"plan": asdict(running) if running else None, "socket": str(result_socket(self.site))},
+            "processes": processes, "jobs": self.list_jobs(20),
+            "models": {"detect": self.models.live("detect"), "pose": self.models.live("pose")},
+            "calibration": asdict(row) if row else None, "health": self._health,
+        }  # fmt: skip
+
+    def start_live(
+        self, source: str | None = None, detector: str | None = None, pose: str | None = None, display: bool = True
+    ) -> dict[str, Any]:
+        """Start the live path, or start it anew with another plan."""
+        wanted = plan(self.site, source=source, detector=detector, pose=pose, display=display)
+        specs = process_specs(self.site, wanted)
+        with self._live_lock:
+            self._end_live()
+            self._begin(wanted, specs)
+            write_text(self._wish, json.dumps(asdict(wanted)))
+        audit.record(self.site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}")
+        return asdict(wanted)
+
+    def stop_live(self) -> dict[str, Any]:
+        with self._live_lock:
+            was_running = self._supervisor is not None
+            self._end_live()
+            self._wish.unlink(missing_ok=True)
+        if was_running:
+            audit.record(self.site, "live.stop")
+        return {"stopped": was_running}
+
+    def pause(self) -> dict[str, Any]:
+        return self._tell_runtime("pause")
+
+    def resume(self) -> dict[str, Any]:
+        return self._tell_runtime("resume")
+
+    def submit(self, kind: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+        job = self.jobs.submit(kind, parameters)
+        audit.record(self.site, "job.submit", kind, json.dumps(job.parameters)[:500])
+        return _job(job)
+
+    def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
+        return [_job(job) for job in self.jobs.all(limit)]
+
+    @property
+    def _wish(self) -> Path:
+        """Remembers that the live path is wanted, so that it comes back after a power cut."""
+        return self.site.root / "live.json"
+
+    def _go_on_live(self) -> None:
+        if not self._wish.exists():
+            return
+        try:
+            wanted = LivePlan(**json.loads(self._wish.read_text()))
+            with self._live_lock:
+                self._begin(wanted, process_specs(self.site, wanted))
+        except (WardposeError, ValueError, TypeError) as error:
+            sys.stderr.write(f"the live path could not be started again: {error}\n")
+            self._wish.unlink(missing_ok=True)
+
+    def _begin(self, wanted: LivePlan, specs: list[Any]) -> None:
+        self._supervisor = Supervisor(self.site, specs)
+        self._supervisor.start()
+        self._meter = LiveMeter(self.site)
+        self._meter.start()
+        self._plan = wanted
+
+    def _end_live(self) -> None:
+        if self._meter is not None:
+            self._meter.stop()
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        self._supervisor, self._meter, self._plan = None, None, None
+
+    def _tell_runtime(self, command: str) -> dict[str, Any]:
+        with self._live_lock:
+            meter = self._meter
+        if meter is None:
+            raise WardposeError("the live path is not running", mend="start it first")
+        answer = meter.command(command)
+        audit.record(self.site, f"live.{command}")
+        return answer
+
+    def _step(self) -> None:
+        try:
+            self._runner.step()
+            idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
+        except WardposeError as error:  # a full disk, for one: the live path must go on, and jobs when there is room
+            sys.stderr.write(f"{error}\n")
+            self._stopping.wait(10)
+            return
+        if not idle or self._connections:
+            self._last_call = time.monotonic()
+        elif self.leave_when_idle and time.monotonic() - self._last_call > IDLE_SECONDS:
+            self.stop()
+
+    def _watch_health(self) -> None:
+        from appliance.doctor import examine
+
+        while True:
+            with contextlib.suppress(WardposeError):
+                self._health = examine(self.site).to_dict()
+            if self._stopping.wait(HEALTH_SECONDS):
+                return
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path, service: Service) -> None:
+        self.service = service
+        super().__init__(str(path), _Handler, bind_and_activate=False)
+        self.server_bind()
+        os.chmod(path, 0o600)  # nobody can connect before it listens
+        self.server_activate()
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        service: Service = self.server.service  # type: ignore[attr-defined]
+        service._connections += 1
+        try:
+            while line := self.rfile.readline(LONGEST_REQUEST):
+                self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
+        except OSError:
+            return  # the client has gone
+        finally:
+            service._connections -= 1
+
+    @staticmethod
+    def _answer(service: Service, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            name, parameters = request["call"], request.get("parameters", {})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return {
+                "ok": False,
+                "error": {"what": "a request is one line of JSON with a call", "where": "", "mend": ""},
+            }
+        try:
+            return {"ok": True, "result": service.call(name, parameters)}
+        except WardposeError as error:
+            return {"ok": False, "error": {"what": error.what, "where": error.where, "mend": error.mend}}
+        except Exception as error:
+            sys.stderr.write(f"defect in call {name}: {type(error).__name__}: {error}\n")
+            return {
+                "ok": False,
+                "error": {"what": f"a defect: {type(error).__name__}: {error}", "where": str(name), "mend": ""},
+            }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return asdict(job) | {"fraction": job.fraction}
+
+
+def _lock(site: SiteFolder) -> IO[str]:
+    """Held as long as this service lives; the kernel frees it however we end."""
+    stream = (site.sockets / "service.lock").open("a+")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise WardposeError(
+            "another service already runs for this site", where=str(site.root), mend="use it, or stop it"
+        ) from None
+    return stream
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service of one site in the foreground."""
+    parser = argparse.ArgumentParser(prog="appliance.service", description=__doc__)
+    parser.add_argument("--home")
+    parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
+    options = parser.parse_args(arguments)
+    keep_silent()
+    service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop() and None)
+    service.run()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except WardposeError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
