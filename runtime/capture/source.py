@@ -109,6 +109,9 @@ class VideoConfig(_Config):
     loop: bool = Field(False, title="Loop", description="begin again at the end (folders and files)")
     realtime: bool = Field(True, title="Real time", description="play at the recorded pace, else as fast as read")
     photos_per_s: float = Field(2.0, title="Photographs a second", description="pace of a folder", gt=0, le=120)
+    allow_network: bool = Field(
+        False, title="Allow the network", description="let an rtsp:// camera be on another machine"
+    )
 
 
 class KinectConfig(_Config):

@@ -1,0 +1,272 @@
+"""Photographs, video files, USB (UVC) cameras and RTSP streams as capture sources."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
+from runtime.capture.pace import Pace
+from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, photographs_in, read_photograph
+from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, VideoConfig, config_from_argument
+from runtime.frames import Frame
+
+_log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 3_000
+_Clip = Generator[tuple[NDArray[np.uint8], float]]  # images (H, W, 3) RGB with their time in seconds from the start
+
+
+class VideoSource(CaptureSource):
+    """A folder of photographs (by name), one photograph, a video file, a UVC camera or an RTSP stream.
+
+    Stored pictures: no thread; `read` decodes, and in real time sleeps until the frame is due; nothing is dropped. A
+    broken photograph in a folder is skipped with a warning (`skipped` lists them): one bad file should not end a
+    show. A folder with none that can be read, and a broken single photograph, are errors.
+
+    Cameras: a thread owned by the source takes frames as they come and keeps the newest one only; `read` waits for
+    one it hasn't given yet. A camera that ends or fails makes `read` raise `WardposeError`: open it again.
+    """
+
+    def __init__(self, config: VideoConfig) -> None:
+        self.config = config
+        self._where = _Place(config.path, config.allow_network)
+        self.name = f"video:{self._where.label}"
+        self.live = self._where.live
+        self.skipped: list[Path] = []
+        self._clip: _Clip | None = None
+        self._camera: _CameraThread | None = None
+        self._next: Frame | None = None
+        self._pace = Pace(config.realtime)
+        self._index = 0
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Self:
+        return cls(config_from_argument(VideoConfig, argument, "path"))
+
+    def open(self) -> None:
+        if self._clip is not None or self._camera is not None:
+            return
+        self._index, self.skipped = 0, []
+        self._pace.restart()
+        if self.live:
+            self._camera = _CameraThread(self._where)
+            return
+        self._clip = self._play()
+        try:
+            self._next = self._take()  # so that a source that is broken from the start fails here
+        except EndOfStream:
+            self.close()
+            raise WardposeError(
+                "no picture in it can be read", where=self.config.path, mend="check that the files open elsewhere"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, timeout_s: float = 1.0) -> Frame:
+        if self._camera is not None:
+            color, timestamp_s = self._camera.next(timeout_s)
+            frame = Frame(color, timestamp_s, self._index, self.name)
+        elif self._clip is not None:
+            if self._next is None:
+                self._next = self._take()
+            self._pace.wait(self._next.timestamp_s, timeout_s, self.name)
+            frame, self._next = self._next, None
+        else:
+            raise RuntimeError(f"{self.name} isn't open: call open() first")
+        self._index += 1
+        return replace(frame, index=self._index - 1)
+
+    def _take(self) -> Frame:
+        assert self._clip is not None
+        for color, timestamp_s in self._clip:
+            return Frame(color, timestamp_s, 0, self.name)
+        raise EndOfStream(self.name)
+
+    def _play(self) -> _Clip:
+        start_s = 0.0
+        while True:
+            last_s, interval_s, count = 0.0, 1.0 / self.config.photos_per_s, 0
+            for color, time_s in self._once():
+                interval_s = time_s - last_s if count and time_s > last_s else interval_s
+                last_s = time_s
+                count += 1
+                yield color, start_s + time_s
+            if not count or not self.config.loop:
+                return
+            start_s += last_s + interval_s
+
+    def _once(self) -> _Clip:
+        path = Path(self.config.path)
+        if path.is_dir():
+            yield from self._photographs(photographs_in(path))
+        elif path.suffix.lower() in PHOTOGRAPH_SUFFIXES:
+            yield read_photograph(path), 0.0
+        else:
+            yield from _video_file(path)
+
+    def _photographs(self, paths: list[Path]) -> _Clip:
+        shown = 0
+        for path in paths:
+            try:
+                color = read_photograph(path)
+            except WardposeError as error:
+                if path not in self.skipped:
+                    _log.warning("skipped %s", error)
+                    self.skipped.append(path)
+                continue
+            yield color, shown / self.config.photos_per_s
+            shown += 1
+
+    def close(self) -> None:
+        if self._clip is not None:
+            self._clip.close()
+        if self._camera is not None:
+            self._camera.close()
+        self._clip, self._camera, self._next = None, None, None
+
+
+class _Place:
+    """What a person wrote, understood: a UVC index, an RTSP address, or a path."""
+
+    def __init__(self, text: str, allow_network: bool) -> None:
+        device = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", text)
+        self.device = int(device[1]) if device and not Path(text).is_file() else None
+        self.address = text if text.lower().startswith(("rtsp://", "rtsps://")) else None
+        self.live = self.device is not None or self.address is not None
+        self.label = text
+        if self.address is not None:
+            parts = urlsplit(text)
+            self.label = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # never the password
+            if not allow_network and not _is_loopback(parts.hostname or ""):
+                raise WardposeError(
+                    "this camera is on the network, and nothing here opens a network connection unasked",
+                    where=self.label,
+                    mend="add #allow_network=true to the source if the site allows it",
+                )
+        elif "://" in text:
+            raise WardposeError(
+                "only rtsp:// addresses can be played", where=text, mend="give a path or an rtsp address"
+            )
+        elif not self.live:
+            self.label = Path(text).name or text
+
+    def capture(self) -> Any:
+        if self.device is not None:
+            return _open_capture(self.device, cv2.CAP_V4L2)
+        return _open_capture(self.address, cv2.CAP_FFMPEG)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _open_capture(what: int | str | None, backend: int) -> Any:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are ours to word, once
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    options: list[int] = []
+    if backend == cv2.CAP_FFMPEG:
+        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+    return cv2.VideoCapture(what, backend, options)  # type: ignore[arg-type]
+
+
+def _rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _video_file(path: Path) -> _Clip:
+    if not path.is_file():
+        raise WardposeError("there is no such file or folder", where=str(path), mend="check the path")
+    capture = _open_capture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise WardposeError("it is no video that can be played", where=str(path), mend="convert it to MP4 (H.264)")
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        rate = rate if 0 < rate <= 1000 else 25.0
+        count, last_s = 0, -1.0
+        while True:
+            got, image = capture.read()
+            if not got:
+                break
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+            if not time_s > last_s:  # containers without times, or with wrong ones
+                time_s = last_s + 1.0 / rate if count else 0.0
+            yield _rgb(image), time_s
+            count, last_s = count + 1, time_s
+        if count == 0:
+            raise WardposeError(
+                "the video holds no frame that can be decoded", where=str(path), mend="copy it again from its source"
+            )
+    finally:
+        capture.release()
+
+
+class _CameraThread:
+    """Takes frames from a camera as they come and keeps the newest."""
+
+    def __init__(self, where: _Place) -> None:
+        """Opens the camera in the calling thread, for at most `OPEN_TIMEOUT_MS`; raises `WardposeError`."""
+        self._label = where.label
+        self._capture = where.capture()
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise WardposeError(
+                "no camera answers there",
+                where=self._label,
+                mend="check that it is plugged in, switched on and not in use",
+            )
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._changed = threading.Condition()
+        self._newest: tuple[NDArray[np.uint8], float] | None = None
+        self._ended = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"capture {self._label}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                got, image = self._capture.read()
+                if not got:
+                    break
+                taken = (_rgb(image), time.monotonic())
+                with self._changed:
+                    self._newest = taken
+                    self._changed.notify_all()
+        finally:
+            self._capture.release()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def next(self, timeout_s: float) -> tuple[NDArray[np.uint8], float]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest is not None or self._ended, timeout_s)
+            newest, self._newest = self._newest, None
+            if newest is not None:
+                return newest
+            if self._ended:
+                raise WardposeError("the camera ended the stream", where=self._label, mend="check its cable and power")
+        raise StaleFrame(f"no frame within {timeout_s:.1f} s", where=self._label)
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join(timeout=READ_TIMEOUT_MS / 1000.0 + 1.0)
