@@ -101,7 +101,7 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
     x, y, floor = bed.length / 2, bed.width / 2, -bed.height
     under = -MATTRESS_THICKNESS
     frame = Surface(look.frame_color)
-    board = Surface(look.board_color, textures.floor(rng, "wood", 256), 1.5) if rng.random() < 0.5 else Surface(look.board_color)  # fmt: skip  # noqa: E501
+    board = Surface(look.board_color, textures.grain(rng), 1.5) if rng.random() < 0.5 else Surface(look.board_color)
     dark = Surface(linear(0.2, 0.2, 0.22))
     meshes = [_mattress(bed, look, rng)]
     deck = shapes.rounded_box([-x, -y + 0.02, under - 0.04], [x, y - 0.02, under], 0.01, frame, 0.1)

@@ -24,7 +24,7 @@ def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
 
 def _wood(rng: np.random.Generator) -> Surface:
     color = linear(*[(0.72, 0.55, 0.38), (0.85, 0.72, 0.55), (0.5, 0.35, 0.24), (0.93, 0.88, 0.8)][int(rng.integers(4))])
-    return Surface(color, textures.floor(rng, "wood", 256), 1.2)
+    return Surface(color, textures.grain(rng), 1.2)
 
 
 def _bar(points: list[tuple[float, float, float]], radius: float, surface: Surface) -> Mesh:
@@ -113,6 +113,7 @@ def chair(rng: np.random.Generator) -> list[Mesh]:
     leg = Surface(linear(0.35, 0.35, 0.37)) if rng.random() < 0.5 else Surface(linear(0.6, 0.45, 0.3))
     if rng.random() < 0.5:
         meshes = [
+            *(shapes.box([x - 0.025, y - 0.025, 0], [x + 0.025, y + 0.025, 0.16], leg) for x in (-0.28, 0.22) for y in (-0.3, 0.3)),
             shapes.rounded_box([-0.3, -0.28, 0.15], [0.3, 0.28, 0.45], 0.05, cover, 0.2),
             shapes.rounded_box([-0.38, -0.3, 0.15], [-0.24, 0.3, 1.0], 0.05, cover, 0.2),
         ]

@@ -5,7 +5,7 @@ Everything faces inward and is single-sided, so that a camera outside the room s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from synth.ward import shapes, textures
 from synth.ward.shapes import Surface, linear
 
 Point = tuple[float, float, float]
+HALL = 5.0  # metres that the hall about the room reaches beyond its walls
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,19 @@ def _panel(look: RoomLook, wall: str, floor: float, start: float, width: float, 
     corner, along, inward, _ = _wall_frame(look, wall, floor)
     at = corner + along * start + inward * proud + np.array([0, 0, low])
     return shapes.quad(at, along * width, [0, 0, high - low], surface, single_sided=True)
+
+
+def _hall(look: RoomLook, floor: float, paint: Surface) -> list[Mesh]:
+    """Walls and ceiling of a larger hall about the room: what a camera outside the room sees past it."""
+    (x0, y0), (x1, y1) = look.low, look.high
+    outer = replace(look, low=(x0 - HALL, y0 - HALL), high=(x1 + HALL, y1 + HALL), ceiling=look.ceiling + HALL)
+    meshes = []
+    for wall in ("head", "foot", "right", "left"):
+        corner, along, _, length = _wall_frame(outer, wall, floor)
+        meshes.append(shapes.quad(corner, along * length, [0, 0, outer.ceiling], paint, single_sided=True))
+    low = [x0 - HALL, y1 + HALL, floor + outer.ceiling]
+    meshes.append(shapes.quad(low, [x1 - x0 + 2 * HALL, 0, 0], [0, y0 - y1 - 2 * HALL, 0], paint, single_sided=True))
+    return meshes
 
 
 def _window(look: RoomLook, wall: str, floor: float, rng: np.random.Generator) -> list[Mesh]:
@@ -94,7 +108,8 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
     skirting = Surface(linear(*rng.uniform(0.3, 0.9, 1).repeat(3)))
     white = Surface(linear(0.93, 0.93, 0.92))
     meshes = [
-        shapes.quad([x0, y0, floor], [x1 - x0, 0, 0], [0, y1 - y0, 0], ground, single_sided=True),
+        *_hall(look, floor, wall_paint),
+        shapes.quad([x0 - HALL, y0 - HALL, floor], [x1 - x0 + 2 * HALL, 0, 0], [0, y1 - y0 + 2 * HALL, 0], ground, single_sided=True),  # fmt: skip  # noqa: E501
         shapes.quad([x0, y1, floor + look.ceiling], [x1 - x0, 0, 0], [0, y0 - y1, 0], white, single_sided=True),
     ]
     dado = float(rng.uniform(0.9, 1.3)) if dado_paint else 0.0
@@ -110,7 +125,7 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
     door_wall = str(rng.choice([wall for wall in walls if wall not in (window_wall, "head")]))
     _, _, _, door_length = _wall_frame(look, door_wall, floor)
     door_start = float(rng.uniform(0.1, max(0.11, door_length - 1.2)))
-    door = Surface(linear(*[(0.75, 0.6, 0.42), (0.9, 0.9, 0.88), (0.55, 0.65, 0.7)][int(rng.integers(3))]), textures.floor(rng, "wood", 128), 1.5)  # fmt: skip  # noqa: E501
+    door = Surface(linear(*[(0.75, 0.6, 0.42), (0.9, 0.9, 0.88), (0.55, 0.65, 0.7)][int(rng.integers(3))]), textures.grain(rng), 1.5)  # fmt: skip  # noqa: E501
     meshes.append(_panel(look, door_wall, floor, door_start - 0.07, 1.04, 0, 2.12, 0.006, white))
     meshes.append(_panel(look, door_wall, floor, door_start, 0.9, 0, 2.05, 0.012, door))
     for _ in range(int(rng.integers(0, 5))):

@@ -42,7 +42,12 @@ def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def paint(rng: np.random.Generator, size: int = 256) -> Picture:
     """A painted wall: faint mottling and roller grain."""
-    return _gray(0.95 + 0.012 * noise(rng, size, 4, 4) + 0.01 * noise(rng, size, 32, 32) + 0.008 * noise(rng, size, size, size))  # fmt: skip  # noqa: E501
+    return _gray(0.95 + 0.008 * noise(rng, size, 4, 4) + 0.004 * noise(rng, size, 32, 32) + 0.006 * noise(rng, size, size, size))  # fmt: skip  # noqa: E501
+
+
+def grain(rng: np.random.Generator, size: int = 256) -> Picture:
+    """A wooden board or veneer, its grain along x."""
+    return _gray(0.93 + 0.025 * noise(rng, size, size // 3, 3) + 0.02 * noise(rng, size, 10, 2) + 0.01 * noise(rng, size, size, 12))  # fmt: skip  # noqa: E501
 
 
 def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
@@ -60,18 +65,18 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
     if kind == "wood":
         planks = int(rng.integers(10, 18))
         row = np.floor(y * planks).astype(int) % planks
-        tone = rng.normal(0, 0.06, planks)[row]
+        tone = rng.normal(0, 0.04, planks)[row]
         shift = rng.random(planks)[row]
-        grain = noise(rng, size, size // 2, 4)
+        lines = noise(rng, size, size // 2, 4)
         joint = ((y * planks) % 1 < 0.05) | (((x + shift) * 2) % 1 < 0.006)
-        value = 0.82 + tone + 0.05 * grain + 0.02 * noise(rng, size, size, 16)
+        value = 0.82 + tone + 0.035 * lines + 0.02 * noise(rng, size, size, 16)
         return _gray(np.where(joint, value * 0.72, value))
     if kind == "terrazzo":
         chips = noise(rng, size, size // 5, size // 5)
         value = 0.85 - 0.22 * (chips > 1.1) + 0.1 * (chips < -1.3) + 0.02 * noise(rng, size, 8, 8)
         return _gray(value)
     if kind == "carpet":
-        return _gray(0.8 + 0.07 * noise(rng, size, size, size) + 0.04 * noise(rng, size, 10, 10))
+        return _gray(0.85 + 0.06 * noise(rng, size, size, size) + 0.015 * noise(rng, size, 10, 10))
     if kind == "linoleum":
         value = 0.9 + 0.025 * noise(rng, size, 6, 6) + 0.03 * noise(rng, size, 60, 60) + 0.02 * noise(rng, size, 200, 200)  # fmt: skip  # noqa: E501
         return _gray(value)
