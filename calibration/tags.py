@@ -15,9 +15,11 @@ from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, shifted_on_plane, solve_pose
-from calibration.tag_sheet import CELLS, TagSheet
+from calibration.tag_refine import refine_tag
+from calibration.tag_sheet import TagSheet
 
 CALIBRATION_HEIGHT_PX = 720  # picture height for which pixel tolerances are stated
+LARGEST_ENLARGED_PX = 1600
 
 
 class TagSettings(BaseModel):
@@ -29,11 +31,14 @@ class TagSettings(BaseModel):
     placement_m: float = Field(default=0.005, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
     scale_error: float = Field(default=0.003, ge=0, le=0.05, title="Printed scale's error (one σ, share of the size)")
     focal_error: float = Field(default=0.002, ge=0, le=0.05, title="Focal length's error (one σ, share)")
-    corner_sigma_floor_px: float = Field(default=0.1, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
+    corner_sigma_floor_px: float = Field(default=0.05, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
     largest_rms_px: float = Field(
         default=2.0, gt=0, le=20, title="Largest reprojection error (RMS, pixels at 720 lines)"
     )
-    largest_blur_cells: float = Field(default=0.5, gt=0, le=2, title="Largest blur (one σ, in cells of a tag)")
+    largest_misfit: float = Field(
+        default=0.2, gt=0, le=1, title="Most that a tag may differ from print (share of contrast)"
+    )
+    largest_blur_cells: float = Field(default=0.6, gt=0, le=2, title="Largest blur (one σ, in cells of a tag)")
     draws: int = Field(default=150, ge=50, le=5000, title="Monte-Carlo draws for the errors of the model")
     seed: int = Field(default=0, ge=0, title="Seed of those draws")
 
@@ -55,10 +60,7 @@ class TagCalibrator:
         WardposeError with the reason when the picture cannot be trusted.
         """
         grey = _grey(color, camera)
-        corners = detect_tags(grey, self.sheet.ids)
-        if len(corners) < self.settings.fewest_tags:
-            raise self._unreadable(grey, corners)
-        self._refuse_blur(grey, corners)
+        corners = self._read_tags(grey, camera)
         points = np.concatenate([self.sheet.corners_bed[tag] for tag in corners])
         pixels = np.concatenate(list(corners.values()))
         solution = solve_pose(points, pixels, camera)
@@ -93,9 +95,9 @@ class TagCalibrator:
             refit, solution.camera_from_points, np.random.default_rng(settings.seed), settings.draws
         )
 
-    def _unreadable(self, grey: NDArray[np.uint8], corners: dict[int, NDArray[np.float64]]) -> WardposeError:
+    def _unreadable(self, grey: NDArray[np.uint8], readable: tuple[int, ...]) -> WardposeError:
         """Why too few tags were read, the likeliest reason first."""
-        found = f"{len(corners)} of the sheet's 4 tags can be read, {self.settings.fewest_tags} are needed"
+        found = f"{len(readable)} of the sheet's 4 tags can be read, {self.settings.fewest_tags} are needed"
         if len(detect_tags(np.ascontiguousarray(grey[:, ::-1]), self.sheet.ids)) >= self.settings.fewest_tags:
             return WardposeError(
                 "the picture is mirrored", where="tag sheet", mend="turn the camera's mirror setting off"
@@ -112,19 +114,29 @@ class TagCalibrator:
             return WardposeError(
                 f"the picture is blurred: {found}", where="tag sheet", mend="clean the lens, hold the camera still"
             )
-        missing = ", ".join(str(tag) for tag in self.sheet.ids if tag not in corners)
+        missing = ", ".join(str(tag) for tag in self.sheet.ids if tag not in readable)
         return WardposeError(
             found, where="tag sheet",
             mend=f"uncover and bring into view the tags {missing}, flatten the sheet, or raise the camera",
         )  # fmt: skip
 
-    def _refuse_blur(self, grey: NDArray[np.uint8], corners: dict[int, NDArray[np.float64]]) -> None:
-        blurs = [edge_blur(grey, quad) for quad in corners.values()]
-        if (worst := float(np.median(blurs))) > self.settings.largest_blur_cells:
+    def _read_tags(self, grey: NDArray[np.uint8], camera: CameraModel) -> dict[int, NDArray[np.float64]]:
+        """Refined corners (4, 2) px by tag id of every tag that can be trusted; refuses when they are too few."""
+        seen = detect_tags(grey, self.sheet.ids)
+        refined = {tag: refine_tag(grey, quad, tag, camera) for tag, quad in seen.items()}
+        most = self.settings.largest_misfit
+        clear = {tag: fit for tag, fit in refined.items() if fit is not None and fit.misfit <= most}
+        if len(clear) < self.settings.fewest_tags:
+            raise self._unreadable(grey, tuple(clear))
+        blur = float(np.median([fit.blur_cells for fit in clear.values()]))
+        if blur > self.settings.largest_blur_cells:
             raise WardposeError(
-                f"the tags are blurred over {worst:.2f} of a cell, {self.settings.largest_blur_cells} is the most",
-                where="tag sheet", mend="clean the lens, hold the camera still, add light",
-            )  # fmt: skip
+                f"the picture is blurred over {blur:.2f} of a tag's cell "
+                f"({self.settings.largest_blur_cells} is the most)",
+                where="tag sheet",
+                mend="clean the lens, hold the camera still, add light",
+            )
+        return {tag: fit.corners for tag, fit in clear.items()}
 
     def _refuse_misfit(self, solution: PoseSolution, camera: CameraModel) -> None:
         allowed = self.settings.largest_rms_px * camera.height / CALIBRATION_HEIGHT_PX
@@ -155,56 +167,37 @@ class TagCalibrator:
 def detect_tags(grey: NDArray[np.uint8], ids: tuple[int, ...]) -> dict[int, NDArray[np.float64]]:
     """Outer corners (4, 2) px by tag id, in the order of `TagSheet.corners_bed`; tags of other ids are left out.
 
-    A tag seen twice raises WardposeError: two sheets in view cannot be told apart.
+    The corners are the detector's, good to a few pixels; `refine_tag` makes them exact. Tags missing at first are
+    looked for once more in the picture enlarged, where those seen at a flat angle show. A tag seen twice raises
+    WardposeError: two sheets in view cannot be told apart.
     """
+    corners = _detect_once(grey, ids)
+    if len(corners) < len(ids) and grey.shape[0] <= LARGEST_ENLARGED_PX:
+        larger = cv2.resize(grey, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        enlarged = _detect_once(np.asarray(larger, dtype=np.uint8), ids)
+        corners = {tag: (quad + 0.5) / 2 - 0.5 for tag, quad in enlarged.items()} | corners
+    return dict(sorted(corners.items()))
+
+
+def _detect_once(grey: NDArray[np.uint8], ids: tuple[int, ...]) -> dict[int, NDArray[np.float64]]:
     parameters = cv2.aruco.DetectorParameters()
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    parameters.cornerRefinementWinSize = max(4, round(4 * grey.shape[0] / CALIBRATION_HEIGHT_PX))
-    parameters.cornerRefinementMinAccuracy = 0.01
     parameters.minMarkerPerimeterRate = 0.02
     detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11), parameters)
     quads, found, _ = detector.detectMarkers(grey)
     if found is None:
         return {}
-    pairs = [
-        (int(tag), np.asarray(quad, dtype=np.float64).reshape(4, 2))
-        for tag, quad in zip(np.ravel(found), quads, strict=True)
-        if int(tag) in ids
-    ]
-    twice = [tag for tag, count in Counter(tag for tag, _ in pairs).items() if count > 1]
+    tags = [int(tag) for tag in np.ravel(found)]
+    twice = [tag for tag, count in Counter(tags).items() if count > 1 and tag in ids]
     if twice:
         raise WardposeError(
             f"tag {twice[0]} is in the picture more than once", where="tag sheet", mend="leave one sheet in view"
         )
-    return dict(sorted(pairs))
-
-
-def edge_blur(grey: NDArray[np.uint8], quad: NDArray[np.float64]) -> float:
-    """Blur (one σ) of a tag's outer edges in cells of that tag, the sharper direction left out.
-
-    The grey profile across an edge, averaged along it, is a blurred step; the spread of its derivative is the blur.
-    """
-    spreads = []
-    along = np.linspace(0.15, 0.85, 15)[:, None]
-    across = np.linspace(-0.9, 0.9, 37)
-    centre = quad.mean(axis=0)
-    for start, end in zip(quad, np.roll(quad, -1, axis=0), strict=True):
-        on_edge = start + along * (end - start)
-        inward = (centre - on_edge) * (2 / CELLS)  # one cell toward the tag's middle, perspective aside
-        samples = on_edge[:, None] + across[None, :, None] * inward[:, None]
-        profile = cv2.remap(
-            grey, samples[..., 0].astype(np.float32), samples[..., 1].astype(np.float32), cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).astype(np.float64).mean(axis=0)  # fmt: skip
-        slope = np.clip(-np.diff(profile), 0, None)
-        weight = slope.sum()
-        middle = (across[1:] + across[:-1]) / 2
-        if weight < 8:
-            spreads.append(1.0)
-            continue
-        mean = (slope * middle).sum() / weight
-        spreads.append(float(np.sqrt((slope * (middle - mean) ** 2).sum() / weight)))
-    return max(spreads)
+    return {
+        tag: np.asarray(quad, dtype=np.float64).reshape(4, 2)
+        for tag, quad in zip(tags, quads, strict=True)
+        if tag in ids
+    }
 
 
 def picture_is_blurred(grey: NDArray[np.uint8]) -> bool:
