@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from appliance import audit
+from appliance.atomic import write_text
 from appliance.database import now
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
-from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights
+from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
 BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
@@ -60,10 +61,27 @@ class ModelStore:
         return read_card(self.folder(name))
 
     def onnx(self, name: str) -> Path | None:
-        """The exported form of a model: what the runtime loads; None until it is exported."""
-        folder = self.folder(name)
-        # A built-in model's folder may be read-only, so its export lies in the site.
-        return next((p for p in (self.site.models / name / ONNX_FILE, folder / ONNX_FILE) if p.is_file()), None)
+        """The exported form of a model: what the runtime loads; None until the present weights are exported."""
+        folder, card = self.folder(name), self.card(name)
+        if card.format == "onnx":
+            return weights_path(folder, card)
+        path, report = self._export_files(name)
+        if not (path.is_file() and report.is_file()):
+            return None
+        try:
+            current = json.loads(report.read_text(encoding="utf-8"))["weights_sha256"] == card.sha256
+        except (ValueError, KeyError, TypeError):
+            current = False
+        return path if current else None
+
+    def record_export(self, name: str, report: Mapping[str, Any]) -> None:
+        """Keep how the export compared, and of which weights it is: weights that change make it void."""
+        text = json.dumps(dict(report) | {"weights_sha256": self.card(name).sha256}, indent=1)
+        write_text(self._export_files(name)[1], text)
+
+    def _export_files(self, name: str) -> tuple[Path, Path]:
+        # A built-in model's folder may be read-only, so its export lies in the site as well.
+        return self.site.models / name / ONNX_FILE, self.site.models / name / "export.json"
 
     def export_path(self, name: str) -> Path:
         """Where the export of a model belongs."""

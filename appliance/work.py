@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
-    from runtime.detect import PersonDetector
+    from tuning.evaluate.report import Evaluation
+    from tuning.export import ExportReport
 
 Progress = Callable[[int, int, str], None]
 
@@ -71,71 +72,106 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
 
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Score a model on a COCO file. Parameters: model, data (JSON), images (folder), keypoints (with the live pose model)."""
-    from tuning.evaluate.detector import evaluate_detector
-
-    store = ModelStore(site)
-    name = str(parameters.get("model") or store.live("detect"))
-    data = Path(parameters["data"])
-    images = Path(parameters["images"]) if parameters.get("images") else None
-    detector = open_detector(site, name)
-    evaluation = evaluate_detector(detector, data, images, progress)
-    figures = dict(evaluation.figures)
+    """Score a model on labelled pictures. Parameters: model, data (COCO JSON), images (folder), keypoints, pose."""
+    name = str(parameters.get("model") or ModelStore(site).live("detect"))
+    pose = None
+    if parameters.get("keypoints") or parameters.get("pose"):
+        pose = str(parameters.get("pose") or ModelStore(site).live("pose"))
+    evaluation = score(site, name, Path(parameters["data"]), parameters.get("images"), progress, pose=pose)
+    figures = evaluation.model_dump(exclude={"scores"}, exclude_none=True)
     with site.database.transaction() as db:
         db.execute(
             "INSERT INTO runs (made_at, kind, model, data, figures) VALUES (?, 'evaluate', ?, ?, ?)",
-            (now(), name, str(data), json.dumps(figures)),
+            (now(), name, str(parameters["data"]), json.dumps(figures)),
         )
-    return figures
+    return {"model": name} | figures
+
+
+def score(
+    site: SiteFolder,
+    name: str,
+    data: Path,
+    images: str | Path | None,
+    progress: Progress,
+    *,
+    pose: str | None = None,
+) -> Evaluation:
+    """Evaluate the detector `name` (exported first where need be), with the pose model `pose` behind it if given."""
+    from runtime.engines.engine import open_engine
+    from runtime.pose import PoseEstimator
+    from tuning.evaluate.report import evaluate_detector, open_for_evaluation
+
+    require_task(site, name, "detect")
+    estimator = None
+    if pose is not None:
+        require_task(site, pose, "pose")
+        estimator = PoseEstimator(open_engine(exported(site, pose, progress)))
+    detector = open_for_evaluation(exported(site, name, progress))
+    return evaluate_detector(detector, data, Path(images) if images else None, progress, pose=estimator)
 
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write a model as ONNX and hold it against the trained one. Parameters: model, engine (onnx or tensorrt)."""
-    from tuning.export import export_onnx
-
+    """Write a model as ONNX, held against the trained one. Parameters: model, engine (onnx or tensorrt), width, height."""
     store = ModelStore(site)
-    name = str(parameters["model"])
-    engine = str(parameters.get("engine") or "onnx")
-    folder = store.folder(name)
+    name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}
     if store.card(name).format == "onnx":
-        target = store.onnx(name)
-        assert target is not None
+        store.verify(name)  # an imported ONNX file is its own export
     else:
-        store.verify(name)
-        target = store.export_path(name)
-        report = export_onnx(folder, target, progress=progress)
+        report = export_checked(site, name, progress, width=parameters.get("width"), height=parameters.get("height"))
         result |= {"max_error": report.max_error, "width": report.width, "height": report.height}
+    path = store.onnx(name)
+    assert path is not None
     if engine == "tensorrt":
         from runtime.engines.engine import open_engine
 
         progress(0, 1, "building the TensorRT engine on this box")
-        built = open_engine(target, prefer="tensorrt")
-        progress(1, 1, built.name)
+        progress(1, 1, open_engine(path, prefer="tensorrt").name)
     audit.record(site, "model.export", name, engine)
-    return result | {"onnx": str(target)}
+    return result | {"onnx": str(path)}
+
+
+def export_checked(
+    site: SiteFolder,
+    name: str,
+    progress: Progress,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    pictures: Sequence[Path] = (),
+) -> ExportReport:
+    """Export a model into the site and keep the comparison with the trained one beside it."""
+    from tuning.export import export_onnx
+
+    store = ModelStore(site)
+    store.verify(name)
+    report = export_onnx(
+        store.folder(name), store.export_path(name), width=width, height=height, pictures=pictures, progress=progress
+    )
+    store.record_export(name, report.model_dump())
+    return report
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another COCO JSON)."""
-    from appliance.promotion import judge
+    """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another one)."""
+    from appliance.promotion import decide
 
-    return judge(site, parameters, progress)
+    return decide(site, parameters, progress)
 
 
-def open_detector(site: SiteFolder, name: str, *, confidence: float = 0.001) -> PersonDetector:
-    """The detector `name` for evaluation; it is exported first if it was not yet."""
-    from runtime.detect import PersonDetector
-    from runtime.engines.engine import open_engine
-
-    return PersonDetector(open_engine(exported(site, name)), confidence=confidence, max_people=100)
+def require_task(site: SiteFolder, name: str, task: str) -> None:
+    """Raise `WardposeError` unless the model `name` is for `task`."""
+    found = ModelStore(site).card(name).task
+    if found != task:
+        kinds = {"detect": "detector", "pose": "pose model"}
+        raise WardposeError(f"{name} is a {kinds[found]}, not a {kinds[task]}", mend="see `wardpose models list`")
 
 
 def exported(site: SiteFolder, name: str, progress: Progress = lambda done, total, note: None) -> Path:
-    """The ONNX file of a model, made now when there is none yet, or when the weights have changed since."""
+    """The ONNX file of a model, made now when there is none of its present weights."""
     store = ModelStore(site)
     if store.onnx(name) is None:
-        export(site, {"model": name}, progress)
+        export_checked(site, name, progress)
     path = store.onnx(name)
     assert path is not None
     return path

@@ -49,6 +49,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)"
     )
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
+    promote.add_argument("--upright", type=Path, metavar="COCO.json", help="pictures on which it must not get worse")
     promote.set_defaults(run=promote_model)
     rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")
     rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
@@ -144,7 +145,7 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
-    parameters = {"model": options.name} | _values(options, "data", "images")
+    parameters = {"model": options.name} | _values(options, "data", "images", "upright")
     with out.progress("judging") as progress:
         result = work.promote(site, parameters, progress)
     for reason in result["reasons"]:
