@@ -246,9 +246,10 @@ def _finished(
     hair_color = studio.hair.color(rng, shape.age_years)
     style = studio.hair.style(rng, shape.age_years, shape.sex)
     skin = studio.skin.paint(rng, tone, hair_color)
-    dressed = studio.wardrobe.dress(rng, rest, posed, outfit, instance)
+    normals = studio.wardrobe.anatomy.normals(rest.vertices)
+    dressed = studio.wardrobe.dress(rng, rest, normals, posed, outfit, instance)
     body = Mesh(posed.vertices, studio.body.topology.triangles[~dressed.hidden], skin, instance)
-    grown = studio.hair.grow(rng, rest, posed, style, hair_color, instance)
+    grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance)
     meshes = [
         Mesh(_pressed(mesh.vertices, support), mesh.triangles, mesh.colors, mesh.instance, mesh.uv, mesh.texture)
         for mesh in (body, *dressed.meshes, *((grown,) if grown else ()))

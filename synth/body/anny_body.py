@@ -135,7 +135,9 @@ class AnnyBody:
     def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
         # Measured at rest, where no limb of another part lies against the joint.
         keypoints = self._regressor @ rest.vertices.astype(np.float64)
-        return np.array([np.sqrt(((rest.vertices - point) ** 2).sum(1).min()) for point in keypoints])
+        skin = rest.vertices.astype(np.float64)
+        squared = (skin**2).sum(1)[:, None] - 2.0 * skin @ keypoints.T + (keypoints**2).sum(1)
+        return np.asarray(np.sqrt(np.maximum(squared.min(0), 0.0)))
 
 
 @cache

@@ -12,13 +12,15 @@ from synth.look import fabric
 from synth.look.anatomy import Anatomy
 from synth.look.color import linear
 from synth.look.fabric import Fabric
-from synth.look.garment import Cut, cut, puffed
+from synth.look.garment import CLEARANCE, Cut, cut, pushed_out
 from synth.look.skirt import Skirt
 from synth.render.mesh import Mesh
 
 PATIENT_OUTFITS = ("gown", "pyjamas", "tshirt_trousers", "shorts")
 STAFF_OUTFITS = ("scrubs",)
 VISITOR_OUTFITS = ("tshirt_trousers", "jumper_trousers", "shorts", "dress")
+# Share of people who wear shoes or socks with it.
+_SHOD = {"gown": 0.2, "pyjamas": 0.2, "scrubs": 1.0, "dress": 1.0, "jumper_trousers": 1.0, "tshirt_trousers": 0.6, "shorts": 0.6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class _Fitting:
     posed: PosedBody
     normals: NDArray[np.float32]
     filled: NDArray[np.float32]
+    worn: NDArray[np.float32]  # (V,) metres from the skin to the outermost cloth so far
     instance: int
     meshes: list[Mesh] = field(default_factory=list)
     hidden: NDArray[np.bool_] | None = None
@@ -53,13 +56,18 @@ class Wardrobe:
         # Planar print coordinates: oblique in depth, so that the body's sides do not smear and nowhere is there a seam.
         along = np.where(a.along_arm >= 0, a.along_arm, 0.0)
         across = np.where(a.arm > 0.3, a.y + 0.5 * a.z, a.x + 0.7 * a.y)
+        # Cloth hangs free at the belly and below, around the calves, and along the forearms.
+        trunk = np.clip((a.hip_z + 0.15 - a.z) / 0.25, 0.0, 1.0) * (a.z > a.hip_z - 0.12)
+        calves = np.clip((a.knee_z + 0.25 - a.z) / 0.35, 0.0, 1.0)
+        sleeves = np.clip(a.along_arm / a.wrist_at, 0.0, 1.0)
+        self._hanging = np.where(a.arm > 0.3, sleeves, np.maximum(trunk, calves)).astype(np.float32)
         self._uv = np.stack([across, np.where(a.arm > 0.3, along, a.z)], axis=1).astype(np.float32)
 
     def _sleeved(self, sleeve: float, neck: float, hem_z: float) -> NDArray[np.float64]:
         """Field of a top: positive below the neckline, above the hem, and up the sleeve's length in metres."""
         a = self.anatomy
         scoop = neck * np.exp(-((a.x / 0.07) ** 2)) * (a.template_normals[:, 1] < 0)
-        collar = a.neck_z - 0.025 - scoop - 0.35 * np.abs(a.x) * 0.0 - a.z
+        collar = a.neck_z - 0.025 - scoop - a.z
         body = np.minimum(collar, a.z - hem_z)
         return np.where(a.arm > 0.3, sleeve - a.along_arm, np.where(a.head > 0.5, -0.1, body))
 
@@ -76,7 +84,7 @@ class Wardrobe:
             forearm = a.elbow_at + level * (a.wrist_at - a.elbow_at) if level > 0 else a.elbow_at * (1.0 + level)
             fields = {
                 "top": lambda: self._sleeved(forearm, 0.05, hips),
-                "gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, hips),
+                "gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, a.hip_z - 0.02),
                 "trousers": lambda: self._trousers(a.ankle_z + level * (a.knee_z + 0.12 - a.ankle_z) + 0.02, waist),
                 "shoes": lambda: a.ankle_z + 0.02 + level - a.z,
             }
@@ -90,57 +98,65 @@ class Wardrobe:
             self._skirts[length] = Skirt(self.anatomy, length)
         return self._skirts[length]
 
-    def dress(self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, outfit: str, instance: int) -> Dressed:
-        """Clothe one posed body. Raises ValueError on an unknown outfit."""
+    def dress(
+        self, rng: np.random.Generator, rest: RestBody, normals: NDArray[np.float32], posed: PosedBody, outfit: str,
+        instance: int,
+    ) -> Dressed:  # fmt: skip
+        """Clothe one posed body; normals (V, 3) are the resting body's. Raises ValueError on an unknown outfit."""
+        if outfit not in _SHOD:
+            raise ValueError(f"unknown outfit {outfit!r}")
         a = self.anatomy
-        normals = a.normals(rest.vertices)
-        hollow = a.smoothed(rest.vertices, 6) - rest.vertices
+        hollow = a.smoothed(rest.vertices, 14) - rest.vertices
         filled = np.maximum((hollow * normals).sum(1), 0.0)
-        fitting = _Fitting(rest, posed, normals, filled.astype(np.float32), instance)
+        fitting = _Fitting(rest, posed, normals, filled.astype(np.float32), np.zeros(len(normals), np.float32), instance)
         u = rng.uniform
-        if outfit == "gown":
-            cloth = fabric.hospital_gown(rng)
-            self._wear(rng, fitting, self._cut("gown", 0.0), cloth, u(0.012, 0.02), 0.006)
-            self._wear_skirt(rng, fitting, (0.0, 0.12, -0.12)[int(rng.integers(3))], cloth, u(0.015, 0.035))
-        elif outfit == "dress":
-            cloth = fabric.everyday(rng, 0.6)
-            self._wear(rng, fitting, self._cut("top", (-0.6, -0.3, 0.5)[int(rng.integers(3))]), cloth, u(0.008, 0.014), 0.004)
-            self._wear_skirt(rng, fitting, (0.0, -0.12)[int(rng.integers(2))], cloth, u(0.02, 0.05))
+        if rng.random() < _SHOD[outfit]:  # first, since trousers fall over socks
             self._shoes(rng, fitting)
+        if outfit == "gown":
+            cloth, offset = fabric.hospital_gown(rng), u(0.014, 0.024)
+            self._wear(rng, fitting, self._cut("gown", 0.0), cloth, offset, 0.006, u(0.0, 0.02))
+            self._wear_skirt(rng, fitting, (0.0, 0.12, -0.12)[int(rng.integers(3))], cloth, offset, u(0.01, 0.03))
+        elif outfit == "dress":
+            cloth, offset = fabric.everyday(rng, 0.6), u(0.008, 0.014)
+            self._wear(rng, fitting, self._cut("top", (-0.6, -0.3, 0.5)[int(rng.integers(3))]), cloth, offset, 0.004)
+            self._wear_skirt(rng, fitting, (0.0, -0.12)[int(rng.integers(2))], cloth, offset, u(0.02, 0.06))
         elif outfit == "pyjamas":
             cloth = fabric.everyday(rng, 0.7)
-            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.010, 0.014), 0.004)
-            self._wear(rng, fitting, self._cut("top", (0.9, 0.5)[int(rng.integers(2))]), cloth, u(0.016, 0.022), 0.006)
+            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.010, 0.016), 0.005, u(0.005, 0.025))
+            self._wear(rng, fitting, self._cut("top", (0.9, 0.5)[int(rng.integers(2))]), cloth, u(0.016, 0.024), 0.006, u(0.005, 0.025))
         elif outfit == "scrubs":
             cloth = fabric.scrubs(rng)
-            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.016), 0.004)
-            self._wear(rng, fitting, self._cut("top", -0.3), cloth, u(0.018, 0.026), 0.006)
-            self._shoes(rng, fitting)
-        elif outfit in ("tshirt_trousers", "jumper_trousers", "shorts"):
+            self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.018), 0.005, u(0.01, 0.03))
+            self._wear(rng, fitting, self._cut("top", -0.3), cloth, u(0.018, 0.028), 0.006, u(0.01, 0.03))
+        else:
             leg = (0.0, 0.0, 0.25)[int(rng.integers(3))] if outfit != "shorts" else (0.9, 1.3)[int(rng.integers(2))]
             sleeve = 0.92 if outfit == "jumper_trousers" else (-0.6, -0.4, -0.2)[int(rng.integers(3))]
-            self._wear(rng, fitting, self._cut("trousers", leg), fabric.everyday(rng, 0.15), u(0.008, 0.014), 0.003)
-            self._wear(rng, fitting, self._cut("top", sleeve), fabric.everyday(rng), u(0.014, 0.022), 0.005)
-        else:
-            raise ValueError(f"unknown outfit {outfit!r}")
-        if outfit == "jumper_trousers" or (outfit in ("tshirt_trousers", "shorts") and rng.random() < 0.5):
-            self._shoes(rng, fitting)
+            self._wear(rng, fitting, self._cut("trousers", leg), fabric.everyday(rng, 0.15), u(0.006, 0.014), 0.004, u(0.0, 0.025))
+            self._wear(rng, fitting, self._cut("top", sleeve), fabric.everyday(rng), u(0.012, 0.022), 0.005, u(0.0, 0.03))
         hidden = fitting.hidden if fitting.hidden is not None else np.zeros(len(a.topology.triangles), bool)
         return Dressed(tuple(fitting.meshes), hidden)
 
-    def _wear(self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float, folds_m: float) -> None:
-        folds = self.anatomy.noise(rng, 9)
-        flare = np.minimum(1.0 + 0.0 * pattern.inside, 1.0)
-        resting = puffed(self.anatomy, pattern, fitting.rest.vertices, fitting.normals, fitting.filled, offset * flare, folds, folds_m)
+    def _wear(
+        self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float, folds_m: float,
+        loose: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Put on one garment: `offset` metres off the skin, `loose` metres more where cloth hangs free of the body."""
+        broad, fine = self.anatomy.noise(rng, 12), self.anatomy.noise(rng, 4)
+        folds = (0.8 * broad + 0.6 * fine).astype(np.float32)
+        distance = offset + loose * self._hanging + fitting.filled + folds_m * folds
+        # Over what is worn already, so that no lower layer shows through an upper one.
+        distance = np.maximum(distance, fitting.worn + CLEARANCE).astype(np.float32)
+        resting = pushed_out(pattern, fitting.rest.vertices, fitting.normals, distance)
+        fitting.worn = np.where(pattern.covered, distance, fitting.worn)
         blend = pattern.on(fitting.posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
-        shade = 1.0 + 0.05 * pattern.on(folds)
+        shade = 1.0 + 0.07 * pattern.on(folds)
         self._add(fitting, vertices, pattern.triangles, shade, pattern.on(self._uv), cloth)
         fitting.hidden = pattern.hidden if fitting.hidden is None else fitting.hidden | pattern.hidden
 
-    def _wear_skirt(self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float) -> None:
+    def _wear_skirt(self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float, flare: float) -> None:
         skirt = self._skirt(length)
-        vertices, shade = skirt.drape(rng, fitting.rest, fitting.posed, offset)
+        vertices, shade = skirt.drape(rng, fitting.rest, fitting.posed, offset, flare)
         self._add(fitting, vertices, skirt.triangles, shade, skirt.uv, cloth)
         fitting.hidden = skirt.hidden if fitting.hidden is None else fitting.hidden | skirt.hidden
 

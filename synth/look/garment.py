@@ -12,23 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.look.anatomy import Anatomy
-
 _HEM_MARGIN = 0.02  # metres of skin kept beneath a hem, so that nobody looks into an empty sleeve
-_CLEARANCE = 0.004  # metres: cloth never comes closer to the skin
+CLEARANCE = 0.004  # metres: cloth never comes closer to the skin
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Cloth vertices as points on body edges: (1 − t)·body[a] + t·body[b]; a, b, t (G,); triangles (K, 3) int32;
-    hidden (T,) bool: body triangles this cloth covers; inside (G,) metres from the hem."""
+    hidden (T,) bool: body triangles it covers; covered (V,) bool: body vertices under it."""
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
     t: NDArray[np.float32]
     triangles: NDArray[np.int32]
     hidden: NDArray[np.bool_]
-    inside: NDArray[np.float32]
+    covered: NDArray[np.bool_]
 
     def on(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Body values (V, …) carried over to the cloth's vertices (G, …)."""
@@ -63,22 +61,14 @@ def cut(field: NDArray[np.float64], triangles: NDArray[np.int32]) -> Cut:
     a, b = unique[:, 0], unique[:, 1]
     difference = field[a] - field[b]
     t = np.where(a == b, 0.0, np.clip(field[a] / np.where(difference == 0, 1.0, difference), 0.02, 0.98))
-    at = np.where(a == b, field[a], 0.0)
     hidden = (field > _HEM_MARGIN)[triangles].all(1)
-    return Cut(a, b, t.astype(np.float32), inverse.reshape(-1, 3).astype(np.int32), hidden, at.astype(np.float32))
+    return Cut(a, b, t.astype(np.float32), inverse.reshape(-1, 3).astype(np.int32), hidden, keep)
 
 
-def puffed(
-    anatomy: Anatomy,
-    pattern: Cut,
-    rest: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    filled: NDArray[np.float32],
-    offset_m: float | NDArray[np.float32],
-    folds: NDArray[np.float32],
-    folds_m: float,
+def pushed_out(
+    pattern: Cut, rest: NDArray[np.float32], normals: NDArray[np.float32], distance: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Cloth vertices (G, 3) at rest: the body pushed out by `offset_m`, hollows bridged (`filled` (V,) metres), folds."""
-    outward = pattern.on(normals)
-    distance = np.maximum(offset_m + pattern.on(filled) + folds_m * pattern.on(folds), _CLEARANCE)
-    return np.asarray(pattern.on(rest) + outward * distance[:, None], dtype=np.float32)
+    """Cloth vertices (G, 3) at rest: the body's (V, 3), `distance` (V,) metres along its normals, never nearer than
+    `CLEARANCE`."""
+    away = np.maximum(pattern.on(distance), CLEARANCE)
+    return np.asarray(pattern.on(rest) + pattern.on(normals) * away[:, None], dtype=np.float32)

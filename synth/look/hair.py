@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from synth.body.body_model import PosedBody, RestBody
 from synth.look.anatomy import Anatomy
 from synth.look.color import from_hex, linear
-from synth.look.garment import Cut, cut, puffed
+from synth.look.garment import Cut, cut, pushed_out
 from synth.render.mesh import Mesh
 
 STYLES = ("bald", "cropped", "short", "medium", "long")
@@ -24,6 +24,7 @@ class Hair:
     def __init__(self, anatomy: Anatomy) -> None:
         self._anatomy = anatomy
         self._cuts: dict[tuple[str, int], Cut] = {}
+        self._behind: dict[tuple[str, int], NDArray[np.float64]] = {}  # (V,) metres behind the hairline
 
     def color(self, rng: np.random.Generator, age_years: float) -> NDArray[np.float32]:
         """(3,) linear albedo."""
@@ -51,25 +52,30 @@ class Hair:
             # The hairline falls from forehead to nape, stays above the ears, and long hair hangs behind the face only.
             line = forehead + (nape - forehead) * depth**1.3 - drop * np.clip((depth - 0.42) / 0.12, 0.0, 1.0)
             near_head = (a.head > 0.1) | ((a.z > a.neck_z - 0.12) & (a.y > a.bone("neck01")[1] - 0.01) & (np.abs(a.x) < 0.12))
-            self._cuts[key] = cut(np.where(near_head & (a.eye < 0.1) & (a.arm < 0.3), a.z - line, -0.05), a.topology.triangles)
+            behind = np.where(near_head & (a.eye < 0.1) & (a.arm < 0.3), a.z - line, -0.05)
+            self._behind[key] = behind
+            self._cuts[key] = cut(behind, a.topology.triangles)
         return self._cuts[key]
 
     def grow(
-        self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, style: str, color: NDArray[np.float32], instance: int
-    ) -> Mesh | None:
-        """The cap as a mesh that moves with the head, or None for the bald."""
+        self, rng: np.random.Generator, rest: RestBody, normals: NDArray[np.float32], posed: PosedBody, style: str,
+        color: NDArray[np.float32], instance: int,
+    ) -> Mesh | None:  # fmt: skip
+        """The cap as a mesh that moves with the head, or None for the bald. normals (V, 3): of the resting body."""
         if style == "bald":
             return None
         a = self._anatomy
-        pattern = self._cut(style, int(rng.integers(3)))
+        hairline = int(rng.integers(3))
+        pattern = self._cut(style, hairline)
         thickness, uneven, _ = _CAPS[style]
         strands = a.noise(rng, 3)
-        normals = a.normals(rest.vertices)
+        filled = np.zeros(len(rest.vertices), np.float32)
+        if style != "cropped":  # longer hair bridges the hollow of the neck
+            filled = np.maximum(((a.smoothed(rest.vertices, 5) - rest.vertices) * normals).sum(1), 0.0).astype(np.float32)
         # Thin at the hairline, full 2 cm behind it.
-        rise = np.clip(pattern.inside / 0.02, 0.15, 1.0).astype(np.float32)
-        flat = np.zeros(len(rest.vertices), np.float32)
-        filled = np.maximum(((a.smoothed(rest.vertices, 5) - rest.vertices) * normals).sum(1), 0.0) if style != "cropped" else flat
-        resting = puffed(a, pattern, rest.vertices, normals, filled.astype(np.float32), thickness * rise, strands, uneven)
+        rise = np.clip(self._behind[style, hairline] / 0.02, 0.15, 1.0)
+        distance = (thickness * rise + filled + uneven * strands).astype(np.float32)
+        resting = pushed_out(pattern, rest.vertices, normals, distance)
         blend = pattern.on(posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
         colors = np.clip(color * (1.0 + 0.18 * pattern.on(strands)[:, None]), 0.0, 1.0)

@@ -22,7 +22,7 @@ class Skirt:
     def __init__(self, anatomy: Anatomy, length: float) -> None:
         a = anatomy
         self._anatomy = a
-        top, bottom = a.hip_z + 0.02, a.knee_z - length
+        top, bottom = a.hip_z + 0.10, a.knee_z - length
         levels = np.linspace(top, bottom, _RINGS)
         angles = np.arange(_SPOKES) * (2 * np.pi / _SPOKES)
         self._directions = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -31,7 +31,7 @@ class Skirt:
         spacing = float(levels[0] - levels[1])
         # Each body vertex counts for the rings within one spacing of it.
         self._ring_members = [members[np.abs(a.z[members] - level) < spacing] for level in levels]
-        points = self._outline(a.topology.template, 0.0)
+        points = self._outline(a.topology.template)
         self._fractions = ((levels - bottom) / (top - bottom)).astype(np.float32)
         left, right = members[a.x[members] > 0.005], members[a.x[members] < -0.005]
         self._left = left[cKDTree(a.template[left]).query(points.reshape(-1, 3))[1]]
@@ -47,10 +47,10 @@ class Skirt:
         # A mirrored run front to back and back to front leaves no seam where the print would jump.
         half = np.minimum(around, around[:, -1:] - around)
         self.uv = np.stack([half, points[..., 2]], axis=2).reshape(-1, 2).astype(np.float32)
-        covered = lower & (a.z < top - 0.02) & (a.z > bottom + 0.10)
+        covered = lower & (a.z < a.hip_z) & (a.z > bottom + 0.10)
         self.hidden = covered[a.topology.triangles].all(1)
 
-    def _outline(self, rest: NDArray[np.float32], offset: float) -> NDArray[np.float32]:
+    def _outline(self, rest: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rings, spokes, 3) points around both legs of a resting body."""
         rings = np.empty((_RINGS, _SPOKES, 3), np.float32)
         for ring, members in enumerate(self._ring_members):
@@ -61,22 +61,25 @@ class Skirt:
             slope = (np.roll(reach, -1) - np.roll(reach, 1)) * np.float32(_SPOKES / (4 * np.pi))
             normal = self._directions
             tangent = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
-            rings[ring, :, :2] = center + normal * (reach[:, None] + offset) + tangent * slope[:, None]
+            rings[ring, :, :2] = center + normal * reach[:, None] + tangent * slope[:, None]
             rings[ring, :, 2] = points[:, 2].mean()
         return rings
 
     def drape(
-        self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, offset: float
+        self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, offset: float, flare: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Vertices (rings · spokes, 3) in the bed frame and shading (rings · spokes,) of the folds."""
-        rings = self._outline(rest.vertices, offset)
+        rings = self._outline(rest.vertices)
         down = 1.0 - self._fractions
+        # It comes out from under the bodice's cloth a little below its upper edge, and flares toward the hem.
+        away = offset + np.interp(down, (0.0, 0.12, 1.0), (-0.008, 0.010, 0.010 + flare)).astype(np.float32)
+        rings[:, :, :2] += away[:, None, None] * self._directions
         spoke = np.arange(_SPOKES) * (2 * np.pi / _SPOKES)
         folds = np.zeros((_RINGS, _SPOKES), np.float32)
         for waves in rng.integers(4, 12, size=3):
             phase = rng.uniform(0, 2 * np.pi) + rng.uniform(-1.5, 1.5) * down[:, None]
             folds += np.float32(rng.uniform(0.2, 0.5)) * np.sin(waves * spoke + phase).astype(np.float32)
-        rings[:, :, :2] += self._directions * (0.012 * folds * (0.3 + down[:, None]))[:, :, None]
+        rings[:, :, :2] += self._directions * (0.012 * folds * (0.1 + down[:, None]))[:, :, None]
         share = self._left_share[:, None, None]
         blend = posed.blend[self._left] * share + posed.blend[self._right] * (1 - share)
         flat = rings.reshape(-1, 3)
