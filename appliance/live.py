@@ -190,7 +190,7 @@ class LiveMeter:
 
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:
-            fresh = message.get("state") == "live" and message.get("frame_index") != self._latest.get("frame_index")
+            fresh = message.get("state") == "live" and message.get("finished_at") != self._latest.get("finished_at")
             self._latest = message | {"heard_at": time.monotonic()}
             if fresh:
                 self._frames += 1

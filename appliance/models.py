@@ -155,10 +155,22 @@ class ModelStore:
             ).fetchone()
         return str(row["model"]) if row else BUILT_IN_LIVE[task]
 
+    def opponent(self, name: str) -> str:
+        """The model that `name` has to beat: the live one, or the one before it where `name` itself is live (tuned anew)."""
+        task = self.card(name).task
+        with self.site.database.transaction() as db:
+            row = db.execute(
+                "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1",
+                (task,),
+            ).fetchone()
+        if row is None:
+            return BUILT_IN_LIVE[task]
+        return str(row["previous"] if row["model"] == name else row["model"])
+
     def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
         """Write down that `name` went live, or that the gate kept the old one, and why."""
         task = self.card(name).task
-        previous = self.live(task)
+        previous = self.opponent(name)
         with self.site.database.transaction(immediate=True) as db:
             db.execute(
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -32,9 +32,9 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     store = ModelStore(site)
     name = str(parameters["model"])
     require_task(site, name, "detect")  # a pose model's gate is still to come
-    current = store.live("detect")
+    current = store.opponent(name)
     if name == current:
-        raise WardposeError(f"{name} is live already", mend="see `wardpose models list`")
+        raise WardposeError(f"{name} has no other model to be better than", mend="see `wardpose models list`")
     store.verify(name)
     if parameters.get("data"):
         target, images = Path(parameters["data"]), parameters.get("images")

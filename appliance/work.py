@@ -21,6 +21,7 @@ from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
+    from runtime.detect import PersonDetector
     from tuning.evaluate.report import Evaluation
     from tuning.export import ExportReport
 
@@ -157,6 +158,15 @@ def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     from appliance.promotion import decide
 
     return decide(site, parameters, progress)
+
+
+def open_detector(site: SiteFolder, name: str, *, confidence: float = 0.25) -> PersonDetector:
+    """The detector `name`, exported first where need be, on the best engine of this box."""
+    from runtime.detect import PersonDetector
+    from runtime.engines.engine import open_engine
+
+    require_task(site, name, "detect")
+    return PersonDetector(open_engine(exported(site, name)), confidence=confidence)
 
 
 def require_task(site: SiteFolder, name: str, task: str) -> None:

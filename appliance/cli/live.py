@@ -8,6 +8,8 @@ from typing import Any
 
 from appliance.cli.output import Output
 
+LIVE_WITHIN_SECONDS = 120.0
+
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run = commands.add_parser("run", parents=[common], help="run the live path in the foreground")
@@ -56,18 +58,17 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     supervisor, meter = Supervisor(site, process_specs(site, wanted)), LiveMeter(site)
     supervisor.start()
     meter.start()
-    figures, live_since, told = meter.figures(), None, 0.0
-    interrupted = False
+    figures, live_since, told = meter.figures(), None, ("", 0.0)
+    began, interrupted = time.monotonic(), False
     try:
         while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
             time.sleep(0.2)
-            figures = meter.figures()
+            figures, camera = meter.figures(), ring_status(site)
             if live_since is None and figures["state"] == "live":
                 live_since = time.monotonic()
-            _give_up_if_hopeless(supervisor, options.seconds, wanted.source)
-            if time.monotonic() - told > 2.0:
-                told = time.monotonic()
-                out.say(_line(figures, supervisor, ring_status(site)))
+            if options.seconds is not None and live_since is None:
+                _give_up_if_hopeless(supervisor, camera, time.monotonic() - began, wanted.source)
+            told = _tell(out, _line(figures, supervisor, camera), told, lively=figures["state"] == "live")
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -82,12 +83,12 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _give_up_if_hopeless(supervisor: Any, seconds: float | None, source: str) -> None:
-    """A measured run ends when a process keeps failing; an open-ended one tries for ever."""
+def _give_up_if_hopeless(supervisor: Any, camera: dict[str, Any], waited_s: float, source: str) -> None:
+    """A measured run ends when no live picture will come; an open-ended one tries for ever."""
     from calibration.errors import WardposeError
 
-    if seconds is None:
-        return
+    if camera["state"] == "retrying" and camera.get("restarts", 0) >= 3:
+        raise WardposeError(f"the camera fails: {camera['message']}", mend="see `wardpose camera probe`")
     for state in supervisor.states():
         if state.restarts >= 3:
             raise WardposeError(
@@ -95,6 +96,18 @@ def _give_up_if_hopeless(supervisor: Any, seconds: float | None, source: str) ->
                 where=source,
                 mend="see its log in the site folder",
             )
+    if waited_s > LIVE_WITHIN_SECONDS:
+        why = camera["message"] or f"the camera is {camera['state']}"
+        raise WardposeError(f"no live picture within {LIVE_WITHIN_SECONDS:.0f} s; {why}", where=source)
+
+
+def _tell(out: Output, line: str, told: tuple[str, float], *, lively: bool) -> tuple[str, float]:
+    """Say `line` when it is news: at once in trouble when it differs, and now and then while all is well."""
+    pause = 2.0 if lively or line != told[0] else 30.0
+    if time.monotonic() - told[1] < pause:
+        return told
+    out.say(line)
+    return line, time.monotonic()
 
 
 def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> str:
