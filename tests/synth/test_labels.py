@@ -11,7 +11,7 @@ from calibration.camera import CameraModel
 from calibration.viewpoint import Viewpoint
 from runtime.skeleton import KEYPOINTS
 from synth.body.figure import Figure, Traits
-from synth.labels import annotate, extent, project, run_lengths, yolo_lines
+from synth.labels import annotate, extent, project, run_lengths, without_specks, yolo_lines
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Light, Scene
@@ -108,3 +108,17 @@ def test_an_extent_counts_whole_pixels() -> None:
 
 def test_yolo_lines_are_shares_of_the_picture() -> None:
     assert yolo_lines([{"bbox": [10, 20, 30, 40]}], 100, 80) == "0 0.250000 0.500000 0.300000 0.500000\n"
+
+
+def test_a_few_pixels_seen_through_a_blanket_do_not_stretch_the_box() -> None:
+    mask = np.zeros((90, 160), np.bool_)
+    mask[10:30, 20:50] = True  # head and chest
+    mask[70, 140] = mask[60, 100] = True  # specks of a sleeve
+    assert extent(without_specks(mask)) == [20, 10, 30, 20]
+
+
+def test_a_hand_apart_from_the_head_stays_in_the_box() -> None:
+    mask = np.zeros((90, 160), np.bool_)
+    mask[10:30, 20:50] = True
+    mask[40:46, 90:98] = True  # eight per cent of the head
+    assert extent(without_specks(mask)) == [20, 10, 78, 36]
