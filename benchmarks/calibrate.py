@@ -55,15 +55,15 @@ def picture_of_sheet(
     scale: the printed size over the nominal one.
     """
     texture = sheet.image(px_per_metre)
-    rays, along, down = _rays(camera)
+    window = _window(sheet, camera, camera_from_sheet, scale, 6 + round(4 * blur_px))
+    rays, along, down = (field[window] for field in _rays(camera))
     rotation, translation = camera_from_sheet[:3, :3], camera_from_sheet[:3, 3]
     centre = -rotation.T @ translation
     total = np.zeros(rays.shape[:2])
     steps = (np.arange(subsamples) + 0.5) / subsamples - 0.5
     for du in steps:
         for dv in steps:
-            ray = rays + du * along + dv * down
-            direction = ray @ rotation[:2] + rotation[2]
+            direction = (rays + du * along + dv * down) @ rotation[:2] + rotation[2]
             distance = np.where(direction[..., 2] * centre[2] < 0, -centre[2] / direction[..., 2], np.inf)
             with np.errstate(invalid="ignore"):
                 x, y = centre[0] + distance * direction[..., 0], centre[1] + distance * direction[..., 1]
@@ -72,12 +72,34 @@ def picture_of_sheet(
             column, row = (np.nan_to_num(np.clip(m, -1e4, 1e4), nan=-1e4).astype(np.float32) for m in (column, row))
             total += cv2.remap(
                 texture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=background
-            )
-    seen = total / subsamples**2
+            )  # fmt: skip
+    seen = np.full((camera.height, camera.width), float(background))
+    seen[window] = total / subsamples**2
     if blur_px > 0:
         seen = cv2.GaussianBlur(seen, (0, 0), blur_px)
     seen = seen * gain + offset + rng.normal(0.0, noise, seen.shape)
     return np.repeat(np.clip(np.round(seen), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _window(
+    sheet: TagSheet, camera: CameraModel, camera_from_sheet: NDArray[np.float64], scale: float, rim: int
+) -> tuple[slice, slice]:
+    """Rows and columns that hold the sheet, or the whole picture where a part of the sheet lies outside it."""
+    x, y = scale * sheet.width / 2, scale * sheet.height / 2
+    edge = np.linspace(-1, 1, 9)
+    outline = np.concatenate([np.column_stack([edge * x, np.full(9, side * y), np.zeros(9)]) for side in (-1, 1)])
+    in_camera = outline @ camera_from_sheet[:3, :3].T + camera_from_sheet[:3, 3]
+    whole = (slice(0, camera.height), slice(0, camera.width))
+    if (in_camera[:, 2] < 0.1).any():
+        return whole
+    # The rational model folds back far outside the picture, so the rays are held against the picture's own.
+    limit = np.abs(_rays(camera)[0]).max(axis=(0, 1))
+    if (np.abs(in_camera[:, :2] / in_camera[:, 2:]) > limit).any():
+        return whole
+    pixels = camera.project(in_camera)
+    low = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - rim, 0).tolist()
+    high = np.ceil(pixels.max(axis=0)).astype(int) + rim
+    return slice(low[1], int(high[1])), slice(low[0], int(high[0]))
 
 
 def random_viewpoint(rng: np.random.Generator) -> Viewpoint:

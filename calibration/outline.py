@@ -38,10 +38,11 @@ def draw_bed(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> NDArray
     for text, pixel in zip(("HEAD", "FOOT"), _project_visible(marks, estimate), strict=True):
         if np.isfinite(pixel).all() and np.abs(pixel).max() < 1e5:
             position = (round(pixel[0]) - 22 * thickness, round(pixel[1]))
-            for shade, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+            shadow = (position[0] + thickness, position[1] + thickness)
+            for place, shade in ((shadow, (0, 0, 0)), (position, (255, 255, 255))):
                 cv2.putText(
-                    picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thickness, shade, width, cv2.LINE_AA
-                )
+                    picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thickness, shade, thickness, cv2.LINE_AA
+                )  # fmt: skip
     return picture
 
 

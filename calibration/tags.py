@@ -19,7 +19,8 @@ from calibration.tag_refine import refine_tag
 from calibration.tag_sheet import TagSheet
 
 CALIBRATION_HEIGHT_PX = 720  # picture height for which pixel tolerances are stated
-LARGEST_ENLARGED_PX = 1600
+LARGEST_ENLARGED_PX = 1600  # taller pictures show flat tags well enough
+OVERHANG_M = 0.05
 
 
 class TagSettings(BaseModel):
@@ -60,6 +61,7 @@ class TagCalibrator:
         WardposeError with the reason when the picture cannot be trusted.
         """
         grey = _grey(color, camera)
+        self._refuse_overhang(bed)
         corners = self._read_tags(grey, camera)
         points = np.concatenate([self.sheet.corners_bed[tag] for tag in corners])
         pixels = np.concatenate(list(corners.values()))
@@ -119,6 +121,15 @@ class TagCalibrator:
             found, where="tag sheet",
             mend=f"uncover and bring into view the tags {missing}, flatten the sheet, or raise the camera",
         )  # fmt: skip
+
+    def _refuse_overhang(self, bed: Bed) -> None:
+        if self.sheet.width > bed.length + OVERHANG_M or self.sheet.height > bed.width + OVERHANG_M:
+            raise WardposeError(
+                f"a sheet of {self.sheet.width:g} × {self.sheet.height:g} m hangs over a mattress of "
+                f"{bed.length:g} × {bed.width:g} m",
+                where="tag sheet",
+                mend="set the mattress's length and width, or print a sheet for this bed",
+            )
 
     def _read_tags(self, grey: NDArray[np.uint8], camera: CameraModel) -> dict[int, NDArray[np.float64]]:
         """Refined corners (4, 2) px by tag id of every tag that can be trusted; refuses when they are too few."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST_ELEVATION_DEG = 89.89  # straight down, azimuth and roll would be the same turn
+
 
 @dataclass(frozen=True, slots=True)
 class Viewpoint:
@@ -58,7 +60,7 @@ class Viewpoint:
         """The viewpoint whose look-at point is where the optical axis meets the mattress plane.
 
         When the axis does not fall onto that plane within 10 m, the look-at point is the foot of the perpendicular
-        from the bed's origin onto the axis.
+        from the bed's origin onto the axis. A camera that looks straight down comes out a tenth of a degree off it.
         """
         rotation, translation = camera_from_bed[:3, :3], camera_from_bed[:3, 3]
         centre = -rotation.T @ translation
@@ -69,11 +71,14 @@ class Viewpoint:
         look_at = centre + distance * forward
         back = -forward
         right = np.cross(forward, [0.0, 0.0, 1.0])
-        right /= np.linalg.norm(right)
+        sideways = float(np.linalg.norm(right))
+        # Straight down the azimuth is anyone's choice: 0, whose right is the patient's left.
+        right = right / sideways if sideways > 1e-6 else np.array([0.0, 1.0, 0.0])
         down = np.cross(forward, right)
+        elevation = float(np.degrees(np.arcsin(np.clip(back[2], -1, 1))))
         return cls(
-            azimuth_deg=float(np.degrees(np.arctan2(-back[1], back[0]))),
-            elevation_deg=float(np.degrees(np.arcsin(np.clip(back[2], -1, 1)))),
+            azimuth_deg=float(np.degrees(np.arctan2(-back[1], back[0]))) if sideways > 1e-6 else 0.0,
+            elevation_deg=float(np.clip(elevation, -LARGEST_ELEVATION_DEG, LARGEST_ELEVATION_DEG)),
             distance=float(distance),
             roll_deg=float(np.degrees(np.arctan2(-(rotation[0] @ down), rotation[0] @ right))),
             look_at=(float(look_at[0]), float(look_at[1]), float(look_at[2])),

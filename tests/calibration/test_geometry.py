@@ -102,6 +102,16 @@ def test_viewpoint_survives_its_transform(viewpoint: Viewpoint) -> None:
     np.testing.assert_allclose(again.camera_from_bed, viewpoint.camera_from_bed, atol=1e-6)
 
 
+@pytest.mark.parametrize("tilt_deg", [0.0, 1e-7, 0.05, 0.5])
+def test_a_camera_that_looks_straight_down_has_a_viewpoint(tilt_deg: float) -> None:
+    looking_down = np.eye(4)
+    looking_down[:3, :3] = Rotation.from_euler("x", 180 - tilt_deg, degrees=True).as_matrix()
+    looking_down[2, 3] = 2.2
+    again = Viewpoint.from_transform(looking_down).camera_from_bed
+    turn = Rotation.from_matrix(again[:3, :3] @ looking_down[:3, :3].T).magnitude()
+    assert np.degrees(turn) < 0.12
+
+
 def test_azimuth_runs_from_the_foot_end_toward_the_patients_right() -> None:
     assert Viewpoint(0, 30, 2).centre[0] > 1  # foot end: +x
     assert Viewpoint(90, 30, 2).centre[1] < -1  # patient's right: −y

@@ -223,6 +223,11 @@ def test_another_sheet_than_the_one_set_is_refused(picture: np.ndarray) -> None:
     assert "miss their places" in refusal(picture, TagSheet(width=1.6))
 
 
+def test_a_sheet_larger_than_the_mattress_is_refused(picture: np.ndarray) -> None:
+    with pytest.raises(WardposeError, match="hangs over"):
+        TagCalibrator().estimate(picture, KINECT_720P, Bed(1.6, 0.8))
+
+
 def test_a_second_sheet_in_view_is_refused() -> None:
     raster = cv2.resize(SHEET.image(300), None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
     canvas = np.full((720, 1280, 3), 255, np.uint8)
