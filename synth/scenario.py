@@ -49,6 +49,7 @@ class Scenario(BaseModel):
         default=(-180.0, 180.0), title="Azimuth from the foot end, + to the patient's right (degrees)"
     )
     elevation_deg: Span = Field(default=(5.0, 65.0), title="Elevation above the mattress (degrees)")
+    open_elevation_deg: Span = Field(default=(0.0, 30.0), title="Elevation in a room without a bed (degrees)")
     distance_m: Span = Field(default=(1.5, 5.0), title="Distance from the look-at point (m)")
     roll_deg: Span = Field(default=(-4.0, 4.0), title="Roll (degrees)")
     look_at_spread_m: tuple[float, float, float] = Field(
@@ -82,6 +83,7 @@ class Scenario(BaseModel):
         "horizontal_fov_deg",
         "azimuth_deg",
         "elevation_deg",
+        "open_elevation_deg",
         "distance_m",
         "roll_deg",
         "bed_height_m",
@@ -131,7 +133,8 @@ class Scenario(BaseModel):
 
 
 _LIMITS: Mapping[str, Span] = {
-    "horizontal_fov_deg": (20, 130), "azimuth_deg": (-360, 360), "elevation_deg": (0, 85), "distance_m": (0.7, 12),
+    "horizontal_fov_deg": (20, 130), "azimuth_deg": (-360, 360), "elevation_deg": (0, 85),
+    "open_elevation_deg": (-20, 85), "distance_m": (0.7, 12),
     "roll_deg": (-180, 180), "bed_height_m": (0.2, 1.2), "blanket_coverage": (0, 1),
     "backrest_deg": (5, 75),
 }  # fmt: skip
@@ -302,9 +305,9 @@ def draw_view(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tuple
         if scenario.posterior_scale == 0:
             return camera, estimate.camera_from_bed
         return camera, _widened(estimate, scenario.posterior_scale).sample(rng, 1)[0]
+    elevations = scenario.elevation_deg if plan.in_ward else scenario.open_elevation_deg
     azimuth, elevation, distance, roll = (
-        float(rng.uniform(*span))
-        for span in (scenario.azimuth_deg, scenario.elevation_deg, scenario.distance_m, scenario.roll_deg)
+        float(rng.uniform(*span)) for span in (scenario.azimuth_deg, elevations, scenario.distance_m, scenario.roll_deg)
     )
     centre = _centre_of_interest(plan, rng)
     look_at = tuple(float(c + rng.normal(0, s)) for c, s in zip(centre, scenario.look_at_spread_m, strict=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -109,7 +109,7 @@ class SimulatedCamera:
         self.bed = Bed(height=float(rng.uniform(0.5, 0.7)))
         side = float(rng.choice([-1.0, 1.0]))
         self._viewpoint = Viewpoint(
-            azimuth_deg=side * float(rng.uniform(25, 75)), elevation_deg=float(rng.uniform(24, 38)),
+            azimuth_deg=side * float(rng.uniform(48, 80)), elevation_deg=float(rng.uniform(30, 40)),
             distance=float(rng.uniform(2.2, 2.7)), roll_deg=float(rng.uniform(-1.5, 1.5)),
             look_at=(float(rng.normal(0, 0.08)), float(rng.normal(0, 0.08)), 0.05),
         )  # fmt: skip
@@ -300,6 +300,8 @@ class SimulatedCamera:
         from synth.ward.scene import compose, sample_look
 
         look = sample_look(np.random.default_rng(self._look_seed))
+        # Whoever lays the sheet takes the pillow away and lets the rails down.
+        look = replace(look, bed=replace(look.bed, pillows=0, rails="none"))
         sheet = sheet_mesh(TagSheet.for_bed(self.bed))
         rng = np.random.default_rng(self._look_seed)
         return compose(rng, self.bed, None, (), look, extra=(sheet,), camera_centre=self._viewpoint.centre)
