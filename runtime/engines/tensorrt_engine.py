@@ -8,14 +8,13 @@ GPU, its driver and TensorRT's version, so the cache is keyed by all of them and
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.atomic import write_atomically
 from calibration.errors import WardposeError
 from runtime.engines.cuda_driver import CudaDevice
 from runtime.model_info import ModelInfo
@@ -50,7 +49,7 @@ class TensorRTEngine:
         self._logger = trt.Logger(trt.Logger.ERROR)
         plan = (cache or onnx.parent / "engines") / f"{onnx.stem}-{self._key(onnx)}.plan"
         if not plan.is_file():
-            _write_atomically(plan, self._build(onnx))
+            write_atomically(plan, self._build(onnx))
         self._engine = trt.Runtime(self._logger).deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             plan.unlink(missing_ok=True)
@@ -130,17 +129,3 @@ class TensorRTEngine:
         if plan is None:
             raise WardposeError("TensorRT could not build the engine", where=str(onnx), mend="see its message above")
         return bytes(plan)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

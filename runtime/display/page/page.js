@@ -124,9 +124,11 @@ events.onmessage = (event) => {
   // People are kept (in grey, with their age) while there is no signal; a pause forgets them.
   const before = message && message.people ? message : { people: [], width: 0, height: 0 };
   message = said;
-  if (said.state === "live") capturedAt = heardAt - said.age_ms;
-  else if (said.state === "paused") capturedAt = null;
-  else Object.assign(message, { people: before.people, width: before.width, height: before.height });
+  if (said.state === "paused") capturedAt = null;
+  else if (typeof said.age_ms === "number") capturedAt = heardAt - said.age_ms;
+  if (said.state !== "live" && said.state !== "paused") {
+    Object.assign(message, { people: before.people, width: before.width, height: before.height });
+  }
 };
 
 element("pause").addEventListener("click", async () => {
