@@ -19,8 +19,8 @@ from calibration.tag_sheet import CELLS, tag_cells
 
 RIM = 0.6  # cells of the quiet zone that are compared; what lies beyond it is unknown
 LARGEST_MOVE_CELLS = 0.6
-ITERATIONS = 12
-SAMPLES, COARSE_CELL_PX = 2, 14.0  # points a pixel, each way; where cells are larger than this, one is enough
+ITERATIONS, SETTLED_PX = 12, 0.01
+SAMPLES, COARSE_CELL_PX = 2, 9.0  # points a pixel, each way; where cells are larger than this, one is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def refine_tag(
         trial[8] = np.clip(trial[8], math.log(0.2), math.log(12.0))
         outcome = fit.residual(trial)
         if outcome @ outcome < residual @ residual:
-            settled = float(np.abs(trial[:8] - parameters[:8]).max()) * fit.focal < 2e-3
+            settled = float(np.abs(trial[:8] - parameters[:8]).max()) * fit.focal < SETTLED_PX
             parameters, residual, damping = trial, outcome, max(damping / 5, 1e-6)
             if settled:
                 break
@@ -141,8 +141,10 @@ class _TagFit:
         u, v = self._in_cells(parameters[:8].reshape(4, 2), self.rays)
         column, right = _ramped(u, self.ramp_u)
         row, lower = _ramped(v, self.ramp_v)
-        upper_left, upper_right = self.cells[row, column], self.cells[row, column + 1]
-        lower_left, lower_right = self.cells[row + 1, column], self.cells[row + 1, column + 1]
+        place = row * (CELLS + 2) + column
+        upper_left, upper_right, lower_left, lower_right = (
+            self.cells.take(place + step) for step in (0, 1, CELLS + 2, CELLS + 3)
+        )
         upper = upper_left + right * (upper_right - upper_left)
         white = (upper + lower * (lower_left + right * (lower_right - lower_left) - upper)).mean(axis=0)
         white = cv2.GaussianBlur(white, (0, 0), float(np.exp(parameters[8])), borderType=cv2.BORDER_REPLICATE)[

@@ -162,7 +162,7 @@ def test_the_same_picture_gives_the_same_estimate(picture: np.ndarray) -> None:
 
 
 def test_the_posterior_covers_misplaced_sheets() -> None:
-    inside, trials = 0, 12
+    inside, trials = 0, 8
     for trial in range(trials):
         rng = np.random.default_rng([7, trial])
         shift = shifted_on_plane(rng, 0.005, SHEET.width / 2)
