@@ -7,11 +7,12 @@ A source is named by a *spec*: a registered kind (`kinect`, `simulated`) or `kin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Annotated, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin
@@ -120,10 +121,18 @@ class KinectConfig(_Config):
     kind: Literal["kinect"] = "kinect"
     device: int = Field(0, title="Device", description="index among the connected cameras", ge=0, le=15)
     python: str = Field("", title="Python", description="interpreter of the Kinect's environment ('' = look for it)")
-    library: str = Field("", title="Library", description="folder of another libk4a.so, e.g. Orbbec's ('' = bundled)")
+    library: str = Field("", title="Library", description="another libk4a.so, e.g. Orbbec's ('' = bundled)")
     depth: bool = Field(True, title="Depth", description="capture depth too (needs a display: Xvfb will do)")
     color: Literal["720p", "1080p", "1440p", "1536p", "2160p", "3072p"] = Field("720p", title="Colour resolution")
-    fps: Literal[5, 15, 30] = Field(30, title="Frames a second")
+    fps: int = Field(30, title="Frames a second", description="5, 15 or 30")
+
+    @model_validator(mode="after")
+    def _camera_has_it(self) -> Self:
+        if self.fps not in (5, 15, 30):
+            raise ValueError(f"the camera gives 5, 15 or 30 frames a second, not {self.fps}")
+        if self.color == "3072p" and self.fps == 30:
+            raise ValueError("the camera gives 3072p at 15 frames a second at most")
+        return self
 
 
 class SimulatedConfig(_Config):
@@ -168,8 +177,9 @@ def config_from_argument(model: type[_ConfigT], argument: str, field: str) -> _C
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or "value"
-    return f"{field}: {problem['msg']}"
+    field = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
 
 
 def split_options(argument: str, allowed: type[BaseModel]) -> tuple[str, dict[str, str]]:
@@ -186,8 +196,9 @@ def split_options(argument: str, allowed: type[BaseModel]) -> tuple[str, dict[st
 
 
 def parse_spec(spec: str) -> tuple[str, str]:
-    """`kind:argument` → (kind, argument); a bare kind has the argument ""."""
-    kind, _, argument = spec.partition(":")
+    """`kind:argument` → (kind, argument); a bare kind has the argument "", or its options (`kinect#depth=false`)."""
+    kind = re.split("[:#]", spec, maxsplit=1)[0]
+    argument = spec[len(kind) :].removeprefix(":")
     kind = kind.strip()
     if not kind or "/" in kind or kind.startswith("."):
         raise WardposeError(

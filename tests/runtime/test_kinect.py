@@ -1,0 +1,303 @@
+"""The Kinect's adapter says what is missing, and carries captures out of a process that may hang or die.
+
+No camera is at hand in a test: `STAND_IN` takes pyk4a's place in the worker's environment and delivers the captures of
+the real recording through pyk4a's interface. What is tested is ours: the worker, the pipe, the words, the ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.errors import WardposeError
+from runtime.capture.k4a_file import K4aFile
+from runtime.capture.kinect import KinectSource
+from runtime.capture.kinect_usb import usb_problem
+from runtime.capture.recording import RecordingSource
+from runtime.capture.source import KinectConfig, RecordingConfig, StaleFrame, make_source
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+STAND_IN = """
+    import enum, os, pathlib, signal, time
+    import numpy as np
+    here = pathlib.Path(__file__).parent
+    behaviour = (here / "behaviour").read_text()
+    if behaviour == "library": raise ImportError("libk4a.so.1.4: cannot open shared object file")
+    class K4AException(Exception): pass
+    class K4ATimeoutException(K4AException): pass
+    FPS = enum.IntEnum("FPS", "FPS_5 FPS_15 FPS_30")
+    ImageFormat = enum.IntEnum("ImageFormat", "COLOR_MJPG")
+    DepthMode = enum.IntEnum("DepthMode", "OFF NFOV_UNBINNED")
+    ColorResolution = enum.IntEnum("ColorResolution", "RES_720P RES_1080P")
+    def connected_device_count(): return 0 if behaviour == "device" else 1
+    class Config:
+        def __init__(self, **values): self.__dict__.update(values)
+    class Capture:
+        color = np.frombuffer((here / "color.jpg").read_bytes(), np.uint8)
+        def __init__(self, depth, device_us):
+            self.depth = np.load(here / "depth.npy") if depth else None
+            self.ir = np.load(here / "ir.npy") if depth else None
+            self.color_system_timestamp_nsec = time.perf_counter_ns()
+            self.color_timestamp_usec = device_us
+    class PyK4A:
+        opened = False
+        serial = "001514394512"
+        def __init__(self, config, device_id):
+            self.config, self.frames, self.samples = config, 0, 1
+        @property
+        def calibration_raw(self): return (here / "calibration.json").read_text() + "\\0"
+        def start(self):
+            if behaviour == "open": raise K4AException()
+            if behaviour == "silent": time.sleep(3600)
+            self.opened = True
+        def stop(self): self.opened = False
+        def get_imu_sample(self, timeout):
+            if not self.samples: raise K4ATimeoutException()
+            self.samples -= 1
+            return {"acc_sample": (0.0, 0.0, -9.81), "gyro_sample": (0.1, 0.2, 0.3), "acc_timestamp": 900_000,
+                    "gyro_timestamp": 900_000, "temperature": 30.0}
+        def get_capture(self, timeout):
+            self.frames += 1
+            if self.frames > 3:
+                if behaviour == "lost": raise K4AException()
+                if behaviour == "stuck":
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    time.sleep(3600)
+                if behaviour == "dropouts" and self.frames % 2: raise K4ATimeoutException()
+            time.sleep(0.02)
+            return Capture(self.config.depth_mode == DepthMode.NFOV_UNBINNED, 1_000_000)
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real recording taken apart, for the stand-in to deliver."""
+    folder = tmp_path_factory.mktemp("kinect")
+    file = K4aFile(shared_data / "kinect" / "recording.mkv")
+    capture = next(file.captures())
+    assert capture.color is not None and capture.depth is not None and capture.infrared is not None
+    (folder / "color.jpg").write_bytes(capture.color)
+    np.save(folder / "depth.npy", capture.depth)
+    np.save(folder / "ir.npy", capture.infrared)
+    (folder / "calibration.json").write_bytes(file.calibration_json)
+    (folder / "pyk4a.py").write_text(textwrap.dedent(STAND_IN))
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def kinect(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., KinectSource]]:
+    monkeypatch.setenv("DISPLAY", ":99")  # so that no Xvfb is started for a stand-in
+    sources = []
+
+    def make(behaviour: str = "", **options: object) -> KinectSource:
+        (recorded / "behaviour").write_text(behaviour)
+        sources.append(KinectSource(KinectConfig(python=str(recorded / "python"), **options)))  # type: ignore[arg-type]
+        return sources[-1]
+
+    yield make
+    for source in sources:
+        source.close()
+
+
+def test_a_capture_arrives_as_the_recording_holds_it(kinect: Callable[..., KinectSource], shared_data: Path) -> None:
+    with RecordingSource(RecordingConfig(path=str(shared_data / "kinect" / "recording.mkv"))) as recording:
+        expected = recording.read()
+    with kinect() as source:
+        frame = source.read(10.0)
+        assert source.serial == "001514394512"
+    for field in ("color", "depth", "infrared", "color_from_depth"):
+        np.testing.assert_array_equal(getattr(frame, field), getattr(expected, field), err_msg=field)
+    assert (frame.camera, frame.depth_camera) == (expected.camera, expected.depth_camera)
+    assert frame.timestamp_s == pytest.approx(time.monotonic(), abs=10.0)
+    assert frame.imu is not None
+    assert frame.imu.timestamp_s == pytest.approx(frame.timestamp_s - 0.1, abs=1e-6)  # 100 ms before, by device time
+
+
+def test_the_newest_capture_wins(kinect: Callable[..., KinectSource]) -> None:
+    with kinect() as source:
+        first = source.read(10.0)
+        time.sleep(0.5)
+        before = time.monotonic()
+        second = source.read(10.0)
+    assert second.index == first.index + 1
+    assert second.timestamp_s > before - 0.3  # not the one that has been waiting since the first
+
+
+def test_depth_can_be_switched_off(kinect: Callable[..., KinectSource]) -> None:
+    with kinect(depth=False) as source:
+        frame = source.read(10.0)
+    assert frame.depth is None and frame.depth_camera is None and frame.camera is not None
+
+
+def test_dropouts_are_waited_through(kinect: Callable[..., KinectSource]) -> None:
+    with kinect("dropouts") as source:
+        assert [source.read(10.0).index for _ in range(6)] == list(range(6))
+
+
+def read_until_it_ends(source: KinectSource) -> None:
+    while True:
+        source.read(1.0)
+
+
+def test_a_lost_camera_ends_in_an_error_and_opens_again(kinect: Callable[..., KinectSource]) -> None:
+    source = kinect("lost")
+    source.open()
+    with pytest.raises(WardposeError) as caught:
+        read_until_it_ends(source)
+    assert not isinstance(caught.value, StaleFrame)
+    source.close()
+    source.open()
+    assert source.read(10.0).index == 0
+
+
+def test_a_worker_that_dies_ends_in_an_error(kinect: Callable[..., KinectSource]) -> None:
+    with kinect() as source:
+        source.read(10.0)
+        assert source._worker is not None
+        source._worker.kill()
+        with pytest.raises(WardposeError, match="kinect"):
+            read_until_it_ends(source)
+
+
+def test_a_worker_stuck_in_its_driver_is_stale_and_can_still_be_closed(kinect: Callable[..., KinectSource]) -> None:
+    source = kinect("stuck")
+    source.open()
+    worker = source._worker
+    assert worker is not None
+    with pytest.raises(StaleFrame, match="no frame within"):
+        read_until_it_ends(source)
+    source.close()
+    assert worker.poll() is not None
+
+
+@pytest.mark.parametrize("behaviour", ["device", "open"])
+def test_a_camera_that_cannot_be_opened_is_never_called_open(
+    kinect: Callable[..., KinectSource], behaviour: str
+) -> None:
+    source = kinect(behaviour)
+    with pytest.raises(WardposeError, match="kinect: ") as caught:
+        source.open()
+    assert "\n" not in str(caught.value) and "; " in str(caught.value)
+    with pytest.raises(RuntimeError, match="isn't open"):
+        source.read()
+
+
+def test_a_camera_that_never_starts_is_given_up(
+    kinect: Callable[..., KinectSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.capture.kinect.OPEN_TIMEOUT_S", 1.0)
+    with pytest.raises(WardposeError):
+        kinect("silent").open()
+
+
+def test_a_library_that_does_not_load_is_named(kinect: Callable[..., KinectSource]) -> None:
+    with pytest.raises(WardposeError, match=r"libk4a\.so.*numpy<2"):
+        kinect("library").open()
+
+
+def test_an_absent_package_is_named() -> None:
+    with pytest.raises(WardposeError, match=r"pyk4a is not installed.*wardpose setup"):
+        KinectSource(KinectConfig(python=sys.executable, depth=False)).open()
+
+
+def test_an_absent_environment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="not installed; run wardpose setup"):
+        KinectSource(KinectConfig(python=str(tmp_path / "python"))).open()
+
+
+def test_an_absent_library_is_named(kinect: Callable[..., KinectSource], tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="no such library"):
+        kinect(library=str(tmp_path / "libk4a.so")).open()
+
+
+def test_the_worker_ends_when_its_parent_is_killed(recorded: Path) -> None:
+    (recorded / "behaviour").write_text("stuck")
+    program = f"""
+        import os, signal, time
+        from runtime.capture.kinect import KinectSource
+        from runtime.capture.source import KinectConfig
+        source = KinectSource(KinectConfig(python={str(recorded / "python")!r}, depth=False))
+        source.open()
+        for _ in range(2): source.read(10.0)
+        print(source._worker.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    pid = int(done.stdout)
+    end = time.monotonic() + 10.0
+    while _alive(pid):
+        assert time.monotonic() < end, "the worker outlived its parent"
+        time.sleep(0.05)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_worker_needs_nothing_of_ours() -> None:
+    worker = REPOSITORY / "runtime" / "capture" / "kinect_worker.py"
+    done = subprocess.run([sys.executable, "-I", str(worker), "--help"], cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [("kinect:x", "device"), ("kinect#fps=7", "5, 15 or 30"), ("kinect#color=3072p", "15 frames a second at most")],
+)
+def test_impossible_settings_are_refused(spec: str, problem: str) -> None:
+    with pytest.raises(WardposeError, match=problem):
+        make_source(spec)
+
+
+def usb_device(sysfs: Path, name: str, **files: str) -> None:
+    (sysfs / name).mkdir(parents=True)
+    for file, content in files.items():
+        (sysfs / name / file).write_text(f"{content}\n")
+
+
+KINECT_COLOR = {"idVendor": "045e", "idProduct": "097d", "busnum": "2", "devnum": "7"}
+
+
+def test_no_camera_on_the_bus_is_said(tmp_path: Path) -> None:
+    usb_device(tmp_path / "sys", "1-1", idVendor="046d", idProduct="0825", speed="480")
+    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
+    assert problem is not None and "no Azure Kinect is connected" in problem.what
+
+
+def test_a_usb_2_port_is_said(tmp_path: Path) -> None:
+    usb_device(tmp_path / "sys", "1-1", speed="480", **KINECT_COLOR)
+    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
+    assert problem is not None and "480 Mbit/s" in problem.what and "USB 3" in problem.mend
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every device node")
+def test_a_missing_udev_rule_is_said(tmp_path: Path) -> None:
+    usb_device(tmp_path / "sys", "2-1", speed="5000", **KINECT_COLOR)
+    (tmp_path / "dev" / "002").mkdir(parents=True)
+    (tmp_path / "dev" / "002" / "007").touch(mode=0o400)
+    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
+    assert problem is not None and "udev rule" in problem.mend
+
+
+def test_a_camera_that_may_be_opened_has_no_problem(tmp_path: Path) -> None:
+    usb_device(tmp_path / "sys", "2-1", speed="5000", **KINECT_COLOR)
+    (tmp_path / "dev" / "002").mkdir(parents=True)
+    (tmp_path / "dev" / "002" / "007").touch()
+    assert usb_problem(tmp_path / "sys", tmp_path / "dev") is None
