@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.models_in_use import models_in_use
+from benchmarks.base_models import base_models
 from benchmarks.yardsticks import median_ms, rtmlib_ms, times_ms, ultralytics_ms
 from calibration.errors import WardposeError
 from runtime.detect import PersonDetector
@@ -35,7 +35,7 @@ def run(
     yardsticks: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Medians over `repeats` calls on drawn 1280 × 720 pictures; the site's live models where none are named.
+    """Medians over `repeats` calls on drawn 1280 × 720 pictures; the base models where none are named.
 
     fps, p50_ms, p99_ms: the best engine's whole pipeline, its people being whom it finds. engines: for each engine
     detector_ms and pose_ms (one person), or why it is refused. rss_gib: this process at the end.
@@ -44,7 +44,7 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-bench-") as folder:
         if detector is None:
-            detector, pose = models_in_use(Path(folder))
+            detector, pose = base_models(Path(folder))
         steps = [*BEST_FIRST, "pipeline", "yardsticks"]
 
         def note(step: str) -> None:

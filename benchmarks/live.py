@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.models_in_use import models_in_use
+from benchmarks.base_models import base_models
 from benchmarks.yardsticks import median_ms, rtmlib_ms, ultralytics_ms
 from calibration.errors import WardposeError
 from runtime.bus import ResultClient
@@ -40,7 +40,7 @@ def run(
     yardsticks: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Watch the real processes for `seconds` and report; the site's live models where none are named.
+    """Watch the real processes for `seconds` and report; the base models where none are named.
 
     fps: frames answered a second (never more than the source gives). p50_ms, p99_ms: from a frame's capture to its
     skeletons. rss_gib: the live process. ratio_to_ultralytics: its predictor's time for our detector's file and these
@@ -48,7 +48,7 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-bench-") as folder:
         if detector is None:
-            detector, pose = models_in_use(Path(folder))
+            detector, pose = base_models(Path(folder))
         ring, socket = f"bench-{os.getpid()}", Path(folder) / "live.sock"
         capture = ["runtime.capture.process", "--source", source, "--ring", ring]
         live = ["runtime.live", "--ring", ring, "--detector", str(detector), "--socket", str(socket)]

@@ -33,7 +33,7 @@ class CudaDevice:
         self._check("cuDeviceGetName", label, ctypes.c_int(256), device)
         self._context = ctypes.c_void_p()
         self._check("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
-        self._check("cuCtxSetCurrent", self._context)
+        self.make_current()
         handle = ctypes.c_void_p()
         self._check("cuStreamCreate", ctypes.byref(handle), ctypes.c_uint(0))
         self._stream = handle
@@ -43,6 +43,10 @@ class CudaDevice:
     @property
     def stream(self) -> int:
         return self._stream.value or 0
+
+    def make_current(self) -> None:
+        """Let the calling thread use this GPU; CUDA keeps that for each thread."""
+        self._check("cuCtxSetCurrent", self._context)
 
     def allocate(self, nbytes: int) -> int:
         """The device address of `nbytes` fresh bytes."""

@@ -78,6 +78,7 @@ class TensorRTEngine:
 
     def _call(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         device, context = self._device, self._context
+        device.make_current()
         feed = np.ascontiguousarray(batch, self._dtype(self._input))
         context.set_input_shape(self._input, feed.shape)
         context.set_tensor_address(self._input, self._buffer(self._input, feed.nbytes))
@@ -116,7 +117,7 @@ class TensorRTEngine:
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, self._logger)
         if not parser.parse_from_file(str(onnx)):
-            reasons = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+            reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
             raise WardposeError(f"TensorRT can't read the model ({reasons[:300]})", where=str(onnx))
         config = builder.create_builder_config()
         picture = network.get_input(0)
