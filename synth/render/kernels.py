@@ -148,7 +148,9 @@ def rasterize_heights(points: Array, triangles: Array, heights: Array) -> None:
 
 
 @njit
-def resolve(inverse_depth: Array, hit: Array, mesh_of: Array, instance_of: Array, depth: Array, instance: Array, part: Array) -> None:  # fmt: skip
+def resolve(
+    inverse_depth: Array, hit: Array, mesh_of: Array, instance_of: Array, depth: Array, instance: Array, part: Array
+) -> None:  # fmt: skip
     """Depth, instance and part from the raster buffers."""
     for y in range(hit.shape[0]):
         for x in range(hit.shape[1]):
@@ -164,7 +166,7 @@ def resolve(inverse_depth: Array, hit: Array, mesh_of: Array, instance_of: Array
 def shadow_share(shadow: Array, x: float, y: float, height: float) -> float:
     """The lit share 0…1 of a point under a 3×3 tent filter; outside the map nothing casts, so it is lit."""
     size_y, size_x = shadow.shape
-    ix, iy = int(math.floor(x)), int(math.floor(y))
+    ix, iy = math.floor(x), math.floor(y)
     if ix < 1 or iy < 1 or ix >= size_x - 2 or iy >= size_y - 2:
         return 1.0
     fraction_x, fraction_y = x - ix, y - iy
@@ -206,7 +208,7 @@ def occlusion(depth: Array, fx: float, fy: float, radius: float, strength: float
                 share = (tap + 0.5) / 8.0
                 angle = tap * 2.399963 + phase
                 dx, dy = reach * share * math.cos(angle), reach * share * math.sin(angle)
-                sx, sy = int(round(x + dx)), int(round(y + dy))
+                sx, sy = round(x + dx), round(y + dy)
                 if sx < 0 or sy < 0 or sx >= width or sy >= height:
                     continue
                 other = depth[sy, sx]
@@ -270,9 +272,10 @@ def shade_point(
             m = shadow_from_camera[k]
             # Stepping off along the normal, more where the light grazes, keeps a surface from shadowing itself.
             step = shadow_texel[k, 0] * (1.0 + 1.5 * (1.0 - cosine))
-            sx = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3] + step * (m[0, 4] * nx + m[0, 5] * ny + m[0, 6] * nz)
-            sy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3] + step * (m[1, 4] * nx + m[1, 5] * ny + m[1, 6] * nz)
-            sh = m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3] + step * (m[2, 4] * nx + m[2, 5] * ny + m[2, 6] * nz)
+            ox, oy, oz = step * nx, step * ny, step * nz
+            sx = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3] + m[0, 4] * ox + m[0, 5] * oy + m[0, 6] * oz
+            sy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3] + m[1, 4] * ox + m[1, 5] * oy + m[1, 6] * oz
+            sh = m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3] + m[2, 4] * ox + m[2, 5] * oy + m[2, 6] * oz
             cosine *= shadow_share(shadows[k], sx, sy, sh + shadow_texel[k, 1])
         # A little of the occlusion reaches direct light too: the many small lights of a room are in it.
         if k >= shadows.shape[0]:
@@ -293,16 +296,16 @@ def shade_point(
         level = int(max(0.0, min(count - 1.0, 0.5 * math.log2(max(span, 1e-6)) + 0.3)))
         start, rows, columns = levels[mesh, 1 + level, 0], levels[mesh, 1 + level, 1], levels[mesh, 1 + level, 2]
         column, row = (u - math.floor(u)) * columns - 0.5, (v - math.floor(v)) * rows - 0.5
-        i0, j0 = int(math.floor(column)), int(math.floor(row))
+        i0, j0 = math.floor(column), math.floor(row)
         fi, fj = column - i0, row - j0
         i1, j1 = (i0 + 1) % columns, (j0 + 1) % rows
         i0, j0 = i0 % columns, j0 % rows
-        q00, q01 = start + j0 * columns + i0, start + j0 * columns + i1
-        q10, q11 = start + j1 * columns + i0, start + j1 * columns + i1
         w00, w01, w10, w11 = (1 - fj) * (1 - fi), (1 - fj) * fi, fj * (1 - fi), fj * fi
-        red *= w00 * to_linear[texels[q00, 0]] + w01 * to_linear[texels[q01, 0]] + w10 * to_linear[texels[q10, 0]] + w11 * to_linear[texels[q11, 0]]  # fmt: skip  # noqa: E501
-        green *= w00 * to_linear[texels[q00, 1]] + w01 * to_linear[texels[q01, 1]] + w10 * to_linear[texels[q10, 1]] + w11 * to_linear[texels[q11, 1]]  # fmt: skip  # noqa: E501
-        blue *= w00 * to_linear[texels[q00, 2]] + w01 * to_linear[texels[q01, 2]] + w10 * to_linear[texels[q10, 2]] + w11 * to_linear[texels[q11, 2]]  # fmt: skip  # noqa: E501
+        q00, q01 = texels[start + j0 * columns + i0], texels[start + j0 * columns + i1]
+        q10, q11 = texels[start + j1 * columns + i0], texels[start + j1 * columns + i1]
+        red *= w00 * to_linear[q00[0]] + w01 * to_linear[q01[0]] + w10 * to_linear[q10[0]] + w11 * to_linear[q11[0]]
+        green *= w00 * to_linear[q00[1]] + w01 * to_linear[q01[1]] + w10 * to_linear[q10[1]] + w11 * to_linear[q11[1]]
+        blue *= w00 * to_linear[q00[2]] + w01 * to_linear[q01[2]] + w10 * to_linear[q10[2]] + w11 * to_linear[q11[2]]
     return red, green, blue
 
 
@@ -333,7 +336,11 @@ def shade(
                     if first < 0 or other < 0 or mesh_of[first] != mesh_of[other]:
                         edge = True
                         break
-                    cosine = faces[first, 0] * faces[other, 0] + faces[first, 1] * faces[other, 1] + faces[first, 2] * faces[other, 2]  # fmt: skip  # noqa: E501
+                    cosine = (
+                        faces[first, 0] * faces[other, 0]
+                        + faces[first, 1] * faces[other, 1]
+                        + faces[first, 2] * faces[other, 2]
+                    )
                     if cosine < edge_cosine:
                         edge = True
                         break

@@ -24,7 +24,8 @@ _MAX_MIP_LEVELS = 10
 _SRGB = np.arange(256) / 255.0
 _TO_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _LINEAR = np.arange(4096) / 4095.0
-_TO_SRGB = (255.0 * np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055)).astype(np.float32)  # fmt: skip
+_CURVE = np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055)
+_TO_SRGB = (255.0 * _CURVE).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def _hits(geometry: Geometry, camera: CameraModel, near: float) -> tuple[NDArray
     return inverse_depth, hit
 
 
-def _resolve(geometry: Geometry, inverse_depth: NDArray[np.float32], hit: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip  # noqa: E501
+def _resolve(
+    geometry: Geometry, inverse_depth: NDArray[np.float32], hit: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     depth = np.zeros(hit.shape, np.float32)
     instance = np.zeros(hit.shape, np.uint8)
     part = np.zeros(hit.shape, np.uint8)
@@ -141,7 +144,9 @@ def _shadow_map(
     placed += offset
     heights = np.full((size, size), -1e9, np.float32)
     starts = np.cumsum([0] + [len(scene.meshes[i].vertices) for i in casters])
-    triangles = np.concatenate([scene.meshes[i].triangles + np.int32(start) for i, start in zip(casters, starts, strict=False)])  # fmt: skip  # noqa: E501
+    triangles = np.concatenate(
+        [scene.meshes[i].triangles + np.int32(start) for i, start in zip(casters, starts, strict=False)]
+    )
     kernels.rasterize_heights(placed, triangles, heights)
     rows = np.zeros((3, 7))
     rows[:, :3] = scale[:, None] * (light_from_bed @ bed_from_camera[:3, :3])
@@ -172,7 +177,9 @@ def _pack_textures(meshes: Sequence[Mesh]) -> tuple[NDArray[np.uint8], NDArray[n
             used += rows * columns
             if rows == 1 and columns == 1:
                 break
-            picture = cv2.resize(picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA).reshape(max(1, rows // 2), max(1, columns // 2), 3)  # fmt: skip  # noqa: E501
+            picture = cv2.resize(
+                picture, (max(1, columns // 2), max(1, rows // 2)), interpolation=cv2.INTER_AREA
+            ).reshape(max(1, rows // 2), max(1, columns // 2), 3)
     return np.concatenate(chunks), levels
 
 
@@ -208,7 +215,11 @@ class NumbaRenderer:
         casting = [light for light in scene.lights if light.casts_shadow]
         lights = casting + [light for light in scene.lights if not light.casts_shadow]
         casters = _shadow_casters(scene) if casting else []
-        maps = [_shadow_map(scene, geometry, light, casters, self.shadow_size, bed_from_camera) for light in casting if casters]  # fmt: skip  # noqa: E501
+        maps = [
+            _shadow_map(scene, geometry, light, casters, self.shadow_size, bed_from_camera)
+            for light in casting
+            if casters
+        ]
         shadows = np.stack([m[0] for m in maps]) if maps else np.empty((0, 1, 1), np.float32)
         shadow_rows = np.stack([m[1] for m in maps]) if maps else np.empty((0, 3, 7))
         shadow_texel = np.stack([m[2] for m in maps]) if maps else np.empty((0, 2))

@@ -34,7 +34,8 @@ class Scene:
 @dataclass(frozen=True, slots=True)
 class Rendering:
     """color (H, W, 3) uint8 sRGB; depth (H, W) float32 metres along the optical axis, 0 where nothing was hit;
-    instance (H, W) uint8, the person's number or 0; part (H, W) uint8, index into `Scene.meshes` + 1, 0 where nothing."""
+    instance (H, W) uint8, the person's number or 0; part (H, W) uint8, index into `Scene.meshes` + 1, 0 where
+    nothing."""
 
     color: NDArray[np.uint8]
     depth: NDArray[np.float32]

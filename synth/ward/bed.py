@@ -81,7 +81,14 @@ def _mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
     return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32), colors=colors))
 
 
-def _pillow(bed: Bed, centre: tuple[float, float], yaw_deg: float, height: float, color: tuple[float, float, float], rng: np.random.Generator) -> Mesh:  # fmt: skip  # noqa: E501
+def _pillow(
+    bed: Bed,
+    centre: tuple[float, float],
+    yaw_deg: float,
+    height: float,
+    color: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> Mesh:
     """A cushion, thin at the seams and thick in the middle."""
     length, width, count = 0.36, min(0.62, bed.width * 0.72), 28
     u, v = np.meshgrid(np.linspace(-1, 1, count), np.linspace(-1, 1, count))
@@ -112,7 +119,9 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
     meshes.append(shapes.box([-0.7 * x, -0.6 * y, floor + 0.12], [0.7 * x, 0.6 * y, low + 0.05], dark))
     for px in (-x + 0.1, x - 0.1):
         for py in (-y + 0.06, y - 0.06):
-            meshes.append(shapes.box([px - 0.025, py - 0.025, floor + 0.1], [px + 0.025, py + 0.025, under - 0.03], frame))  # fmt: skip  # noqa: E501
+            meshes.append(
+                shapes.box([px - 0.025, py - 0.025, floor + 0.1], [px + 0.025, py + 0.025, under - 0.03], frame)
+            )
             wheel = shapes.disc_stack([0, 0, 0], [(0.0, -0.02), (0.055, -0.02), (0.055, 0.02), (0.0, 0.02)], dark)
             upright = wheel.vertices[:, [0, 2, 1]] + np.array([px, py, floor + 0.055], np.float32)
             meshes.append(replace(wheel, vertices=upright.astype(np.float32)))
@@ -125,7 +134,9 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
         centre = (-x + 0.22 + 0.05 * k, float(rng.normal(0, 0.02)))
         thickness = float(rng.uniform(0.06, 0.09))
         pillow = _pillow(bed, centre, float(rng.normal(0, 4)), thickness, look.sheet_color, rng)
-        meshes.append(pillow if k == 0 else replace(pillow, vertices=pillow.vertices + np.float32([0.02, 0, 0.05])))
+        meshes.append(
+            pillow if k == 0 else replace(pillow, vertices=pillow.vertices + np.array([0.02, 0, 0.05], np.float32))
+        )
     return shapes.joined(meshes)
 
 

@@ -59,7 +59,9 @@ def coverage_of(patient: HeightMap, blanket: HeightMap) -> float:
     return float((body & (blanket.heights > patient.heights)).sum() / count) if count else 0.0
 
 
-def _start(rng: np.random.Generator, bed: Bed, top_edge: float, arrangement: str, ceiling: HeightMap, railed: bool) -> tuple[NDArray[np.float64], float, float]:  # fmt: skip  # noqa: E501
+def _start(
+    rng: np.random.Generator, bed: Bed, top_edge: float, arrangement: str, ceiling: HeightMap, railed: bool
+) -> tuple[NDArray[np.float64], float, float]:
     """Grid points (_COUNT², 3) before the fall and the steps between them: rows along x from the top edge to the
     foot, columns across the bed. Laid slightly too narrow, so that the cloth has wrinkles to make."""
     overhang = float(rng.uniform(0.02, 0.1) if railed else rng.uniform(0.1, 0.35))
@@ -116,7 +118,10 @@ def lay_blanket(
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f"arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
     body = HeightMap.over(patient, bed)
-    ground = HeightMap.over([*patient, *support], bed)
+    bedding = HeightMap.over(support, bed)
+    # The body is widened by more than half a step of the cloth, so that nothing pokes out between its points.
+    widened = cv2.dilate(body.heights, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    ground = HeightMap(np.maximum(widened, bedding.heights), body.low_x, body.low_y)
     columns = np.nonzero((body.heights > -50).any(0))[0]
     head, feet = (columns[0], columns[-1]) if len(columns) else (0, body.heights.shape[1] - 1)
     # The column above which a share `coverage` of the outline lies footward.
@@ -130,8 +135,10 @@ def lay_blanket(
         bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0, 40, 5, THICKNESS, 0.5,
     )  # fmt: skip
     fine = _refined(points, rng)
-    # Twice: between two lifted points of a steep map the surface may still dip, once more on the smoothed result.
-    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.12)
+    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 2.0)
+    # Over the mattress's rounded edge the cloth bends sharper than its mesh; what hangs beside it stays where it hangs.
+    brim = cv2.dilate(bedding.heights, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    cloth.lift(fine, brim, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.05)
     count = 2 * _COUNT - 1
     surface_points = fine.reshape(count, count, 3)
     meshes = [shapes.sheet(surface_points, surface)]
@@ -139,7 +146,8 @@ def lay_blanket(
         rows = int(np.clip(round(float(rng.uniform(0.14, 0.28)) / (step_x / 2)), 4, count // 2))
         folded = surface_points[:rows].copy()
         fade = np.sqrt(np.linspace(0, 1, rows))[:, None]
-        folded[..., 2] += 0.004 + 0.018 * fade + 0.003 * textures.noise(rng, count, 20, 20)[:rows]
+        crumple = 0.003 * textures.noise(rng, count, 20, 20)[:rows]
+        folded[..., 2] += np.maximum(0.006, 0.008 + 0.018 * fade + crumple)
         meshes.append(shapes.sheet(folded, lining))
     over = HeightMap.over(meshes, bed)
     return Blanket(tuple(replace(mesh, instance=0) for mesh in meshes), coverage_of(body, over))

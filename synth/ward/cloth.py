@@ -18,7 +18,7 @@ GRAVITY = 9.81
 def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float, y: float) -> float:
     """Bilinear height (metres) at (x, y); −100 outside the map."""
     column, row = (x - low_x) / cell, (y - low_y) / cell
-    i, j = int(math.floor(column)), int(math.floor(row))
+    i, j = math.floor(column), math.floor(row)
     if i < 0 or j < 0 or i >= heights.shape[1] - 1 or j >= heights.shape[0] - 1:
         return -100.0
     u, v = column - i, row - j
@@ -30,8 +30,8 @@ def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float,
 @njit
 def drop(
     points: Array, pairs: Array, lengths: Array, stiffness: Array, heights: Array, low_x: float, low_y: float,
-    cell: float, half_length: float, half_width: float, hinge: float, bed_bottom: float, floor: float, side_reach: float,
-    steps: int, iterations: int, thickness: float, friction: float,
+    cell: float, half_length: float, half_width: float, hinge: float, bed_bottom: float, floor: float,
+    side_reach: float, steps: int, iterations: int, thickness: float, friction: float,
 ) -> None:  # fmt: skip
     """Let the cloth `points` (N, 3) float64, changed in place, fall for `steps` of 1/60 s.
 
@@ -90,7 +90,9 @@ def drop(
 
 
 @njit
-def lift(points: Array, heights: Array, low_x: float, low_y: float, cell: float, thickness: float, reach: float) -> None:
+def lift(
+    points: Array, heights: Array, low_x: float, low_y: float, cell: float, thickness: float, reach: float
+) -> None:
     """Raise points (N, 3) that lie less than `thickness` above, or up to `reach` below, the height map."""
     for i in range(points.shape[0]):
         ground = height_at(heights, low_x, low_y, cell, points[i, 0], points[i, 1]) + thickness
@@ -98,7 +100,9 @@ def lift(points: Array, heights: Array, low_x: float, low_y: float, cell: float,
             points[i, 2] = ground
 
 
-def constraints(rows: int, columns: int, step_y: float, step_x: float) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip  # noqa: E501
+def constraints(
+    rows: int, columns: int, step_y: float, step_x: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """Pairs (C, 2), rest lengths (C,) and stiffnesses (C,) of a grid: threads, shear, bending."""
     index = np.arange(rows * columns).reshape(rows, columns)
     diagonal = math.hypot(step_x, step_y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,14 +24,15 @@ def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def _wood(rng: np.random.Generator) -> Surface:
-    color = linear(*[(0.72, 0.55, 0.38), (0.85, 0.72, 0.55), (0.5, 0.35, 0.24), (0.93, 0.88, 0.8)][int(rng.integers(4))])
+    woods = [(0.72, 0.55, 0.38), (0.85, 0.72, 0.55), (0.5, 0.35, 0.24), (0.93, 0.88, 0.8)]
+    color = linear(*woods[int(rng.integers(4))])
     return Surface(color, textures.grain(rng), 1.2)
 
 
 def _bar(points: list[tuple[float, float, float]], radius: float, surface: Surface) -> Mesh:
     """A straight or bent bar through the given points."""
     corners = np.asarray(points, dtype=np.float64)
-    path = np.concatenate([np.linspace(a, b, 6) for a, b in zip(corners[:-1], corners[1:], strict=True)])
+    path = np.concatenate([np.linspace(a, b, 6) for a, b in pairwise(corners)])
     keep = np.concatenate([[True], np.linalg.norm(np.diff(path, axis=0), axis=1) > 1e-6])
     return shapes.tube(path[keep], radius, surface)
 
@@ -43,7 +45,13 @@ def clutter(rng: np.random.Generator, low: tuple[float, float], high: tuple[floa
         surface = Surface(_muted(rng))
         if rng.random() < 0.5:
             radius, height = rng.uniform(0.025, 0.05), rng.uniform(0.07, 0.24)
-            profile = [(0.0, 0.0), (radius, 0.0), (radius, height * 0.75), (radius * rng.uniform(0.4, 1.0), height), (0.0, height)]  # fmt: skip  # noqa: E501
+            profile = [
+                (0.0, 0.0),
+                (radius, 0.0),
+                (radius, height * 0.75),
+                (radius * rng.uniform(0.4, 1.0), height),
+                (0.0, height),
+            ]
             meshes.append(shapes.disc_stack([x, y, z], profile, surface, 12))
         else:
             size = rng.uniform([0.05, 0.08, 0.02], [0.16, 0.22, 0.14])
@@ -57,11 +65,19 @@ def bedside_cabinet(rng: np.random.Generator) -> list[Mesh]:
     body, top = (_wood(rng) if rng.random() < 0.5 else Surface(_muted(rng))), Surface(_muted(rng))
     x, y = depth / 2, width / 2
     meshes = [shapes.rounded_box([-x, -y, 0.08], [x, y, height - 0.03], 0.01, body, 0.3)]
-    meshes.append(shapes.rounded_box([-x - 0.02, -y - 0.02, height - 0.03], [x + 0.02, y + 0.02, height], 0.012, top, 0.3))  # fmt: skip  # noqa: E501
+    meshes.append(
+        shapes.rounded_box([-x - 0.02, -y - 0.02, height - 0.03], [x + 0.02, y + 0.02, height], 0.012, top, 0.3)
+    )
     handle, seam = Surface(linear(0.55, 0.55, 0.58)), Surface(linear(0.2, 0.18, 0.17))
     for level in (0.4, 0.78):
         meshes.append(shapes.box([x, -0.07, height * level], [x + 0.02, 0.07, height * level + 0.015], handle))
-        meshes.append(shapes.box([x - 0.001, -y + 0.01, height * (level + 0.1)], [x + 0.002, y - 0.01, height * (level + 0.1) + 0.006], seam))  # fmt: skip  # noqa: E501
+        meshes.append(
+            shapes.box(
+                [x - 0.001, -y + 0.01, height * (level + 0.1)],
+                [x + 0.002, y - 0.01, height * (level + 0.1) + 0.006],
+                seam,
+            )
+        )
     for sx in (-x + 0.04, x - 0.04):
         for sy in (-y + 0.04, y - 0.04):
             meshes.append(shapes.box([sx - 0.02, sy - 0.015, 0], [sx + 0.02, sy + 0.015, 0.09], seam))
@@ -87,7 +103,9 @@ def drip_stand(rng: np.random.Generator) -> list[Mesh]:
         meshes.append(_bar([(0, 0, 0.1), (0.28 * np.cos(angle), 0.28 * np.sin(angle), 0.04)], 0.011, steel))
     meshes.append(_bar([(0, -0.12, height), (0, 0.12, height)], 0.008, steel))
     for side in (-1, 1)[: int(rng.integers(1, 3))]:
-        bag = shapes.rounded_box([-0.02, -0.055, -0.24], [0.02, 0.055, 0], 0.018, Surface(linear(0.86, 0.88, 0.86)), 0.06)  # fmt: skip  # noqa: E501
+        bag = shapes.rounded_box(
+            [-0.02, -0.055, -0.24], [0.02, 0.055, 0], 0.018, Surface(linear(0.86, 0.88, 0.86)), 0.06
+        )
         meshes.append(shapes.moved(bag, 0, [0, side * 0.12, height - 0.04]))
     if rng.random() < 0.6:
         pump = shapes.rounded_box([-0.06, -0.08, 1.05], [0.1, 0.08, 1.3], 0.02, Surface(_muted(rng)), 0.1)
@@ -99,7 +117,10 @@ def monitor_cart(rng: np.random.Generator) -> list[Mesh]:
     """A vital-signs monitor on a rolling pole."""
     casing, steel = Surface(linear(0.85, 0.85, 0.83)), Surface(linear(0.5, 0.5, 0.53))
     height = rng.uniform(1.1, 1.4)
-    meshes = [_bar([(0, 0, 0.06), (0, 0, height)], 0.02, steel), shapes.rounded_box([-0.25, -0.25, 0.04], [0.25, 0.25, 0.09], 0.02, steel, 0.3)]  # fmt: skip  # noqa: E501
+    meshes = [
+        _bar([(0, 0, 0.06), (0, 0, height)], 0.02, steel),
+        shapes.rounded_box([-0.25, -0.25, 0.04], [0.25, 0.25, 0.09], 0.02, steel, 0.3),
+    ]
     meshes.append(shapes.rounded_box([-0.09, -0.17, height], [0.06, 0.17, height + 0.27], 0.02, casing, 0.2))
     glow = Surface((1.0, 1.0, 1.0), textures.screen(rng), 0.28)
     meshes.append(shapes.quad([0.062, -0.14, height + 0.03], [0, 0.28, 0], [0, 0, 0.21], glow))
@@ -113,12 +134,18 @@ def chair(rng: np.random.Generator) -> list[Mesh]:
     leg = Surface(linear(0.35, 0.35, 0.37)) if rng.random() < 0.5 else Surface(linear(0.6, 0.45, 0.3))
     if rng.random() < 0.5:
         meshes = [
-            *(shapes.box([x - 0.025, y - 0.025, 0], [x + 0.025, y + 0.025, 0.16], leg) for x in (-0.28, 0.22) for y in (-0.3, 0.3)),
+            *(
+                shapes.box([x - 0.025, y - 0.025, 0], [x + 0.025, y + 0.025, 0.16], leg)
+                for x in (-0.28, 0.22)
+                for y in (-0.3, 0.3)
+            ),
             shapes.rounded_box([-0.3, -0.28, 0.15], [0.3, 0.28, 0.45], 0.05, cover, 0.2),
             shapes.rounded_box([-0.38, -0.3, 0.15], [-0.24, 0.3, 1.0], 0.05, cover, 0.2),
         ]
         for side in (-1, 1):
-            meshes.append(shapes.rounded_box([-0.3, side * 0.33 - 0.06, 0.1], [0.28, side * 0.33 + 0.06, 0.62], 0.04, cover, 0.2))  # fmt: skip  # noqa: E501
+            meshes.append(
+                shapes.rounded_box([-0.3, side * 0.33 - 0.06, 0.1], [0.28, side * 0.33 + 0.06, 0.62], 0.04, cover, 0.2)
+            )
         return meshes
     meshes = [
         shapes.rounded_box([-0.22, -0.22, 0.42], [0.22, 0.22, 0.47], 0.02, cover, 0.2),
@@ -148,7 +175,11 @@ def bin_(rng: np.random.Generator) -> list[Mesh]:
 
 def stool(rng: np.random.Generator) -> list[Mesh]:
     steel, height = Surface(linear(0.6, 0.6, 0.63)), rng.uniform(0.42, 0.55)
-    meshes = [shapes.disc_stack([0, 0, height - 0.06], [(0, 0), (0.17, 0), (0.18, 0.03), (0.17, 0.06), (0, 0.06)], Surface(_muted(rng)))]  # fmt: skip  # noqa: E501
+    meshes = [
+        shapes.disc_stack(
+            [0, 0, height - 0.06], [(0, 0), (0.17, 0), (0.18, 0.03), (0.17, 0.06), (0, 0.06)], Surface(_muted(rng))
+        )
+    ]
     meshes.append(_bar([(0, 0, 0.06), (0, 0, height - 0.05)], 0.025, steel))
     for angle in np.arange(5) * 2 * np.pi / 5:
         meshes.append(_bar([(0, 0, 0.09), (0.26 * np.cos(angle), 0.26 * np.sin(angle), 0.05)], 0.014, steel))

@@ -37,15 +37,22 @@ def _rgb(vector: ArrayLike) -> tuple[float, float, float]:
 
 def _warmth(kelvin: float) -> NDArray[np.float64]:
     """A linear tint of unit luminance, about right from candle to sky: interpolated from Planck's colours in sRGB."""
-    table = np.array([[2000, 1.0, 0.27, 0.01], [3000, 1.0, 0.46, 0.15], [4000, 1.0, 0.64, 0.36], [5000, 1.0, 0.78, 0.61],
-                      [6500, 1.0, 0.95, 0.98], [8000, 0.78, 0.83, 1.0], [10000, 0.61, 0.71, 1.0]])  # fmt: skip
-    tint = np.array([np.interp(kelvin, table[:, 0], table[:, k]) for k in (1, 2, 3)])
+    kelvins = [2000, 3000, 4000, 5000, 6500, 8000, 10000]
+    red = np.interp(kelvin, kelvins, [1.0, 1.0, 1.0, 1.0, 1.0, 0.78, 0.61])
+    green = np.interp(kelvin, kelvins, [0.27, 0.46, 0.64, 0.78, 0.95, 0.83, 0.71])
+    blue = np.interp(kelvin, kelvins, [0.01, 0.15, 0.36, 0.61, 0.98, 1.0, 1.0])
+    tint = np.array([red, green, blue])
     # Cameras balance most of the tint away.
     tint = tint**0.45
     return np.asarray(tint / (tint @ [0.2126, 0.7152, 0.0722]), dtype=np.float64)
 
 
-def _exposed(lights: list[tuple[NDArray[np.float64], NDArray[np.float64]]], sky: NDArray[np.float64], ground: NDArray[np.float64], level: float) -> Lighting:  # fmt: skip  # noqa: E501
+def _exposed(
+    lights: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    sky: NDArray[np.float64],
+    ground: NDArray[np.float64],
+    level: float,
+) -> Lighting:
     """Scaled so that an upward-facing surface receives `level`; the strongest light casts the shadow."""
     received = float(np.mean(sky)) + sum(float(np.mean(color)) * max(0.0, _unit(toward)[2]) for toward, color in lights)
     scale = level / max(received, 1e-6)
@@ -63,10 +70,16 @@ def make_lighting(rng: np.random.Generator, preset: str, window_side: float = 1.
     lights: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
     if preset == "daylight":
         sun = np.array([u(-0.6, 0.6), window_side * u(0.7, 1.2), u(0.5, 1.1)])
-        lights = [(sun, u(1.0, 2.0) * _warmth(u(4800, 6200))), (np.array([u(-0.3, 0.3), -window_side, 0.7]), u(0.1, 0.3) * _warmth(5500))]  # fmt: skip  # noqa: E501
+        lights = [
+            (sun, u(1.0, 2.0) * _warmth(u(4800, 6200))),
+            (np.array([u(-0.3, 0.3), -window_side, 0.7]), u(0.1, 0.3) * _warmth(5500)),
+        ]
         return _exposed(lights, u(0.5, 0.9) * _warmth(u(6500, 9000)), u(0.35, 0.55) * _warmth(5000), u(0.75, 1.25))
     if preset == "overcast":
-        lights = [(np.array([u(-0.5, 0.5), window_side, u(0.4, 0.9)]), u(0.4, 0.8) * _warmth(u(6500, 8500))), (np.array([u(-0.5, 0.5), u(-0.5, 0.5), 1.0]), u(0.2, 0.5) * _warmth(6000))]  # fmt: skip  # noqa: E501
+        lights = [
+            (np.array([u(-0.5, 0.5), window_side, u(0.4, 0.9)]), u(0.4, 0.8) * _warmth(u(6500, 8500))),
+            (np.array([u(-0.5, 0.5), u(-0.5, 0.5), 1.0]), u(0.2, 0.5) * _warmth(6000)),
+        ]
         return _exposed(lights, _warmth(u(6500, 8500)), u(0.45, 0.65) * _warmth(5500), u(0.6, 1.0))
     if preset == "ceiling":
         lights = [(np.array([u(-0.5, 0.5), u(-0.5, 0.5), 1.0]), u(0.6, 1.1) * _warmth(u(3500, 5500)))]
@@ -83,6 +96,8 @@ def make_lighting(rng: np.random.Generator, preset: str, window_side: float = 1.
     if preset == "five":
         lights = []
         for toward in ((1, 0, 0.3), (-1, 0, 0.3), (0, 1, 0.3), (0, -1, 0.3), (0, 0, 1)):
-            lights.append((np.asarray(toward, dtype=np.float64) + rng.normal(0, 0.2, 3), u(0.3, 3.0) * _warmth(u(4000, 7500))))  # fmt: skip  # noqa: E501
+            lights.append(
+                (np.asarray(toward, dtype=np.float64) + rng.normal(0, 0.2, 3), u(0.3, 3.0) * _warmth(u(4000, 7500)))
+            )
         return _exposed(lights, u(0.6, 1.5) * _warmth(6000), u(0.4, 0.8) * _warmth(5500), u(0.6, 1.3))
     raise ValueError(f"light preset must be one of {', '.join(PRESETS)}, got {preset!r}")

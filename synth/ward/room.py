@@ -42,7 +42,17 @@ def _wall_frame(look: RoomLook, wall: str, floor: float) -> tuple[np.ndarray, np
     return np.array([x, y, floor]), along, np.cross(along, [0, 0, 1.0]), (y1 - y0 if ax == 0 else x1 - x0)
 
 
-def _panel(look: RoomLook, wall: str, floor: float, start: float, width: float, low: float, high: float, proud: float, surface: Surface) -> Mesh:  # fmt: skip  # noqa: E501
+def _panel(
+    look: RoomLook,
+    wall: str,
+    floor: float,
+    start: float,
+    width: float,
+    low: float,
+    high: float,
+    proud: float,
+    surface: Surface,
+) -> Mesh:
     """A rectangle on a wall, `proud` metres before it."""
     corner, along, inward, _ = _wall_frame(look, wall, floor)
     at = corner + along * start + inward * proud + np.array([0, 0, low])
@@ -73,16 +83,27 @@ def _window(look: RoomLook, wall: str, floor: float, rng: np.random.Generator) -
     panes = int(rng.integers(1, 4))
     for k in range(panes):
         pane = width / panes
-        meshes.append(_panel(look, wall, floor, start + k * pane + 0.03, pane - 0.06, low + 0.03, high - 0.03, 0.015, view))  # fmt: skip  # noqa: E501
+        meshes.append(
+            _panel(look, wall, floor, start + k * pane + 0.03, pane - 0.06, low + 0.03, high - 0.03, 0.015, view)
+        )
     if rng.random() < 0.4:  # a blind, drawn part of the way
         drop = float(rng.uniform(0.2, 0.9)) * (high - low)
         slats = np.ones((32, 4, 3), np.uint8) * 235
         slats[:5] = 150
-        meshes.append(_panel(look, wall, floor, start, width, high - drop, high, 0.03, Surface((0.9, 0.9, 0.88), slats, 0.07)))  # fmt: skip  # noqa: E501
+        meshes.append(
+            _panel(look, wall, floor, start, width, high - drop, high, 0.03, Surface((0.9, 0.9, 0.88), slats, 0.07))
+        )
     return meshes
 
 
-def _curtain(rng: np.random.Generator, start: tuple[float, float], end: tuple[float, float], top: float, bottom: float, surface: Surface) -> Mesh:  # fmt: skip  # noqa: E501
+def _curtain(
+    rng: np.random.Generator,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    top: float,
+    bottom: float,
+    surface: Surface,
+) -> Mesh:
     """Hanging cloth with vertical folds between two floor positions."""
     along = np.array([end[0] - start[0], end[1] - start[1]])
     length = float(np.linalg.norm(along))
@@ -109,7 +130,13 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
     white = Surface(linear(0.93, 0.93, 0.92))
     meshes = [
         *_hall(look, floor, wall_paint),
-        shapes.quad([x0 - HALL, y0 - HALL, floor], [x1 - x0 + 2 * HALL, 0, 0], [0, y1 - y0 + 2 * HALL, 0], ground, single_sided=True),  # fmt: skip  # noqa: E501
+        shapes.quad(
+            [x0 - HALL, y0 - HALL, floor],
+            [x1 - x0 + 2 * HALL, 0, 0],
+            [0, y1 - y0 + 2 * HALL, 0],
+            ground,
+            single_sided=True,
+        ),
         shapes.quad([x0, y1, floor + look.ceiling], [x1 - x0, 0, 0], [0, y0 - y1, 0], white, single_sided=True),
     ]
     dado = float(rng.uniform(0.9, 1.3)) if dado_paint else 0.0
@@ -117,7 +144,11 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
     walls = ("head", "foot", "right", "left")
     for wall in walls:
         corner, along, _, length = _wall_frame(look, wall, floor)
-        meshes.append(shapes.quad(corner + [0, 0, dado], along * length, [0, 0, look.ceiling - dado], wall_paint, single_sided=True))  # fmt: skip  # noqa: E501
+        meshes.append(
+            shapes.quad(
+                corner + [0, 0, dado], along * length, [0, 0, look.ceiling - dado], wall_paint, single_sided=True
+            )
+        )
         if dado_paint:
             meshes.append(shapes.quad(corner, along * length, [0, 0, dado], dado_paint, single_sided=True))
         meshes.append(_panel(look, wall, floor, 0, length, 0, 0.09, 0.004, skirting))
@@ -125,7 +156,11 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
     door_wall = str(rng.choice([wall for wall in walls if wall not in (window_wall, "head")]))
     _, _, _, door_length = _wall_frame(look, door_wall, floor)
     door_start = float(rng.uniform(0.1, max(0.11, door_length - 1.2)))
-    door = Surface(linear(*[(0.75, 0.6, 0.42), (0.9, 0.9, 0.88), (0.55, 0.65, 0.7)][int(rng.integers(3))]), textures.grain(rng), 1.5)  # fmt: skip  # noqa: E501
+    door = Surface(
+        linear(*[(0.75, 0.6, 0.42), (0.9, 0.9, 0.88), (0.55, 0.65, 0.7)][int(rng.integers(3))]),
+        textures.grain(rng),
+        1.5,
+    )
     meshes.append(_panel(look, door_wall, floor, door_start - 0.07, 1.04, 0, 2.12, 0.006, white))
     meshes.append(_panel(look, door_wall, floor, door_start, 0.9, 0, 2.05, 0.012, door))
     for _ in range(int(rng.integers(0, 5))):
@@ -134,10 +169,20 @@ def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
         width, height = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.6)
         start, low = rng.uniform(0, length - width), rng.uniform(1.1, max(1.15, look.ceiling - height - 0.2))
         picture = Surface((0.9, 0.9, 0.9), textures.poster(rng), float(max(width, height)) * 1.01)
-        meshes.append(_panel(look, wall, floor, float(start), float(width), float(low), float(low + height), 0.02, picture))  # fmt: skip  # noqa: E501
+        meshes.append(
+            _panel(look, wall, floor, float(start), float(width), float(low), float(low + height), 0.02, picture)
+        )
     for _ in range(int(rng.integers(0, 3))):  # luminaires
         x, y = rng.uniform(x0 + 0.4, x1 - 1.0), rng.uniform(y0 + 0.4, y1 - 1.0)
-        meshes.append(shapes.quad([x, y + 0.6, floor + look.ceiling - 0.01], [0.6, 0, 0], [0, -0.6, 0], Surface((1, 1, 1)), single_sided=True))  # fmt: skip  # noqa: E501
+        meshes.append(
+            shapes.quad(
+                [x, y + 0.6, floor + look.ceiling - 0.01],
+                [0.6, 0, 0],
+                [0, -0.6, 0],
+                Surface((1, 1, 1)),
+                single_sided=True,
+            )
+        )
     if ward:
         meshes += _ward_fittings(look, floor, rng)
     return shapes.joined(meshes)
@@ -159,7 +204,7 @@ def _ward_fittings(look: RoomLook, floor: float, rng: np.random.Generator) -> li
 
 
 def build_curtain(look: RoomLook, floor: float) -> list[Mesh]:
-    """The curtain beside the bed on the side away from the window, gathered toward the head wall; none without colour."""
+    """The curtain beside the bed on the side away from the window, gathered toward the head wall, if any."""
     if look.curtain_color is None:
         return []
     rng = np.random.default_rng([look.seed, 14])

@@ -7,7 +7,7 @@ people, a blanket and things into it. Equal looks share their geometry within a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +29,7 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of furniture: a name of `furniture.FURNITURE`, where it stands (bed frame x, y) and which way it faces."""
+    """A piece of furniture: one of `furniture.FURNITURE`, where it stands (bed frame x, y), which way it faces."""
 
     kind: str
     at: tuple[float, float]
@@ -147,7 +147,11 @@ def sample_look(rng: np.random.Generator, lighting: str | None = None) -> WardLo
         sheet_color=_hue(rng, (0.85, 0.96), (0.0, 0.05)) if white_sheet else _hue(rng, (0.6, 0.95), (0.08, 0.4)),
         sheet_fabric="plain" if rng.random() < 0.8 else str(rng.choice(["stripes", "waffle", "checks"])),
         frame_color=_hue(rng, (0.35, 0.9), (0.0, 0.12)),
-        board_color=linear(*[(0.72, 0.55, 0.38), (0.86, 0.74, 0.56), (0.93, 0.92, 0.88), (0.5, 0.36, 0.25), (0.55, 0.65, 0.75)][int(rng.integers(5))]),  # fmt: skip  # noqa: E501
+        board_color=linear(
+            *[(0.72, 0.55, 0.38), (0.86, 0.74, 0.56), (0.93, 0.92, 0.88), (0.5, 0.36, 0.25), (0.55, 0.65, 0.75)][
+                int(rng.integers(5))
+            ]
+        ),
         rails=str(rng.choice(RAILS, p=[0.45, 0.15, 0.15, 0.25])),
         boards=bool(rng.random() < 0.85),
         pillows=int(rng.choice([0, 1, 2], p=[0.08, 0.8, 0.12])),
@@ -216,7 +220,8 @@ def _hides(bounds: tuple[NDArray, NDArray], eye: NDArray, target: NDArray) -> bo
 
 
 def _standing_things(
-    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh], eye: NDArray | None, target: NDArray
+    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh], eye: NDArray | None,
+    target: NDArray,
 ) -> list[Mesh]:  # fmt: skip
     """The groups that neither run into anybody nor stand between the camera and what it looks at."""
     taken = [_bounds(person.meshes) for person in people] + ([_bounds(extra)] if extra else [])
@@ -233,6 +238,20 @@ def _standing_things(
     return kept
 
 
+def _lowered_rails(look: BedLook, bed: Bed, patient: Figure | None) -> BedLook:
+    """The look with the rail down on a side over which the patient's limbs reach."""
+    if patient is None or look.rails == "none":
+        return look
+    points = np.concatenate([mesh.vertices for mesh in patient.meshes])
+    points = points[(points[:, 2] < 0.4) & (np.abs(points[:, 0]) < bed.length / 2)]
+    right, left = bool((points[:, 1] < -bed.width / 2 - 0.02).any()), bool((points[:, 1] > bed.width / 2 + 0.02).any())
+    up = {"right": not right, "left": not left, "both": not (right or left)}[look.rails]
+    if up:
+        return look
+    other = {(True, False): "left", (False, True): "right"}.get((right, left), "none")
+    return replace(look, rails=other if look.rails == "both" else "none")
+
+
 def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
     hips = figure.keypoints[11:13].mean(0)
     return bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2 and -0.1 < hips[2] < 0.6)
@@ -240,24 +259,27 @@ def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
 
 def compose(
     rng: np.random.Generator, bed: Bed, patient: Figure | None, bystanders: Sequence[Figure], look: WardLook,
-    blanket_coverage: float | None = None, extra: Sequence[Mesh] = (), camera_centre: NDArray[np.floating] | None = None,
+    blanket_coverage: float | None = None, extra: Sequence[Mesh] = (),
+    camera_centre: NDArray[np.floating] | None = None,
 ) -> WardScene:  # fmt: skip
     """The ward with these people in it; the floor is at z = −bed.height.
 
     blanket_coverage: the share of the patient to cover from the feet up, 0 for no blanket, None to draw whether and
-    how much. What came about is the scene's `blanket_coverage`. A patient who is not on the mattress has none.
+    how much. What came about is the scene's `blanket_coverage`. A patient not on the mattress, or sitting on its edge,
+    has none.
     extra: further meshes, such as a calibration sheet. camera_centre (3,), bed frame: furniture and curtains that would
     hide the bed from there, or stand in the camera, are left out.
     """
     floor = -bed.height
-    bed_meshes = _bed_meshes(bed, look.bed)
+    bed_look = _lowered_rails(look.bed, bed, patient)
+    bed_meshes = _bed_meshes(bed, bed_look)
     people = ([patient] if patient is not None else []) + list(bystanders)
     eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
     groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
     things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
     meshes = [*_room_meshes(look.room, floor, True), *bed_meshes, *things]
     covered = 0.0
-    if patient is not None and _on_the_mattress(patient, bed):
+    if patient is not None and patient.posture != "bed_edge" and _on_the_mattress(patient, bed):
         arrangement_rng, fall_rng = rng.spawn(2)
         wanted = blanket_coverage
         if wanted is None:
@@ -268,7 +290,7 @@ def compose(
             outside, lining = _blanket_surfaces(look.blanket)
             blanket = lay_blanket(
                 fall_rng, bed, patient.meshes, bed_meshes, outside, lining, coverage=min(1.0, wanted),
-                arrangement=arrangement, railed=look.bed.rails != "none",
+                arrangement=arrangement, railed=bed_look.rails != "none",
             )  # fmt: skip
             meshes += blanket.meshes
             covered = blanket.coverage

@@ -29,7 +29,8 @@ def linear(red: float, green: float, blue: float) -> tuple[float, float, float]:
 
 
 def make_mesh(
-    vertices: ArrayLike, triangles: ArrayLike, uv_metres: ArrayLike | None, surface: Surface, *, single_sided: bool = False
+    vertices: ArrayLike, triangles: ArrayLike, uv_metres: ArrayLike | None, surface: Surface, *,
+    single_sided: bool = False,
 ) -> Mesh:  # fmt: skip
     """A mesh of one surface; `uv_metres` (V, 2) may be None where the surface has no texture."""
     points = np.asarray(vertices, dtype=np.float32)
@@ -52,15 +53,17 @@ def quad(corner: ArrayLike, along: ArrayLike, up: ArrayLike, surface: Surface, *
     """A rectangle from `corner` along two edge vectors; it faces along × up."""
     origin, u, v = (np.asarray(vector, dtype=np.float64) for vector in (corner, along, up))
     width, height = np.linalg.norm(u), np.linalg.norm(v)
-    vertices = [origin, origin + u, origin + u + v, origin + v]
-    uv = [[0, height], [width, height], [width, 0], [0, 0]]
+    vertices = np.stack([origin, origin + u, origin + u + v, origin + v])
+    uv = np.array([[0, height], [width, height], [width, 0], [0, 0]])
     return make_mesh(vertices, [[0, 1, 2], [0, 2, 3]], uv, surface, single_sided=single_sided)
 
 
 def box(low: ArrayLike, high: ArrayLike, surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    vertices, triangles, uv = [], [], []
+    vertices: list[NDArray[np.float64]] = []
+    triangles: list[list[int]] = []
+    uv: list[list[float]] = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         for side in (0, 1):
@@ -73,7 +76,7 @@ def box(low: ArrayLike, high: ArrayLike, surface: Surface) -> Mesh:
                 uv.append([point[u], point[v]])
             order = [[0, 1, 2], [0, 2, 3]] if side else [[0, 2, 1], [0, 3, 2]]
             triangles += [[start + i for i in triangle] for triangle in order]
-    return make_mesh(vertices, triangles, uv, surface)
+    return make_mesh(np.array(vertices), triangles, uv, surface)
 
 
 def rounded_box(low: ArrayLike, high: ArrayLike, radius: float, surface: Surface, step: float = 0.06) -> Mesh:
@@ -124,7 +127,9 @@ def disc_stack(centre: ArrayLike, profile: Sequence[tuple[float, float]], surfac
     """A solid of revolution about the vertical through `centre`: profile of (radius, height above centre)."""
     origin = np.asarray(centre, dtype=np.float64)
     angles = np.linspace(0, 2 * np.pi, sides + 1)
-    rings = [origin + np.column_stack([r * np.cos(angles), r * np.sin(angles), np.full(sides + 1, h)]) for r, h in profile]  # fmt: skip  # noqa: E501
+    rings = [
+        origin + np.column_stack([r * np.cos(angles), r * np.sin(angles), np.full(sides + 1, h)]) for r, h in profile
+    ]
     uv = [np.column_stack([angles * max(r, 0.05), np.full(sides + 1, h)]) for r, h in profile]
     return make_mesh(np.concatenate(rings), grid_triangles(len(profile), sides + 1), np.concatenate(uv), surface)
 

@@ -21,7 +21,9 @@ def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> ND
     pad = 3
     wide = np.pad(small, pad, mode="wrap")
     scale_y, scale_x = size / cells_y, size / cells_x
-    big = cv2.resize(wide, (round(wide.shape[1] * scale_x), round(wide.shape[0] * scale_y)), interpolation=cv2.INTER_CUBIC)  # fmt: skip  # noqa: E501
+    big = cv2.resize(
+        wide, (round(wide.shape[1] * scale_x), round(wide.shape[0] * scale_y)), interpolation=cv2.INTER_CUBIC
+    )
     y, x = round(pad * scale_y), round(pad * scale_x)
     field = big[y : y + size, x : x + size]
     return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
@@ -42,12 +44,19 @@ def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def paint(rng: np.random.Generator, size: int = 256) -> Picture:
     """A painted wall: faint mottling and roller grain."""
-    return _gray(0.95 + 0.008 * noise(rng, size, 4, 4) + 0.004 * noise(rng, size, 32, 32) + 0.006 * noise(rng, size, size, size))  # fmt: skip  # noqa: E501
+    return _gray(
+        0.95 + 0.008 * noise(rng, size, 4, 4) + 0.004 * noise(rng, size, 32, 32) + 0.006 * noise(rng, size, size, size)
+    )
 
 
 def grain(rng: np.random.Generator, size: int = 256) -> Picture:
     """A wooden board or veneer, its grain along x."""
-    return _gray(0.93 + 0.025 * noise(rng, size, size // 3, 3) + 0.02 * noise(rng, size, 10, 2) + 0.01 * noise(rng, size, size, 12))  # fmt: skip  # noqa: E501
+    return _gray(
+        0.93
+        + 0.025 * noise(rng, size, size // 3, 3)
+        + 0.02 * noise(rng, size, 10, 2)
+        + 0.01 * noise(rng, size, size, 12)
+    )
 
 
 def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
@@ -56,7 +65,11 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
     if kind == "tiles":
         count = int(rng.integers(4, 9))
         tile = rng.standard_normal((count, count)).astype(np.float32)
-        value = 0.88 + 0.03 * cv2.resize(tile, (size, size), interpolation=cv2.INTER_NEAREST) + 0.02 * noise(rng, size, 32, 32)  # fmt: skip  # noqa: E501
+        value = (
+            0.88
+            + 0.03 * cv2.resize(tile, (size, size), interpolation=cv2.INTER_NEAREST)
+            + 0.02 * noise(rng, size, 32, 32)
+        )
         joint = ((y * count) % 1 < 0.03) | ((x * count) % 1 < 0.03)
         if rng.random() < 0.3:
             checker = ((np.floor(y * count) + np.floor(x * count)) % 2).astype(bool) if count % 2 == 0 else False
@@ -72,13 +85,15 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
         value = 0.82 + tone + 0.035 * lines + 0.02 * noise(rng, size, size, 16)
         return _gray(np.where(joint, value * 0.72, value))
     if kind == "terrazzo":
-        chips = noise(rng, size, size // 5, size // 5)
-        value = 0.85 - 0.22 * (chips > 1.1) + 0.1 * (chips < -1.3) + 0.02 * noise(rng, size, 8, 8)
+        chips = noise(rng, size, size // 3, size // 3)
+        value = 0.87 - 0.13 * (chips > 1.2) + 0.07 * (chips < -1.4) + 0.02 * noise(rng, size, 8, 8)
         return _gray(value)
     if kind == "carpet":
         return _gray(0.85 + 0.06 * noise(rng, size, size, size) + 0.015 * noise(rng, size, 10, 10))
     if kind == "linoleum":
-        value = 0.9 + 0.025 * noise(rng, size, 6, 6) + 0.03 * noise(rng, size, 60, 60) + 0.02 * noise(rng, size, 200, 200)  # fmt: skip  # noqa: E501
+        value = (
+            0.92 + 0.015 * noise(rng, size, 6, 6) + 0.01 * noise(rng, size, 60, 60) + 0.02 * noise(rng, size, 200, 200)
+        )
         return _gray(value)
     raise ValueError(f"floor kind must be one of {', '.join(FLOORS)}, got {kind!r}")
 
@@ -91,7 +106,9 @@ def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
         return _gray(weave)
     if kind == "waffle":
         count = size // 12
-        return _gray(weave - 0.1 * (np.abs(np.sin(np.pi * count * x)) < 0.35) - 0.1 * (np.abs(np.sin(np.pi * count * y)) < 0.35))  # fmt: skip  # noqa: E501
+        return _gray(
+            weave - 0.1 * (np.abs(np.sin(np.pi * count * x)) < 0.35) - 0.1 * (np.abs(np.sin(np.pi * count * y)) < 0.35)
+        )
     second = rng.uniform(0.1, 1.0, 3)
     if kind == "stripes":
         mask = ((x * int(rng.integers(2, 10))) % 1 < rng.uniform(0.15, 0.6)).astype(float)
@@ -114,8 +131,16 @@ def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
     """What a window shows: sky above, something blurred below."""
     y, _ = _axes(size)
     horizon = rng.uniform(0.35, 0.75) + 0.03 * noise(rng, size, 3, 8)
-    sky = np.array([0.75, 0.86, 0.97]) + (1 - y[..., None]) * np.array([-0.2, -0.1, 0.0]) + 0.05 * noise(rng, size, 6, 3)[..., None]  # fmt: skip  # noqa: E501
-    land = rng.uniform(0.2, 0.6, 3) + 0.1 * noise(rng, size, 12, 12)[..., None] + 0.05 * noise(rng, size, 40, 40)[..., None]  # fmt: skip  # noqa: E501
+    sky = (
+        np.array([0.75, 0.86, 0.97])
+        + (1 - y[..., None]) * np.array([-0.2, -0.1, 0.0])
+        + 0.05 * noise(rng, size, 6, 3)[..., None]
+    )
+    land = (
+        rng.uniform(0.2, 0.6, 3)
+        + 0.1 * noise(rng, size, 12, 12)[..., None]
+        + 0.05 * noise(rng, size, 40, 40)[..., None]
+    )
     return _picture(np.where((y < horizon)[..., None], sky, land))
 
 

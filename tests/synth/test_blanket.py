@@ -17,13 +17,28 @@ PLAIN = Surface((0.5, 0.5, 0.6))
 
 
 def sleeper() -> list[Mesh]:
-    parts = [((-0.8, -0.1, 0.0), (-0.58, 0.1, 0.2)), ((-0.58, -0.2, 0.0), (0.05, 0.2, 0.2)), ((0.05, -0.18, 0.0), (0.85, -0.04, 0.14)), ((0.05, 0.04, 0.0), (0.85, 0.18, 0.14))]  # fmt: skip  # noqa: E501
+    parts = [
+        ((-0.8, -0.1, 0.0), (-0.58, 0.1, 0.2)),
+        ((-0.58, -0.2, 0.0), (0.05, 0.2, 0.2)),
+        ((0.05, -0.18, 0.0), (0.85, -0.04, 0.14)),
+        ((0.05, 0.04, 0.0), (0.85, 0.18, 0.14)),
+    ]
     return [shapes.rounded_box(low, high, 0.06, Surface((0.4, 0.3, 0.25))) for low, high in parts]
 
 
 def lay(seed: int, coverage: float, arrangement: str = "flat", bed: Bed = BED, railed: bool = False) -> Blanket:
     support = build_bed(bed, BedLook(boards=False))
-    return lay_blanket(np.random.default_rng(seed), bed, sleeper(), support, PLAIN, PLAIN, coverage=coverage, arrangement=arrangement, railed=railed)  # fmt: skip  # noqa: E501
+    return lay_blanket(
+        np.random.default_rng(seed),
+        bed,
+        sleeper(),
+        support,
+        PLAIN,
+        PLAIN,
+        coverage=coverage,
+        arrangement=arrangement,
+        railed=railed,
+    )
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)

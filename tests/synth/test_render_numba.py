@@ -77,7 +77,9 @@ def cast_rays(
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 4.0), st.floats(-60, 60))
-def test_depth_and_parts_match_rays_even_from_inside_the_triangles(seed: int, distance: float, elevation: float) -> None:  # fmt: skip  # noqa: E501
+def test_depth_and_parts_match_rays_even_from_inside_the_triangles(
+    seed: int, distance: float, elevation: float
+) -> None:
     rng = np.random.default_rng(seed)
     meshes = [soup(rng, 12, 0), soup(rng, 12, 1, size=0.1), soup(rng, 6, 2, size=2.0)]
     view = Viewpoint(float(rng.uniform(-180, 180)), elevation, distance).camera_from_bed
@@ -113,7 +115,9 @@ def test_no_pixel_falls_between_triangles_that_share_an_edge() -> None:
     points = np.column_stack([x.ravel(), y.ravel(), rng.normal(0, 0.002, x.size)]).astype(np.float32)
     index = np.arange(x.size).reshape(x.shape)
     quads = np.stack([index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]], -1).reshape(-1, 4)
-    sheet = Mesh(points, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32), np.ones_like(points))  # fmt: skip  # noqa: E501
+    sheet = Mesh(
+        points, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32), np.ones_like(points)
+    )
     camera = CameraModel(200, 200, 300.0, 300.0, 99.5, 99.5)
     depth, _, _ = render_depth_ids([sheet], Viewpoint(20, 80, 2.0).camera_from_bed, camera)
     assert (depth > 0).all()
@@ -121,7 +125,9 @@ def test_no_pixel_falls_between_triangles_that_share_an_edge() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(-0.3, 0.3), st.floats(-170, 170), st.floats(5, 80))
-def test_a_small_triangle_lands_where_opencv_projects_it(x: float, y: float, z: float, azimuth: float, elevation: float) -> None:  # fmt: skip  # noqa: E501
+def test_a_small_triangle_lands_where_opencv_projects_it(
+    x: float, y: float, z: float, azimuth: float, elevation: float
+) -> None:
     view = Viewpoint(azimuth, elevation, 2.5).camera_from_bed
     camera = CameraModel(640, 360, 460.0, 455.0, 322.0, 177.0)
     centre = np.array([x, y, z])
@@ -153,7 +159,9 @@ def test_a_shadow_falls_opposite_the_light_and_nowhere_else() -> None:
     shaded = renderer.render(Scene((floor, ball), (light,)), straight_down, camera).color.astype(int)
 
     def at(x: float, y: float) -> int:
-        pixel = camera.project((straight_down[:3, :3] @ [x, y, 0.0] + straight_down[:3, 3])[None])[0].round().astype(int)
+        pixel = (
+            camera.project((straight_down[:3, :3] @ [x, y, 0.0] + straight_down[:3, 3])[None])[0].round().astype(int)
+        )
         return int(shaded[pixel[1], pixel[0]].sum())
 
     # Light from +x at 45°: the ball's centre, half a metre up, throws its shadow half a metre toward −x.
@@ -168,7 +176,11 @@ def test_a_texture_repeats_and_multiplies_the_colour() -> None:
     quad = plane(0.0, 1.0, albedo=1.0)
     quad = Mesh(quad.vertices, quad.triangles, quad.colors, 0, (quad.vertices[:, :2] * 4).copy(), texture)
     camera = CameraModel(400, 400, 390.0, 390.0, 199.5, 199.5)
-    picture = NumbaRenderer(antialias=False, occlusion=0).render(Scene((quad,), ()), Viewpoint(0, 89.8, 2.0).camera_from_bed, camera).color  # fmt: skip  # noqa: E501
+    picture = (
+        NumbaRenderer(antialias=False, occlusion=0)
+        .render(Scene((quad,), ()), Viewpoint(0, 89.8, 2.0).camera_from_bed, camera)
+        .color
+    )
     row = picture[80:320, 200, 0].astype(float)  # x of the bed frame runs along the picture's rows
     spectrum = np.abs(np.fft.rfft(row - row.mean()))
     stripes = 240 / 390 * 2.0 * 4
@@ -194,14 +206,18 @@ def test_a_distorted_camera_is_refused() -> None:
 
 def digest() -> str:
     rendering = NumbaRenderer().render(lit_scene(), Viewpoint(30, 25, 2.5).camera_from_bed, CAMERA)
-    return hashlib.sha256(b"".join(part.tobytes() for part in (rendering.color, rendering.depth, rendering.instance, rendering.part))).hexdigest()  # fmt: skip  # noqa: E501
+    return hashlib.sha256(
+        b"".join(part.tobytes() for part in (rendering.color, rendering.depth, rendering.instance, rendering.part))
+    ).hexdigest()
 
 
 def test_another_process_draws_the_same_bytes() -> None:
     repository = Path(__file__).resolve().parents[2]
     code = "from tests.synth.test_render_numba import digest; print(digest())"
     environment = os.environ | {"PYTHONPATH": str(repository)}
-    other = subprocess.run([sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True, check=True)  # fmt: skip  # noqa: E501
+    other = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip() == digest()
 
 

@@ -34,7 +34,12 @@ CAMERA = CameraModel(160, 90, 105.0, 105.0, 79.5, 44.5)
 
 def person(instance: int = 1, at: tuple[float, float, float] = (0.0, 0.0, 0.0), upright: bool = False) -> Figure:
     """A trunk, a head and legs of rounded boxes, lying on the mattress with the head toward −x, or standing at `at`."""
-    parts = [((-0.8, -0.1, 0.0), (-0.58, 0.1, 0.2)), ((-0.58, -0.2, 0.0), (0.05, 0.2, 0.2)), ((0.05, -0.18, 0.0), (0.85, -0.04, 0.14)), ((0.05, 0.04, 0.0), (0.85, 0.18, 0.14))]  # fmt: skip  # noqa: E501
+    parts = [
+        ((-0.8, -0.1, 0.0), (-0.58, 0.1, 0.2)),
+        ((-0.58, -0.2, 0.0), (0.05, 0.2, 0.2)),
+        ((0.05, -0.18, 0.0), (0.85, -0.04, 0.14)),
+        ((0.05, 0.04, 0.0), (0.85, 0.18, 0.14)),
+    ]
     meshes = []
     for low, high in parts:
         mesh = shapes.rounded_box(low, high, 0.06, Surface((0.4, 0.3, 0.25)))
@@ -65,7 +70,9 @@ def test_equal_seeds_give_equal_scenes_in_another_process_whatever_was_made_befo
     repository = Path(__file__).resolve().parents[2]
     code = "from tests.synth.test_ward_scene import digest, scene; print(digest(scene(7, blanket_coverage=0.5)))"
     environment = os.environ | {"PYTHONPATH": str(repository)}
-    other = subprocess.run([sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True, check=True)  # fmt: skip  # noqa: E501
+    other = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, env=environment, capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip() == digest(scene(7, blanket_coverage=0.5))
 
 
@@ -98,7 +105,9 @@ def test_a_camera_sees_the_ward_wherever_it_stands(azimuth: float, elevation: fl
 
 def test_the_mattress_top_is_the_plane_z_0() -> None:
     mattress = build_bed(Bed(), BedLook(pillows=0, boards=False))[0]
-    inner = mattress.vertices[(np.abs(mattress.vertices[:, :2]) < [0.9, 0.35]).all(1) & (mattress.vertices[:, 2] > -0.05)]
+    inner = mattress.vertices[
+        (np.abs(mattress.vertices[:, :2]) < [0.9, 0.35]).all(1) & (mattress.vertices[:, 2] > -0.05)
+    ]
     assert inner[:, 2].max() <= 0.0
     assert inner[:, 2].min() > -0.01
 
@@ -142,7 +151,9 @@ def test_furniture_in_somebodys_place_is_left_out() -> None:
     look = sample_look(rng)
     bed = Bed()
     alone = compose(np.random.default_rng(0), bed, None, [], look)
-    crowd = [person(k + 1, (piece.at[0], piece.at[1], -bed.height), upright=True) for k, piece in enumerate(look.pieces)]
+    crowd = [
+        person(k + 1, (piece.at[0], piece.at[1], -bed.height), upright=True) for k, piece in enumerate(look.pieces)
+    ]
     crowded = compose(np.random.default_rng(0), bed, None, crowd, look)
     assert look.pieces
     assert len(crowded.meshes) - sum(len(figure.meshes) for figure in crowd) < len(alone.meshes)
