@@ -42,7 +42,10 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
 
 
 def write_safetensors(path: Path, state: State, *, half: bool = False, metadata: dict[str, str] | None = None) -> None:
-    """Write atomically; `half` stores float32 as float16 (refused where a value would overflow)."""
+    """Write atomically; `half` stores float32 as float16 (refused where a value would overflow).
+
+    metadata: of one entry at most where the same weights must give the same file (safetensors shuffles several).
+    """
     from safetensors.numpy import save
 
     stored: State = {}
@@ -54,7 +57,7 @@ def write_safetensors(path: Path, state: State, *, half: bool = False, metadata:
                 raise WardposeError(f"the tensor {name} does not fit half precision", where=str(path))
             value = value.astype(np.float16)
         stored[name] = np.ascontiguousarray(value).reshape(value.shape)
-    write_atomically(path, save(stored, metadata={"format": "pt", **(metadata or {})}))
+    write_atomically(path, save(stored, metadata=metadata))
 
 
 def import_model(

@@ -19,7 +19,8 @@ def drawn_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def random_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a yolo11n of one class with random weights."""
-    from tuning.train.ultralytics_trainer import build_detector, save_model
+    from tuning.train.save import save_model
+    from tuning.train.ultralytics_trainer import build_detector
 
     card = ModelCard(
         name="random", task="detect", architecture="yolo11n", layout="yolo", width=96, height=96, sha256="0" * 64

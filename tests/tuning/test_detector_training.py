@@ -11,9 +11,10 @@ import pytest
 from calibration.errors import WardposeError
 from tuning.card import ModelCard, read_card
 from tuning.coco_folder import read_people
+from tuning.train.save import save_model
 from tuning.train.torch_loop import LoopSettings, fit
 from tuning.train.trainer import TuneSettings, tune_detector
-from tuning.train.ultralytics_trainer import build_detector, save_model, train_detector
+from tuning.train.ultralytics_trainer import build_detector, train_detector
 from tuning.weights import read_weights
 
 QUICK = TuneSettings(size=64, batch=8, nominal_batch=8, threads=1, learning_rate=5e-3)

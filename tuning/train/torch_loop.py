@@ -50,6 +50,7 @@ class LoopSettings(BaseModel):
     seed: int = Field(default=0, title="Seed", ge=0)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
+    bfloat16: bool = Field(default=False, title="Forward pass in bfloat16: faster, a little coarser")
 
 
 class TrainingData(Protocol):
@@ -72,6 +73,11 @@ def use_threads(threads: int | None) -> int:
     count = threads or os.cpu_count() or 1
     torch.set_num_threads(count)
     return count
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's generator: random weights are drawn from it."""
+    torch.manual_seed(seed)
 
 
 def choose_device(device: str) -> str:
@@ -319,6 +325,39 @@ def load_into(model: Any, state: State, where: str) -> None:
             mend="name the right architecture",
         )
     model.load_state_dict({k: torch.from_numpy(np.array(v)).to(own[k].dtype) for k, v in state.items()}, strict=False)
+
+
+def predict(model: Any, pictures: Any, *, bfloat16: bool) -> Any:
+    """The model's answer, in bfloat16 where asked; floats come back as float32, since losses need their digits."""
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bfloat16):
+        return _as_float32(model(pictures))
+
+
+def _as_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.dtype == torch.bfloat16 else value
+    if isinstance(value, dict):
+        return {key: _as_float32(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_as_float32(item) for item in value)
+    return value
+
+
+def chain(**parts: Any) -> Any:
+    """One module that feeds each part's output to the next; weights are named by the parts."""
+
+    class Chain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, part in parts.items():
+                self.add_module(name, part)
+
+        def forward(self, value: Any) -> Any:
+            for name in parts:
+                value = getattr(self, name)(value)
+            return value
+
+    return Chain()
 
 
 def interpolate(before: State, after: State, alpha: float) -> State:

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import WardposeError
-from tuning.card import WEIGHTS_FILE, ModelCard, read_card, sha256_of, write_card
+from tuning.card import ModelCard, read_card
 from tuning.coco_folder import Picture, read_people
-from tuning.train.torch_loop import LoopSettings, Outcome, fit, interpolate, load_into, state_of
+from tuning.train.save import save_model
+from tuning.train.torch_loop import LoopSettings, Outcome, fit, interpolate, load_into, predict, state_of
 from tuning.train.trainer import Progress, TuneSettings
-from tuning.weights import State, read_weights, write_safetensors
+from tuning.weights import State, read_weights
 
 KNOWN = (
     "yolo11n", "yolov8n", "yolo26n", "yolov5n", "yolo11s", "yolov8s", "yolo26s", "yolov5s", "yolo11m", "yolov8m",
@@ -296,8 +297,8 @@ class _Samples:
         return kept
 
 
-def _loss(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    terms, _ = model.loss(batch)
+def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:
+    terms, _ = model.loss(batch, predict(model, batch["img"], bfloat16=bfloat16))
     names = ("box", "class", "shape")
     return {names[i] if i < 3 else f"term{i}": term for i, term in enumerate(terms.reshape(-1))}
 
@@ -321,7 +322,10 @@ def train_detector(
     built.module.args = _arguments(augmentation)
     built.module.criterion = None
     samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation)
-    outcome = fit(built.module, samples, _loss, loop, checkpoint=checkpoint, resume=resume, progress=progress)
+    outcome = fit(
+        built.module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
+        progress=progress,
+    )  # fmt: skip
     built.module.to("cpu").criterion = None
     return outcome
 
@@ -368,24 +372,6 @@ class UltralyticsTrainer:
             "settings": json.loads(settings.model_dump_json()),
         }
         return save_model(out_dir, state, card.model_copy(update={"parent": card.name, "made": made, "scores": {}}))
-
-
-def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:
-    """Write a model folder whole or not at all; its name is the folder's."""
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
-        write_safetensors(workplace / WEIGHTS_FILE, state, half=half, metadata={"architecture": card.architecture})
-        card = card.model_copy(
-            update={"name": out_dir.name, "weights": WEIGHTS_FILE, "sha256": sha256_of(workplace / WEIGHTS_FILE)}
-        )
-        write_card(workplace, card)
-        workplace.chmod(0o755)
-        workplace.rename(out_dir)
-    except BaseException:
-        shutil.rmtree(workplace, ignore_errors=True)
-        raise
-    return card
 
 
 def inference_module(built: BuiltDetector) -> Any:

@@ -1,0 +1,168 @@
+"""COCO's figures, the person score and their statistics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
+from runtime.detections import Detections
+from runtime.skeleton import Skeletons
+from tuning.coco_folder import Picture, read_people
+from tuning.evaluate.person_score import person_scores
+from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
+from tuning.evaluate.statistics import compare
+from tuning.export import export_onnx
+from tuning.weights import import_model
+
+
+class Truth:
+    """Answers with the boxes of the truth, moved by `shift` pixels, in the file's order."""
+
+    def __init__(self, pictures: list[Picture], shift: float = 0.0) -> None:
+        self._pictures, self._shift = iter(pictures), shift
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        boxes = (next(self._pictures).boxes + self._shift).astype(np.float32)
+        return Detections(boxes, np.full(len(boxes), 0.9, np.float32))
+
+    def estimate(self, color: NDArray[np.uint8], people: Detections) -> Skeletons:
+        picture = next(self._pictures)
+        return Skeletons(
+            (picture.keypoints[..., :2] + self._shift).astype(np.float32), np.ones((len(people), 17), np.float32)
+        )
+
+
+def test_the_truth_itself_scores_one(drawn_people: Path) -> None:
+    file = drawn_people / "annotations.json"
+    evaluation = evaluate_detector(Truth(read_people(file)), file)
+    assert (evaluation.images, evaluation.people) == (24, 24)
+    assert evaluation.AP == evaluation.AP50 == evaluation.AR == pytest.approx(1.0)
+    assert evaluation.person_score == pytest.approx(1.0, abs=1e-5)
+    assert pytest.approx(1.0) == evaluate_pose(Truth(read_people(file)), file).AP
+
+
+def test_looser_boxes_and_skeletons_score_less(drawn_people: Path) -> None:
+    file = drawn_people / "annotations.json"
+    evaluation = evaluate_detector(Truth(read_people(file), shift=3.0), file)
+    assert 0.2 < evaluation.AP < 0.95 and pytest.approx(1.0) == evaluation.AP50
+    assert evaluate_pose(Truth(read_people(file), shift=5.0), file).AP < 0.9
+
+
+def test_nothing_found_scores_nothing(drawn_people: Path) -> None:
+    pictures = read_people(drawn_people / "annotations.json")
+    evaluation = summarise(pictures, [Detections.empty()] * len(pictures))
+    assert (evaluation.AP, evaluation.AR, evaluation.person_score) == (0, 0, 0)
+
+
+def test_figures_on_real_photographs_are_those_of_pycocotools_on_the_original_file(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    content = json.loads((shared_data / "lying_dev/person.json").read_text())
+    content["images"] = content["images"][:40]
+    ids = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in ids]
+    part = tmp_path / "person.json"
+    part.write_text(json.dumps(content))
+    import_model(shared_data / "weights/person-v5nu.safetensors", tmp_path, "person", width=416, height=416)
+    export_onnx(tmp_path / "person", tmp_path / "person.onnx")
+    detector = open_for_evaluation(tmp_path / "person.onnx", threads=1)
+    found: list[Detections] = []
+
+    class Recorder:
+        def detect(self, color: NDArray[np.uint8]) -> Detections:
+            found.append(detector.detect(color))
+            return found[-1]
+
+    evaluation = evaluate_detector(Recorder(), part, shared_data / "lying_dev/images")
+    truth = COCO(str(part))
+    rows = [
+        [image["id"], x1, y1, x2 - x1, y2 - y1, score, 1]
+        for image, people in zip(content["images"], found, strict=True)
+        for (x1, y1, x2, y2), score in zip(people.xyxy.astype(float), people.score, strict=True)
+    ]
+    reference = COCOeval(truth, truth.loadRes(np.array(rows)), "bbox")
+    reference.evaluate()
+    reference.accumulate()
+    reference.summarize()
+    assert pytest.approx(reference.stats[[0, 1, 8]], abs=1e-6) == [evaluation.AP, evaluation.AP50, evaluation.AR]
+    assert evaluation.AP50 > 0.5
+
+
+def test_a_person_scores_their_overlap_from_three_quarters_up() -> None:
+    people = np.array([[0, 0, 100, 100], [200, 0, 300, 100]], float)
+    found = Detections(np.array([[0, 0, 100, 80], [200, 0, 300, 70]], np.float32), np.array([0.9, 0.9], np.float32))
+    assert person_scores(people, found) == pytest.approx([0.8, 0.0])
+
+
+def test_a_box_of_low_confidence_counts_for_nobody() -> None:
+    people = np.array([[0, 0, 100, 100]], float)
+    assert person_scores(people, Detections(people.astype(np.float32), np.array([0.19], np.float32))).tolist() == [0]
+
+
+def test_one_box_serves_one_person() -> None:
+    people = np.array([[0, 0, 100, 100], [0, 0, 100, 98]], float)
+    scores = person_scores(people, Detections(people[:1].astype(np.float32), np.ones(1, np.float32)))
+    assert sorted(scores.tolist()) == [0, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.float64, st.integers(2, 40), elements=st.floats(0, 1, width=16)), st.integers(0, 10))
+def test_a_comparison_turned_round_changes_sign_and_keeps_its_p(scores: NDArray[np.float64], seed: int) -> None:
+    other = np.random.default_rng(seed).permutation(scores)
+    a, b = (compare(x, y, np.random.default_rng(0), 50) for x, y in ((scores, other), (other, scores)))
+    assert a.difference == pytest.approx(-b.difference)
+    assert a.p_wilcoxon == pytest.approx(b.p_wilcoxon, nan_ok=True)
+    assert a.low - 1e-12 <= a.high and 0 <= a.p_wilcoxon <= 1
+
+
+def test_a_comparison_gives_the_textbook_p() -> None:
+    # By hand: the negative ranks are 1 and 2, so T = 3 of n = 8; 5 of 256 sign patterns reach T ≤ 3.
+    before = np.zeros(8)
+    after = np.array([5.0, 6.0, 7.0, 8.0, 9.0, 10.0, -1.0, -2.0])
+    assert compare(before, after, np.random.default_rng(0), 10).p_wilcoxon == pytest.approx(0.0390625)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a COCO file"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "no pictures"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "image 1"),
+        (
+            '{"images": [{"id": 1, "file_name": "../x.jpg", "width": 1, "height": 1}], "annotations": [],'
+            ' "categories": [{"id": 1, "name": "person"}]}',
+            "out of the folder",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "x.jpg", "width": 1, "height": 1}], "annotations": [],'
+            ' "categories": [{"id": 1, "name": "person"}]}',
+            "pictures are missing",
+        ),
+    ],
+)
+def test_a_file_that_does_not_hold_is_refused_in_words(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "coco.json").write_text(content)
+    with pytest.raises(WardposeError, match=says):
+        read_people(tmp_path / "coco.json")
+
+
+def test_an_unreadable_picture_is_named(tmp_path: Path, drawn_people: Path) -> None:
+    import shutil
+
+    shutil.copytree(drawn_people, tmp_path / "data")
+    (tmp_path / "data/images/000000.jpg").write_bytes(b"no picture")
+    with pytest.raises(WardposeError, match=r"000000\.jpg"):
+        evaluate_detector(Truth(read_people(drawn_people / "annotations.json")), tmp_path / "data/annotations.json")
