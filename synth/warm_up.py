@@ -8,9 +8,10 @@ def main() -> None:
     from tempfile import TemporaryDirectory
 
     from synth.dataset import DatasetSpec, make_dataset
+    from synth.scenario import load_scenario
 
     with TemporaryDirectory() as folder:
-        make_dataset(DatasetSpec(scenario="D", count=1, seed=0), Path(folder) / "warm-up", workers=1)
+        make_dataset(DatasetSpec(scenario=load_scenario("base"), count=1, seed=0), Path(folder) / "warm-up", workers=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,394 @@
+"""The whole way on the simulated ward: camera, calibration, synthesis, tuning, evaluation, export, live.
+
+Everything is done by the functions behind the commands, in a site of its own (`demo` in the site folder), so that a
+real site's calibration and models are never touched. A demo that was interrupted goes on where it stopped; one that
+was finished starts afresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance.atomic import write_text
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from appliance.cli.output import Output
+
+Progress = Callable[[int, int, str], None]
+
+IMAGES = 320
+HELD_OUT = 60
+SEED = 7
+LIVE_SECONDS = 15.0
+LIVE_PATIENCE_SECONDS = 90.0
+SOURCE = "simulated:ward"
+BASE, TUNED = "person-detector", "demo-detector"
+
+
+@dataclass
+class Journal:
+    """The finished stages of one demo with their seconds and results, kept in a file after each."""
+
+    path: Path
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        try:
+            stages = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            stages = {}
+        return cls(path, stages if isinstance(stages, dict) else {})
+
+    def keep(self, name: str, seconds: float, result: dict[str, Any]) -> None:
+        self.stages[name] = {"seconds": seconds, "result": result}
+        write_text(self.path, json.dumps(self.stages, default=str))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the way. kept: an interrupted demo need not do it again."""
+
+    name: str
+    title: str
+    run: Callable[[SiteFolder, dict[str, dict[str, Any]], Progress], dict[str, Any]]
+    kept: bool = True
+
+
+def run_demo(site: SiteFolder, *, out: Output) -> dict[str, Any]:
+    """Go the whole way; the answer has the keys that `wardpose demo --json` promises.
+
+    Raises `WardposeError` naming the stage that failed; what was finished is kept for the next run.
+    """
+    home = site.root / "demo"
+    if (home / "finished").exists():
+        shutil.rmtree(home)
+    demo = SiteFolder.open(home)
+    journal = Journal.open(home / "journal.json")
+    figures: list[dict[str, Any]] = []
+    results: dict[str, dict[str, Any]] = {}
+    for number, stage in enumerate(STAGES, start=1):
+        if stage.kept and stage.name in journal.stages:
+            done = journal.stages[stage.name]
+            out.say(f"{number}/{len(STAGES)} {stage.title}: kept from the run that was interrupted")
+            results[stage.name] = done["result"]
+            figures.append({"name": stage.name, "seconds": done["seconds"], "ok": True})
+            continue
+        begin = time.monotonic()
+        try:
+            with out.progress(f"{number}/{len(STAGES)} {stage.title}") as progress:
+                results[stage.name] = stage.run(demo, results, progress)
+        except WardposeError as error:
+            raise WardposeError(
+                error.what, where=f"stage {stage.name}" + (f": {error.where}" if error.where else ""),
+                mend=error.mend or "run `wardpose demo` again; it goes on from here", exit_code=error.exit_code,
+            ) from error  # fmt: skip
+        seconds = time.monotonic() - begin
+        figures.append({"name": stage.name, "seconds": round(seconds, 2), "ok": True})
+        journal.keep(stage.name, round(seconds, 2), results[stage.name])
+    (home / "finished").touch()
+    answer = _answer(figures, results)
+    _tell(out, answer, results)
+    return answer
+
+
+def look(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """Open the camera as any other and read from it."""
+    from appliance import cameras
+
+    progress(0, 1, "waiting for the first frame")
+    seen = cameras.probe(SOURCE, seconds=2.0)
+    progress(1, 1, f"{seen['width']}×{seen['height']}, depth {seen['depth']}")
+    return seen
+
+
+def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """From the tag sheet on the mattress, then held against the simulated ward's own truth."""
+    import numpy as np
+
+    from appliance import calibrations
+    from appliance.measure import calibrate_tags
+    from synth.simulated_camera import SimulatedCamera
+
+    estimate = calibrate_tags(site, source="simulated:tag_sheet", progress=progress)
+    # At a real bedside a person confirms head and foot; the simulated ward knows them.
+    row = calibrations.confirm(site, calibrations.keep(site, estimate).id)
+    truth = SimulatedCamera().true_calibration().camera_from_bed
+    found = estimate.camera_from_bed
+    turn = found[:3, :3] @ truth[:3, :3].T
+    centres = [-pose[:3, :3].T @ pose[:3, 3] for pose in (found, truth)]
+    view = calibrations.load(site, row).viewpoint
+    return {
+        "azimuth_deg": view.azimuth_deg, "elevation_deg": view.elevation_deg, "distance_m": view.distance,
+        "reprojection_px": estimate.reprojection_px,
+        "rotation_error_deg": float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))),
+        "camera_error_mm": float(1e3 * np.linalg.norm(centres[0] - centres[1])),
+    }  # fmt: skip
+
+
+def synthesise(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """Training images for exactly this viewpoint."""
+    from appliance import work
+
+    return work.synthesise(site, {"scenario": "site", "count": IMAGES, "seed": SEED}, progress)
+
+
+def hold_out(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """Labelled frames of the simulated ward itself, which no training image comes from."""
+    from synth.simulated_camera import SimulatedCamera
+
+    folder = site.datasets / "held-out"
+    summary = SimulatedCamera().write_held_out(folder, HELD_OUT, resume=folder.exists(), progress=progress)
+    return {"folder": str(folder), "images": summary.images, "people": summary.people}
+
+
+def evaluate_base(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    return _evaluate(site, BASE, results, progress)
+
+
+def tune(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """One epoch, batch-norm statistics frozen."""
+    from appliance import work
+
+    shutil.rmtree(site.models / TUNED, ignore_errors=True)  # what an interrupted run left
+    return work.tune(site, {"model": BASE, "data": results["synth"]["out"], "name": TUNED, "epochs": 1}, progress)
+
+
+def export(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """ONNX, held against the trained model."""
+    from appliance import work
+
+    return work.export(site, {"model": TUNED}, progress)
+
+
+def evaluate_tuned(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    return _evaluate(site, TUNED, results, progress)
+
+
+def promote(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """The gate decides by the held-out frames; what it refuses is not shown live."""
+    from appliance import work
+
+    return work.promote(site, {"model": TUNED, "data": str(_held_out_file(results))}, progress)
+
+
+def go_live(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """Capture, runtime and display as processes of their own, on the simulated camera."""
+    from appliance.client import ServiceClient
+
+    with ServiceClient.connect(site) as service:
+        try:
+            progress(0, int(LIVE_SECONDS), "starting capture and the live path")
+            service.call("live.start", source=SOURCE, display=False)
+            figures = _watch(site, service, progress)
+        finally:
+            with contextlib.suppress(WardposeError):
+                service.call("live.stop")
+                service.call("stop")
+    return figures
+
+
+def draw(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    """The pictures a person looks at."""
+    from synth.card import contact_sheet
+
+    sheet = contact_sheet(Path(results["synth"]["out"]), site.pictures / "training-images.png", count=24)
+    progress(1, 2, "training images")
+    compared = _before_and_after(site, results, site.pictures / "before-after.png")
+    progress(2, 2, "before and after")
+    return {"pictures": [str(sheet), str(compared), *results["live"]["pictures"]]}
+
+
+STAGES = (
+    Stage("camera", "frames from the simulated Kinect", look),
+    Stage("calibrate", "calibration from the tag sheet", calibrate),
+    Stage("synth", f"{IMAGES} training images for this viewpoint", synthesise),
+    Stage("held-out", f"{HELD_OUT} held-out frames of this ward", hold_out),
+    Stage("before", "evaluation before", evaluate_base),
+    Stage("tune", "tuning, one epoch", tune),
+    Stage("export", "ONNX export, checked", export),
+    Stage("after", "evaluation after", evaluate_tuned),
+    Stage("gate", "promotion gate", promote),
+    Stage("live", "live pipeline", go_live, kept=False),
+    Stage("pictures", "pictures", draw, kept=False),
+)
+
+
+def _evaluate(site: SiteFolder, model: str, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
+    from appliance import work
+
+    return work.evaluate(site, {"model": model, "data": str(_held_out_file(results))}, progress)
+
+
+def _held_out_file(results: dict[str, dict[str, Any]]) -> Path:
+    return Path(results["held-out"]["folder"]) / "annotations.json"
+
+
+def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]:
+    """Let the live path run for a while; its figures, and two pictures of one moment with somebody in it."""
+    from appliance.live import result_socket, ring_name
+    from runtime.bus import ResultClient
+    from runtime.capture.ring import RingReader
+
+    patience, began = time.monotonic() + LIVE_PATIENCE_SECONDS, None
+    best: tuple[float, Any, dict[str, Any]] | None = None
+    reader: RingReader | None = None
+    client = ResultClient(result_socket(site))
+    while began is None or time.monotonic() - began < LIVE_SECONDS:
+        status = service.call("status")
+        live = status["live"]
+        if live["state"] != "live":
+            if time.monotonic() > patience:
+                troubles = [f"{p['name']}: {p['last_end'] or p['state']}" for p in status["processes"]]
+                raise WardposeError(
+                    f"the live path shows nothing ({live['state']} {live['message']}); {', '.join(troubles)}",
+                    where="live", mend=f"see {site.logs}",
+                )  # fmt: skip
+            time.sleep(0.3)
+            continue
+        began = began or time.monotonic()
+        progress(int(time.monotonic() - began), int(LIVE_SECONDS), f"{live['fps']:.1f} frames/s on {live['engine']}")
+        with contextlib.suppress(WardposeError):
+            reader = reader or RingReader(ring_name(site))
+            frame = reader.read_latest(max_age_ms=1000)
+            message = client.latest(timeout_s=0.5)
+            if message["state"] == "live" and abs(message["frame_index"] - frame.index) <= 1 and message["people"]:
+                worth = max(sum(k[2] for k in person["keypoints"]) + person["score"] for person in message["people"])
+                if best is None or worth > best[0]:
+                    best = (worth, frame, message)
+        time.sleep(0.4)
+    progress(int(LIVE_SECONDS), int(LIVE_SECONDS), f"{live['fps']:.1f} frames/s on {live['engine']}")
+    figures = {key: live[key] for key in ("fps", "p50_ms", "p99_ms", "engine", "frames")}
+    return figures | {"pictures": _live_pictures(site, best)}
+
+
+def _live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | None) -> list[str]:
+    if best is None:
+        return []
+    from runtime.message import people_of
+    from runtime.overlay import LiveState, draw_skeletons, skeleton_on_neutral
+
+    _, frame, message = best
+    detections, skeletons = people_of(message)
+    size = (frame.color.shape[1], frame.color.shape[0])
+    age_s = message["finished_at"] - message["captured_at"]
+    over = draw_skeletons(frame.color, skeletons, detections)
+    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s))
+    pictures = {"live-overlay.png": over, "live-display.png": neutral}
+    return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
+
+
+def _before_and_after(site: SiteFolder, results: dict[str, dict[str, Any]], target: Path, pairs: int = 6) -> Path:
+    """The same held-out frames twice, base above tuned; true boxes thin and white, detections coloured."""
+    import cv2
+    import numpy as np
+
+    from appliance.work import open_detector
+
+    coco = _held_out_file(results)
+    content = json.loads(coco.read_text())
+    models = (("before", BASE, (90, 150, 255)), ("after", TUNED, (110, 220, 120)))
+    detectors = [(label, open_detector(site, name, confidence=0.25), colour) for label, name, colour in models]
+    columns = []
+    step = max(1, len(content["images"]) // pairs)
+    for image in content["images"][::step][:pairs]:
+        path = coco.parent / image["file_name"]
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise WardposeError("the picture can't be read", where=str(path), mend="run the demo again")
+        truth = [a["bbox"] for a in content["annotations"] if a["image_id"] == image["id"]]
+        column = []
+        for label, detector, colour in detectors:
+            drawn = picture.copy()
+            for x, y, w, h in truth:
+                cv2.rectangle(drawn, (round(x), round(y)), (round(x + w), round(y + h)), (255, 255, 255), 1)
+            found = detector.detect(np.ascontiguousarray(picture[..., ::-1]))
+            for box, score in zip(found.xyxy, found.score, strict=True):
+                x1, y1, x2, y2 = (round(float(v)) for v in box)
+                cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 3, cv2.LINE_AA)
+                _write(drawn, f"{score:.2f}", (x1 + 4, y1 + 22), 0.65, colour)
+            _write(drawn, label, (10, drawn.shape[0] - 12), 0.8, (255, 255, 255))
+            column.append(drawn)
+        columns.append(np.vstack(column))
+    whole = len(columns) - len(columns) % 3
+    rows = [np.hstack(columns[i : i + 3]) for i in range(0, whole, 3)] or [np.hstack(columns)]
+    return _save(target, np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
+
+
+def _write(picture: Any, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
+    """Words with a dark edge, legible on any ground."""
+    import cv2
+
+    for shade, thick in (((20, 20, 20), 4), (colour, 2)):
+        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
+
+
+def _save(path: Path, picture: Any) -> Path:
+    import cv2
+
+    from appliance.atomic import write_bytes
+
+    ok, data = cv2.imencode(".png", picture[..., ::-1])
+    if not ok:
+        raise WardposeError("the picture could not be encoded", where=str(path))
+    write_bytes(path, data.tobytes())
+    return path
+
+
+def _answer(figures: list[dict[str, Any]], results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    keys = ("AP", "AP50", "AR", "person_score")
+    return {
+        "ok": all(figure["ok"] for figure in figures),
+        "total_s": round(sum(figure["seconds"] for figure in figures), 2),
+        "stages": figures,
+        "before": {key: results["before"][key] for key in keys},
+        "after": {key: results["after"][key] for key in keys},
+        "live": {key: results["live"][key] for key in ("fps", "p50_ms", "p99_ms", "engine")},
+        "calibration": results["calibrate"],
+        "export_max_error": results["export"].get("max_error"),
+        "promoted": results["gate"]["accepted"],
+        "pictures": results["pictures"]["pictures"],
+    }
+
+
+def _tell(out: Output, answer: dict[str, Any], results: dict[str, dict[str, Any]]) -> None:
+    notes = _notes(answer, results)
+    out.say("")
+    titles = {stage.name: stage.title for stage in STAGES}
+    out.table(
+        ("stage", "seconds", "what came of it"),
+        [(titles[f["name"]], f["seconds"], notes.get(f["name"], "")) for f in answer["stages"]],
+    )
+    out.say("")
+    keys = ("AP", "AP50", "AR", "person_score")
+    rows = [(label, *(answer[label][key] for key in keys)) for label in ("before", "after")]
+    out.table(("held-out frames", *keys), rows)
+    out.say("")
+    out.say(f"{answer['total_s']:.0f} s in all. Look at:")
+    for picture in answer["pictures"]:
+        out.say(f"  {picture}")
+
+
+def _notes(answer: dict[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
+    seen, found, live, gate = results["camera"], answer["calibration"], answer["live"], results["gate"]
+    return {
+        "camera": f"{seen['width']}×{seen['height']}, depth {seen['depth']}, {seen['fps']:.1f} frames/s",
+        "calibrate": f"{found['rotation_error_deg']:.2f}° and {found['camera_error_mm']:.0f} mm from the truth",
+        "synth": f"{results['synth']['images']} images",
+        "held-out": f"{results['held-out']['images']} frames, {results['held-out']['people']} people",
+        "before": f"person score {answer['before']['person_score']:.3f}",
+        "after": f"person score {answer['after']['person_score']:.3f}",
+        "export": f"differs by {answer['export_max_error']:.1e} of an output's range",
+        "gate": "promoted" if gate["accepted"] else f"refused: {'; '.join(gate['reasons'])}",
+        "live": f"{live['fps']:.1f} frames/s, {live['p50_ms']:.0f} ms median, {live['p99_ms']:.0f} ms p99, {live['engine']}",
+        "pictures": f"{len(answer['pictures'])} pictures",
+    }  # fmt: skip
