@@ -11,7 +11,7 @@ import contextlib
 import logging
 import struct
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class K4aFile:
                 return bytes(stream.data)
         raise self._error("the recording carries no factory calibration", "record it again with k4arecorder")
 
-    def captures(self, from_us: int = 0) -> Iterator[RawCapture]:
+    def captures(self, from_us: int = 0) -> Generator[RawCapture]:
         """Every capture from that time on, in order of time; a capture may lack what the camera dropped.
 
         A file that breaks off gives what is whole, and a warning.

@@ -5,18 +5,20 @@
 A camera that can't be opened, fails or falls silent is closed and opened again for ever, with pauses that double up to
 ten seconds. The ring's state says what goes on; nothing but the ring and one line a change of state (standard error)
 leaves this process. It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a
-box must start without its camera), then WATCHDOG at least once a second unless a driver hangs.
+box must start without its camera), then WATCHDOG at least once a second unless a driver hangs; opening may take two
+minutes before that counts as a hang.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from calibration.errors import WardposeError
@@ -29,6 +31,7 @@ _log = logging.getLogger("capture")
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 SILENCE_S = 5.0  # a live camera silent for so long is closed and opened again
+OPEN_PATIENCE_S = 120.0  # the simulated ward furnishes itself first; a Kinect takes two seconds
 STEADY_S = 30.0  # after streaming for so long, a failure is a new one and the first pause is short again
 _READ_S = 0.5
 _REPEAT_PAUSE_S = 0.2  # how long the last frame of a recording stands before the first one comes again
@@ -83,7 +86,8 @@ class CaptureProcess:
             self._writer.heartbeat(self._state)
         source = make_source(self.spec)
         try:
-            source.open()
+            with self._beating_for(OPEN_PATIENCE_S):
+                source.open()
         except BaseException:
             self._make_ready()
             raise
@@ -91,6 +95,25 @@ class CaptureProcess:
             return self._pass_on(source)
         finally:
             source.close()
+
+    @contextlib.contextmanager
+    def _beating_for(self, patience_s: float) -> Iterator[None]:
+        """Signs of life from a thread while this one waits for a driver; they end when patience does, so that a
+        driver that never returns is noticed. The ring's writer is this thread's again afterwards."""
+        done = threading.Event()
+
+        def beat() -> None:
+            until = time.monotonic() + patience_s
+            while not done.wait(0.5) and time.monotonic() < until:
+                self._beat()
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _pass_on(self, source: CaptureSource) -> bool:
         last_frame_s = time.monotonic()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -85,11 +87,13 @@ class RecordingSource(CaptureSource):
     def seek(self, time_s: float) -> None:
         """Go on at the first frame `time_s` seconds after the first one."""
         file = self._opened()
-        first = next(file.captures(), None)
-        start_us = 0 if first is None else first.timestamp_us
+        from_us = 0  # from the very start without seeking: inertial samples lie before the first image
+        if time_s > 0:
+            with closing(file.captures()) as captures:
+                from_us = max((capture.timestamp_us for capture in islice(captures, 1)), default=0)
+            from_us += round(time_s * 1e6)
         self._frames.close()
-        # From the very start without seeking: inertial samples lie before the first image.
-        self._frames = self._play(start_us + round(time_s * 1e6) if time_s > 0 else 0)
+        self._frames = self._play(from_us)
         self._next = next(self._frames, None)
         self._pace.restart()
 
