@@ -12,8 +12,10 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +32,7 @@ from runtime.pipeline import LivePipeline, LiveResult
 _WAIT_S = 0.25
 # Frames this old are no live picture, whatever the camera says.
 _MAX_AGE_MS = 1000.0
+_LONGEST_START_S = 1200.0
 
 
 class FrameReader(Protocol):
@@ -68,8 +71,8 @@ class LiveService:
     def run(self) -> None:
         """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
         try:
-            self._say("starting", "loading the models")
-            self._pipeline = self._open_pipeline()
+            with self._telling_that_it_starts():
+                self._pipeline = self._open_pipeline()
             notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
             while not self._stop.is_set():
                 self._step(self._pipeline)
@@ -77,6 +80,28 @@ class LiveService:
         finally:
             notify("STOPPING=1")
             self._server.close()
+
+    @contextmanager
+    def _telling_that_it_starts(self) -> Iterator[None]:
+        """Say every second that models are being loaded, and ask systemd for patience: TensorRT may build an engine
+        for minutes the first time, which is no hang. The patience ends all the same."""
+        loaded = threading.Event()
+
+        def tell() -> None:
+            until = time.monotonic() + _LONGEST_START_S
+            while time.monotonic() < until:
+                self._say("starting", "loading the models")
+                notify("EXTEND_TIMEOUT_USEC=10000000")
+                if loaded.wait(1.0):
+                    return
+
+        teller = threading.Thread(target=tell, name="starting", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            loaded.set()
+            teller.join()
 
     def _step(self, pipeline: LivePipeline) -> None:
         if self.paused:
@@ -114,12 +139,19 @@ class LiveService:
     def _command(self, command: Message) -> Message:
         name = command.get("command")
         if name == "pause":
-            self._pause_file.touch(mode=0o600)
             with self._deciding:
                 self._resumed.clear()
                 self._say("paused")
+            try:
+                self._pause_file.touch(mode=0o600)
+            except OSError as error:
+                # The pause holds; only a restart would forget it.
+                return {"ok": True, "paused": True, "warning": f"a restart will resume ({error.strerror})"}
         elif name == "resume":
-            self._pause_file.unlink(missing_ok=True)
+            try:
+                self._pause_file.unlink(missing_ok=True)
+            except OSError as error:
+                return {"ok": False, "error": f"can't resume: {self._pause_file} stays ({error.strerror})"}
             self._resumed.set()
         elif name != "state":
             return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state"}
