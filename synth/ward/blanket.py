@@ -19,6 +19,7 @@ from synth.ward.shapes import Surface
 ARRANGEMENTS = ("flat", "folded_back", "askew", "kicked_aside")
 CELL = 0.01  # metres a height-map cell
 THICKNESS = 0.018  # below about this, limbs show through
+UPRIGHT = 0.62  # metres above the bedding; nobody lying reaches that high
 _COUNT = 60  # grid points along each side while falling
 
 
@@ -128,6 +129,10 @@ def lay_blanket(
     outline = np.cumsum((body.heights > -50).sum(0)[::-1])
     footward = int(np.searchsorted(outline, coverage * outline[-1])) if len(columns) else int((feet - head) * coverage)
     top_edge = body.low_x + CELL * (body.heights.shape[1] - 1 - footward)
+    # A blanket lies in a sitter's lap: it begins footward of head and shoulders.
+    upright = np.nonzero((body.heights - np.maximum(bedding.heights, 0.0) > UPRIGHT).any(0))[0]
+    if len(upright):
+        top_edge = max(top_edge, body.low_x + CELL * (float(upright[-1]) + 4))
     points, step_x, step_y = _start(rng, bed, top_edge, arrangement, ground, railed)
     pairs, lengths, stiffness = cloth.constraints(_COUNT, _COUNT, step_x, step_y)
     cloth.drop(
@@ -135,7 +140,7 @@ def lay_blanket(
         bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0, 40, 5, THICKNESS, 0.5,
     )  # fmt: skip
     fine = _refined(points, rng)
-    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 2.0)
+    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, cloth.OVERHANG)
     # Over the mattress's rounded edge the cloth bends sharper than its mesh; what hangs beside it stays where it hangs.
     brim = cv2.dilate(bedding.heights, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
     cloth.lift(fine, brim, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.05)

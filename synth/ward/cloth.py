@@ -12,6 +12,7 @@ from synth.render.jit import njit
 
 Array = Any  # numba infers the element types
 GRAVITY = 9.81
+OVERHANG = 0.3  # metres; cloth farther than this beneath something lies under it, not in it
 
 
 @njit
@@ -72,7 +73,7 @@ def drop(
             ground = height_at(heights, low_x, low_y, cell, x, y) + thickness
             # Deep below the top beside the mattress's edge the way out is sideways, not up.
             inside = half_width + thickness - abs(y)
-            if z < ground:
+            if ground - OVERHANG < z < ground:
                 if over_bed and 0.0 < inside < ground - z and inside < 0.05 and x > hinge:
                     points[i, 1] = math.copysign(half_width + thickness, y)
                 else:

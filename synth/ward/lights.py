@@ -74,30 +74,30 @@ def make_lighting(rng: np.random.Generator, preset: str, window_side: float = 1.
             (sun, u(1.0, 2.0) * _warmth(u(4800, 6200))),
             (np.array([u(-0.3, 0.3), -window_side, 0.7]), u(0.1, 0.3) * _warmth(5500)),
         ]
-        return _exposed(lights, u(0.5, 0.9) * _warmth(u(6500, 9000)), u(0.35, 0.55) * _warmth(5000), u(0.75, 1.25))
+        return _exposed(lights, u(0.5, 0.9) * _warmth(u(6500, 9000)), u(0.35, 0.55) * _warmth(5000), u(0.95, 1.6))
     if preset == "overcast":
         lights = [
             (np.array([u(-0.5, 0.5), window_side, u(0.4, 0.9)]), u(0.4, 0.8) * _warmth(u(6500, 8500))),
             (np.array([u(-0.5, 0.5), u(-0.5, 0.5), 1.0]), u(0.2, 0.5) * _warmth(6000)),
         ]
-        return _exposed(lights, _warmth(u(6500, 8500)), u(0.45, 0.65) * _warmth(5500), u(0.6, 1.0))
+        return _exposed(lights, _warmth(u(6500, 8500)), u(0.45, 0.65) * _warmth(5500), u(0.8, 1.35))
     if preset == "ceiling":
         lights = [(np.array([u(-0.5, 0.5), u(-0.5, 0.5), 1.0]), u(0.6, 1.1) * _warmth(u(3500, 5500)))]
         for _ in range(int(rng.integers(1, 4))):
             lights.append((np.array([u(-1, 1), u(-1, 1), u(0.6, 1.0)]), u(0.2, 0.5) * _warmth(u(3500, 5500))))
-        return _exposed(lights, u(0.6, 1.0) * _warmth(4500), u(0.35, 0.6) * _warmth(4000), u(0.7, 1.2))
+        return _exposed(lights, u(0.6, 1.0) * _warmth(4500), u(0.35, 0.6) * _warmth(4000), u(0.9, 1.5))
     if preset == "lamp":
         lamp = np.array([u(-1.2, -0.5), u(-1, 1), u(0.4, 1.0)])
         lights = [(lamp, u(1.0, 1.8) * _warmth(u(2400, 3200))), (np.array([0.5, -lamp[1], 0.5]), 0.1 * _warmth(3000))]
-        return _exposed(lights, u(0.25, 0.5) * _warmth(3000), u(0.15, 0.3) * _warmth(2800), u(0.35, 0.7))
+        return _exposed(lights, u(0.25, 0.5) * _warmth(3000), u(0.15, 0.3) * _warmth(2800), u(0.45, 0.95))
     if preset == "night":
         lights = [(np.array([u(-1, 1), u(-1, 1), u(0.3, 0.8)]), u(0.5, 1.0) * _warmth(u(3000, 9000)))]
-        return _exposed(lights, u(0.4, 0.8) * _warmth(8000), u(0.2, 0.4) * _warmth(6000), u(0.12, 0.3))
+        return _exposed(lights, u(0.4, 0.8) * _warmth(8000), u(0.2, 0.4) * _warmth(6000), u(0.16, 0.4))
     if preset == "five":
         lights = []
         for toward in ((1, 0, 0.3), (-1, 0, 0.3), (0, 1, 0.3), (0, -1, 0.3), (0, 0, 1)):
             lights.append(
                 (np.asarray(toward, dtype=np.float64) + rng.normal(0, 0.2, 3), u(0.3, 3.0) * _warmth(u(4000, 7500)))
             )
-        return _exposed(lights, u(0.6, 1.5) * _warmth(6000), u(0.4, 0.8) * _warmth(5500), u(0.6, 1.3))
+        return _exposed(lights, u(0.6, 1.5) * _warmth(6000), u(0.4, 0.8) * _warmth(5500), u(0.8, 1.6))
     raise ValueError(f"light preset must be one of {', '.join(PRESETS)}, got {preset!r}")

@@ -101,6 +101,21 @@ def test_a_blanket_follows_a_raised_backrest() -> None:
     assert (above.heights > beneath.heights)[both].mean() > 0.99
 
 
+def test_a_sitter_keeps_the_blanket_in_the_lap_without_spikes() -> None:
+    trunk = shapes.rounded_box((-0.3, -0.2, 0.0), (-0.05, 0.2, 0.6), 0.06, PLAIN)
+    head = shapes.rounded_box((-0.15, -0.1, 0.65), (0.1, 0.1, 0.88), 0.06, PLAIN)  # leans out over the lap
+    legs = shapes.rounded_box((-0.1, -0.18, 0.0), (0.8, 0.18, 0.14), 0.06, PLAIN)
+    support = build_bed(BED, BedLook(boards=False))
+    blanket = lay_blanket(
+        np.random.default_rng(0), BED, [trunk, head, legs], support, PLAIN, PLAIN, coverage=0.7, arrangement="flat"
+    )
+    mesh = blanket.meshes[0]
+    a, b = mesh.vertices[mesh.triangles[:, 0]], mesh.vertices[mesh.triangles[:, 1]]
+    edges = np.linalg.norm(a - b, axis=1)
+    assert edges.max() < 0.15  # a point caught by the head would be drawn out by half a metre
+    assert mesh.vertices[:, 2].max() < 0.62
+
+
 def test_coverage_counts_cells_under_the_blanket() -> None:
     body = HeightMap(np.full((10, 10), -100, np.float32), 0, 0)
     body.heights[2:6, 2:7] = 0.1
