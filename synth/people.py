@@ -167,7 +167,8 @@ def _on_edge(rng: np.random.Generator, studio: _Studio, rest: RestBody, bed: Bed
     side = float(rng.choice([-1.0, 1.0]))
     posed = studio.body.pose(rest, make_pose(rng, *sample_sitting(rng, "bed_edge", side)))
     hips, knees = posed.keypoints[11:13].mean(0), posed.keypoints[13:15].mean(0)
-    over = posed.vertices[:, 1] * side < knees[1] * side - 0.08  # the part of the body above the mattress
+    # Thighs and seat, not the shins that hang in front of the mattress.
+    over = (posed.vertices[:, 1] * side < knees[1] * side - 0.08) & (posed.vertices[:, 2] > knees[2] - 0.14)
     low = float(np.quantile(posed.vertices[over, 2], 0.01))
     x = float(rng.uniform(-0.05, 0.3)) * bed.length
     offset = np.array([x - hips[0], side * (bed.width / 2 + 0.05) - knees[1], -float(rng.uniform(*_SINK)) - low])
@@ -200,14 +201,16 @@ def _rested(rng: np.random.Generator, posed: PosedBody, support: Support, postur
     sink = float(rng.uniform(*_SINK))
     low, high = vertices.min(0), vertices.max(0)
     margin_x, margin_y = support.length / 2 - 0.04, support.width / 2 - _EDGE
-    y = float(rng.normal(0.0, 0.06)) - 0.5 * (low[1] + high[1])
-    y = float(np.clip(y, -margin_y - low[1], margin_y - high[1])) if high[1] - low[1] < 2 * margin_y else -0.5 * (low[1] + high[1])
+    y = -0.5 * (low[1] + high[1])
+    room = 2 * margin_y - (high[1] - low[1])
+    if room > 0:
+        y += float(np.clip(rng.normal(0.0, 0.06), -room / 2, room / 2))
     if support.backrest_deg > 0 and posture in ("fowler", "arm_over_head", "knees_bent"):
         # Seat and backrest touch together: heights over the two planes give two equations for x and z.
         hips = posed.keypoints[11:13].mean(0)
         normal = support.back_normal
-        below = (vertices - hips) @ np.array([-np.cos(np.radians(support.backrest_deg)), 0.0, np.sin(np.radians(support.backrest_deg))])
-        upper = below > 0.05
+        tilt = np.radians(support.backrest_deg)
+        upper = (vertices - hips) @ np.array([-np.cos(tilt), 0.0, np.sin(tilt)]) > 0.05
         z = -sink - float(np.quantile(vertices[~upper, 2], 0.02))
         back = float(np.quantile(vertices[upper] @ normal, 0.02))
         x = (-sink + support.hinge_x * normal[0] - back - z * normal[2]) / normal[0]
@@ -249,7 +252,7 @@ def _finished(
     normals = studio.wardrobe.anatomy.normals(rest.vertices)
     dressed = studio.wardrobe.dress(rng, rest, normals, posed, outfit, instance)
     body = Mesh(posed.vertices, studio.body.topology.triangles[~dressed.hidden], skin, instance)
-    grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance)
+    grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance, dressed.worn)
     meshes = [
         Mesh(_pressed(mesh.vertices, support), mesh.triangles, mesh.colors, mesh.instance, mesh.uv, mesh.texture)
         for mesh in (body, *dressed.meshes, *((grown,) if grown else ()))

@@ -82,7 +82,7 @@ class AnnyBody:
         return self._topology
 
     def sample_shape(self, rng: np.random.Generator, age_years: float | None = None) -> Shape:
-        """A person. Height follows WHO curves; high weight goes with little muscle, or the body mass index stays low."""
+        """A person. Height follows WHO curves; high weight goes with little muscle, or body mass index stays low."""
         if age_years is None:
             age_years = float(rng.uniform(18.0, 40.0) if rng.random() < 0.25 else rng.uniform(40.0, 95.0))
         sex = ("female", "male")[int(rng.integers(2))]

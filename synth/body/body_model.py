@@ -86,7 +86,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RestBody:
-    """A body before it is posed. vertices (V, 3) float32 metres, z up, facing −y; heads (J, 3): where the bones begin."""
+    """A body before it is posed. vertices (V, 3) float32 metres, z up, facing −y; heads (J, 3): where bones begin."""
 
     shape: Shape
     vertices: NDArray[np.float32]

@@ -14,7 +14,14 @@ from synth.body.body_model import FINGER_JOINTS, JOINTS, Pose
 
 ANNY_FROM_SMPLX = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
-BONE_OF_JOINT = {"pelvis": "root", "spine1": "spine05", "spine2": "spine03", "spine3": "spine02", "neck": "neck01", "head": "head"}
+BONE_OF_JOINT = {
+    "pelvis": "root",
+    "spine1": "spine05",
+    "spine2": "spine03",
+    "spine3": "spine02",
+    "neck": "neck01",
+    "head": "head",
+}
 for _side, _letter in (("left", "L"), ("right", "R")):
     BONE_OF_JOINT |= {
         f"{_side}_hip": f"upperleg01.{_letter}",
@@ -67,11 +74,11 @@ class Retargeter:
                 start = self._index[f"{bone}.{letter}"]
                 own[start] = rotation_between(heads[self._index[f"{tip}.{letter}"]] - heads[start], np.array(toward))
         turned = np.tile(np.eye(3), (len(self._parents), 1, 1))
-        for bone, parent in enumerate(self._parents):
-            if bone in own:
-                turned[bone] = own[bone]
-            elif parent >= 0 and self._follows[bone]:
-                turned[bone] = turned[parent]
+        for index, parent in enumerate(self._parents):
+            if index in own:
+                turned[index] = own[index]
+            elif parent >= 0 and self._follows[index]:
+                turned[index] = turned[parent]
         return turned
 
     def bone_transforms(

@@ -84,7 +84,11 @@ class Anatomy:
         a, b, c = (vertices[self.topology.triangles[:, k]] for k in range(3))
         u, v = b - a, c - a
         face = np.stack(
-            [u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1], u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2], u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]],
+            [
+                u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1],
+                u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2],
+                u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0],
+            ],
             axis=1,
         )
         found = self._corners @ face

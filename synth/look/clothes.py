@@ -20,15 +20,24 @@ PATIENT_OUTFITS = ("gown", "pyjamas", "tshirt_trousers", "shorts")
 STAFF_OUTFITS = ("scrubs",)
 VISITOR_OUTFITS = ("tshirt_trousers", "jumper_trousers", "shorts", "dress")
 # Share of people who wear shoes or socks with it.
-_SHOD = {"gown": 0.2, "pyjamas": 0.2, "scrubs": 1.0, "dress": 1.0, "jumper_trousers": 1.0, "tshirt_trousers": 0.6, "shorts": 0.6}
+_SHOD = {
+    "gown": 0.2,
+    "pyjamas": 0.2,
+    "scrubs": 1.0,
+    "dress": 1.0,
+    "jumper_trousers": 1.0,
+    "tshirt_trousers": 0.6,
+    "shorts": 0.6,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Dressed:
-    """Cloth meshes and hidden (T,) bool: the body triangles they cover."""
+    """Cloth meshes; hidden (T,) bool: body triangles they cover; worn (V,) metres from the skin to their outside."""
 
     meshes: tuple[Mesh, ...]
     hidden: NDArray[np.bool_]
+    worn: NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -108,7 +117,9 @@ class Wardrobe:
         a = self.anatomy
         hollow = a.smoothed(rest.vertices, 14) - rest.vertices
         filled = np.maximum((hollow * normals).sum(1), 0.0)
-        fitting = _Fitting(rest, posed, normals, filled.astype(np.float32), np.zeros(len(normals), np.float32), instance)
+        fitting = _Fitting(
+            rest, posed, normals, filled.astype(np.float32), np.zeros(len(normals), np.float32), instance
+        )
         u = rng.uniform
         if rng.random() < _SHOD[outfit]:  # first, since trousers fall over socks
             self._shoes(rng, fitting)
@@ -123,7 +134,15 @@ class Wardrobe:
         elif outfit == "pyjamas":
             cloth = fabric.everyday(rng, 0.7)
             self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.010, 0.016), 0.005, u(0.005, 0.025))
-            self._wear(rng, fitting, self._cut("top", (0.9, 0.5)[int(rng.integers(2))]), cloth, u(0.016, 0.024), 0.006, u(0.005, 0.025))
+            self._wear(
+                rng,
+                fitting,
+                self._cut("top", (0.9, 0.5)[int(rng.integers(2))]),
+                cloth,
+                u(0.016, 0.024),
+                0.006,
+                u(0.005, 0.025),
+            )
         elif outfit == "scrubs":
             cloth = fabric.scrubs(rng)
             self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.018), 0.005, u(0.01, 0.03))
@@ -131,10 +150,20 @@ class Wardrobe:
         else:
             leg = (0.0, 0.0, 0.25)[int(rng.integers(3))] if outfit != "shorts" else (0.9, 1.3)[int(rng.integers(2))]
             sleeve = 0.92 if outfit == "jumper_trousers" else (-0.6, -0.4, -0.2)[int(rng.integers(3))]
-            self._wear(rng, fitting, self._cut("trousers", leg), fabric.everyday(rng, 0.15), u(0.006, 0.014), 0.004, u(0.0, 0.025))
-            self._wear(rng, fitting, self._cut("top", sleeve), fabric.everyday(rng), u(0.012, 0.022), 0.005, u(0.0, 0.03))
+            self._wear(
+                rng,
+                fitting,
+                self._cut("trousers", leg),
+                fabric.everyday(rng, 0.15),
+                u(0.006, 0.014),
+                0.004,
+                u(0.0, 0.025),
+            )
+            self._wear(
+                rng, fitting, self._cut("top", sleeve), fabric.everyday(rng), u(0.012, 0.022), 0.005, u(0.0, 0.03)
+            )
         hidden = fitting.hidden if fitting.hidden is not None else np.zeros(len(a.topology.triangles), bool)
-        return Dressed(tuple(fitting.meshes), hidden)
+        return Dressed(tuple(fitting.meshes), hidden, fitting.worn)
 
     def _wear(
         self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float, folds_m: float,
@@ -154,7 +183,9 @@ class Wardrobe:
         self._add(fitting, vertices, pattern.triangles, shade, pattern.on(self._uv), cloth)
         fitting.hidden = pattern.hidden if fitting.hidden is None else fitting.hidden | pattern.hidden
 
-    def _wear_skirt(self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float, flare: float) -> None:
+    def _wear_skirt(
+        self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float, flare: float
+    ) -> None:
         skirt = self._skirt(length)
         vertices, shade = skirt.drape(rng, fitting.rest, fitting.posed, offset, flare)
         self._add(fitting, vertices, skirt.triangles, shade, skirt.uv, cloth)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.look.color import from_hex
+
 _TILE = 64  # pixels along a tile's side
 
 
@@ -25,7 +27,9 @@ def _mixed(rng: np.random.Generator, low: float, high: float, saturation: float)
     return np.clip(value + saturation * (hue - hue.mean()), 0.01, 0.97).astype(np.float32)
 
 
-def print_tile(rng: np.random.Generator, ground: NDArray[np.float32], ink: NDArray[np.float32], kind: str) -> NDArray[np.uint8]:
+def print_tile(
+    rng: np.random.Generator, ground: NDArray[np.float32], ink: NDArray[np.float32], kind: str
+) -> NDArray[np.uint8]:
     """One tile (64, 64, 3) of `stripes`, `bands`, `checks`, `dots` or `diamonds`; it repeats without a seam."""
     v, u = np.mgrid[0:_TILE, 0:_TILE] / _TILE
     repeats = int(rng.integers(1, 4))
@@ -49,9 +53,8 @@ def print_tile(rng: np.random.Generator, ground: NDArray[np.float32], ink: NDArr
 
 def hospital_gown(rng: np.random.Generator) -> Fabric:
     """Pale, usually with a small dark print."""
-    ground = np.array([(0.78, 0.86, 0.92), (0.93, 0.93, 0.92), (0.75, 0.87, 0.80), (0.90, 0.87, 0.80), (0.62, 0.72, 0.86)])[
-        int(rng.integers(5))
-    ].astype(np.float32)  # fmt: skip
+    grounds = ("c7dbeb", "ededeb", "bfdecc", "e6decc", "9eb8db")
+    ground = from_hex(grounds[int(rng.integers(len(grounds)))])
     if rng.random() < 0.3:
         return Fabric(ground)
     kind = ("diamonds", "dots", "stripes", "checks")[int(rng.choice(4, p=[0.4, 0.3, 0.15, 0.15]))]

@@ -36,7 +36,7 @@ class Cut:
 
 def cut(field: NDArray[np.float64], triangles: NDArray[np.int32]) -> Cut:
     """Clip a surface to where `field` (V,) is positive; the field is a distance to the hem in metres."""
-    keep = field > 0
+    keep: NDArray[np.bool_] = np.asarray(field > 0)
     count = keep[triangles].sum(1)
     whole = triangles[count == 3]
     pieces: list[NDArray[np.int64]] = []  # triangles of (a, b) pairs: (n, 3, 2)
@@ -61,7 +61,7 @@ def cut(field: NDArray[np.float64], triangles: NDArray[np.int32]) -> Cut:
     a, b = unique[:, 0], unique[:, 1]
     difference = field[a] - field[b]
     t = np.where(a == b, 0.0, np.clip(field[a] / np.where(difference == 0, 1.0, difference), 0.02, 0.98))
-    hidden = (field > _HEM_MARGIN)[triangles].all(1)
+    hidden = np.asarray((field > _HEM_MARGIN)[triangles].all(1))
     return Cut(a, b, t.astype(np.float32), inverse.reshape(-1, 3).astype(np.int32), hidden, keep)
 
 

@@ -8,14 +8,19 @@ from numpy.typing import NDArray
 from synth.body.body_model import PosedBody, RestBody
 from synth.look.anatomy import Anatomy
 from synth.look.color import from_hex, linear
-from synth.look.garment import Cut, cut, pushed_out
+from synth.look.garment import CLEARANCE, Cut, cut, pushed_out
 from synth.render.mesh import Mesh
 
 STYLES = ("bald", "cropped", "short", "medium", "long")
 _NATURAL = ("0d0a08", "1c130d", "2e1d12", "4a2f1b", "6b4526", "8a6238", "b08d57", "6e2f16")
 _GREY = ("6f6d6a", "9a9896", "c9c7c3", "e4e2dd")
 # style: thickness, its unevenness, how far the hairline drops at the back and sides (m)
-_CAPS = {"cropped": (0.006, 0.001, 0.0), "short": (0.014, 0.004, 0.0), "medium": (0.024, 0.007, 0.045), "long": (0.026, 0.008, 0.16)}
+_CAPS = {
+    "cropped": (0.006, 0.001, 0.0),
+    "short": (0.014, 0.004, 0.0),
+    "medium": (0.024, 0.007, 0.045),
+    "long": (0.026, 0.008, 0.16),
+}
 
 
 class Hair:
@@ -51,7 +56,9 @@ class Hair:
             drop = _CAPS[style][2]
             # The hairline falls from forehead to nape, stays above the ears, and long hair hangs behind the face only.
             line = forehead + (nape - forehead) * depth**1.3 - drop * np.clip((depth - 0.42) / 0.12, 0.0, 1.0)
-            near_head = (a.head > 0.1) | ((a.z > a.neck_z - 0.12) & (a.y > a.bone("neck01")[1] - 0.01) & (np.abs(a.x) < 0.12))
+            near_head = (a.head > 0.1) | (
+                (a.z > a.neck_z - 0.12) & (a.y > a.bone("neck01")[1] - 0.01) & (np.abs(a.x) < 0.12)
+            )
             behind = np.where(near_head & (a.eye < 0.1) & (a.arm < 0.3), a.z - line, -0.05)
             self._behind[key] = behind
             self._cuts[key] = cut(behind, a.topology.triangles)
@@ -59,9 +66,12 @@ class Hair:
 
     def grow(
         self, rng: np.random.Generator, rest: RestBody, normals: NDArray[np.float32], posed: PosedBody, style: str,
-        color: NDArray[np.float32], instance: int,
+        color: NDArray[np.float32], instance: int, worn: NDArray[np.float32],
     ) -> Mesh | None:  # fmt: skip
-        """The cap as a mesh that moves with the head, or None for the bald. normals (V, 3): of the resting body."""
+        """The cap as a mesh that moves with the head, or None for the bald.
+
+        normals (V, 3): of the resting body; worn (V,): metres of cloth on the skin, which long hair falls over.
+        """
         if style == "bald":
             return None
         a = self._anatomy
@@ -71,10 +81,12 @@ class Hair:
         strands = a.noise(rng, 3)
         filled = np.zeros(len(rest.vertices), np.float32)
         if style != "cropped":  # longer hair bridges the hollow of the neck
-            filled = np.maximum(((a.smoothed(rest.vertices, 5) - rest.vertices) * normals).sum(1), 0.0).astype(np.float32)
+            hollow = a.smoothed(rest.vertices, 5) - rest.vertices
+            filled = np.maximum((hollow * normals).sum(1), 0.0).astype(np.float32)
         # Thin at the hairline, full 2 cm behind it.
         rise = np.clip(self._behind[style, hairline] / 0.02, 0.15, 1.0)
         distance = (thickness * rise + filled + uneven * strands).astype(np.float32)
+        distance = np.maximum(distance, worn + np.float32(CLEARANCE))
         resting = pushed_out(pattern, rest.vertices, normals, distance)
         blend = pattern.on(posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]

@@ -28,7 +28,7 @@ def _jitter_scale() -> NDArray[np.float64]:
 
 
 class PoseBank:
-    """posture (P,) str, backrest_deg (P,), root (P, 3) and joints (P, 21, 3) axis-angle radians, pelvis (P, 3) metres."""
+    """posture (P,) str, backrest_deg (P,), root (P, 3), joints (P, 21, 3) axis-angle radians, pelvis (P, 3) metres."""
 
     def __init__(self, path: Path = SHIPPED) -> None:
         try:
@@ -82,7 +82,9 @@ class PoseBank:
         turn = backrest_deg - self.backrest_deg[row]
         matrices = joints.as_matrix()
         for side in ("left_hip", "right_hip"):
-            matrices[JOINT_INDEX[side]] = Rotation.from_euler("x", -turn, degrees=True).as_matrix() @ matrices[JOINT_INDEX[side]]
+            matrices[JOINT_INDEX[side]] = (
+                Rotation.from_euler("x", -turn, degrees=True).as_matrix() @ matrices[JOINT_INDEX[side]]
+            )
         pose = Pose(
             about("y", turn) @ root, self.pelvis[row], Rotation.from_matrix(matrices).as_rotvec(), relaxed_hands(rng)
         )

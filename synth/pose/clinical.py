@@ -134,7 +134,9 @@ def _flat_leg(rng: np.random.Generator, side: str, sign: float, pitch_deg: float
     }
 
 
-def sample_in_bed(rng: np.random.Generator, posture: str, backrest_deg: float = 0.0) -> tuple[NDArray[np.float64], Angles]:
+def sample_in_bed(
+    rng: np.random.Generator, posture: str, backrest_deg: float = 0.0
+) -> tuple[NDArray[np.float64], Angles]:
     """A target before physics: the root (3, 3) and joint angles in degrees of one in-bed class.
 
     `arm_over_head` and `knees_bent` take the flat or raised bed as it is; `fowler` needs a raised one.
@@ -151,7 +153,9 @@ def sample_in_bed(rng: np.random.Generator, posture: str, backrest_deg: float = 
         angles["spine1"] = (u(0, 40), u(-6, 6), u(-5, 5))
         for side, sign in SIDES:
             lower = side == down
-            angles |= _leg(rng, side, sign, (-60, -10) if lower else (-90, -25), (10, 90) if lower else (20, 110), (-6, 8))
+            angles |= _leg(
+                rng, side, sign, (-60, -10) if lower else (-90, -25), (10, 90) if lower else (20, 110), (-6, 8)
+            )
             angles |= _arm(rng, side, sign, "forward" if lower or rng.random() < 0.7 else "side")
         return root, angles
     if posture == "prone":
@@ -196,16 +200,20 @@ def sample_in_bed(rng: np.random.Generator, posture: str, backrest_deg: float = 
     return root, angles
 
 
-def sample_sitting(rng: np.random.Generator, posture: str, side_of_bed: float = 1.0) -> tuple[NDArray[np.float64], Angles]:
-    """Root and angles of sitting upright in bed (`long_sitting`, `reaching`, `assisted`) or on its edge (`bed_edge`)."""
+def sample_sitting(
+    rng: np.random.Generator, posture: str, side_of_bed: float = 1.0
+) -> tuple[NDArray[np.float64], Angles]:
+    """Root and angles of sitting in bed (`long_sitting`, `reaching`, `assisted`) or on its edge (`bed_edge`)."""
     u = rng.uniform
     angles = _trunk(rng, bend=(4.0, 15.0))
     if posture == "bed_edge":
-        root = upright_root(90.0 * side_of_bed + u(-12, 12), u(-2, 12))
+        lean = u(-6, 8)
+        root = upright_root(90.0 * side_of_bed + u(-12, 12), lean)
         for side, sign in SIDES:
+            level = u(80, 94)  # thigh against the vertical; the shin then hangs, or points a little forward
             angles |= {
-                f"{side}_hip": (u(-95, -78), sign * u(-5, 15), sign * u(2, 16)),
-                f"{side}_knee": (u(72, 95), 0.0, 0.0),
+                f"{side}_hip": (-level - lean, sign * u(-5, 15), sign * u(2, 16)),
+                f"{side}_knee": (level - u(2, 22), 0.0, 0.0),
                 f"{side}_ankle": (u(-5, 15), 0.0, 0.0),
             }
     else:

@@ -44,6 +44,7 @@ for _side, _sign in (("left", 1.0), ("right", -1.0)):
     _SPHERES[f"{_side}_wrist"] = ((_sign * 0.08, 0.0, 0.0), 0.035, 0.006)
 _FREE_AXES = 1.5  # degrees: an axis with less range than this each way is left out of the mechanism
 _BED_LENGTH, _BED_WIDTH = 2.0, 0.9
+_GROUND = 2.0  # metres: wide enough that nobody falls off; the real width is a matter of rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ def mechanism(joints: dict[str, NDArray[np.float64]], mass_kg: float, backrest_d
         for axis in _axes(name) if name != "pelvis" else ():
             low, high = limits_of(name)[axis]
             # Hip abduction and the spine are stiff, or somebody lying on the side never comes to rest.
-            stiff = 12.0 if trunk else 8.0 if name.endswith("hip") and axis == 2 else 3.0 if name.endswith("hip") else 1.6
+            stiff = (
+                12.0 if trunk else 8.0 if name.endswith("hip") and axis == 2 else 3.0 if name.endswith("hip") else 1.6
+            )
             unit = numbers(np.eye(3)[axis])
             parts.append(
                 f'<joint name="{name}_{axis}" axis="{unit}" range="{low} {high}" stiffness="{stiff}" '
@@ -89,7 +92,10 @@ def mechanism(joints: dict[str, NDArray[np.float64]], mass_kg: float, backrest_d
                 a, b = a * 0.7 - [0, 0.06, 0], b * 0.7 - [0, 0.06, 0]
             if name == "pelvis":
                 a, b = a * 0.6, b * 0.6
-            parts.append(f'<geom type="capsule" size="{radius}" fromto="{numbers(a)} {numbers(b)}" mass="{share * mass_kg:.3f}"/>')
+            parts.append(
+                f'<geom type="capsule" size="{radius}" fromto="{numbers(a)} {numbers(b)}" '
+                f'mass="{share * mass_kg:.3f}"/>'
+            )
         elif name in _SPHERES:
             center, radius, share = _SPHERES[name]
             parts.append(f'<geom type="sphere" size="{radius}" pos="{numbers(center)}" mass="{share * mass_kg:.3f}"/>')
@@ -108,8 +114,9 @@ def mechanism(joints: dict[str, NDArray[np.float64]], mass_kg: float, backrest_d
     along, normal = np.array([-np.cos(tilt), 0, np.sin(tilt)]), np.array([np.sin(tilt), 0, np.cos(tilt)])
     center = np.array([hinge, 0, 0]) + along * back - normal * half
     bed = (
-        f'<geom type="box" size="{seat} {_BED_WIDTH / 2} {half}" pos="{hinge + seat} 0 {-half}" {soft}/>'
-        f'<geom type="box" size="{back} {_BED_WIDTH / 2} {half}" pos="{numbers(center)}" euler="0 {backrest_deg} 0" {soft}/>'
+        f'<geom type="box" size="{seat} {_GROUND / 2} {half}" pos="{hinge + seat} 0 {-half}" {soft}/>'
+        f'<geom type="box" size="{back} {_GROUND / 2} {half}" pos="{numbers(center)}" '
+        f'euler="0 {backrest_deg} 0" {soft}/>'
     )
     return (
         '<mujoco><compiler angle="degree"/><option timestep="0.004" integrator="implicitfast" iterations="20"/>'
@@ -124,16 +131,22 @@ class Settler:
         try:
             import mujoco
         except ImportError as error:
-            raise WardposeError("settling needs MuJoCo", mend="pip install mujoco, or use the bank that ships") from error
+            raise WardposeError(
+                "settling needs MuJoCo", mend="pip install mujoco, or use the bank that ships"
+            ) from error
         self._mujoco, self._body, self._rest = mujoco, body, rest
         self._support = Support(_BED_LENGTH, _BED_WIDTH, backrest_deg)
         mass = rest.bmi * rest.height_m**2
         self._model: Any = mujoco.MjModel.from_xml_string(mechanism(body.joint_positions(rest), mass, backrest_deg))
         self._addresses = {
-            (joint, axis): int(self._model.joint(f"{joint}_{axis}").qposadr[0]) for joint in JOINTS for axis in _axes(joint)
+            (joint, axis): int(self._model.joint(f"{joint}_{axis}").qposadr[0])
+            for joint in JOINTS
+            for axis in _axes(joint)
         }
 
-    def settle(self, root: NDArray[np.float64], angles: Angles, hands: NDArray[np.float64], seconds: float = 3.0) -> Settled:
+    def settle(
+        self, root: NDArray[np.float64], angles: Angles, hands: NDArray[np.float64], seconds: float = 3.0
+    ) -> Settled:
         """Drop one target from just above the mattress and wait until it rests."""
         mujoco, model = self._mujoco, self._model
         data = mujoco.MjData(model)
@@ -148,7 +161,9 @@ class Settler:
         data.qpos[:3], data.qpos[3:7] = start, quaternion
         mujoco.mj_forward(model, data)
         lowest = min(
-            self._support.height(data.geom_xpos[g] + end * data.geom_xmat[g].reshape(3, 3)[:, 2] * model.geom_size[g, 1])
+            self._support.height(
+                data.geom_xpos[g] + end * data.geom_xmat[g].reshape(3, 3)[:, 2] * model.geom_size[g, 1]
+            )
             - model.geom_size[g, 0]
             for g in range(2, model.ngeom)
             for end in ((-1.0, 1.0) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_CAPSULE else (0.0,))
@@ -179,7 +194,10 @@ class Settler:
         if np.ptp(vertices[:, 0]) > _BED_LENGTH - 0.1:
             return Settled(None, "longer than the mattress")
         depth = self._support.height(vertices)
-        depth = depth - np.quantile(depth, 0.01)
+        contact = float(np.quantile(depth, 0.01))
+        if abs(contact) > 0.07:
+            return Settled(None, "away from the mattress")
+        depth = depth - contact
         if (depth < -0.045).mean() > 0.003:
             return Settled(None, "a limb deep in the mattress")
         if (depth < 0.06).mean() < 0.12:
@@ -195,7 +213,9 @@ RECIPE: tuple[tuple[str, float, float], ...] = (
 )  # fmt: skip
 
 
-def make_bank(count: int, seed: int, progress: Progress | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+def make_bank(
+    count: int, seed: int, progress: Progress | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """About `count` settled poses as arrays (see `bank.PoseBank`), and how often each reason rejected one."""
     from synth.body.anny_body import AVERAGE_ADULT, anny_body
     from synth.pose.clinical import relaxed_hands

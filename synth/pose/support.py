@@ -44,5 +44,5 @@ class Support:
         return np.asarray((points - np.array([self.hinge_x, 0.0, 0.0])) @ self.back_normal)
 
     def height(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Height over the mattress of points (..., 3); negative inside it. Exact, since the two planes form a valley."""
+        """Height over the mattress of points (..., 3), negative inside. Exact, since the two planes form a valley."""
         return np.minimum(points[..., 2], self.back_height(points))

@@ -127,7 +127,8 @@ def test_every_joint_has_a_parent_listed_before_it() -> None:
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=6))
 def test_the_smallest_rotation_takes_start_to_end(numbers: list[float]) -> None:
     start, end = np.array(numbers[:3]), np.array(numbers[3:])
-    if min(np.linalg.norm(start), np.linalg.norm(end)) < 0.1 or start @ end < -0.99 * np.linalg.norm(start) * np.linalg.norm(end):
+    lengths = float(np.linalg.norm(start)), float(np.linalg.norm(end))
+    if min(lengths) < 0.1 or start @ end < -0.99 * lengths[0] * lengths[1]:
         return
     turned = rotation_between(start, end) @ (start / np.linalg.norm(start))
     np.testing.assert_allclose(turned, end / np.linalg.norm(end), atol=1e-6)

@@ -1,0 +1,183 @@
+"""Skin, clothes and hair: clean cuts, nothing of the skin through the cloth."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from synth.body.anny_body import AVERAGE_ADULT, anny_body
+from synth.body.body_model import Pose
+from synth.look.anatomy import Anatomy
+from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
+from synth.look.color import from_hex, linear
+from synth.look.fabric import print_tile
+from synth.look.garment import cut
+from synth.look.hair import STYLES, Hair
+from synth.look.skin import MONK_SCALE, Skin
+
+OUTFITS = sorted({*PATIENT_OUTFITS, *STAFF_OUTFITS, *VISITOR_OUTFITS})
+
+
+@cache
+def anatomy() -> Anatomy:
+    return Anatomy(anny_body().topology)
+
+
+@cache
+def wardrobe() -> Wardrobe:
+    return Wardrobe(anatomy())
+
+
+def standing() -> Pose:
+    return Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))
+
+
+def test_a_cut_follows_the_fields_zero_line() -> None:
+    a = anatomy()
+    field = a.z - 0.0123
+    piece = cut(field, a.topology.triangles)
+    height = piece.on(a.z.astype(np.float32))
+    at_edge = piece.a != piece.b
+    assert at_edge.any() and height.min() > 0.0
+    # Linear along each edge, so the hem is flat to the clamp that keeps slivers away.
+    assert np.abs(height[at_edge] - 0.0123).max() < 0.002
+
+
+def test_a_cut_and_its_complement_make_the_whole_surface() -> None:
+    a = anatomy()
+    field = (a.z - 0.2).astype(np.float64)
+
+    def area(vertices: np.ndarray, triangles: np.ndarray) -> float:
+        p, q, r = (vertices[triangles[:, k]] for k in range(3))
+        return float(np.linalg.norm(np.cross(q - p, r - p), axis=1).sum() / 2)
+
+    surface = a.topology.template
+    parts = sum(
+        area(piece.on(surface), piece.triangles)
+        for piece in (cut(field, a.topology.triangles), cut(-field, a.topology.triangles))
+    )
+    assert parts == pytest.approx(area(surface, a.topology.triangles), rel=1e-4)
+
+
+def test_a_cut_keeps_the_triangles_orientation() -> None:
+    a = anatomy()
+    piece = cut(a.z - 0.2, a.topology.triangles)
+    surface = piece.on(a.topology.template)
+    p, q, r = (surface[piece.triangles[:, k]] for k in range(3))
+    facing = (np.cross(q - p, r - p) * piece.on(a.template_normals)[piece.triangles[:, 0]]).sum(1)
+    assert (facing > -1e-9).mean() > 0.98
+
+
+@pytest.mark.parametrize("outfit", OUTFITS)
+def test_cloth_stays_clear_of_the_skin_it_covers(outfit: str) -> None:
+    from scipy.spatial import cKDTree
+
+    body, a = anny_body(), anatomy()
+    rng = np.random.default_rng(OUTFITS.index(outfit))
+    rest = body.rest(body.sample_shape(rng))
+    normals = a.normals(rest.vertices)
+    posed = body.pose(rest, standing())
+    dressed = wardrobe().dress(rng, rest, normals, posed, outfit, 3)
+    assert dressed.meshes and dressed.hidden.any()
+    shown = np.unique(a.topology.triangles[~dressed.hidden])
+    skin_normals = a.normals(posed.vertices)
+    for mesh in dressed.meshes:
+        assert mesh.instance == 3
+        assert np.isfinite(mesh.vertices).all() and 0 <= mesh.colors.min() <= mesh.colors.max() <= 1
+        # Cloth lies outside the skin that is still drawn beneath it, near the hems.
+        tree = cKDTree(posed.vertices[shown])
+        distance, nearest = tree.query(mesh.vertices)
+        above = ((mesh.vertices - posed.vertices[shown][nearest]) * skin_normals[shown][nearest]).sum(1)
+        touching = above[distance < 0.01]
+        assert len(touching) == 0 or (touching > -0.004).mean() > 0.97
+
+
+def test_an_upper_layer_lies_outside_the_lower_one() -> None:
+    body, a = anny_body(), anatomy()
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    for seed in range(6):
+        dressed = wardrobe().dress(np.random.default_rng(seed), rest, a.normals(rest.vertices), posed, "scrubs", 1)
+        thickness = {}
+        for name, level, mesh in (("trousers", 0.0, dressed.meshes[-2]), ("top", -0.3, dressed.meshes[-1])):
+            pattern = wardrobe()._cut(name, level)
+            thickness[name] = np.full(len(posed.vertices), np.nan)
+            whole = pattern.a == pattern.b  # cloth vertices right over a skin vertex
+            over = pattern.a[whole]
+            thickness[name][over] = np.linalg.norm(mesh.vertices[whole] - posed.vertices[over], axis=1)
+        both = np.isfinite(thickness["trousers"]) & np.isfinite(thickness["top"])
+        assert both.sum() > 100
+        assert (thickness["top"][both] > thickness["trousers"][both] + 0.002).all()
+
+
+def test_an_unknown_outfit_is_refused() -> None:
+    body = anny_body()
+    rest = body.rest(AVERAGE_ADULT)
+    with pytest.raises(ValueError, match="armour"):
+        wardrobe().dress(
+            np.random.default_rng(0), rest, anatomy().normals(rest.vertices), body.pose(rest, standing()), "armour", 1
+        )
+
+
+def test_the_monk_scale_runs_from_light_to_dark() -> None:
+    skin = Skin(anatomy())
+    hair = np.full(3, 0.02, np.float32)
+    brightness = [skin.paint(np.random.default_rng(0), tone, hair).mean() for tone in range(1, 11)]
+    assert brightness[0] > 0.6 and brightness[-1] < 0.06
+    assert all(a > b for a, b in pairwise(brightness[2:]))
+
+
+def test_linear_light_matches_the_standards_values() -> None:
+    # IEC 61966-2-1: 0.5 encodes 0.21404; 0.04 lies on the straight piece.
+    np.testing.assert_allclose(linear([0.0, 0.04, 0.5, 1.0]), [0.0, 0.04 / 12.92, 0.214041, 1.0], atol=1e-6)
+    np.testing.assert_allclose(from_hex(MONK_SCALE[9]) * 255, [0x29, 0x24, 0x20])
+
+
+@pytest.mark.parametrize("kind", ["stripes", "bands", "checks", "dots", "diamonds"])
+def test_prints_hold_two_colours_and_repeat(kind: str) -> None:
+    ground, ink = np.full(3, 0.9, np.float32), np.full(3, 0.1, np.float32)
+    tile = print_tile(np.random.default_rng(1), ground, ink, kind)
+    assert tile.shape == (64, 64, 3) and tile.dtype == np.uint8
+    shades = {int(shade) for shade in np.unique(tile)}
+    assert len(shades) == (3 if kind == "checks" else 2)
+    assert min(shades) == pytest.approx(25.5, abs=1) and max(shades) == pytest.approx(229.5, abs=1)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_hair_covers_the_crown_but_not_the_face(style: str) -> None:
+    body, a = anny_body(), anatomy()
+    hair = Hair(a)
+    rng = np.random.default_rng(0)
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    mesh = hair.grow(
+        rng,
+        rest,
+        a.normals(rest.vertices),
+        posed,
+        style,
+        hair.color(rng, 40.0),
+        2,
+        np.zeros(len(rest.vertices), np.float32),
+    )
+    if style == "bald":
+        assert mesh is None
+        return
+    assert mesh is not None
+    assert mesh.vertices[:, 1].max() > posed.vertices[:, 1].max()  # SMPL-X axes here: y is up
+    eyes = posed.keypoints[1:3]
+    assert min(np.linalg.norm(mesh.vertices - eye, axis=1).min() for eye in eyes) > 0.03
+
+
+def test_old_people_are_greyer() -> None:
+    hair = Hair(anatomy())
+    spread = {
+        age: np.mean(
+            [np.ptp(c) / max(c.max(), 1e-6) for c in (hair.color(np.random.default_rng(s), age) for s in range(60))]
+        )
+        for age in (20.0, 85.0)
+    }
+    assert spread[85.0] < spread[20.0] - 0.2
