@@ -25,10 +25,12 @@ SAMPLES, COARSE_CELL_PX = 2, 9.0  # points a pixel, each way; where cells are la
 
 @dataclass(frozen=True, slots=True)
 class RefinedTag:
-    """corners: (4, 2) px, in the detector's order. blur_cells: the picture's blur (one σ) in cells of this tag.
+    """corners: (4, 2) px, in the detector's order. blur_px, blur_cells: the picture's blur (one σ), in pixels and in
+    this tag's cells where they are narrowest.
     misfit: root mean square of what the fit leaves, as a share of the contrast between black and white."""
 
     corners: NDArray[np.float64]
+    blur_px: float
     blur_cells: float
     misfit: float
 
@@ -79,7 +81,7 @@ def refine_tag(
         return None
     blur_px = math.exp(parameters[8])
     misfit = float(np.sqrt(np.mean(residual**2))) / max(fit.contrast(parameters), 1.0)
-    return RefinedTag(corners, blur_px * CELLS / float(sides.min()), misfit)
+    return RefinedTag(corners, blur_px, blur_px * CELLS / float(sides.min()), misfit)
 
 
 class _TagFit:

@@ -15,7 +15,7 @@ from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, shifted_on_plane, solve_pose
-from calibration.tag_refine import refine_tag
+from calibration.tag_refine import RefinedTag, refine_tag
 from calibration.tag_sheet import TagSheet
 
 CALIBRATION_HEIGHT_PX = 720  # picture height for which pixel tolerances are stated
@@ -97,6 +97,26 @@ class TagCalibrator:
             refit, solution.camera_from_points, np.random.default_rng(settings.seed), settings.draws
         )
 
+    def _clear(
+        self, grey: NDArray[np.uint8], quads: dict[int, NDArray[np.float64]], camera: CameraModel
+    ) -> dict[int, RefinedTag]:
+        """The tags among `quads` (4, 2) px whose picture is what was printed."""
+        fits = {tag: refine_tag(grey, quad, tag, camera) for tag, quad in quads.items()}
+        most = self.settings.largest_misfit
+        return {tag: fit for tag, fit in fits.items() if fit is not None and fit.misfit <= most}
+
+    def _expected(self, clear: dict[int, RefinedTag], camera: CameraModel) -> dict[int, NDArray[np.float64]]:
+        """Where (4, 2) px the tags that are not `clear` must be, going by those that are."""
+        sheet = self.sheet.corners_bed
+        points = np.concatenate([sheet[tag] for tag in clear])
+        pixels = np.concatenate([fit.corners for fit in clear.values()])
+        solution = solve_pose(points, pixels, camera)
+        if solution is None:
+            return {}
+        pose = solution.camera_from_points
+        in_camera = {tag: corners @ pose[:3, :3].T + pose[:3, 3] for tag, corners in sheet.items() if tag not in clear}
+        return {tag: camera.project(corners) for tag, corners in in_camera.items() if corners[:, 2].min() > 0.05}
+
     def _unreadable(self, grey: NDArray[np.uint8], readable: tuple[int, ...]) -> WardposeError:
         """Why too few tags were read, the likeliest reason first."""
         found = f"{len(readable)} of the sheet's 4 tags can be read, {self.settings.fewest_tags} are needed"
@@ -133,13 +153,17 @@ class TagCalibrator:
 
     def _read_tags(self, grey: NDArray[np.uint8], camera: CameraModel) -> dict[int, NDArray[np.float64]]:
         """Refined corners (4, 2) px by tag id of every tag that can be trusted; refuses when they are too few."""
-        seen = detect_tags(grey, self.sheet.ids)
-        refined = {tag: refine_tag(grey, quad, tag, camera) for tag, quad in seen.items()}
-        most = self.settings.largest_misfit
-        clear = {tag: fit for tag, fit in refined.items() if fit is not None and fit.misfit <= most}
+        clear = self._clear(grey, detect_tags(grey, self.sheet.ids), camera)
+        decoded = tuple(clear.values())
+        if 2 <= len(decoded) < len(self.sheet.ids):
+            # A tag too flat to be decoded can still be fitted where the others say that it must be. With enough blur
+            # a plain patch fits any tag, so it must be about as sharp as they are.
+            blurriest = 1.5 * max(fit.blur_px for fit in decoded)
+            fitted = self._clear(grey, self._expected(clear, camera), camera)
+            clear |= {tag: fit for tag, fit in fitted.items() if fit.blur_px <= blurriest}
         if len(clear) < self.settings.fewest_tags:
             raise self._unreadable(grey, tuple(clear))
-        blur = float(np.median([fit.blur_cells for fit in clear.values()]))
+        blur = float(np.median([fit.blur_cells for fit in decoded]))
         if blur > self.settings.largest_blur_cells:
             raise WardposeError(
                 f"the picture is blurred over {blur:.2f} of a tag's cell "

@@ -182,6 +182,14 @@ def test_three_tags_are_enough_and_said(picture: np.ndarray) -> None:
     assert np.linalg.norm(estimate.viewpoint.centre - VIEW.centre) < 0.02
 
 
+def test_tags_too_flat_to_decode_are_fitted_where_the_others_put_them() -> None:
+    view = Viewpoint(0, 14, 3.0)
+    photo = picture_of_sheet(SHEET, KINECT_720P, view.camera_from_bed, np.random.default_rng(2))
+    assert len(detect_tags(photo[..., 0], SHEET.ids)) < 3
+    estimate = TagCalibrator().estimate(photo, KINECT_720P, Bed())
+    assert np.linalg.norm(estimate.viewpoint.centre - view.centre) < 0.01
+
+
 def refusal(picture: np.ndarray, sheet: TagSheet = SHEET) -> str:
     with pytest.raises(WardposeError) as caught:
         TagCalibrator(sheet).estimate(picture, KINECT_720P, Bed())
