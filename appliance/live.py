@@ -58,6 +58,8 @@ def plan(
     from runtime.capture.source import make_source
 
     settings, store = load_settings(site), ModelStore(site)
+    source = source or settings.camera.source
+    make_source(source)  # a spec that can't be right is told here, not in a log
     detector = detector or settings.live.detector or store.live("detect")
     if store.card(detector).task != "detect":
         raise WardposeError(f"{detector} is no detector", mend="see `wardpose models list`")
@@ -70,8 +72,6 @@ def plan(
         if asked:
             raise
         chosen = None
-    source = source or settings.camera.source
-    make_source(source)  # a spec that can't be right is told here, not in a log
     return LivePlan(source, detector, chosen, display)
 
 

@@ -35,14 +35,16 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
     settings = load_settings(site).synthesis
     name = str(parameters.get("scenario", "site"))
-    count, seed = int(parameters.get("count") or settings.count), int(parameters.get("seed", settings.seed))
+    count, seed = int(_or(parameters.get("count"), settings.count)), int(_or(parameters.get("seed"), settings.seed))
     if count < 1 or seed < 0:
         raise WardposeError(
             f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
         )
+    row = calibrations.current_row(site) if name == "site" else None
     estimate = calibrations.current(site) if name == "site" else None
     scenario = load_scenario(name, estimate=estimate)
-    out = Path(parameters["out"]) if parameters.get("out") else site.datasets / f"{scenario.name}-{count}-seed{seed}"
+    label = f"site{row.id}" if row else scenario.name  # a new calibration begins a new data set
+    out = Path(parameters["out"]) if parameters.get("out") else site.datasets / f"{label}-{count}-seed{seed}"
     # A job that was cut off is given again with the same parameters: it goes on by itself.
     resume = bool(parameters.get("resume", False)) or not parameters.get("out")
     spec = DatasetSpec(scenario=scenario, count=count, seed=seed)
@@ -62,7 +64,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     folder = store.new_folder(name)
     card = store.card(base)
     chosen = TuneSettings(
-        epochs=int(parameters.get("epochs") or settings.epochs), batch=settings.batch, size=settings.image_size,
+        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"), batch=settings.batch, size=settings.image_size,
         learning_rate=settings.learning_rate, frozen_layers=settings.freeze,
     )  # fmt: skip
     begin = time.monotonic()
@@ -211,6 +213,18 @@ def free_name(store: ModelStore, wish: str) -> str:
         number += 1
         name = f"{wish[:90]}-{number}"
     return name
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _whole(value: Any, default: int, name: str) -> int:
+    """A count of at least one; raises `WardposeError` for any other."""
+    number = int(_or(value, default))
+    if number < 1:
+        raise WardposeError(f"{number} {name} can't be done", mend=f"give --{name} 1 or more")
+    return number
 
 
 def _folder(path: str | Path) -> Path:

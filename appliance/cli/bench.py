@@ -13,7 +13,7 @@ BENCHMARKS = {
     "calibrate": ("the ways to calibrate", "trials", 30),
     "infer": ("the inference engines", "repeats", 30),
     "live": ("the live path, camera to skeleton", "seconds", 10),
-    "evaluate": ("scoring a detector", "images", 500),
+    "evaluate": ("scoring detections", "pictures", 2000),
 }
 
 
@@ -23,6 +23,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     for name, (title, amount, default) in BENCHMARKS.items():
         bench = kinds.add_parser(name, parents=[common], help=title)
         bench.add_argument(f"--{amount}", dest="amount", type=int, default=default, help=f"default {default}")
+        if name in ("infer", "live"):
+            bench.add_argument("--detector", help="a model of this site (default: the built-in one)")
+            bench.add_argument("--pose", help="a model of this site (default: the built-in one)")
         bench.set_defaults(run=measure, bench=name)
 
 
@@ -30,6 +33,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     from importlib import import_module
     from inspect import signature
 
+    from appliance.site_folder import SiteFolder
+    from appliance.work import exported
     from calibration.errors import WardposeError
 
     amount = BENCHMARKS[options.bench][1]
@@ -40,6 +45,9 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     run = import_module(f"benchmarks.{options.bench}").run
     arguments: dict[str, Any] = {amount: options.amount}
     with out.progress(f"bench {options.bench}") as progress:
+        for task in ("detector", "pose"):
+            if name := getattr(options, task, None):
+                arguments[task] = exported(SiteFolder.open(options.home), name, progress)
         if "progress" in signature(run).parameters:
             arguments["progress"] = progress
         result = run(**arguments)

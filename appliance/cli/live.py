@@ -9,6 +9,7 @@ from typing import Any
 from appliance.cli.output import Output
 
 LIVE_WITHIN_SECONDS = 120.0
+RETRYING_SECONDS = 15.0  # a camera that has not opened by then does not
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def _give_up_if_hopeless(supervisor: Any, camera: dict[str, Any], waited_s: floa
     """A measured run ends when no live picture will come; an open-ended one tries for ever."""
     from calibration.errors import WardposeError
 
-    if camera["state"] == "retrying" and camera.get("restarts", 0) >= 3:
+    if camera["state"] == "retrying" and waited_s > RETRYING_SECONDS:
         raise WardposeError(f"the camera fails: {camera['message']}", mend="see `wardpose camera probe`")
     for state in supervisor.states():
         if state.restarts >= 3:

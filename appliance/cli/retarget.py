@@ -60,7 +60,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     base.add_argument("task", choices=("detector", "pose"))
     base.add_argument("--data", type=Path, help="an existing data set (default: one is made)")
-    base.add_argument("--images", type=int, default=6000)
+    base.add_argument(
+        "--images", type=int, help="pictures to make, or to use of --data (default: the command's own, or all)"
+    )
     base.add_argument("--epochs", type=int, default=30)
     base.add_argument("--minutes", type=float, help="end the training cleanly within this time")
     base.add_argument("--size", type=int, help="longer side of a training image, pixels")
@@ -174,11 +176,12 @@ def make_base_model(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")
-    changes = {"size": options.size, "minutes": options.minutes}
+    names = ("images", "size", "minutes")
+    changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     with out.progress(f"base {options.task}") as progress:
         card = make_base(
-            options.task, options.data, target, images=options.images, epochs=options.epochs, seed=options.seed,
-            resume=options.resume, progress=progress, **{k: v for k, v in changes.items() if v is not None},
+            options.task, options.data, target, epochs=options.epochs, seed=options.seed, resume=options.resume,
+            progress=progress, **changes,
         )  # fmt: skip
     out.say(f"{card.name} in {target}")
     out.answer({"ok": True, "model": card.name, "out": target, "scores": card.scores})
