@@ -219,8 +219,8 @@ def _train_pose(
     seed_everything(options["seed"])
     module = build_pose(card, None)
     outcome = train_pose(
-        module, pictures, loop, width=width, height=height, augmentation=augmentation, checkpoint=checkpoint, resume=resume,
-        progress=progress,
+        module, pictures, loop, width=width, height=height, augmentation=augmentation,
+        checkpoint=checkpoint, resume=resume, progress=progress,
     )  # fmt: skip
     return state_of(module), card, _made(loop, augmentation.model_dump(), outcome)
 
@@ -244,7 +244,7 @@ def _scores(
     sets: dict[str, tuple[Path, Path | None]],
     progress: Progress | None,
 ) -> dict[str, dict[str, float]]:
-    """Figures on held-out synthetic pictures and on further sets; one without keypoints says nothing of a pose model."""
+    """Figures on held-out pictures and on further sets; one without keypoints says nothing of a pose model."""
     from tuning.export import export_onnx
 
     onnx = work / "model.onnx"
