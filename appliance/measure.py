@@ -41,10 +41,12 @@ def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet") -> in
 
 
 def calibrate_tags(
-    site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None
-) -> CalibrationEstimate:
+    site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
+    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None,
+) -> CalibrationEstimate:  # fmt: skip
     """The best estimate from a few pictures of the tag sheet on the empty bed.
 
+    on_better: told each picture that did better than those before it, for a person to see the bed drawn on it.
     Raises `WardposeError` with the reason of the last refusal when no picture would do.
     """
     from calibration.tag_sheet import TagSheet
@@ -53,7 +55,7 @@ def calibrate_tags(
     bed = site_bed(site)
     calibrator = TagCalibrator(TagSheet.for_bed(bed))
     best, refusal = None, None
-    for number, frame in enumerate(_pictures(_tag_source(site, source), PICTURES), start=1):
+    for number, frame in enumerate(take_pictures(_tag_source(site, source), PICTURES), start=1):
         try:
             estimate = calibrator.estimate(frame.color, camera_of(frame, intrinsics), bed)
         except WardposeError as error:
@@ -61,6 +63,8 @@ def calibrate_tags(
         else:
             if best is None or estimate.reprojection_px < best.reprojection_px:
                 best = estimate
+                if on_better is not None:
+                    on_better(frame, estimate)
         if progress is not None:
             progress(number, PICTURES, "" if best is None else f"{best.reprojection_px:.2f} px")
     if best is None:
@@ -79,7 +83,7 @@ def calibrate_by_corners(
     """The estimate from four clicked mattress corners, in the order of `Bed.corners`."""
     from calibration.corners import calibrate_corners
 
-    (frame,) = _pictures(source or load_settings(site).camera.source, 1)
+    (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
     return calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
 
 
@@ -95,7 +99,7 @@ def calibrate_by_hand(
         view = Viewpoint(azimuth_deg, elevation_deg, distance, roll_deg, look_at)
     except ValueError as error:
         raise WardposeError(str(error), where="calibrate manual", mend="measure again") from None
-    (frame,) = _pictures(source or load_settings(site).camera.source, 1)
+    (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
     return calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
 
 
@@ -130,7 +134,11 @@ def _tag_source(site: SiteFolder, source: str | None) -> str:
     return "simulated:tag_sheet" if spec == "simulated" else spec
 
 
-def _pictures(spec: str, count: int) -> list[Frame]:
+def take_pictures(spec: str, count: int) -> list[Frame]:
+    """The first `count` pictures of a source (fewer where it ends), which is opened and closed again.
+
+    Raises `WardposeError` when none comes.
+    """
     from runtime.capture.source import EndOfStream, StaleFrame, open_source
 
     frames: list[Frame] = []
