@@ -5,15 +5,16 @@ Everything depends on the random generator alone: the same generator state gives
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from calibration.bed import Bed
 from calibration.errors import WardposeError
-from synth.body.body_model import BodyModel, Pose, PosedBody, RestBody
+from synth.body.body_model import JOINT_INDEX, BodyModel, Pose, PosedBody, RestBody
 from synth.body.figure import Figure, Traits
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
@@ -21,10 +22,11 @@ from synth.look.hair import Hair
 from synth.look.skin import Skin
 from synth.pose.bank import pose_bank
 from synth.pose.clinical import POSTURES, make_pose, sample_sitting, sample_upright
+from synth.pose.reach import reach
 from synth.pose.support import Support
 from synth.render.mesh import Mesh
 
-__all__ = ["ACTIVITIES", "POSTURES", "make_bystander", "make_patient", "make_upright", "postures_for"]
+__all__ = ["ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "postures_for"]
 
 ACTIVITIES = ("standing", "walking", "sitting", "leaning")
 _NEEDS_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
@@ -139,6 +141,42 @@ def make_upright(
     outfits = STAFF_OUTFITS if role == "staff" else VISITOR_OUTFITS
     outfit = outfits[int(rng.integers(len(outfits)))]
     return _finished(rng, studio, rest, posed, outfit, instance, activity, None)
+
+
+def make_assistant(rng: np.random.Generator, patient: Figure, bed: Bed, instance: int) -> Figure:
+    """A clinician at the bedside, leaning over, one hand at the patient's nearer shoulder or forearm."""
+    studio = _studio()
+    rest = studio.body.rest(studio.body.sample_shape(rng, float(rng.uniform(20.0, 65.0))))
+    side = float(rng.choice([-1.0, 1.0]))
+    pair = ((5, 6), (9, 10))[int(rng.integers(2))]
+    touched = max(pair, key=lambda keypoint: side * float(patient.keypoints[keypoint, 1]))
+    target = patient.keypoints[touched] + [0.0, 0.0, 0.06]
+    yaw = -90.0 * side + float(rng.uniform(-15.0, 15.0))
+    pose = make_pose(rng, *sample_upright(rng, yaw, "leaning"))
+    reach_from = side * (max(bed.width / 2, side * float(target[1])) + float(rng.uniform(0.16, 0.24)))
+    position = (float(target[0] + rng.uniform(-0.15, 0.15)), reach_from)
+    hand = ("left", "right")[int(rng.integers(2))]
+    joints = studio.body.joint_positions(rest)
+    for further in (0.0, 15.0, 30.0, 45.0):  # degrees of stooping, until the hand arrives
+        stooped = _stooped(pose, further)
+        # The pelvis joint is posed at the origin, so where grounding moves the body is where the pelvis belongs.
+        loose = studio.body.pose(rest, stooped)
+        standing = _grounded(studio, rest, stooped, position, -bed.height)
+        placed = stooped.moved(standing.keypoints[11] - loose.keypoints[11])
+        posed = studio.body.pose(rest, reach(placed, joints, hand, target))
+        if np.linalg.norm(posed.keypoints[9 if hand == "left" else 10] - target) < 0.06:
+            break
+    return _finished(rng, studio, rest, posed, "scrubs", instance, "assisting", None)
+
+
+def _stooped(pose: Pose, degrees: float) -> Pose:
+    """The trunk tilted forward over legs that keep their direction."""
+    tilt = Rotation.from_euler("x", degrees, degrees=True)
+    joints = pose.joints.copy()
+    for joint in ("left_hip", "right_hip"):
+        index = JOINT_INDEX[joint]
+        joints[index] = (tilt.inv() * Rotation.from_rotvec(joints[index])).as_rotvec()
+    return replace(pose, root=pose.root @ tilt.as_matrix(), joints=joints)
 
 
 def _moved(posed: PosedBody, offset: NDArray[np.float64]) -> PosedBody:
