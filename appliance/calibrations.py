@@ -105,7 +105,9 @@ def discard(site: SiteFolder, number: int) -> None:
     """Forget a calibration that nobody has confirmed; raises `WardposeError` for one that is in use or was."""
     row = find(site, number)
     if row.confirmed:
-        raise WardposeError(f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used")
+        raise WardposeError(
+            f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used"
+        )
     with site.database.transaction() as db:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone

@@ -9,7 +9,10 @@ from typing import Any
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
 
-ARGUMENTS = {"recording": "an Azure Kinect recording, recording:FILE.mkv", "video": "photographs, a video, a UVC or RTSP camera, video:WHERE"}  # fmt: skip
+ARGUMENTS = {
+    "recording": "an Azure Kinect recording, recording:FILE.mkv",
+    "video": "photographs, a video, a UVC or RTSP camera, video:WHERE",
+}
 KINECT_IDS = ("045e:097c", "045e:097d", "045e:097a", "045e:097b", "045e:097e")
 
 

@@ -166,4 +166,8 @@ class ServiceClient:
         self._connection, self._received = None, b""
 
     def _gone(self) -> WardposeError:
-        return WardposeError("the service of this site does not answer", where=str(self.site.root), mend="open `wardpose`, which starts it")  # fmt: skip
+        return WardposeError(
+            "the service of this site does not answer",
+            where=str(self.site.root),
+            mend="open `wardpose`, which starts it",
+        )

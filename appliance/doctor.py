@@ -25,8 +25,10 @@ from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
 # What the demo, the tests and the live path import, as distributions.
-PACKAGES = ("anny", "av", "mujoco", "numba", "numpy", "onnx", "opencv-python-headless", "pycocotools", "pydantic", "rich",
-            "safetensors", "scipy", "textual", "torch", "ultralytics")  # fmt: skip
+PACKAGES = (
+    "anny", "av", "mujoco", "numba", "numpy", "onnx", "opencv-python-headless", "pycocotools", "pydantic", "rich",
+    "safetensors", "scipy", "textual", "torch", "ultralytics",
+)  # fmt: skip
 UDEV_RULE = Path("/etc/udev/rules.d/99-wardpose-k4a.rules")
 LEAST_DISK_GB = 2.0
 LEAST_MEMORY_GB = 3.5
@@ -62,7 +64,8 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _memory, _shared_memory,
+        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _memory,
+        _shared_memory,
         _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
@@ -227,7 +230,8 @@ def _gpu(site: SiteFolder) -> Check:
 
 def _tensorrt(site: SiteFolder) -> Check:
     there = find_spec("tensorrt") is not None
-    return Check("TensorRT", there, "installed" if there else "not installed; ONNX Runtime is used", "optional: install wardpose's extra `gpu`", True)  # fmt: skip
+    detail = "installed" if there else "not installed; ONNX Runtime is used"
+    return Check("TensorRT", there, detail, "optional: install wardpose's extra `gpu`", True)
 
 
 def _egl(site: SiteFolder) -> Check:

@@ -146,9 +146,9 @@ class LiveMeter:
         self._thread.join(timeout=3)
 
     def figures(self) -> dict[str, Any]:
-        """`state`, `message`, `fps`, `p50_ms`, `p99_ms` (camera to skeleton), `age_ms`, `engine`, `models`, `people`, `frames`.
+        """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`.
 
-        state is the runtime's own, or `off` when nothing was heard for a while.
+        Times are from capture to skeleton. state is the runtime's own, or `off` when nothing was heard for a while.
         """
         with self._lock:
             latest, ages, finished, frames = self._latest, sorted(self._ages_ms), list(self._finished), self._frames

@@ -128,7 +128,8 @@ class ModelStore:
         card = self.card(name)
         with self.site.database.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (name, now(), card.task, self.site.relative(self.site.models / name), card.sha256, origin),
             )
         audit.record(self.site, "model.add", name, origin)
@@ -156,7 +157,7 @@ class ModelStore:
         return str(row["model"]) if row else BUILT_IN_LIVE[task]
 
     def opponent(self, name: str) -> str:
-        """The model that `name` has to beat: the live one, or the one before it where `name` itself is live (tuned anew)."""
+        """The model that `name` has to beat: the live one, or the one before it where `name` itself is live."""
         task = self.card(name).task
         with self.site.database.transaction() as db:
             row = db.execute(
@@ -173,7 +174,8 @@ class ModelStore:
         previous = self.opponent(name)
         with self.site.database.transaction(immediate=True) as db:
             db.execute(
-                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (now(), task, name, previous, accepted, json.dumps(dict(reasons)), audit.current_user()),
             )
         what = "model.promote" if accepted else "model.refuse"
@@ -192,11 +194,13 @@ class ModelStore:
             self.folder(name)  # it must still be here
             # Its own predecessor, so that a second rollback goes one further back instead of to and fro.
             before = db.execute(
-                "SELECT previous FROM promotions WHERE task = ? AND accepted = 1 AND model = ? ORDER BY id DESC LIMIT 1",
+                "SELECT previous FROM promotions WHERE task = ? AND accepted = 1 AND model = ? "
+                "ORDER BY id DESC LIMIT 1",
                 (task, name),
             ).fetchone()
             db.execute(
-                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) VALUES (?, ?, ?, ?, 1, ?, ?)",
+                "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
+                "VALUES (?, ?, ?, ?, 1, ?, ?)",
                 (now(), task, name, before["previous"] if before else name,
                  json.dumps({"rollback": reason or "asked for"}), audit.current_user()),
             )  # fmt: skip

@@ -98,7 +98,8 @@ def read_settings(path: Path) -> Settings:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise WardposeError("is not a text file in UTF-8", where=str(path), mend="correct it, or remove it to get the defaults") from error  # fmt: skip
+        mend = "correct it, or remove it to get the defaults"
+        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
     except OSError as error:
         raise disk_error(error, path) from error
     try:

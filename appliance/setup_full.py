@@ -1,4 +1,4 @@
-"""`wardpose setup`: what a full appliance wants besides the Python environment. The demo and the tests need none of it."""
+"""`wardpose setup`: what a full appliance wants besides the Python environment; the demo and the tests need none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def plan() -> list[SetupStep]:
             "EGL", "drawing on a graphics card, or on Mesa's software one",
             ((*apt, "libegl1", "libgl1-mesa-dri", "libgles2"),), lambda: bool(ctypes.util.find_library("EGL")),
         ),
-        SetupStep("Xvfb", "the Kinect's depth engine wants a display", ((*apt, "xvfb"),), lambda: bool(shutil.which("Xvfb"))),
+        SetupStep(
+            "Xvfb", "the Kinect's depth engine wants a display", ((*apt, "xvfb"),), lambda: bool(shutil.which("Xvfb"))
+        ),
         SetupStep(
             "Chromium", "the display page on the box's own screen", ((*apt, "chromium"),),
             lambda: bool(shutil.which("chromium") or shutil.which("chromium-browser")),
@@ -108,7 +110,7 @@ def _run(step: SetupStep) -> None:
         if ended.returncode:
             lines = [line for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
             raise WardposeError(
-                f"`{' '.join(command[:4])} …` ended with {ended.returncode}: {lines[-1] if lines else 'no reason given'}",
+                f"`{' '.join(command[:3])} …` ended with {ended.returncode}: {lines[-1] if lines else 'no reason'}",
                 where=step.name, mend="mend that, then give the command again",
             )  # fmt: skip
     if not step.there():

@@ -64,7 +64,8 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     folder = store.new_folder(name)
     card = store.card(base)
     chosen = TuneSettings(
-        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"), batch=settings.batch, size=settings.image_size,
+        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
+        batch=settings.batch, size=settings.image_size,
         learning_rate=settings.learning_rate, frozen_layers=settings.freeze,
     )  # fmt: skip
     begin = time.monotonic()
@@ -114,7 +115,7 @@ def score(
 
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write a model as ONNX, held against the trained one. Parameters: model, engine (onnx or tensorrt), width, height."""
+    """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
     store = ModelStore(site)
     name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}

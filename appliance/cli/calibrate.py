@@ -112,9 +112,10 @@ def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.N
 
     view = estimate.viewpoint
     out.say(
-        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, roll {view.roll_deg:.1f}°"
+        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
+        f"roll {view.roll_deg:.1f}°"
     )
-    out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one standard deviation); "
+    out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one σ); "
             f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
     for note in estimate.notes:
         out.say(f"note: {note}")

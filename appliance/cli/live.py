@@ -114,7 +114,8 @@ def _tell(out: Output, line: str, told: tuple[str, float], *, lively: bool) -> t
 def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> str:
     if figures["state"] == "live":
         people = f"{figures['people']} {'person' if figures['people'] == 1 else 'people'}"
-        return f"live: {people}, {figures['fps']:.1f} frames a second, {figures['p50_ms']:.0f} ms behind, on {figures['engine']}"
+        pace = f"{figures['fps']:.1f} frames a second, {figures['p50_ms']:.0f} ms behind"
+        return f"live: {people}, {pace}, on {figures['engine']}"
     failing = [f"{s.name}: {s.last_end or s.state}" for s in supervisor.states() if s.state != "running"]
     why = "; ".join(failing) or figures["message"] or camera["message"] or f"camera {camera['state']}"
     return f"{'starting' if figures['state'] == 'off' else figures['state']}: {why}"

@@ -1,4 +1,4 @@
-"""The command line: `wardpose COMMAND`. Each module of this package adds its commands; work is imported when it is done."""
+"""The command line: `wardpose COMMAND`. Each module of this package adds its commands; work is imported when done."""
 
 from __future__ import annotations
 

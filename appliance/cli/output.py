@@ -16,7 +16,7 @@ PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
 class Output:
-    """Where a command says things. With `as_json`, words go to standard error and the answer alone to standard output."""
+    """Where a command says things. With `as_json`, words go to standard error, only the answer to standard output."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json

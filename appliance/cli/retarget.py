@@ -170,9 +170,8 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 
 
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
-    from tuning.base import make_base
-
     from appliance.site_folder import SiteFolder
+    from tuning.base import make_base
 
     site = SiteFolder.open(options.home)
     target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")

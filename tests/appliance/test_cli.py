@@ -20,8 +20,8 @@ COMMANDS = ("demo", "doctor", "setup", "test", "camera", "calibrate", "synth", "
 
 def wardpose(*arguments: str, home: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "appliance", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout,
-        env=dict(os.environ, WARDPOSE_HOME=str(home)), check=False,
+        [sys.executable, "-m", "appliance", *arguments], cwd=REPOSITORY, capture_output=True, text=True,
+        timeout=timeout, env=dict(os.environ, WARDPOSE_HOME=str(home)), check=False,
     )  # fmt: skip
 
 

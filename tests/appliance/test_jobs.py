@@ -59,7 +59,7 @@ def test_a_defect_is_told_and_its_traceback_logged(runner: JobRunner) -> None:
 
 
 def test_an_unknown_kind_is_refused_by_name(runner: JobRunner) -> None:
-    with pytest.raises(WardposeError, match="no job is called 'sing'.*count"):
+    with pytest.raises(WardposeError, match=r"no job is called 'sing'.*count"):
         runner.store.submit("sing")
 
 

@@ -89,7 +89,7 @@ def test_a_full_disk_in_the_midst_of_a_write(tmp_path: Path) -> None:
         "import resource, signal, sys\nfrom pathlib import Path\nfrom appliance.atomic import write_bytes\n"
         "from calibration.errors import WardposeError\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
-        "try:\n    write_bytes(Path(sys.argv[1]), bytes(50_000))\nexcept WardposeError as error:\n    sys.exit(str(error))\n"
+        "try:\n    write_bytes(Path(sys.argv[1]), bytes(50_000))\nexcept WardposeError as e:\n    sys.exit(str(e))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True)
     assert ended.returncode == 1 and "file too large" in ended.stderr
