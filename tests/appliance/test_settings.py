@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.settings import Settings, load_settings, set_value
@@ -61,6 +61,7 @@ def test_setting_a_wrong_value_changes_nothing(site: SiteFolder) -> None:
     assert site.settings_file.read_text() == before
 
 
+@settings(deadline=None)
 @given(source=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=40))
 def test_any_source_text_survives_the_file(tmp_path_factory: pytest.TempPathFactory, source: str) -> None:
     site = SiteFolder.open(tmp_path_factory.getbasetemp() / "settings-site")

@@ -48,7 +48,7 @@ def test_a_file_used_as_home_is_refused_in_one_line(tmp_path: Path) -> None:
         SiteFolder.open(tmp_path / "file")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(content=st.binary(max_size=2000))
 def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "atomic"
