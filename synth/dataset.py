@@ -20,10 +20,10 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import connection
@@ -100,10 +100,11 @@ def make_dataset(
         done = spec.count - len(waiting)
         if progress:
             progress(done, spec.count, "resuming" if done else "starting")
-        for _ in _work(spec, out, waiting, workers or os.cpu_count() or 1):
-            done += 1
-            if progress:
-                progress(done, spec.count, "pictures")
+        with closing(_work(spec, out, waiting, workers or os.cpu_count() or 1)) as work:
+            for _ in work:
+                done += 1
+                if progress:
+                    progress(done, spec.count, "pictures")
         people = _put_together(spec, out)
     except OSError as error:
         raise WardposeError(
@@ -154,7 +155,9 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
             raise WardposeError(
                 "already holds a data set", where=str(out), mend="go on with --resume, or give another folder"
             )
-        if there.model_copy(update={"count": spec.count}) != spec:
+        # As written, not as read: a field that an older version did not know would be filled in with a default.
+        written = json.loads(described.read_bytes())["spec"]
+        if written | {"count": spec.count} != json.loads(spec.model_dump_json()):
             raise WardposeError(
                 "holds a data set with other settings", where=str(out), mend="give another folder, or the same settings"
             )
@@ -191,7 +194,7 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Iterator[int]:
+def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Generator[int, None, None]:
     """Make the pictures, yielding each number when its files are on disk."""
     workers = min(workers, len(indices))
     if workers <= 1:

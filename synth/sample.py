@@ -20,7 +20,7 @@ from synth.people import make_bystander, make_patient, make_upright
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Companion, Plan, Scenario, draw_plan, draw_view
-from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of
+from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
 from synth.ward.scene import WardLook, WardScene, compose, compose_open, sample_look
 
 # A camera may end up behind a wall or a curtain; such a picture is drawn anew, this many times at most.
@@ -106,7 +106,7 @@ def _draw(
             segmentation=segmentation,
         )
     with clock.stage("sensor"):
-        exposure = draw_exposure(sensor_rng, scenario.sensor)
+        exposure = metered(seen.color, draw_exposure(sensor_rng, scenario.sensor), scenario.sensor)
         color = expose(seen.color, exposure)
     return Sample(color, annotations, camera, camera_from_bed, exposure, plan, figures, look)
 

@@ -6,7 +6,7 @@ camera and bends its picture, so that synthetic images look like raw live frames
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -25,6 +25,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # The pinhole may have at most this many times the picture's pixels; only a broken calibration asks for more.
 _LARGEST_OVERSIZE = 4.0
 _GRID_STEP_PX = 8
+# Mean linear light that automatic exposure aims at, and how far it can go.
+_METER_TARGET, _METER_LIMITS = 0.2, (0.4, 6.0)
 
 
 class Lens:
@@ -98,6 +100,7 @@ class SensorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     exposure_ev: Span = Field(default=(-0.8, 0.7), title="Exposure (stops)")
+    auto_exposure: float = Field(default=0.7, title="How far the camera evens out bright and dark rooms", ge=0, le=1)
     white_balance: Span = Field(default=(0.9, 1.12), title="Gain of red and of blue over green")
     contrast: Span = Field(default=(0.85, 1.15), title="Exponent of the tone curve")
     noise: Span = Field(default=(0.002, 0.022), title="Read noise (standard deviation, of full scale)")
@@ -148,6 +151,15 @@ def draw_exposure(rng: np.random.Generator, settings: SensorSettings) -> Exposur
     grain = int(rng.integers(2**63))
     gain = (float(brightness * red), float(brightness), float(brightness * blue))
     return Exposure(gain, contrast, noise, shot, blur, motion, quality, grain)
+
+
+def metered(color: NDArray[np.uint8], exposure: Exposure, settings: SensorSettings) -> Exposure:
+    """The exposure after the camera's automatic one has looked at the ideal picture; amplifying adds noise."""
+    mean = float(_TO_LINEAR[color[::8, ::8]].mean())
+    gain = float(np.clip((_METER_TARGET / max(mean, 1e-3)) ** settings.auto_exposure, *_METER_LIMITS))
+    red, green, blue = exposure.gain
+    noise = exposure.noise * float(np.clip(np.sqrt(gain), 0.8, 2.0))
+    return replace(exposure, gain=(red * gain, green * gain, blue * gain), noise=noise)
 
 
 def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:

@@ -33,7 +33,7 @@ from synth.labels import Annotation
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
 from synth.scenario import KINECT_COLOR, Scenario, draw_plan
-from synth.sensor import Exposure, SensorSettings, draw_exposure, expose, lens_of
+from synth.sensor import Exposure, SensorSettings, draw_exposure, expose, lens_of, metered
 
 # The same Kinect's depth camera (narrow field of view, unbinned) and where it sits: factory calibration.
 KINECT_DEPTH = CameraModel(
@@ -275,7 +275,8 @@ class SimulatedCamera:
             )
         else:
             ideal = NumbaRenderer().render(scene, camera_from_bed, pinhole).color
-        color = expose(lens.bend_color(ideal), _without_noise(self._exposure))
+        bent = lens.bend_color(ideal)
+        color = expose(bent, _without_noise(metered(bent, self._exposure, _SENSOR)))
         if not self.config.depth:
             return _Still(color, None)
         depth_lens = lens_of(KINECT_DEPTH)

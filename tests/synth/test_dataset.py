@@ -105,7 +105,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> N
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "spec.json"), str(out)]
     run = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while run.poll() is None and not list(out.glob("records/0*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(signal.SIGKILL)
@@ -137,6 +137,15 @@ def test_a_folder_that_holds_a_data_set_is_not_overwritten(made: Path) -> None:
     with pytest.raises(WardposeError, match="other settings"):
         make_dataset(SPEC.model_copy(update={"seed": 12}), made, resume=True)
     assert read_spec(made) == SPEC
+
+
+def test_a_folder_of_an_older_version_is_not_gone_on_with(made: Path, tmp_path: Path) -> None:
+    """A setting the older version did not know was not at today's default then."""
+    content = json.loads((made / "dataset.json").read_bytes())
+    del content["spec"]["scenario"]["sensor"]["auto_exposure"]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(WardposeError, match="other settings"):
+        make_dataset(SPEC, tmp_path, resume=True)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

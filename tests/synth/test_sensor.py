@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from calibration.camera import CameraModel
 from synth.scenario import KINECT_COLOR
-from synth.sensor import Exposure, Lens, SensorSettings, draw_exposure, encode_jpeg, expose
+from synth.sensor import Exposure, Lens, SensorSettings, draw_exposure, encode_jpeg, expose, metered
 from synth.simulated_camera import KINECT_DEPTH
 
 PLAIN = Exposure((1.0, 1.0, 1.0), 1.0, 0.0, 0.0, 0.0, (0.0, 0.0), 90, 0)
@@ -86,6 +86,14 @@ def test_one_stop_more_doubles_the_light() -> None:
         return ((value / 255 + 0.055) / 1.055) ** 2.4
 
     assert linear(brighter) == pytest.approx(2 * linear(100), rel=0.02)
+
+
+def test_automatic_exposure_evens_out_the_light_as_far_as_told() -> None:
+    rooms = [np.full((64, 64, 3), level, np.uint8) for level in (60, 150)]
+    full, none = SensorSettings(auto_exposure=1.0), SensorSettings(auto_exposure=0.0)
+    first, second = (int(expose(room, metered(room, PLAIN, full)).mean()) for room in rooms)
+    assert abs(first - second) <= 3
+    assert all(metered(room, PLAIN, none) == PLAIN for room in rooms)
 
 
 def test_noise_has_the_strength_asked_for() -> None:
