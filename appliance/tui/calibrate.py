@@ -1,0 +1,200 @@
+"""Calibrate: where the camera stands relative to the bed, by the printed tag sheet; a person confirms head and foot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+
+from appliance import audit, calibrations
+from appliance.measure import calibrate_tags, print_tag_sheet
+from appliance.settings import Settings, load_settings
+from appliance.tui.dialogs import Blank, Form
+from appliance.tui.page import Page, Progress
+from appliance.tui.pictures import PictureScreen, bed_ends, take_picture
+from appliance.tui.widgets import Action, Actions, Fact, Facts, when
+
+CHOICES = (
+    ("y", "right", "head and foot are right"),
+    ("t", "turned", "they are turned round"),
+    ("d", "discard", "discard"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """estimate and used are `CalibrationEstimate`s: of the newest row, and of the one in use."""
+
+    settings: Settings
+    newest: calibrations.CalibrationRow | None
+    estimate: Any
+    row: calibrations.CalibrationRow | None
+    used: Any
+
+
+class CalibratePage(Page):
+    TAB = "calibrate"
+    ABOUT = (
+        "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
+        "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing uses "
+        "a calibration that nobody has confirmed. The bed's measures stand in site.toml."
+    )
+    ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("print", "Print the tag sheet", "s", brief="Sheet"),
+        Action("tags", "Calibrate by the sheet", "c", "primary", brief="Calibrate"),
+        Action("look", "Show the bed in the picture", "o", brief="Show"),
+        Action("right", "Head and foot are right", "y", "success", brief="Right"),
+        Action("turned", "They are turned round", "t", brief="Turned"),
+        Action("discard", "Discard", "d", "error", brief="Discard"),
+    )
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._loaded: dict[str, Any] = {}
+
+    def contents(self) -> ComposeResult:
+        yield Facts(id="facts")
+        yield Actions(*self.ACTIONS)
+
+    def gather(self, status: Mapping[str, Any]) -> Seen:
+        settings = load_settings(self.site)
+        rows = calibrations.rows(self.site)
+        newest = rows[0] if rows else None
+        row = next((row for row in rows if row.confirmed), None)
+        return Seen(settings, newest, self._load(newest), row, self._load(row))
+
+    def _load(self, row: calibrations.CalibrationRow | None) -> Any:
+        if row is None:
+            return None
+        if row.file not in self._loaded:
+            self._loaded[row.file] = calibrations.load(self.site, row)
+        return self._loaded[row.file]
+
+    def show(self, data: Seen) -> None:
+        bed = data.settings.bed
+        facts = [Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
+                 Fact("Camera", data.settings.camera.source)]  # fmt: skip
+        if data.row is None:
+            facts.append(Fact("In use", "no calibration is confirmed", "off"))
+        else:
+            facts.append(Fact("In use", describe(data.row, data.used), "good"))
+        if data.newest is not None and not data.newest.confirmed:
+            asked = f"{where_the_head_is(data.estimate)}: look at it (o), then say y, t or d"
+            facts.append(Fact("To confirm", describe(data.newest, data.estimate), "warn", asked))
+        elif data.newest is None:
+            facts.append(Fact("Next", "s prints the tag sheet; lay it on the empty bed; c calibrates", "warn"))
+        self.query_one(Facts).show(facts)
+
+    def refuse(self, data: Seen) -> dict[str, str]:
+        source, plan = data.settings.camera.source, (self.status.get("live") or {}).get("plan")
+        taken = plan and plan["source"] == source and not source.startswith(("simulated", "recording"))
+        waiting = (
+            "" if data.newest is not None and not data.newest.confirmed else "no calibration waits to be confirmed"
+        )
+        return {
+            "tags": "the live path has the camera open; stop it first (6 Live)" if taken else "",
+            "look": "" if data.newest is not None else "calibrate first",
+            "right": waiting, "turned": waiting, "discard": waiting,
+        }  # fmt: skip
+
+    def do_print(self) -> None:
+        blanks = [
+            Blank("file", "PDF file", str(self.site.pictures / "tag-sheet.pdf")),
+            Blank("paper", "Paper: sheet (one large page), a3 or a4 (tiles)", "a4"),
+        ]
+        self.app.push_screen(Form("The tag sheet for the bed of site.toml", blanks, "Write the PDF"), self._print)
+
+    def _print(self, given: dict[str, str] | None) -> None:
+        if not given:
+            return
+        path = Path(given["file"]).expanduser()
+
+        def write(_: Progress) -> int:
+            from calibration.errors import WardposeError
+
+            if given["paper"] not in ("sheet", "a3", "a4"):
+                raise WardposeError(f"there is no paper {given['paper']!r}", mend="choose sheet, a3 or a4")
+            return print_tag_sheet(self.site, path, paper=given["paper"])
+
+        self.work(
+            "writing the tag sheet", write,
+            lambda pages: self.say(f"{path}: {pages} pages; print at 100 % and measure the 100 mm ruler", "good"),
+        )  # fmt: skip
+
+    def do_tags(self) -> None:
+        best: dict[str, Any] = {}
+
+        def keep_picture(frame: Any, estimate: Any) -> None:
+            best.update(color=frame.color, estimate=estimate)
+
+        def calibrate(progress: Progress) -> None:
+            estimate = calibrate_tags(self.site, progress=progress, on_better=keep_picture)
+            calibrations.keep(self.site, estimate)
+            audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
+
+        self.work(
+            "looking for the tag sheet",
+            calibrate,
+            lambda _: self._show_bed(best["color"], best["estimate"], asking=True),
+        )
+
+    def do_look(self) -> None:
+        newest = calibrations.rows(self.site, 1)[0]
+
+        def take(_: Progress) -> Any:
+            estimate = calibrations.load(self.site, newest)
+            frame = take_picture(self.site, load_settings(self.site).camera.source)
+            audit.record(self.site, "camera.look", frame.source, "the bed drawn on the picture")
+            return frame.color, estimate
+
+        self.work("taking a picture", take, lambda seen: self._show_bed(*seen, asking=not newest.confirmed))
+
+    def _show_bed(self, color: Any, estimate: Any, *, asking: bool) -> None:
+        title = f"The bed as calibrated; {where_the_head_is(estimate)}."
+        screen = PictureScreen(color, title, estimate, CHOICES if asking else ())
+        self.app.push_screen(screen, lambda answer: getattr(self, f"do_{answer}")() if answer else None)
+
+    def do_right(self) -> None:
+        self._confirm(turned=False)
+
+    def do_turned(self) -> None:
+        self._confirm(turned=True)
+
+    def _confirm(self, *, turned: bool) -> None:
+        self.work(
+            "confirming", lambda _: calibrations.confirm(self.site, turned=turned),
+            lambda row: self.say(f"calibration {row.id} is confirmed and in use; next: 4 Retarget", "good"),
+        )  # fmt: skip
+
+    def do_discard(self) -> None:
+        newest = calibrations.rows(self.site, 1)[0]
+        self.ask(
+            f"Discard calibration {newest.id} ({newest.method}, {when(newest.made_at)})? It can't be brought back.",
+            "Discard it",
+            lambda: self.work("discarding", lambda _: calibrations.discard(self.site, newest.id)),
+        )
+
+
+def describe(row: calibrations.CalibrationRow, estimate: Any) -> str:
+    """A calibration in one sentence, with how well it is known."""
+    view = estimate.viewpoint
+    notes = f". Note: {'; '.join(estimate.notes)}" if estimate.notes else ""
+    return (
+        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
+        f"known to ± {estimate.rotation_sigma_deg:.2f}° and ± {estimate.centre_sigma_mm:.0f} mm; "
+        f"reprojection {row.reprojection_px:.2f} px; number {row.id}, by {row.method}, {when(row.made_at)}{notes}"
+    )
+
+
+def where_the_head_is(estimate: Any) -> str:
+    """Head and foot in words that a person can check by looking at the bed."""
+    ends = bed_ends(estimate)
+    if ends is None:
+        return "one end of the bed lies behind the camera"
+    (head_x, head_y), (foot_x, foot_y) = ends
+    if abs(head_x - foot_x) > abs(head_y - foot_y):
+        return f"the head is taken to be at the {'left' if head_x < foot_x else 'right'} end in the picture"
+    return f"the head is taken to be at the {'upper' if head_y < foot_y else 'lower'} end in the picture"

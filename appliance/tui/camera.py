@@ -1,0 +1,163 @@
+"""Camera: which one this site uses, what it delivers, and a look through it for a reason that is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import DataTable, Input, Label, Static
+
+from appliance import audit, cameras
+from appliance.settings import load_settings, set_value
+from appliance.tui.dialogs import Blank, Form
+from appliance.tui.page import Page
+from appliance.tui.pictures import PictureScreen, take_picture
+from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
+
+EXAMPLES = {"recording": "recording:", "video": "video:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    source: str
+    kinds: tuple[dict[str, Any], ...]
+    running: Mapping[str, Any]
+
+
+class CameraPage(Page):
+    TAB = "camera"
+    ABOUT = (
+        "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, probe it, "
+        "and then use it. A look through the camera asks for a reason and leaves a row in the audit trail."
+    )
+    ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("probe", "Probe", "p", "primary", brief="Probe"),
+        Action("use", "Use on this site", "u", brief="Use"),
+        Action("look", "Look through it", "o", brief="Look"),
+    )
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._probed: dict[str, Any] | None = None
+        self._filled = False
+        self._kinds: tuple[dict[str, Any], ...] = ()
+
+    def contents(self) -> ComposeResult:
+        yield Facts(id="facts")
+        with Horizontal(classes="field"):
+            yield Label("Source")
+            yield Input(id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE")
+        yield Actions(*self.ACTIONS)
+        yield Static("Kinds of source", classes="title")
+        table: DataTable[Any] = DataTable(id="kinds", cursor_type="row")
+        table.add_columns("kind", "usable", "what it is")
+        yield table
+
+    def gather(self, status: Mapping[str, Any]) -> Seen:
+        if not self._kinds:
+            self._kinds = tuple(cameras.list_cameras())
+        return Seen(load_settings(self.site).camera.source, self._kinds, status.get("camera") or {})
+
+    def show(self, data: Seen) -> None:
+        field = self.query_one("#source", Input)
+        if not self._filled:
+            field.value, self._filled = data.source, True
+        facts = [Fact("On this site", data.source)]
+        state = data.running.get("state", "absent")
+        if state == "live":
+            facts.append(Fact("Running", f"{data.running['source']}: {data.running['fps']:.1f} fps", "good"))
+        elif state == "absent":
+            facts.append(Fact("Running", "no: the live path is off", "off"))
+        else:
+            facts.append(Fact("Running", f"{state}: {data.running['message']}", "warn"))
+        facts.append(self._probe_fact())
+        self.query_one(Facts).show(facts)
+        rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", kind["detail"])) for kind in data.kinds]
+        fill(self.query_one("#kinds", DataTable), rows)
+
+    def refuse(self, data: Seen) -> dict[str, str]:
+        plan = (self.status.get("live") or {}).get("plan") or {}
+        same = bool(plan) and plan.get("source") == self._spec and not self._spec.startswith(("simulated", "recording"))
+        return {"probe": "the live path has this camera open; stop it first (6 Live)" if same else ""}
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        kind = selected(self.query_one("#kinds", DataTable))
+        field = self.query_one("#source", Input)
+        field.value = EXAMPLES.get(kind, kind)
+        field.focus()
+        field.cursor_position = len(field.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.action_act("probe")
+
+    @property
+    def _spec(self) -> str:
+        return self.query_one("#source", Input).value.strip()
+
+    def do_probe(self) -> None:
+        spec = self._spec
+        self.work(f"probing {spec}", lambda _: cameras.probe(spec), self._show_probe)
+
+    def _show_probe(self, found: dict[str, Any]) -> None:
+        self._probed = found
+        self.say(f"{found['source']} delivers", "good")
+
+    def _probe_fact(self) -> Fact:
+        found = self._probed
+        if found is None:
+            return Fact("Probe", "not probed yet", "off", "p probes the source in the field")
+        text = (
+            f"{found['source']}: {found['width']}×{found['height']}, {found['fps']:.1f} fps, "
+            f"depth {found['depth'] or 'none'}, lens {'known' if found['calibrated'] else 'unknown'}, "
+            f"motion sensor {'yes' if found['imu'] else 'no'}"
+        )
+        lens = (
+            ""
+            if found["calibrated"]
+            else "calibrate with --intrinsics on the command line, or take a source that knows its lens"
+        )
+        return Fact("Probe", text, "good" if found["fps"] > 0 else "warn", lens)
+
+    def do_use(self) -> None:
+        spec = self._spec
+
+        def use(_: Any) -> None:
+            from runtime.capture.source import make_source
+
+            make_source(spec)  # a source that can't be is refused before it is written down
+            set_value(self.site, "camera", "source", spec)
+            audit.record(self.site, "camera.choose", spec)
+
+        self.work(
+            f"choosing {spec}",
+            use,
+            lambda _: self.say(
+                f"{spec} is this site's camera; a running live path keeps its own until it is started anew", "good"
+            ),
+        )
+
+    def do_look(self) -> None:
+        form = Form(
+            "A look through the camera shows the person in the bed. Your name, the time and the reason are noted.",
+            [Blank("reason", "Reason")], "Show the picture",
+        )  # fmt: skip
+        self.app.push_screen(form, lambda given: self._look(given["reason"]) if given else None)
+
+    def _look(self, reason: str) -> None:
+        spec = self._spec
+
+        def take(_: Any) -> Any:
+            frame = take_picture(self.site, spec)
+            audit.record(self.site, "camera.look", frame.source, reason)  # before anything is shown
+            return frame
+
+        self.work("taking a picture", take, partial(self._show_picture, reason))
+
+    def _show_picture(self, reason: str, frame: Any) -> None:
+        height, width = frame.color.shape[:2]
+        self.say("the look was written into the audit trail", "good")
+        self.app.push_screen(PictureScreen(frame.color, f"{frame.source}  {width}×{height}  reason: {reason}"))

@@ -1,0 +1,199 @@
+"""Live: the skeletons of the running pipeline in braille cells, and whether they are really live."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from appliance.live import result_socket
+from appliance.settings import load_settings
+from appliance.tui.page import Page, live_words
+from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from appliance.tui.app import WardposeApp
+
+DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
+SILENT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    page: str
+    detector: str
+
+
+class LivePage(Page):
+    TAB = "live"
+    ABOUT = (
+        "Skeletons only, never pixels. Anything but a green LIVE means: don't rely on what you see. The live path goes "
+        "on when this terminal is closed; the page for the nurse is on this box's own screen."
+    )
+    ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("start", "Start", "s", "primary", brief="Start"),
+        Action("stop", "Stop", "x", "error", brief="Stop"),
+        Action("pause", "Pause", "p", "warning", brief="Pause"),
+        Action("resume", "Resume", "r", "success", brief="Resume"),
+    )
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._shown = threading.Event()
+        self._cells = (0, 0)
+        self._listening = False
+
+    def contents(self) -> ComposeResult:
+        yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
+        yield Static(id="headline")
+        yield Static(id="cells")
+        yield Static(id="figures", classes="hint")
+        yield Actions(*self.ACTIONS)
+
+    def gather(self, status: Mapping[str, Any]) -> Seen:
+        from appliance.models import ModelStore
+
+        settings = load_settings(self.site)
+        return Seen(
+            f"http://127.0.0.1:{settings.display.port}/", settings.live.detector or ModelStore(self.site).live("detect")
+        )
+
+    def show(self, data: Seen) -> None:
+        live = self.status.get("live") or {}
+        plan = live.get("plan")
+        if not plan:
+            self._draw_nothing("OFF: no live picture, nothing runs", FAINT, "s starts the live path")
+            self.query_one("#figures", Static).update("")
+            return
+        words, mark = live_words(self.status)
+        if mark != "good":
+            colour = {"warn": WARN, "off": FAINT}.get(mark, BAD)
+            self._draw_nothing(words, colour, "resume it with r" if live["state"] == "paused" else "")
+        lines = [
+            f"{number(live['fps'], 'fps', 1)} · camera to skeleton {number(live['p50_ms'], 'ms')} "
+            f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine'] or 'no engine yet'} · "
+            f"{live['people']} seen",
+            f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: no skeletons'}"
+            f"{f' · page {data.page}' if plan['display'] else ''}",
+        ]
+        if plan["detector"] != data.detector:
+            lines.append(f"{data.detector} is the detector now: start anew to use it")
+        self.query_one("#figures", Static).update(Text("\n".join(lines)))
+
+    def refuse(self, data: Seen) -> dict[str, str]:
+        live = self.status.get("live") or {}
+        off = "" if live.get("plan") else "nothing runs"
+        paused = live.get("state") == "paused"
+        return {
+            "start": "the service does not answer" if not live else "",
+            "stop": off,
+            "pause": off or ("it is paused" if paused else ""),
+            "resume": off or ("" if paused else "it is not paused"),
+        }
+
+    def do_start(self) -> None:
+        if (self.status.get("live") or {}).get("plan"):
+            self.ask(
+                "The live path runs. Start it anew? There is no live picture for some seconds.",
+                "Start anew",
+                self._start,
+            )
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self.call(
+            "starting the live path (the first start prepares the models, which may take a minute)",
+            "live.start",
+            lambda plan: self.say(
+                f"starting {plan['detector']} on {plan['source']}; the first picture takes a moment", "good"
+            ),
+        )
+
+    def do_stop(self) -> None:
+        self.ask(
+            "Stop the live path? Nobody sees a skeleton until it is started again.",
+            "Stop it",
+            lambda: self.call("stopping", "live.stop"),
+        )
+
+    def do_pause(self) -> None:
+        self.call("pausing", "live.pause")
+
+    def do_resume(self) -> None:
+        self.call("resuming", "live.resume")
+
+    def on_mount(self) -> None:
+        self._shown.set()
+        threading.Thread(target=self._listen, args=(self.wardpose,), name="live picture", daemon=True).start()
+
+    def on_screen_resume(self) -> None:
+        self._shown.set()
+
+    def on_screen_suspend(self) -> None:
+        self._shown.clear()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._measure)
+
+    def _measure(self) -> None:
+        size = self.query_one("#cells").content_size
+        self._cells = (size.width, size.height)
+
+    def _listen(self, app: WardposeApp) -> None:
+        """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
+        from runtime.bus import BusTimeout, ResultClient
+
+        drawn_at, heard_at = 0.0, time.monotonic()
+        with ResultClient(result_socket(self.site)) as client:
+            while not app.leaving.is_set():
+                if not self._shown.wait(0.5):
+                    client.close()
+                    continue
+                try:
+                    message = client.latest(timeout_s=0.5)
+                except BusTimeout:
+                    message = {}
+                except WardposeError:
+                    message = {}
+                    app.leaving.wait(0.5)  # nobody serves at present
+                if message.get("state") == "live":
+                    heard_at = time.monotonic()
+                    if heard_at - drawn_at >= DRAWN_EVERY_S:
+                        drawn_at = heard_at
+                        self._tell(app, message)
+                elif drawn_at and time.monotonic() - max(heard_at, drawn_at) > SILENT_S:
+                    drawn_at = 0.0
+                    app.on_screen(self._draw_nothing, "NO LIVE PICTURE", BAD, "")
+
+    def _tell(self, app: WardposeApp, message: dict[str, Any]) -> None:
+        from runtime.message import people_of, state_of
+        from runtime.overlay import skeleton_cells
+
+        state = state_of(message)
+        _, skeletons = people_of(message)
+        columns, rows = self._cells
+        if not state.fresh:
+            app.on_screen(self._draw_nothing, state.headline(), BAD, "")
+        elif columns and rows:
+            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows)
+            app.on_screen(self._draw, state.headline(), "\n".join(lines), len(message["people"]))
+
+    def _draw(self, headline: str, cells: str, people: int) -> None:
+        self.query_one("#headline", Static).update(Text(f"● {headline}", GOOD))
+        if people and not cells.strip("\u2800\n"):
+            cells = f"\n{people} seen, without a skeleton"
+        self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
+        self._measure()
+
+    def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
+        self.query_one("#headline", Static).update(Text(f"■ {headline}", colour))
+        self.query_one("#cells", Static).update(Text(f"\n{hint}", FAINT))
+        self._measure()

@@ -1,0 +1,140 @@
+"""Overview: how the box is at a glance, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from appliance import calibrations
+from appliance.jobs import Job, JobStore
+from appliance.models import ModelStore
+from appliance.settings import load_settings
+from appliance.tui.page import Page, live_words
+from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
+from calibration.errors import WardposeError
+
+CAMERA_MARKS = {"live": "good", "absent": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Overview shows. Problems that don't concern the whole screen stand in their own rows."""
+
+    facts: tuple[Fact, ...]
+
+
+class OverviewPage(Page):
+    TAB = "overview"
+    ABOUT = "How the box is, and what to do next. A new box: 2 Camera, 3 Calibrate, 4 Retarget, 6 Live, in this order."
+
+    def contents(self) -> ComposeResult:
+        yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
+        yield Facts(id="facts")
+
+    def gather(self, status: Mapping[str, Any]) -> Seen:
+        looks = (self._live, self._camera, self._calibration, self._models, self._jobs, self._doctor)
+        return Seen(tuple(fact for look in looks for fact in look(status)))
+
+    def show(self, data: Seen) -> None:
+        self.query_one(Facts).show(data.facts)
+
+    def _live(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        words, mark = live_words(status)
+        live = status.get("live") or {}
+        if mark == "good":
+            words += f", {live['people']} seen, camera to skeleton {number(live['p50_ms'], 'ms')}, on {live['engine']}"
+        nexts = {
+            "off": "6 Live: start it when all below is right",
+            "bad": "6 Live, 7 System: see what is wrong",
+        }
+        yield Fact("Live", words, mark, nexts.get(mark, ""))
+
+    def _camera(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        try:
+            source = load_settings(self.site).camera.source
+        except WardposeError as error:
+            yield Fact("Settings", str(error), "bad", "correct site.toml; this screen looks again every second")
+            return
+        camera = status.get("camera") or {"state": "absent", "message": "", "source": "", "fps": 0.0}
+        state, text = camera["state"], source
+        if state == "live":
+            text += f": delivers {camera['fps']:.1f} fps"
+        elif state == "absent":
+            text += ": not in use now"
+        else:
+            text += f": {state}{', ' + camera['message'] if camera['message'] else ''}"
+        nexts = "" if state in CAMERA_MARKS else "2 Camera: probe it"
+        yield Fact("Camera", text, CAMERA_MARKS.get(state, "warn"), nexts)
+
+    def _calibration(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        rows = calibrations.rows(self.site)
+        row = next((row for row in rows if row.confirmed), None)
+        if row is None:
+            if rows:
+                yield Fact(
+                    "Calibration", "the newest is not confirmed yet", "warn", "3 Calibrate: confirm head and foot"
+                )
+            else:
+                yield Fact(
+                    "Calibration", "none yet", "off", "3 Calibrate: print the tag sheet, lay it on the empty bed"
+                )
+            return
+        try:
+            view = calibrations.load(self.site, row).viewpoint
+        except (WardposeError, ValueError, OSError) as error:
+            yield Fact("Calibration", f"number {row.id} can't be read: {error}", "bad", "3 Calibrate: calibrate again")
+            return
+        text = (
+            f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m "
+            f"(by {row.method}, {when(row.made_at)})"
+        )
+        newer = rows[0].id != row.id
+        yield Fact("Calibration", text, "good", "3 Calibrate: a newer one waits to be confirmed" if newer else "")
+
+    def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        store = ModelStore(self.site)
+        for task, name in (("detect", "Detector"), ("pose", "Pose model")):
+            model = store.live(task)
+            try:
+                card = store.card(model)
+            except WardposeError as error:
+                yield Fact(name, str(error), "bad", "5 Models: import one, or make the base models: wardpose base")
+                continue
+            tuned = f", tuned from {card.parent}" if card.parent else ""
+            nexts = "" if card.parent or task == "pose" else "4 Retarget: tune it to this bed"
+            yield Fact(name, f"{model} ({card.architecture}{tuned})", "good", nexts)
+
+    def _jobs(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        jobs = JobStore(self.site).all(20)
+        active = [job for job in reversed(jobs) if job.active]
+        for job in active[:4]:
+            yield Fact("Job", told(job), "good" if job.state == "running" else "off")
+        if len(active) > 4:
+            yield Fact("Job", f"and {len(active) - 4} more queued", "off")
+        if not active and jobs:
+            stopped = jobs[0].state != "done"
+            nexts = "4 Retarget: resume it, or see its log" if stopped else ""
+            yield Fact("Last job", told(jobs[0]), "warn" if stopped else "good", nexts)
+        elif not active:
+            yield Fact("Jobs", "none yet", "off")
+
+    def _doctor(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        health = status.get("health") or {"ok": None, "checks": []}
+        lacking = [check for check in health["checks"] if not check["ok"] and not check["optional"]]
+        for check in lacking:
+            yield Fact("Doctor", f"{check['name']}: {check['detail']}", "bad", check["mend"])
+        if not lacking:
+            words = "nothing needs mending" if health["ok"] else "has not looked yet"
+            yield Fact("Doctor", words, "good" if health["ok"] else "off")
+
+
+def told(job: Job) -> str:
+    """A job in one line."""
+    amount = f" {job.done} of {job.total} ({100 * job.fraction:.0f} %)" if job.state == "running" and job.total else ""
+    why = f": {job.error or job.note}" if job.error or (job.note and job.active) else ""
+    return f"#{job.id} {job.title}: {job.state}{amount}{why}"

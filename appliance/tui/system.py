@@ -1,0 +1,118 @@
+"""System: what this box has and lacks, where its state lies, who did what."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.widgets import DataTable, Static
+
+from appliance import audit, doctor
+from appliance.tui.page import Page, Progress
+from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, Fact, Facts, fill, when
+
+LICENCE = "AGPL-3.0-or-later"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    facts: tuple[Fact, ...]
+    audit: tuple[audit.AuditRow, ...]
+
+
+class SystemPage(Page):
+    TAB = "system"
+    ABOUT = (
+        "What the doctor finds, how to mend it, the processes of the live path, and the audit trail, which only grows."
+    )
+    ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("examine", "Examine again", "e", "primary", brief="Examine"),
+        Action("stop", "Stop the service", "x", "error", brief="Stop"),
+    )
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._report: doctor.Report | None = None
+
+    def contents(self) -> ComposeResult:
+        yield Facts(id="facts")
+        yield Actions(*self.ACTIONS)
+        yield Static("Doctor", classes="title")
+        yield Static(id="doctor")
+        yield Static("Processes of the live path", classes="title", id="processes-title")
+        table: DataTable[Any] = DataTable(id="processes", cursor_type="none")
+        table.add_columns("process", "state", "restarts", "says")
+        yield table
+        yield Static("Audit trail, the newest first", classes="title")
+        yield Static(id="audit")
+
+    def gather(self, status: Mapping[str, Any]) -> Seen:
+        if self._report is None:
+            self._report = doctor.examine(self.site)
+        disk = shutil.disk_usage(self.site.root)
+        service = f"process {status['pid']}" if status else "does not answer"
+        facts = (
+            Fact("Site folder", str(self.site.root)),
+            Fact("Disk", f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB free"),
+            Fact("Service", service, "good" if status else "bad"),
+            Fact("Versions", _versions()),
+            Fact("Licence", f"{LICENCE}. {NO_ALARM}"),
+        )
+        return Seen(facts, tuple(audit.rows(self.site, 30)))
+
+    def show(self, data: Seen) -> None:
+        self.query_one(Facts).show(data.facts)
+        assert self._report is not None
+        text = Text()
+        for check in sorted(self._report.checks, key=lambda check: (check.ok, check.optional)):
+            sign, colour = ("●", GOOD) if check.ok else ("○", WARN) if check.optional else ("■", BAD)
+            text.append(f"{sign} ", colour).append(check.name, "bold").append(f"  {check.detail}\n", FAINT)
+            if not check.ok and check.mend:
+                text.append(f"  → {check.mend}\n", WARN)
+        text.rstrip()
+        self.query_one("#doctor", Static).update(text)
+        processes = self.status.get("processes") or []
+        rows = [
+            (p["name"], (p["name"], p["state"], str(p["restarts"]), p["status"] or p["last_end"])) for p in processes
+        ]
+        fill(self.query_one("#processes", DataTable), rows)
+        self.query_one("#processes", DataTable).display = bool(rows)
+        self.query_one("#processes-title", Static).display = bool(rows)
+        lines = Text()
+        for row in data.audit:
+            lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what}  ").append(row.subject, "bold")
+            lines.append(f"  {row.reason[:160]}\n" if row.reason else "\n", FAINT)
+        lines.rstrip()
+        self.query_one("#audit", Static).update(lines if data.audit else Text("nothing yet", FAINT))
+
+    def refuse(self, data: Seen) -> dict[str, str]:
+        return {"stop": "" if self.status else "it does not answer"}
+
+    def do_examine(self) -> None:
+        def examine(_: Progress) -> None:
+            self._report = doctor.examine(self.site)
+
+        self.work("examining this box", examine)
+
+    def do_stop(self) -> None:
+        self.ask(
+            "Stop the service? The live path ends with it and running jobs are interrupted; they can be resumed. "
+            "This terminal is closed as well, because an open one starts the service again.",
+            "Stop it and leave", lambda: self.call("stopping the service", "stop", lambda _: self.app.exit(0)),
+        )  # fmt: skip
+
+
+def _versions() -> str:
+    said = []
+    for name in ("wardpose", "torch", "onnxruntime", "onnxruntime-gpu", "ultralytics", "numpy", "textual"):
+        try:
+            said.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join([*said, f"Python {platform.python_version()}"])

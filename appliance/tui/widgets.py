@@ -1,0 +1,191 @@
+"""What the screens share: the line of tabs, facts in rows, actions that say why they can't be taken, and the notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
+from textual.widgets import Button, DataTable, Static
+
+NO_ALARM = "It is no alarm and no medical device."
+PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "system")
+ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
+
+GOOD, WARN, BAD, FAINT = "#4ac97e", "#f2b83e", "#ff7b72", "#9aa4af"
+MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}
+
+
+class Tabs(Static):
+    """The seven screens with their keys; a click opens one."""
+
+    def __init__(self, here: str) -> None:
+        parts = []
+        for number, name in enumerate(PAGES, start=1):
+            style = "reverse bold" if name == here else ""
+            parts.append(f"[{style} @click=app.go('{name}')] {number} {name.capitalize()} [/]")
+        super().__init__("".join(parts), id="tabs")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One row: what it is about, how it is (`mark`: good, warn, bad, off), and what to do next."""
+
+    name: str
+    text: str
+    mark: str = ""
+    next: str = ""
+
+
+class Facts(Static):
+    """Rows of facts; long ones wrap, nothing is cut off."""
+
+    def show(self, facts: Iterable[Fact]) -> None:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(width=1)
+        table.add_column(width=12, style=FAINT)
+        table.add_column(ratio=1, overflow="fold")
+        for fact in facts:
+            sign, colour = MARKS[fact.mark]
+            body = Text(fact.text)
+            if fact.next:
+                body.append(f"\n→ {fact.next}", WARN)
+            table.add_row(Text(sign, colour), Text(fact.name), body)
+        self.update(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a person can do on a screen, by its button or its key. brief: its name in the footer."""
+
+    id: str
+    label: str
+    key: str
+    variant: str = "default"
+    brief: str = ""
+
+    def binding(self) -> Binding:
+        return Binding(self.key, f"act('{self.id}')", self.brief or self.label, show=bool(self.brief))
+
+
+class Actions(Vertical):
+    """Buttons for some actions. What can't be done now is dimmed, and a line below says why."""
+
+    def __init__(self, *actions: Action, **options: Any) -> None:
+        super().__init__(classes="actions", **options)
+        self._actions = actions
+        self._reasons: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        rows: list[list[Action]] = [[]]
+        for action in self._actions:
+            if rows[-1] and sum(_width(other) for other in [*rows[-1], action]) > ROW_WIDTH:
+                rows.append([])
+            rows[-1].append(action)
+        for row in rows:
+            with Horizontal(classes="buttons"):
+                for action in row:
+                    label = Text.assemble((action.key, "underline"), f" {action.label}")
+                    yield Button(label, id=action.id, variant=action.variant, compact=True)  # type: ignore[arg-type]
+        yield Static(classes="reasons")
+
+    def allow(self, reasons: Mapping[str, str]) -> None:
+        """reasons: for each action why it can't be taken now; empty where it can."""
+        if dict(reasons) == self._reasons:
+            return
+        self._reasons = dict(reasons)
+        together: dict[str, list[str]] = {}
+        for action in self._actions:
+            why = reasons.get(action.id, "")
+            button = self.query_one(f"#{action.id}", Button)
+            button.disabled, button.tooltip = bool(why), why or None
+            if why:
+                together.setdefault(why, []).append(action.label)
+        lines = [f"{', '.join(labels)}: {why}" for why, labels in together.items()]
+        note = self.query_one(".reasons", Static)
+        note.update(Text("\n".join(lines), FAINT))
+        note.display = bool(lines)
+
+    def why_not(self, action: str) -> str:
+        return self._reasons.get(action, "")
+
+
+class Notice(Static):
+    """One place above the footer for what just happened, and for what is wrong as long as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(id="notice")
+        self._said, self._problem = Text(), ""
+
+    def on_mount(self) -> None:
+        self._draw()
+
+    def say(self, text: str, mark: str = "") -> None:
+        self._said = Text(text, MARKS[mark][1] if mark else "")
+        self._draw()
+
+    def problem(self, text: str) -> None:
+        if text != self._problem:
+            self._problem = text
+            self._draw()
+
+    @property
+    def text(self) -> str:
+        return f"{self._problem}\n{self._said.plain}".strip()
+
+    def _draw(self) -> None:
+        lines = [line for line in (Text(self._problem, BAD), self._said) if line.plain]
+        self.update(Text("\n").join(lines))
+        self.display = bool(lines)
+
+
+def fill(table: DataTable[Text], rows: Sequence[tuple[str, Sequence[str | Text]]]) -> None:
+    """Show `rows` of (key, cells), keeping the cursor on the row it was on."""
+    cells = [(key, [cell if isinstance(cell, Text) else Text(str(cell)) for cell in row]) for key, row in rows]
+    if [row.value for row in table.rows] == [key for key, _ in cells]:
+        for index, (_, row) in enumerate(cells):
+            for column, cell in enumerate(row):
+                place = Coordinate(index, column)
+                if table.get_cell_at(place) != cell:
+                    table.update_cell_at(place, cell, update_width=True)
+        return
+    before = selected(table)
+    table.clear()
+    for key, row in cells:
+        table.add_row(*row, key=key, height=None)
+    keys = [key for key, _ in cells]
+    if before in keys:
+        table.move_cursor(row=keys.index(before))
+
+
+def selected(table: DataTable[Text]) -> str:
+    """The key of the row under the cursor; empty when there is none."""
+    if not table.row_count or table.cursor_row >= table.row_count:
+        return ""
+    return str(table.coordinate_to_cell_key(Coordinate(table.cursor_row, 0)).row_key.value)
+
+
+def bar(fraction: float, width: int = 14) -> Text:
+    """A progress bar in characters, with its percentage."""
+    full = round(max(0.0, min(fraction, 1.0)) * width)
+    return Text.assemble(("━" * full, GOOD), ("─" * (width - full), FAINT), f" {100 * fraction:3.0f} %")
+
+
+def when(stamp: str) -> str:
+    """A stored UTC time in this box's own time."""
+    return datetime.fromisoformat(stamp).astimezone().strftime("%d %b %H:%M") if stamp else ""
+
+
+def number(value: float | None, unit: str = "", digits: int = 0) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}{f' {unit}' if unit else ''}"
+
+
+def _width(action: Action) -> int:
+    return len(action.key) + len(action.label) + 6

@@ -1,0 +1,205 @@
+"""The terminal UI, driven by its keys at 80×24 on a real site with its real service."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, DataTable, Input, Static
+
+from appliance import audit, calibrations
+from appliance.client import ServiceClient
+from appliance.jobs import JobStore
+from appliance.settings import load_settings
+from appliance.site_folder import SiteFolder
+from appliance.tui.app import WardposeApp
+from appliance.tui.page import Page
+from appliance.tui.widgets import NO_ALARM, PAGES, Notice
+from calibration.bed import Bed
+from calibration.camera import CameraModel
+from calibration.errors import WardposeError
+from calibration.estimate import CalibrationEstimate
+from calibration.viewpoint import Viewpoint
+
+PATIENCE_S = 60.0  # the box may be busy; a test that passes does not wait for it
+
+
+@pytest.fixture
+def served(site: SiteFolder) -> Iterator[SiteFolder]:
+    """A site whose service, which the terminal UI starts, ends with the test."""
+    yield site
+    try:
+        with ServiceClient.connect(site, start=False) as client:
+            client.stop_service()
+    except WardposeError:
+        pass  # none was started
+
+
+@asynccontextmanager
+async def terminal(site: SiteFolder, *, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
+    async with WardposeApp(site).run_test(size=size) as pilot:
+        await until(pilot, lambda: on_screen(pilot))
+        yield pilot
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], Any]) -> None:
+    """Wait for what a thread of the UI brings about."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await pilot.pause(0.05)
+
+
+def on_screen(pilot: Pilot[Any]) -> str:
+    """What a person reads: every line of the screen as it is drawn."""
+    width, height = pilot.app.size
+    screen = pilot.app.screen
+    lines = screen._compositor.render_strips(screen.size) if width and height else []
+    return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+
+def page(pilot: Pilot[Any]) -> Page:
+    assert isinstance(pilot.app.screen, Page)
+    return pilot.app.screen
+
+
+def estimate() -> CalibrationEstimate:
+    camera = CameraModel(640, 360, 310.0, 310.0, 319.5, 179.5)
+    view = Viewpoint(90.0, 40.0, 2.3)
+    return CalibrationEstimate(camera, Bed(), view.camera_from_bed, np.eye(6) * 1e-6, 0.31, "tags")
+
+
+async def test_every_screen_opens_by_its_key_and_fits(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        for number, name in enumerate(PAGES, start=1):
+            await pilot.press(str(number))
+            await until(pilot, lambda wanted=name: page(pilot).TAB == wanted and page(pilot).status)
+            assert page(pilot).query_one(Notice).text == ""
+            for widget in page(pilot).query("#body *"):
+                assert widget.region.right <= 80, f"{widget} of {name} is cut off"
+
+
+async def test_overview_tells_of_a_job_as_soon_as_its_row_appears(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await until(pilot, lambda: "none yet" in on_screen(pilot))
+        JobStore(served).submit("synth", {"scenario": "site", "count": 3})
+        await until(pilot, lambda: "Making training images" in on_screen(pilot))
+
+
+async def test_retarget_submits_a_real_job(served: SiteFolder) -> None:
+    calibrations.confirm(served, calibrations.keep(served, estimate()).id)
+    async with terminal(served) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#count", Input).value)
+        page(pilot).query_one("#count", Input).value = "2"
+        await pilot.press("m")
+        await until(pilot, lambda: JobStore(served).all())
+        job = JobStore(served).all()[0]
+        assert (job.kind, job.parameters) == ("synth", {"scenario": "site", "count": 2})
+        await until(pilot, lambda: page(pilot).query_one("#jobs", DataTable).row_count == 1)
+        with ServiceClient.connect(served) as client:
+            client.cancel(job.id)
+
+
+async def test_what_cannot_be_done_says_why(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#make", Button).disabled)
+        await pilot.press("m")
+        assert "calibrate first" in page(pilot).notice.text
+        assert JobStore(served).all() == []
+
+
+async def test_a_mistake_in_the_settings_is_told_in_place_with_its_line(served: SiteFolder) -> None:
+    load_settings(served)
+    text = served.settings_file.read_text().replace("count = 400", "count = 0")
+    served.settings_file.write_text(text)
+    line = text.split("\n").index(next(row for row in text.split("\n") if row.startswith("count = 0"))) + 1
+    async with terminal(served) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: page(pilot).TAB == "camera" and f"line {line}" in page(pilot).notice.text)
+        served.settings_file.write_text(text.replace("count = 0", "count = 5"))
+        await until(pilot, lambda: page(pilot).notice.text == "")
+
+
+async def test_a_calibration_appears_and_is_confirmed(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: page(pilot).TAB == "calibrate" and page(pilot).query_one("#right", Button).disabled)
+        calibrations.keep(served, estimate())
+        await until(pilot, lambda: "azimuth 90.0°" in on_screen(pilot) and "0.31 px" in on_screen(pilot))
+        await pilot.press("t")
+        await until(pilot, lambda: calibrations.current_row(served))
+        assert calibrations.current(served).viewpoint.azimuth_deg == pytest.approx(-90.0)
+
+
+async def test_a_calibration_is_discarded_only_when_the_person_says_so(served: SiteFolder) -> None:
+    calibrations.keep(served, estimate())
+    async with terminal(served) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: page(pilot).TAB == "calibrate" and not page(pilot).query_one("#discard").disabled)
+        await pilot.press("d", "n")
+        assert len(calibrations.rows(served)) == 1
+        await pilot.press("d", "y")
+        await until(pilot, lambda: not calibrations.rows(served))
+        assert not list(served.calibrations.iterdir())
+
+
+async def test_live_says_that_nothing_runs_and_that_it_is_no_alarm(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        assert NO_ALARM in on_screen(pilot)
+        await pilot.press("6")
+        await until(pilot, lambda: page(pilot).TAB == "live" and page(pilot).query_one("#pause", Button).disabled)
+        assert "no live picture, nothing runs" in str(page(pilot).query_one("#headline", Static).visual)
+        assert NO_ALARM in on_screen(pilot)
+
+
+async def test_a_camera_that_cannot_be_is_refused_in_one_line(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: page(pilot).TAB == "camera" and page(pilot).query_one("#source", Input).value)
+        page(pilot).query_one("#source", Input).value = "recording:/nowhere.mkv"
+        await pilot.press("p")
+        await until(pilot, lambda: "/nowhere.mkv" in page(pilot).notice.text and not page(pilot).busy)
+        assert load_settings(served).camera.source == "simulated"
+
+
+async def test_a_camera_is_chosen_for_the_site(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: page(pilot).TAB == "camera" and page(pilot).query_one("#source", Input).value)
+        page(pilot).query_one("#source", Input).value = "simulated:tag_sheet"
+        await pilot.press("u")
+        await until(pilot, lambda: load_settings(served).camera.source == "simulated:tag_sheet")
+        await until(pilot, lambda: [row.what for row in audit.rows(served)] == ["camera.choose"])
+
+
+async def test_import_of_a_file_that_is_no_weights_is_refused_in_one_line(served: SiteFolder) -> None:
+    path = served.root / "notes.pt"
+    path.write_text("no weights")
+    async with terminal(served) as pilot:
+        await pilot.press("5", "i")
+        await pilot.press(*str(path), "enter", "enter", "enter", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Page) and "notes.pt" in page(pilot).notice.text)
+        await until(pilot, lambda: not page(pilot).busy)
+        assert "\n" not in page(pilot).notice.text
+
+
+async def test_help_names_the_keys_of_the_screen(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("6", "question_mark")
+        await until(pilot, lambda: "Pause" in on_screen(pilot) and "leaves" in on_screen(pilot))
+        await pilot.press("escape")
+        assert page(pilot).TAB == "live"
+
+
+def test_opening_it_loads_nothing_heavy() -> None:
+    program = "import sys, appliance.tui.app; print(*({'torch','numba','cv2','scipy','numpy'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""
