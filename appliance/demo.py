@@ -89,9 +89,11 @@ def run_demo(site: SiteFolder, *, out: Output) -> dict[str, Any]:
                 results[stage.name] = stage.run(demo, results, progress)
         except WardposeError as error:
             raise WardposeError(
-                error.what, where=f"stage {stage.name}" + (f": {error.where}" if error.where else ""),
-                mend=error.mend or "run `wardpose demo` again; it goes on from here", exit_code=error.exit_code,
-            ) from error  # fmt: skip
+                error.what,
+                where=f"stage {stage.name}" + (f": {error.where}" if error.where else ""),
+                mend=error.mend or "run `wardpose demo` again; it goes on from here",
+                exit_code=error.exit_code,
+            ) from error
         seconds = time.monotonic() - begin
         figures.append({"name": stage.name, "seconds": round(seconds, 2), "ok": True})
         journal.keep(stage.name, round(seconds, 2), results[stage.name])
@@ -128,11 +130,13 @@ def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
     centres = [-pose[:3, :3].T @ pose[:3, 3] for pose in (found, truth)]
     view = calibrations.load(site, row).viewpoint
     return {
-        "azimuth_deg": view.azimuth_deg, "elevation_deg": view.elevation_deg, "distance_m": view.distance,
+        "azimuth_deg": view.azimuth_deg,
+        "elevation_deg": view.elevation_deg,
+        "distance_m": view.distance,
         "reprojection_px": estimate.reprojection_px,
         "rotation_error_deg": float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))),
         "camera_error_mm": float(1e3 * np.linalg.norm(centres[0] - centres[1])),
-    }  # fmt: skip
+    }
 
 
 def synthesise(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
@@ -251,8 +255,9 @@ def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]
                 troubles = [f"{p['name']}: {p['last_end'] or p['state']}" for p in status["processes"]]
                 raise WardposeError(
                     f"the live path shows nothing ({live['state']} {live['message']}); {', '.join(troubles)}",
-                    where="live", mend=f"see {site.logs}",
-                )  # fmt: skip
+                    where="live",
+                    mend=f"see {site.logs}",
+                )
             time.sleep(0.3)
             continue
         began = began or time.monotonic()
@@ -389,6 +394,6 @@ def _notes(answer: dict[str, Any], results: dict[str, dict[str, Any]]) -> dict[s
         "after": f"person score {answer['after']['person_score']:.3f}",
         "export": f"differs by {answer['export_max_error']:.1e} of an output's range",
         "gate": "promoted" if gate["accepted"] else f"refused: {'; '.join(gate['reasons'])}",
-        "live": f"{live['fps']:.1f} frames/s, {live['p50_ms']:.0f} ms median, {live['p99_ms']:.0f} ms p99, {live['engine']}",
+        "live": f"{live['fps']:.1f} frames/s, {live['p50_ms']:.0f} ms (p99 {live['p99_ms']:.0f}), {live['engine']}",
         "pictures": f"{len(answer['pictures'])} pictures",
-    }  # fmt: skip
+    }

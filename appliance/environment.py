@@ -74,11 +74,24 @@ def plan(root: Path) -> list[Step]:
     if gpu:  # tensorrt is a source package that fetches NVIDIA's libraries while it builds
         steps.append(Step("gpu", "CUDA inference packages", ((*install, *extras["gpu"]),), pinned))
     else:
-        steps.append(Step("torchvision", "stand-in for torchvision on a CPU", ((*local, str(root / "appliance" / "cpu_torchvision")),)))  # fmt: skip
+        steps.append(
+            Step(
+                "torchvision",
+                "stand-in for torchvision on a CPU",
+                ((*local, str(root / "appliance" / "cpu_torchvision")),),
+            )
+        )
     steps += [
-        Step("wardpose", "wardpose itself", ((*local, "--editable", str(root)),), (root / "pyproject.toml").read_text()),
-        Step("warm", "body model and renderer, prepared once (about two minutes)", ((python, "-m", "synth.warm_up"),), pinned),
-    ]  # fmt: skip
+        Step(
+            "wardpose", "wardpose itself", ((*local, "--editable", str(root)),), (root / "pyproject.toml").read_text()
+        ),
+        Step(
+            "warm",
+            "body model and renderer, prepared once (about two minutes)",
+            ((python, "-m", "synth.warm_up"),),
+            pinned,
+        ),
+    ]
     return steps
 
 
@@ -112,9 +125,15 @@ def run_step(step: Step, number: int, root: Path, log: Path, reporter: Reporter)
         with open(log, "a", encoding="utf-8") as record:
             record.write(f"\n$ {' '.join(command)}\n")
             process = subprocess.Popen(
-                command, cwd=root, env=environment, text=True, errors="replace",
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                command,
+                cwd=root,
+                env=environment,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             last = [""]
 
             def follow(process: subprocess.Popen[str] = process, record=record, last: list[str] = last) -> None:
@@ -163,7 +182,10 @@ def make_environment(root: Path, fingerprint: str, steps: Sequence[Step]) -> Non
             done = {}
         free = shutil.disk_usage(root).free
         if not done and free < 6 << 30:
-            raise SetupFailed(f"{root}: {free / 2**30:.1f} GiB are free, the environment needs about 6; make room and run the same command again")  # fmt: skip
+            raise SetupFailed(
+                f"{root}: {free / 2**30:.1f} GiB are free, the environment needs about 6; "
+                "make room and run the same command again"
+            )
         print(
             f"wardpose: making its environment in {environment} (once; about 4 GB on disk; every word in {log})",
             file=sys.stderr,
@@ -197,7 +219,11 @@ def main(arguments: Sequence[str]) -> int:
         print(f"wardpose: {failure}", file=sys.stderr)
         return 1
     except OSError as failure:
-        print(f"wardpose: {failure.filename or root}: {failure.strerror}; make the checkout writable or free some room, then run the same command again", file=sys.stderr)  # fmt: skip
+        print(
+            f"wardpose: {failure.filename or root}: {failure.strerror}; "
+            "make the checkout writable or free some room, then run the same command again",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("\nwardpose: set-up stopped; run the same command again, it goes on from here", file=sys.stderr)

@@ -44,7 +44,8 @@ class Frame:
             raise ValueError(f"color must be (H, W, 3) uint8, got {self.color.shape} {self.color.dtype}")
         if self.camera is not None and (self.camera.height, self.camera.width) != self.color.shape[:2]:
             raise ValueError(
-                f"camera is {self.camera.width}×{self.camera.height}, color is {self.color.shape[1]}×{self.color.shape[0]}"
+                f"camera is {self.camera.width}×{self.camera.height}, "
+                f"color is {self.color.shape[1]}×{self.color.shape[0]}"
             )
         for name in ("depth", "infrared"):
             plane = getattr(self, name)

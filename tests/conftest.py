@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Some package imports onnxruntime before our adapter does: its telemetry must be off by then.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -16,7 +19,9 @@ def shared_data() -> Path:
     """Real recordings, photographs and weights; they are not part of the repository."""
     folder = Path(os.environ.get("WARDPOSE_SHARED", REPOSITORY.parent / "shared")) / "data"
     if not folder.is_dir():
-        pytest.skip("real data absent: set WARDPOSE_SHARED to a folder that holds data/kinect, data/photos, data/weights")
+        pytest.skip(
+            "real data absent: set WARDPOSE_SHARED to a folder that holds data/kinect, data/photos, data/weights"
+        )
     return folder
 
 
@@ -28,6 +33,10 @@ def gpu() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple))  # fmt: skip
+    reasons = Counter(
+        str(report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")

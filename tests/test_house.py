@@ -13,7 +13,20 @@ from tests.conftest import REPOSITORY
 
 FLOORS = ("calibration", "runtime", "synth", "tuning", "appliance", "benchmarks")
 # A heavy or optional package and the floors that have an adapter for it.
-HEAVY = ("anny", "av", "mmengine", "mmpose", "mujoco", "onnxruntime", "pyk4a", "pyrender", "smplx", "tensorrt", "ultralytics", "usb")  # fmt: skip
+HEAVY = (
+    "anny",
+    "av",
+    "mmengine",
+    "mmpose",
+    "mujoco",
+    "onnxruntime",
+    "pyk4a",
+    "pyrender",
+    "smplx",
+    "tensorrt",
+    "ultralytics",
+    "usb",
+)
 
 
 def imports(path: Path) -> set[str]:

@@ -14,12 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from calibration.errors import WardposeError
 from tuning.card import ModelCard, write_card
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation
+
+if TYPE_CHECKING:
+    from tuning.train.torch_loop import LoopSettings
 
 Progress = Callable[[int, int, str], None]
 Task = Literal["detector", "pose"]
@@ -29,6 +32,11 @@ LICENCE = "AGPL-3.0-or-later"
 # Of every picture, what the weights are scored on is never trained on: one in this many, by the picture's place.
 HELD_OUT_EVERY = 25
 _DETECTOR_SIZE, _POSE_WIDTH, _POSE_HEIGHT = 320, 192, 256
+# Patients lie at any angle to the camera; a mosaic would only cut skeletons in two.
+_POSE_AUGMENTATION: dict[str, Any] = {
+    "mosaic": 0.0, "degrees": 20.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5,
+    "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
+}  # fmt: skip
 
 
 def base_models_folder() -> Path:
@@ -50,10 +58,15 @@ def make_base(
     resume: bool = False,
     bfloat16: bool = False,
     threads: int | None = None,
+    architecture: str | None = None,
+    start: Path | None = None,
     score_on: Mapping[str, tuple[Path, Path | None]] | None = None,
     progress: Progress | None = None,
 ) -> ModelCard:
     """Train a base model from random weights and write its folder `out_dir`.
+
+    architecture: of a pose model, `yolo11n-pose` (default) or `rtmpose-t`. start: the folder of a base detector whose
+    weights a YOLO pose model takes over where they fit, so that it need not learn to see people once more.
 
     data: a COCO folder of synthetic pictures; None makes one of `images` pictures of many viewpoints first. images:
     with `data`, only its first so many are used. size: longer side of a detector's training picture in pixels. minutes:
@@ -83,11 +96,14 @@ def make_base(
         "bfloat16": bfloat16,
         "threads": threads,
         "batch": batch,
+        "architecture": architecture or "yolo11n-pose",
+        "start": start,
     }
     state, card, made = train(trained, work / "checkpoint.safetensors", options, size, resume, progress)
     made |= {
         "command": f"wardpose base {task}",
-        "from": "random weights; synthetic images only, no photograph of a person",
+        "from": f"{start.name}'s weights where they fit, else random ones" if start else "random weights",
+        "seen": "synthetic images only, no photograph of a person",
         "data": _describe(folder),
         "images": len(trained),
         "seed": seed,
@@ -130,6 +146,56 @@ def _describe(folder: Path) -> dict[str, Any]:
     return {"name": folder.name, "scenario": name, "count": spec.get("count"), "seed": spec.get("seed")}
 
 
+def _yolo_loop(options: dict[str, Any], pictures: int) -> LoopSettings:
+    from tuning.train.torch_loop import LoopSettings
+
+    batch = options["batch"] or 16
+    return LoopSettings(
+        epochs=options["epochs"],
+        minutes=options["minutes"],
+        batch=batch,
+        nominal_batch=batch,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        final_factor=0.01,
+        warmup_steps=max(1, min(100, -(-pictures // batch))),
+        weight_decay=5e-4,
+        average_decay=0.998,
+        seed=options["seed"],
+        threads=options["threads"],
+        bfloat16=options["bfloat16"],
+    )
+
+
+def _train_yolo_pose(
+    pictures: list[Picture],
+    checkpoint: Path,
+    options: dict[str, Any],
+    size: int | None,
+    resume: bool,
+    progress: Progress | None,
+) -> tuple[Any, ModelCard, dict[str, Any]]:
+    from tuning.card import read_card
+    from tuning.train.torch_loop import seed_everything
+    from tuning.train.ultralytics_trainer import build_pose, train_detector
+    from tuning.weights import read_weights
+
+    size = size or _DETECTOR_SIZE
+    loop = _yolo_loop(options, len(pictures))
+    card = ModelCard(
+        name="base", task="pose", architecture=options["architecture"], layout="yolo-pose", width=size, height=size,
+        sha256="0" * 64,
+    )  # fmt: skip
+    start: Path | None = options["start"]
+    seed_everything(options["seed"])
+    built = build_pose(card, None, start=read_weights(start, read_card(start)) if start else None, where=str(start))
+    outcome = train_detector(
+        built, pictures, loop, size=size, augmentation=_POSE_AUGMENTATION, checkpoint=checkpoint, resume=resume,
+        progress=progress,
+    )  # fmt: skip
+    return built.state(), card, _made(loop, _POSE_AUGMENTATION, outcome)
+
+
 def _train_detector(
     pictures: list[Picture],
     checkpoint: Path,
@@ -138,27 +204,11 @@ def _train_detector(
     resume: bool,
     progress: Progress | None,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
-    from tuning.train.torch_loop import LoopSettings, seed_everything
+    from tuning.train.torch_loop import seed_everything
     from tuning.train.ultralytics_trainer import build_detector, train_detector
 
     size = size or _DETECTOR_SIZE
-    batch = options["batch"] or 16
-    steps = -(-len(pictures) // batch)
-    loop = LoopSettings(
-        epochs=options["epochs"],
-        minutes=options["minutes"],
-        batch=batch,
-        nominal_batch=batch,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        final_factor=0.01,
-        warmup_steps=max(1, min(100, steps)),
-        weight_decay=5e-4,
-        average_decay=0.998,
-        seed=options["seed"],
-        threads=options["threads"],
-        bfloat16=options["bfloat16"],
-    )
+    loop = _yolo_loop(options, len(pictures))
     augmentation = {
         "mosaic": 0.4, "degrees": 12.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5, "flipud": 0.1,
         "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
@@ -189,6 +239,8 @@ def _train_pose(
     resume: bool,
     progress: Progress | None,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
+    if options["architecture"] != "rtmpose-t":
+        return _train_yolo_pose(pictures, checkpoint, options, size, resume, progress)
     from tuning.train.mmpose_trainer import build_pose, train_pose
     from tuning.train.pose_samples import PoseAugmentation
     from tuning.train.torch_loop import LoopSettings, seed_everything, state_of
@@ -298,6 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="end within this time, learning-rate schedule and all")
     parser.add_argument("--size", type=int, help="longer side of a training picture (px)")
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--architecture", choices=("yolo11n-pose", "rtmpose-t"), help="of a pose model")
+    parser.add_argument("--start", type=Path, help="base detector whose weights a YOLO pose model begins with")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has bfloat16")
@@ -313,7 +367,8 @@ def main(arguments: list[str] | None = None) -> int:
             images=options.images,
             epochs=options.epochs, minutes=options.minutes, size=options.size, batch=options.batch, seed=options.seed,
             resume=options.resume, bfloat16=options.bfloat16, threads=options.threads,
-            score_on=dict(_set(text) for text in options.score), progress=_line_now_and_then(),
+            architecture=options.architecture, start=options.start,
+            score_on=dict(evaluation_set(text) for text in options.score), progress=_line_now_and_then(),
         )  # fmt: skip
     except WardposeError as error:
         sys.stderr.write(f"{error}\n")
@@ -329,7 +384,8 @@ def _interrupt(signal_number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _set(text: str) -> tuple[str, tuple[Path, Path | None]]:
+def evaluation_set(text: str) -> tuple[str, tuple[Path, Path | None]]:
+    """A set to score on, from NAME=COCO.json or NAME=COCO.json:IMAGES."""
     name, _, place = text.partition("=")
     annotations, _, images_dir = place.partition(":")
     if not name or not annotations:

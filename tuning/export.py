@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from calibration.errors import WardposeError
 from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
+from runtime.skeleton import KEYPOINTS
 from tuning.card import ModelCard, read_card, sha256_of
 from tuning.weights import read_weights
 
@@ -66,9 +68,10 @@ def export_onnx(
     if card.format != "safetensors":
         raise WardposeError("this model is an ONNX file already", where=str(card_dir), mend="use it as it is")
     width, height = width or card.width, height or card.height
-    if card.task == "detect" and (width % 32 or height % 32 or min(width, height) < 32):
-        raise WardposeError(f"a detector cannot take {width}×{height}", mend="give multiples of 32, such as 640×384")
-    if card.task == "pose" and (width, height) != (card.width, card.height):
+    whole_picture = card.layout in ("yolo", "yolo-pose")
+    if whole_picture and (width % 32 or height % 32 or min(width, height) < 32):
+        raise WardposeError(f"{card.name} cannot take {width}×{height}", mend="give multiples of 32, such as 640×384")
+    if not whole_picture and (width, height) != (card.width, card.height):
         raise WardposeError(f"{card.name} is built for {card.width}×{card.height}", mend="leave the size out")
     info = runtime_info(card, width, height)
     if progress:
@@ -81,7 +84,7 @@ def export_onnx(
         from tuning.train.torch_loop import write_onnx
 
         write_onnx(
-            model, draft, width=width, height=height, opset=opset, outputs=outputs, dynamic_batch=card.task == "pose"
+            model, draft, width=width, height=height, opset=opset, outputs=outputs, dynamic_batch=not whole_picture
         )
         _finish(draft, info)
         if progress:
@@ -102,24 +105,27 @@ def runtime_info(card: ModelCard, width: int, height: int) -> ModelInfo:
         "width": width,
         "height": height,
     }
-    if card.task == "pose":
+    if card.layout == "simcc":
         return ModelInfo(**common, mean=POSE_MEAN, std=POSE_STD)
     return ModelInfo(**common, classes=card.classes, person_class=card.person_class)
 
 
 def _trained(card: ModelCard, card_dir: Path, width: int, height: int) -> tuple[Any, int, list[str]]:
     state = read_weights(card_dir, card)
-    if card.task == "pose":
+    if card.layout == "simcc":
         from tuning.train.mmpose_trainer import build_pose
 
         return build_pose(card, state, where=str(card_dir)), POSE_OPSET, ["simcc_x", "simcc_y"]
-    from tuning.train.ultralytics_trainer import build_detector, inference_module
+    from tuning.train import ultralytics_trainer
 
-    return inference_module(build_detector(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
+    build = ultralytics_trainer.build_detector if card.task == "detect" else ultralytics_trainer.build_pose
+    return ultralytics_trainer.inference_module(build(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
 
 
 def _finish(path: Path, info: ModelInfo) -> None:
     """Simplify the graph, write the description into the file, and let the format's own checker look at it."""
+    # onnxslim imports onnxruntime, whose telemetry must be off before that.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
     import onnxslim
 
@@ -177,7 +183,14 @@ def _compare(model: Any, onnx_file: Path, info: ModelInfo, pictures: list[Path],
 
 def _parts(outputs: list[NDArray[np.float32]], info: ModelInfo) -> list[NDArray[np.float32]]:
     """Outputs of one unit each: beside boxes in hundreds of pixels, a wrong score would pass for a small error."""
-    return [outputs[0][:, :4], outputs[0][:, 4:]] if info.layout == "yolo" else outputs
+    if info.layout not in ("yolo", "yolo-pose"):
+        return outputs
+    answer, scores_end = outputs[0], 4 + info.classes
+    parts = [answer[:, :4], answer[:, 4:scores_end]]
+    if info.layout == "yolo-pose":
+        keypoints = answer[:, scores_end:].reshape(len(answer), len(KEYPOINTS), 3, -1)
+        parts += [keypoints[:, :, :2], keypoints[:, :, 2]]
+    return parts
 
 
 def _read(path: Path, info: ModelInfo) -> NDArray[np.float32]:

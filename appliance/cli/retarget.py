@@ -69,6 +69,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     base.add_argument("--seed", type=int, default=1)
     base.add_argument("--out", type=Path, help="model folder (default: in the site folder)")
     base.add_argument("--resume", action="store_true")
+    base.add_argument("--architecture", choices=("yolo11n-pose", "rtmpose-t"), help="of a pose model")
+    base.add_argument("--start", metavar="MODEL", help="detector whose weights a YOLO pose model begins with")
+    base.add_argument("--bfloat16", action="store_true", help="faster where the processor has bfloat16")
+    base.add_argument(
+        "--score", action="append", default=[], metavar="NAME=COCO.json", help="a further set to score on, for the card"
+    )
     base.set_defaults(run=make_base_model)
 
 
@@ -170,8 +176,9 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 
 
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
-    from tuning.base import make_base
+    from tuning.base import evaluation_set, make_base
 
     site = SiteFolder.open(options.home)
     target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")
@@ -180,7 +187,9 @@ def make_base_model(options: argparse.Namespace, out: Output) -> int:
     with out.progress(f"base {options.task}") as progress:
         card = make_base(
             options.task, options.data, target, epochs=options.epochs, seed=options.seed, resume=options.resume,
-            progress=progress, **changes,
+            architecture=options.architecture, bfloat16=options.bfloat16,
+            start=ModelStore(site).folder(options.start) if options.start else None,
+            score_on=dict(evaluation_set(text) for text in options.score), progress=progress, **changes,
         )  # fmt: skip
     out.say(f"{card.name} in {target}")
     out.answer({"ok": True, "model": card.name, "out": target, "scores": card.scores})

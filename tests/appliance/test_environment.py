@@ -43,7 +43,9 @@ def test_a_failed_step_says_so_and_the_next_run_goes_on_from_there(tmp_path: Pat
 
 def test_a_changed_step_is_redone_with_all_that_follow_it(tmp_path: Path) -> None:
     make_environment(tmp_path, "v1", [recorder(tmp_path, n) for n in "abc"])
-    make_environment(tmp_path, "v2", [recorder(tmp_path, "a"), recorder(tmp_path, "b", "pass"), recorder(tmp_path, "c")])
+    make_environment(
+        tmp_path, "v2", [recorder(tmp_path, "a"), recorder(tmp_path, "b", "pass"), recorder(tmp_path, "c")]
+    )
     assert ran(tmp_path) == ["a", "b", "c", "b", "c"]
 
 
@@ -55,7 +57,11 @@ def test_a_torn_record_of_finished_steps_starts_over_instead_of_failing(tmp_path
 
 
 def test_every_package_of_the_plan_is_pinned() -> None:
-    pinned = {line.split("==")[0].lower() for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if "==" in line}  # fmt: skip
+    pinned = {
+        line.split("==")[0].lower()
+        for line in (REPOSITORY / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     for step in plan(REPOSITORY):
         if step.name not in {"packages", "torch", "trainers"}:
             continue
@@ -84,7 +90,9 @@ def test_the_launcher_without_python_3_11_says_what_to_install(tmp_path: Path) -
     tools.mkdir()
     for tool in ("sh", "cat", "cksum", "dirname", "readlink"):
         os.symlink(shutil.which(tool) or f"/bin/{tool}", tools / tool)
-    outcome = subprocess.run([tmp_path / "wardpose", "doctor"], env={"PATH": str(tools)}, capture_output=True, text=True)
+    outcome = subprocess.run(
+        [tmp_path / "wardpose", "doctor"], env={"PATH": str(tools)}, capture_output=True, text=True
+    )
     assert outcome.returncode != 0
     assert "Python 3.11" in outcome.stderr and len(outcome.stderr.strip().splitlines()) == 1
 

@@ -91,8 +91,11 @@ def tune_pose(
 ) -> ModelCard:
     """Tune the pose model in `card_dir` on the keypoints of `data_dir` into the new model folder `out_dir`."""
     from tuning.train.mmpose_trainer import MmposeTrainer
+    from tuning.train.ultralytics_trainer import UltralyticsTrainer
 
-    return _tune(MmposeTrainer(), card_dir, data_dir, out_dir, settings, progress, "pose")
+    card, shipped = read_card(card_dir), (MmposeTrainer(), UltralyticsTrainer())
+    trainer = next((trainer for trainer in shipped if trainer.knows(card)), shipped[0])
+    return _tune(trainer, card_dir, data_dir, out_dir, settings, progress, "pose")
 
 
 def _detector_trainer(name: str | None) -> DetectorTrainer:

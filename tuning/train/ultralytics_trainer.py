@@ -1,4 +1,4 @@
-"""The one module that imports ultralytics: building its detectors, and training them on our own loop.
+"""The one module that imports ultralytics: building its detectors and pose models, training them on our own loop.
 
 Its layers, augmentations and losses are used; its trainer is not, nor its checkpoints (pickles), callbacks, plots,
 analytics and downloads.
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import WardposeError
+from runtime.skeleton import KEYPOINTS, MIRRORED
 from tuning.card import ModelCard, read_card
 from tuning.coco_folder import Picture, read_people
 from tuning.train.save import save_model
@@ -40,11 +41,13 @@ LAYERS = frozenset((
     "Conv", "DWConv", "Focus", "C1", "C2", "C2f", "C3", "C3k", "C3k2", "C3x", "C2fCIB", "C2PSA", "PSA", "SCDown",
     "SPP", "SPPF", "SPPELAN", "ELAN1", "ADown", "AConv", "A2C2f", "RepC3", "RepConv", "RepNCSPELAN4", "CBLinear",
     "CBFuse", "GhostConv", "C3Ghost", "GhostBottleneck", "Bottleneck", "BottleneckCSP", "HGStem", "HGBlock",
-    "Concat", "Detect", "v10Detect", "nn.Upsample", "nn.MaxPool2d", "nn.ZeroPad2d", "nn.ConvTranspose2d",
+    "Concat", "Detect", "v10Detect", "Pose", "nn.Upsample", "nn.MaxPool2d", "nn.ZeroPad2d", "nn.ConvTranspose2d",
     "nn.Identity",
 ))  # fmt: skip
 ACTIVATIONS = frozenset(("nn.SiLU()", "nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()"))
-_NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?$")
+_FEWEST_STEPS = 20
+_NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?(-pose)?$")
+POSE_ARCHITECTURES = ("yolo11n-pose", "yolov8n-pose")
 
 
 @contextlib.contextmanager
@@ -82,7 +85,7 @@ def _ultralytics() -> SimpleNamespace:
         try:
             from ultralytics.cfg import DEFAULT_CFG_DICT
             from ultralytics.data.dataset import YOLODataset
-            from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+            from ultralytics.nn.tasks import DetectionModel, PoseModel, yaml_model_load
             from ultralytics.utils import SETTINGS, IterableSimpleNamespace, torch_utils
         except ImportError as error:
             raise WardposeError(f"ultralytics cannot be imported ({error})", mend="run ./wardpose setup") from error
@@ -94,18 +97,22 @@ def _ultralytics() -> SimpleNamespace:
     class People(YOLODataset):  # type: ignore[misc]
         """Our COCO folder in the shape its augmentations expect; no label files, no cache beside the data."""
 
-        def __init__(self, pictures: list[Picture], **options: Any) -> None:
-            self._pictures = pictures
-            super().__init__(img_path="", data={"names": {0: "person"}, "channels": 3}, task="detect", **options)
+        def __init__(self, pictures: list[Picture], *, keypoints: bool, **options: Any) -> None:
+            self._pictures, self._keypoints = pictures, keypoints
+            data: dict[str, Any] = {"names": {0: "person"}, "channels": 3}
+            if keypoints:
+                data |= {"kpt_shape": [len(KEYPOINTS), 3], "flip_idx": list(MIRRORED)}
+            super().__init__(img_path="", data=data, task="pose" if keypoints else "detect", **options)
 
         def get_img_files(self, img_path: Any) -> list[str]:
             return [str(picture.path) for picture in self._pictures]
 
         def get_labels(self) -> list[dict[str, Any]]:
-            return [_label(picture) for picture in self._pictures]
+            return [_label(picture, keypoints=self._keypoints) for picture in self._pictures]
 
     return SimpleNamespace(
         DetectionModel=DetectionModel,
+        PoseModel=PoseModel,
         yaml_model_load=yaml_model_load,
         defaults=DEFAULT_CFG_DICT,
         Namespace=IterableSimpleNamespace,
@@ -129,11 +136,14 @@ def _provide_font(folder: Path) -> None:
                 return
 
 
-def _label(picture: Picture) -> dict[str, Any]:
-    boxes = picture.boxes[~picture.ignored]
+def _label(picture: Picture, *, keypoints: bool) -> dict[str, Any]:
+    boxes, points = picture.boxes[~picture.ignored], picture.keypoints[~picture.ignored].copy()
     size = np.array([picture.width, picture.height, picture.width, picture.height], np.float64)
     boxes = np.clip(boxes, 0, size)
-    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(-1) > 1] if len(boxes) else boxes
+    if len(boxes):
+        kept = (boxes[:, 2:] - boxes[:, :2]).min(-1) > 1
+        boxes, points = boxes[kept], points[kept]
+    points[..., :2] /= size[:2]
     centred = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1) / size
     return {
         "im_file": str(picture.path),
@@ -141,7 +151,7 @@ def _label(picture: Picture) -> dict[str, Any]:
         "cls": np.zeros((len(boxes), 1), np.float32),
         "bboxes": centred.astype(np.float32),
         "segments": [],
-        "keypoints": None,
+        "keypoints": points.astype(np.float32) if keypoints else None,
         "normalized": True,
         "bbox_format": "xywh",
     }
@@ -224,7 +234,32 @@ def _build(architecture: str, layers: dict[str, Any] | None, classes: int) -> An
             raise WardposeError(f"no detector is called {architecture!r}", mend=f"choose one of: {', '.join(KNOWN)}")
         layers = parts.yaml_model_load(f"{architecture}.yaml")
     _require_known_layers(layers)
+    if architecture.endswith("-pose"):
+        return parts.PoseModel(dict(layers), ch=3, nc=classes, data_kpt_shape=(len(KEYPOINTS), 3), verbose=False)
     return parts.DetectionModel(dict(layers), ch=3, nc=classes, verbose=False)
+
+
+def build_pose(card: ModelCard, state: State | None, *, start: State | None = None, where: str = "") -> BuiltDetector:
+    """The card's whole-picture pose model with the weights `state`, or random ones.
+
+    start: weights of a detector of the same family; every tensor that fits by name and shape is taken over.
+    """
+    if card.architecture not in POSE_ARCHITECTURES:
+        raise WardposeError(
+            f"no pose model is called {card.architecture!r}", where=where,
+            mend=f"choose one of: {', '.join(POSE_ARCHITECTURES)}",
+        )  # fmt: skip
+    module = _build(card.architecture, None, 1)
+    if state is not None:
+        load_into(module, state, where)
+    elif start is not None:
+        own = state_of(module)
+        fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
+        if not fitting:
+            raise WardposeError("no tensor of the model to start from fits", where=where, mend="give a YOLO detector")
+        load_into(module, own | fitting, where)
+    module.args = _arguments({})
+    return BuiltDetector(module, module.model[-1])
 
 
 def build_detector(card: ModelCard, state: State | None, *, person_class: int = 0, where: str = "") -> BuiltDetector:
@@ -269,11 +304,13 @@ def _arguments(changes: dict[str, Any]) -> Any:
 class _Samples:
     """Augmented samples; what is random depends on (seed, epoch, index) and the pictures drawn shortly before."""
 
-    def __init__(self, pictures: list[Picture], size: int, batch: int, seed: int, augmentation: dict[str, Any]) -> None:
+    def __init__(
+        self, pictures: list[Picture], size: int, batch: int, seed: int, augmentation: dict[str, Any], keypoints: bool
+    ) -> None:
         parts = _ultralytics()
         self._seed, self._collate = seed, parts.collate
         options = {"imgsz": size, "augment": True, "batch_size": batch, "hyp": _arguments(augmentation)}
-        self._data = parts.People(pictures, **options)
+        self._data = parts.People(pictures, keypoints=keypoints, **options)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -292,15 +329,15 @@ class _Samples:
                     "a picture cannot be read", where=str(error), mend="make the data set again"
                 ) from None
         batch = self._collate(samples)
-        kept: dict[str, Any] = {key: batch[key] for key in ("batch_idx", "cls", "bboxes")}
+        kept: dict[str, Any] = {key: batch[key] for key in ("batch_idx", "cls", "bboxes", "keypoints") if key in batch}
         kept["img"] = batch["img"].float() / 255
         return kept
 
 
 def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:
     terms, _ = model.loss(batch, predict(model, batch["img"], bfloat16=bfloat16))
-    names = ("box", "class", "shape")
-    return {names[i] if i < 3 else f"term{i}": term for i, term in enumerate(terms.reshape(-1))}
+    names = ("box", "pose", "seen", "class", "shape") if "keypoints" in batch else ("box", "class", "shape")
+    return {names[i] if i < len(names) else f"term{i}": term for i, term in enumerate(terms.reshape(-1))}
 
 
 def train_detector(
@@ -321,7 +358,7 @@ def train_detector(
         parameter.requires_grad = not (any(name.startswith(prefix) for prefix in names) or ".dfl" in name)
     built.module.args = _arguments(augmentation)
     built.module.criterion = None
-    samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation)
+    samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation, hasattr(built.head, "kpt_shape"))
     outcome = fit(
         built.module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
         progress=progress,
@@ -330,11 +367,16 @@ def train_detector(
     return outcome
 
 
+def _nominal_batch(settings: TuneSettings, pictures: int) -> int:
+    """The images of one optimiser step: fewer for a small data set, which would end after a handful of steps."""
+    return max(settings.batch, min(settings.nominal_batch, pictures * settings.epochs // _FEWEST_STEPS))
+
+
 class UltralyticsTrainer:
-    """Tunes YOLO detectors (v3 to 26)."""
+    """Tunes YOLO detectors (v3 to 26) and YOLO pose models."""
 
     def knows(self, card: ModelCard) -> bool:
-        return card.task == "detect" and card.format == "safetensors"
+        return card.format == "safetensors" and (card.task == "detect" or card.architecture in POSE_ARCHITECTURES)
 
     def tune(
         self, card_dir: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
@@ -342,12 +384,13 @@ class UltralyticsTrainer:
         card = read_card(card_dir)
         before = read_weights(card_dir, card)
         pictures = read_people(data_dir / "annotations.json")
-        built = build_detector(card, before, where=str(card_dir))
+        build = build_detector if card.task == "detect" else build_pose
+        built = build(card, before, where=str(card_dir))
         loop = LoopSettings(
             epochs=settings.epochs,
             minutes=settings.minutes,
             batch=settings.batch,
-            nominal_batch=settings.nominal_batch,
+            nominal_batch=_nominal_batch(settings, len(pictures)),
             learning_rate=settings.learning_rate,
             freeze_statistics=settings.freeze_statistics,
             seed=settings.seed,
@@ -375,7 +418,7 @@ class UltralyticsTrainer:
 
 
 def inference_module(built: BuiltDetector) -> Any:
-    """The detector as a torch module that answers [1, 4 + classes, N], batch norms folded into the convolutions."""
+    """The model as a torch module that answers [1, 4 + classes (+ 51 keypoint numbers), N], batch norms folded in."""
     module, head = built.module, built.head
     module.to("cpu").eval()
     if getattr(head, "one2one_cv3", None) is not None:
