@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.atomic import disk_error
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def calibrate_tags(
     bed = site_bed(site)
     calibrator = TagCalibrator(TagSheet.for_bed(bed))
     best, refusal = None, None
-    for number, frame in enumerate(take_pictures(_tag_source(site, source), PICTURES), start=1):
+    for number, frame in enumerate(take_pictures(tag_source(site, source), PICTURES), start=1):
         try:
             estimate = calibrator.estimate(frame.color, camera_of(frame, intrinsics), bed)
         except WardposeError as error:
@@ -128,7 +128,8 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
         ) from error
 
 
-def _tag_source(site: SiteFolder, source: str | None) -> str:
+def tag_source(site: SiteFolder, source: str | None = None) -> str:
+    """The source whose bed bears the tag sheet: `source`, or the site's camera."""
     spec = source or load_settings(site).camera.source
     # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
     return "simulated:tag_sheet" if spec == "simulated" else spec

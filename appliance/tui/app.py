@@ -38,7 +38,7 @@ class WardposeApp(App[int]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"go('{name}')", "Screens", key_display="1-7", show=number == 1)
+            Binding(str(number), f"go('{name}')", name.capitalize(), show=False)  # the tabs show them
             for number, name in enumerate(PAGES, start=1)
         ),
         Binding("question_mark", "help", "Help", key_display="?"),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 
 from appliance import audit, calibrations
-from appliance.measure import calibrate_tags, print_tag_sheet
+from appliance.measure import calibrate_tags, print_tag_sheet, tag_source
 from appliance.settings import Settings, load_settings
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
@@ -39,8 +39,8 @@ class CalibratePage(Page):
     TAB = "calibrate"
     ABOUT = (
         "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
-        "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing uses "
-        "a calibration that nobody has confirmed. The bed's measures stand in site.toml."
+        "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing "
+        "uses a calibration that nobody has confirmed. The bed's measures stand in site.toml."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("print", "Print the tag sheet", "s", brief="Sheet"),
@@ -146,7 +146,7 @@ class CalibratePage(Page):
 
         def take(_: Progress) -> Any:
             estimate = calibrations.load(self.site, newest)
-            frame = take_picture(self.site, load_settings(self.site).camera.source)
+            frame = take_picture(self.site, tag_source(self.site))
             audit.record(self.site, "camera.look", frame.source, "the bed drawn on the picture")
             return frame.color, estimate
 

@@ -44,6 +44,7 @@ class Page(Screen[None]):
         super().__init__()
         self.site = site
         self.busy = ""
+        self._began, self._amount = 0.0, ""
         self.status: Mapping[str, Any] = {}
         for action in self.ACTIONS:
             self._bindings._add_binding(action.binding())
@@ -75,6 +76,8 @@ class Page(Screen[None]):
         self.status = status
         self.query_one("#state", Static).update(_state_line(status, self.site))
         self.notice.problem(problem)
+        if self.busy:
+            self._say_busy(self._amount)
         if data is not None:
             self.show(data)
             for actions in self.query(Actions):
@@ -125,8 +128,8 @@ class Page(Screen[None]):
         if self.busy:
             self.say(f"wait: still busy with {self.busy}", "warn")
             return
-        self.busy = what
-        self.say(f"{what} …")
+        self.busy, self._began, self._amount = what, time.monotonic(), ""
+        self._say_busy("")
         # A daemon: leaving the terminal UI must not wait for a camera that does not answer.
         arguments = (self.wardpose, what, function, then)
         threading.Thread(target=self._work, args=arguments, name=what, daemon=True).start()
@@ -143,7 +146,7 @@ class Page(Screen[None]):
             if time.monotonic() - told_at > 0.2:
                 told_at = time.monotonic()
                 amount = f"{done} of {total}" if total else ""
-                app.on_screen(self.say, " ".join(filter(None, (f"{what} …", amount, note))))
+                app.on_screen(self._say_busy, " ".join(filter(None, (amount, note))))
 
         try:
             result = function(progress)
@@ -156,6 +159,13 @@ class Page(Screen[None]):
             app.on_screen(self._ended, f"{what}: a defect: {type(error).__name__}: {text}", "bad")
         else:
             app.on_screen(self._finished, what, then, result)
+
+    def _say_busy(self, amount: str) -> None:
+        """That something goes on, how far it is, and for how long it does: a slow camera is no hung terminal."""
+        self._amount = amount
+        seconds = time.monotonic() - self._began
+        parts = (f"{self.busy} …", amount, f"({seconds:.0f} s)" if seconds > 2 else "")
+        self.say(" ".join(filter(None, parts)))
 
     def _finished(self, what: str, then: Callable[[Any], None] | None, result: Any) -> None:
         self._ended(f"{what}: done", "good")

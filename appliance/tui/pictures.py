@@ -81,7 +81,8 @@ def _draw_bed(small: NDArray[np.uint8], estimate: CalibrationEstimate) -> dict[t
     line = project_bed_outline(estimate) * zoom
     for start, end in itertools.pairwise(line):
         if np.isfinite([*start, *end]).all():
-            cv2.line(small, *(tuple(np.floor(p).astype(int).tolist()) for p in (start, end)), OUTLINE, 1)
+            first, second = (tuple(np.floor(point).astype(int).tolist()) for point in (start, end))
+            cv2.line(small, first, second, OUTLINE, 1)
     labels: dict[tuple[int, int], str] = {}
     columns, rows = small.shape[1], small.shape[0] // 2
     for word, place in zip(("HEAD", "FOOT"), bed_ends(estimate) or (), strict=False):
@@ -142,4 +143,4 @@ class PictureScreen(ModalScreen[str]):
 
     def _draw(self) -> None:
         columns, rows = self.app.size
-        self.query_one("#picture", Static).update(in_cells(self._color, columns - 6, rows - 7, self._estimate))
+        self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 6, self._estimate))

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.atomic import write_text
 from appliance.site_folder import SiteFolder
 from appliance.tui.app import WardposeApp
 from appliance.tui.widgets import PAGES
+from calibration.atomic import write_text
 
 
 async def screenshot(site: SiteFolder, screen: str, size: tuple[int, int], seconds: float) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,12 +76,17 @@ def estimate() -> CalibrationEstimate:
     return CalibrationEstimate(camera, Bed(), view.camera_from_bed, np.eye(6) * 1e-6, 0.31, "tags")
 
 
+def shows(pilot: Pilot[Any], name: str) -> bool:
+    """Whether a screen is open and was told how the box is."""
+    return name == page(pilot).TAB and bool(page(pilot).status)
+
+
 async def test_every_screen_opens_by_its_key_and_fits(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         for number, name in enumerate(PAGES, start=1):
             await pilot.press(str(number))
-            await until(pilot, lambda wanted=name: page(pilot).TAB == wanted and page(pilot).status)
-            assert page(pilot).query_one(Notice).text == ""
+            await until(pilot, partial(shows, pilot, name))
+            assert not page(pilot).query_one(Notice).text
             for widget in page(pilot).query("#body *"):
                 assert widget.region.right <= 80, f"{widget} of {name} is cut off"
 
