@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance.atomic import write_text
 from appliance.site_folder import SiteFolder
+from calibration.atomic import write_text
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def _write(picture: Any, text: str, at: tuple[int, int], scale: float, colour: t
 def _save(path: Path, picture: Any) -> Path:
     import cv2
 
-    from appliance.atomic import write_bytes
+    from calibration.atomic import write_bytes
 
     ok, data = cv2.imencode(".png", picture[..., ::-1])
     if not ok:

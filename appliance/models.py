@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance import audit
-from appliance.atomic import write_text
 from appliance.database import now
 from appliance.site_folder import REPOSITORY, SiteFolder
+from calibration.atomic import write_text
 from calibration.errors import WardposeError
 from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 

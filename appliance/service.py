@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from appliance import audit, calibrations
-from appliance.atomic import write_text
 from appliance.job_runner import JobRunner
 from appliance.jobs import KINDS, Job, JobStore
 from appliance.live import LiveMeter, LivePlan, plan, process_specs, result_socket, ring_status
@@ -31,6 +30,7 @@ from appliance.models import ModelStore
 from appliance.silence import keep_silent
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
+from calibration.atomic import write_text
 from calibration.errors import WardposeError
 
 STEP_SECONDS = 0.5

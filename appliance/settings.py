@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from appliance.atomic import disk_error, write_text
 from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from appliance.atomic import disk_error
 from appliance.database import Database
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 REPOSITORY = Path(__file__).resolve().parent.parent

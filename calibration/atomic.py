@@ -1,39 +1,71 @@
-"""Files that appear whole or not at all."""
+"""Files that are either wholly there or not there at all, whatever instant the power fails."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from calibration.errors import WardposeError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to the disk, rename; on any failure the old file, if any, stays as it was."""
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Open a temporary beside `path` for writing; it takes the name `path` when the block ends without an error.
+
+    Raises `WardposeError` when the disk is full or the folder can't be written; the old file then stands unharmed.
+    """
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        temporary = ""
+        sync_folder(path.parent)
     except OSError as error:
-        raise WardposeError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(path),
-            mend="check the folder's rights and free space",
-        ) from error
+        raise disk_error(error, path) from error
     finally:
         if temporary:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` by `content` in one step."""
+    with atomic_file(path, mode=mode) as stream:
+        stream.write(content)
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace `path` by `text` (UTF-8) in one step."""
+    write_bytes(path, text.encode(), mode=mode)
+
+
+def disk_error(error: OSError, path: Path | str) -> WardposeError:
+    """The one-line form of an operating-system error about a file."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        mend = "free some space (`wardpose doctor` shows how much is left) and give the command again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        mend = "run as the user who owns the site folder, or choose another with --home"
+    else:
+        mend = "check the disk, then give the command again"
+    return WardposeError(reason, where=str(path), mend=mend)

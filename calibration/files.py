@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.estimate import FORMAT_VERSION, CalibrationEstimate
 from calibration.posterior import is_positive_definite
@@ -18,7 +18,7 @@ MEND = "calibrate again, or restore the file from a backup"
 def save_estimate(estimate: CalibrationEstimate, path: Path | str) -> None:
     """Write `estimate` as JSON; an older file stays until the new one is whole."""
     text = json.dumps(estimate.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(Path(path), text.encode() + b"\n")
+    write_bytes(Path(path), text.encode() + b"\n")
 
 
 def load_estimate(path: Path | str) -> CalibrationEstimate:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 
 if TYPE_CHECKING:
     from calibration.tag_sheet import Paper, TagSheet
@@ -47,7 +47,7 @@ def write_tag_sheet_pdf(sheet: TagSheet, path: Path, paper: Paper) -> int:
         ]  # fmt: skip
     else:
         raise ValueError(f"paper must be sheet, a4 or a3, got {paper!r}")
-    write_atomically(path, _document(size, _drawing(sheet), (sheet.width, sheet.height), pages))
+    write_bytes(path, _document(size, _drawing(sheet), (sheet.width, sheet.height), pages))
     return len(pages)
 
 

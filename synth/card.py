@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.skeleton import LIMBS
 from synth.visibility import ABSENT, VISIBLE
@@ -45,7 +45,7 @@ def contact_sheet(folder: Path, out_png: Path, count: int = 24) -> Path:
     ok, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not ok:
         raise WardposeError("the contact sheet could not be encoded", where=str(out_png))
-    write_atomically(out_png, data.tobytes())
+    write_bytes(out_png, data.tobytes())
     return out_png
 
 
@@ -76,14 +76,14 @@ def data_card(folder: Path) -> dict[str, Any]:
 def write_card(folder: Path) -> Path:
     """Write `card.json` and a readable `card.md` into the data set's folder; returns the latter."""
     card = data_card(folder)
-    write_atomically(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False).encode() + b"\n")
     lines = [f"# Data card: {folder.name}", "", f"{card['images']} synthetic pictures, {card['people']} people.", ""]
     lines += ["| what | |", "|---|---|"]
     for name, value in card.items():
         text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
         lines.append(f"| {name.replace('_', ' ')} | {text} |")
     path = folder / "card.md"
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
     return path
 
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
@@ -177,7 +177,7 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
     content = {"format": FORMAT_VERSION, "spec": spec.model_dump(mode="json"), "versions": _versions()}
     if described.exists():
         content["versions"] = json.loads(described.read_bytes())["versions"]
-    write_atomically(described, _json(content))
+    write_bytes(described, _json(content))
 
 
 def _versions() -> dict[str, str]:
@@ -274,8 +274,8 @@ def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
     sample = generate_sample(spec, index)
     image, label, record = _paths(out, index)
     height, width = sample.color.shape[:2]
-    write_atomically(image, encode_jpeg(sample.color, sample.exposure.jpeg_quality))
-    write_atomically(label, yolo_lines(sample.annotations, width, height).encode())
+    write_bytes(image, encode_jpeg(sample.color, sample.exposure.jpeg_quality))
+    write_bytes(label, yolo_lines(sample.annotations, width, height).encode())
     view = Viewpoint.from_transform(sample.camera_from_bed)
     described = {
         "id": index + 1,
@@ -290,7 +290,7 @@ def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
         "bed": sample.plan.bed.to_dict(),
         "look": hashlib.sha256(repr(sample.look).encode()).hexdigest()[:16],
     }
-    write_atomically(record, _json({"image": described, "annotations": sample.annotations}))
+    write_bytes(record, _json({"image": described, "annotations": sample.annotations}))
     return index
 
 
@@ -312,5 +312,5 @@ def _put_together(spec: DatasetSpec, out: Path) -> int:
         "info": {"description": f"wardpose synthetic images, scenario {spec.scenario.name}, seed {spec.seed}"},
         "licenses": [], "categories": [CATEGORY], "images": images, "annotations": annotations,
     }  # fmt: skip
-    write_atomically(out / "annotations.json", json.dumps(content, ensure_ascii=False).encode() + b"\n")
+    write_bytes(out / "annotations.json", json.dumps(content, ensure_ascii=False).encode() + b"\n")
     return len(annotations)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout, ModelInfo, PoseLayout
 
@@ -78,7 +78,7 @@ def read_card(folder: Path) -> ModelCard:
 
 def write_card(folder: Path, card: ModelCard) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / CARD_FILE, (card.model_dump_json(indent=2) + "\n").encode())
+    write_bytes(folder / CARD_FILE, (card.model_dump_json(indent=2) + "\n").encode())
 
 
 def verify_weights(folder: Path, card: ModelCard) -> Path:

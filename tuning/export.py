@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
@@ -90,7 +90,7 @@ def export_onnx(
         if progress:
             progress(2, 3, "comparing with the trained model")
         report = _compare(model, draft, info, list(pictures), tolerance)
-        write_atomically(out, draft.read_bytes())
+        write_bytes(out, draft.read_bytes())
     if progress:
         progress(3, 3, f"largest difference {report.max_error:.1e}")
     return report.model_copy(update={"path": str(out), "sha256": sha256_of(out)})

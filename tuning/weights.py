@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.model_info import METADATA_KEY, ModelInfo
 from tuning.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, verify_weights, write_card
@@ -57,7 +57,7 @@ def write_safetensors(path: Path, state: State, *, half: bool = False, metadata:
                 raise WardposeError(f"the tensor {name} does not fit half precision", where=str(path))
             value = value.astype(np.float16)
         stored[name] = np.ascontiguousarray(value).reshape(value.shape)
-    write_atomically(path, save(stored, metadata=metadata))
+    write_bytes(path, save(stored, metadata=metadata))
 
 
 def import_model(
@@ -155,9 +155,9 @@ def _import_onnx(path: Path, folder: Path, name: str, made: dict[str, Any], lice
     if path.stat().st_size > MAX_ONNX_BYTES:
         raise WardposeError("larger than any detector", where=str(path), mend="check which file this is")
     info, own = describe_onnx(path, name)
-    write_atomically(folder / ONNX_FILE, path.read_bytes())
+    write_bytes(folder / ONNX_FILE, path.read_bytes())
     if not own:  # the runtime reads the description beside a foreign model
-        write_atomically(folder / f"{ONNX_FILE}.json", (info.model_dump_json(indent=2) + "\n").encode())
+        write_bytes(folder / f"{ONNX_FILE}.json", (info.model_dump_json(indent=2) + "\n").encode())
     return ModelCard(
         name=name,
         task=info.task,

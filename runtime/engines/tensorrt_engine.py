@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.engines.cuda_driver import CudaDevice
 from runtime.model_info import ModelInfo
@@ -49,7 +49,7 @@ class TensorRTEngine:
         self._logger = trt.Logger(trt.Logger.ERROR)
         plan = (cache or onnx.parent / "engines") / f"{onnx.stem}-{self._key(onnx)}.plan"
         if not plan.is_file():
-            write_atomically(plan, self._build(onnx))
+            write_bytes(plan, self._build(onnx))
         self._engine = trt.Runtime(self._logger).deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             plan.unlink(missing_ok=True)

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance import audit
-from appliance.atomic import atomic_file, disk_error, write_bytes
 from appliance.database import MIGRATIONS
 from appliance.site_folder import LONGEST_SOCKET_PATH, SiteFolder, default_home
+from calibration.atomic import atomic_file, disk_error, write_bytes
 from calibration.errors import WardposeError
 
 
@@ -70,7 +70,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     write_bytes(path, b"old")
     script = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom appliance.atomic import atomic_file\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom calibration.atomic import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as stream:\n"
         "    stream.write(b'half')\n    stream.flush()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -86,7 +86,7 @@ def test_a_full_disk_says_what_to_do() -> None:
 def test_a_full_disk_in_the_midst_of_a_write(tmp_path: Path) -> None:
     path = tmp_path / "big"
     script = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom appliance.atomic import write_bytes\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom calibration.atomic import write_bytes\n"
         "from calibration.errors import WardposeError\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "try:\n    write_bytes(Path(sys.argv[1]), bytes(50_000))\nexcept WardposeError as e:\n    sys.exit(str(e))\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibrate import KINECT_720P
-from calibration.atomic import write_atomically
+from calibration.atomic import write_bytes
 from calibration.bed import Bed
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
@@ -75,14 +75,14 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kept.json"
-    write_atomically(path, b"old")
+    write_bytes(path, b"old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WardposeError, match="No space left"):
-        write_atomically(path, b"new")
+        write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.json"]
 
@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_in_the_place_of_a_folder_is_an_error_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(WardposeError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "x.json", b"")
+        write_bytes(tmp_path / "file" / "x.json", b"")
 
 
 def test_samples_scatter_as_the_covariance_says(estimate: CalibrationEstimate) -> None:
