@@ -81,7 +81,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WardposeError, match="No space left"):
+    with pytest.raises(WardposeError, match="no space left"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.json"]
@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_file_in_the_place_of_a_folder_is_an_error_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(WardposeError, match="cannot be written"):
+    with pytest.raises(WardposeError, match=r"file: (file exists|not a directory)|x\.json: "):
         write_bytes(tmp_path / "file" / "x.json", b"")
 
 
