@@ -171,7 +171,7 @@ class Supervisor:
             with self._lock:
                 for line in message.split("\n"):
                     key, _, value = line.partition("=")
-                    if key in ("READY", "WATCHDOG"):
+                    if key in ("READY", "WATCHDOG", "EXTEND_TIMEOUT_USEC"):
                         watched.heard_at = time.monotonic()
                     if key == "READY":
                         watched.ready = True

@@ -114,6 +114,10 @@ class LiveService:
             frame = self._reader.read_next(timeout_s=_WAIT_S, max_age_ms=_MAX_AGE_MS)
             result = pipeline.process(frame)
         except StaleFrame as error:
+            shown = self._result
+            if shown is not None and time.monotonic() - shown.captured_at < _MAX_AGE_MS / 1e3:
+                self._say("live")  # a slow camera's next frame is not due yet; the message says how old this one is
+                return
             self._finished.clear()
             self._say("no-signal", str(error))
             return

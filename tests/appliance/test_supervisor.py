@@ -65,6 +65,18 @@ def test_a_killed_process_is_started_again(site: SiteFolder) -> None:
         supervisor.stop()
 
 
+def test_a_process_that_asks_for_time_to_start_gets_it(site: SiteFolder) -> None:
+    asking = 'for _ in range(12):\n    notify.send(b"EXTEND_TIMEOUT_USEC=1000000")\n    time.sleep(0.1)\n'
+    slow = TALKER.replace('notify.send(b"READY=1', asking + 'notify.send(b"READY=1')
+    supervisor = Supervisor(site, [program("slow", slow)], start_seconds=0.8)
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].state == "running")
+        assert supervisor.states()[0].restarts == 0
+    finally:
+        supervisor.stop()
+
+
 def test_a_hung_process_is_killed_and_started_again(site: SiteFolder) -> None:
     supervisor = Supervisor(site, [program("talker", TALKER)], silence_seconds=0.7)
     supervisor.start()

@@ -186,14 +186,14 @@ def _until(client: ResultClient, state: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _camera(ring: str) -> Iterator[threading.Event]:
-    """Black frames into a ring at 50 a second until the event is set."""
+def _camera(ring: str, pause_s: float = 0.02) -> Iterator[threading.Event]:
+    """Black frames into a ring, 50 a second unless told otherwise, until the event is set."""
     stop = threading.Event()
 
     def write() -> None:
         with RingWriter(ring) as writer:
             index = 0
-            while not stop.wait(0.02):
+            while not stop.wait(pause_s):
                 writer.write(Frame(np.zeros((64, 64, 3), np.uint8), time.monotonic(), index, "black"))
                 index += 1
 
@@ -230,6 +230,15 @@ def test_the_process_lives_loses_its_signal_pauses_and_ends_cleanly(tmp_path: Pa
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0
         assert not where.exists()
+
+
+def test_a_slow_camera_is_live_between_its_frames(tmp_path: Path) -> None:
+    ring = f"test-{uuid.uuid4().hex[:12]}"
+    detector = constant_model(tmp_path / "d.onnx", [PERSON], info())
+    with _running(tmp_path, ring, detector) as (_, where), ResultClient(where) as client, _camera(ring, 0.6):
+        first = _until(client, "live")
+        while (message := client.latest(WAIT_S))["frame_index"] < first["frame_index"] + 2:
+            assert message["state"] == "live"
 
 
 def test_a_pause_outlives_the_process(tmp_path: Path) -> None:
