@@ -109,7 +109,7 @@ class ModelsPage(Page):
         blanks = [
             Blank("path", "File (.safetensors, .onnx, .pt)"),
             Blank("name", "Name (empty: the file's)", needed=False),
-            Blank("architecture", "Architecture, for bare weights, such as yolov5nu", needed=False),
+            Blank("architecture", "Architecture, for bare weights, such as yolov5n", needed=False),
             Blank("licence", "Licence of the weights", "unknown"),
         ]
         self.app.push_screen(

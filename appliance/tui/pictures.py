@@ -143,4 +143,4 @@ class PictureScreen(ModalScreen[str]):
 
     def _draw(self) -> None:
         columns, rows = self.app.size
-        self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 6, self._estimate))
+        self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 3, self._estimate))
