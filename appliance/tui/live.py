@@ -76,13 +76,16 @@ class LivePage(Page):
         if mark != "good":
             colour = {"warn": WARN, "off": FAINT}.get(mark, BAD)
             self._draw_nothing(words, colour, "resume it with r" if live["state"] == "paused" else "")
-        lines = [
-            f"{number(live['fps'], 'fps', 1)} · camera to skeleton {number(live['p50_ms'], 'ms')} "
-            f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine'] or 'no engine yet'} · "
-            f"{live['people']} seen",
+        lines = []
+        if mark == "good":
+            lines.append(
+                f"{number(live['fps'], 'fps', 1)} · camera to skeleton {number(live['p50_ms'], 'ms')} "
+                f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine']} · {live['people']} seen"
+            )
+        lines.append(
             f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: no skeletons'}"
-            f"{f' · page {data.page}' if plan['display'] else ''}",
-        ]
+            f"{f' · page {data.page}' if plan['display'] else ''}"
+        )
         if plan["detector"] != data.detector:
             lines.append(f"{data.detector} is the detector now: start anew to use it")
         self.query_one("#figures", Static).update(Text("\n".join(lines)))
@@ -151,26 +154,26 @@ class LivePage(Page):
         """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
         from runtime.bus import BusTimeout, ResultClient
 
-        drawn_at, heard_at = 0.0, time.monotonic()
+        drawn_at = shown_until = 0.0
         with ResultClient(result_socket(self.site)) as client:
             while not app.leaving.is_set():
                 if not self._shown.wait(0.5):
                     client.close()
                     continue
                 try:
-                    message = client.latest(timeout_s=0.5)
+                    message = client.latest(timeout_s=0.25)
                 except BusTimeout:
                     message = {}
                 except WardposeError:
                     message = {}
                     app.leaving.wait(0.5)  # nobody serves at present
                 if message.get("state") == "live":
-                    heard_at = time.monotonic()
-                    if heard_at - drawn_at >= DRAWN_EVERY_S:
-                        drawn_at = heard_at
+                    shown_until = message["captured_at"] + SILENT_S
+                    if time.monotonic() - drawn_at >= DRAWN_EVERY_S:
+                        drawn_at = time.monotonic()
                         self._tell(app, message)
-                elif drawn_at and time.monotonic() - max(heard_at, drawn_at) > SILENT_S:
-                    drawn_at = 0.0
+                elif shown_until and (message or time.monotonic() > shown_until):
+                    shown_until = 0.0
                     app.on_screen(self._draw_nothing, "NO LIVE PICTURE", BAD, "")
 
     def _tell(self, app: WardposeApp, message: dict[str, Any]) -> None:
@@ -188,8 +191,8 @@ class LivePage(Page):
 
     def _draw(self, headline: str, cells: str, people: int) -> None:
         self.query_one("#headline", Static).update(Text(f"● {headline}", GOOD))
-        if people and not cells.strip("\u2800\n"):
-            cells = f"\n{people} seen, without a skeleton"
+        if not cells.strip("\u2800\n"):
+            cells = f"\n{people} seen, without a skeleton" if people else "\nnobody is seen"
         self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
         self._measure()
 
