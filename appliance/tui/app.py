@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 
 from appliance.client import ServiceClient
 from appliance.site_folder import SiteFolder
@@ -114,8 +115,9 @@ class WardposeApp(App[int]):
             client.close()
 
     def _show(self, page: Page, status: Mapping[str, Any], data: Any, problem: str) -> None:
-        if page.is_mounted and page is self._page:
-            page.update_from(status, data, problem)
+        if page is self._page and not self.leaving.is_set():
+            with contextlib.suppress(NoMatches):  # it is only just being put together; the next look is for it
+                page.update_from(status, data, problem)
 
 
 def run(site: SiteFolder) -> int:
