@@ -32,6 +32,7 @@ LICENCE = "AGPL-3.0-or-later"
 # Of every picture, what the weights are scored on is never trained on: one in this many, by the picture's place.
 HELD_OUT_EVERY = 25
 _DETECTOR_SIZE, _POSE_WIDTH, _POSE_HEIGHT = 320, 192, 256
+_KEYPOINT_TOLERANCE = 2.5
 # Patients lie at any angle to the camera; a mosaic would only cut skeletons in two.
 _POSE_AUGMENTATION: dict[str, Any] = {
     "mosaic": 0.0, "degrees": 20.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5,
@@ -190,8 +191,8 @@ def _train_yolo_pose(
     seed_everything(options["seed"])
     built = build_pose(card, None, start=read_weights(start, read_card(start)) if start else None, where=str(start))
     outcome = train_detector(
-        built, pictures, loop, size=size, augmentation=_POSE_AUGMENTATION, checkpoint=checkpoint, resume=resume,
-        progress=progress,
+        built, pictures, loop, size=size, augmentation=_POSE_AUGMENTATION,
+        keypoint_tolerance=_KEYPOINT_TOLERANCE, checkpoint=checkpoint, resume=resume, progress=progress,
     )  # fmt: skip
     return built.state(), card, _made(loop, _POSE_AUGMENTATION, outcome)
 

@@ -19,7 +19,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     importing.add_argument("file", type=Path)
     importing.add_argument("--name", help="what to call it (default: the file's name)")
-    importing.add_argument("--architecture", help="for a bare state dict, for example yolov5nu")
+    importing.add_argument("--architecture", help="for a bare state dict, for example yolo11n")
     importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
     importing.set_defaults(run=import_model)
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from typing import Any
@@ -54,7 +55,9 @@ def setup(options: argparse.Namespace, out: Output) -> int:
 def test(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import REPOSITORY
 
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.rest]
+    # A file's tests stay together, in order, in one of a few processes: most wait for something most of the time.
+    processes = ["-n", str(max(2, min(4, os.cpu_count() or 1))), "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes, *options.rest]
     ended = subprocess.run(command, cwd=REPOSITORY, check=False)
     out.answer({"ok": ended.returncode == 0, "exit_code": ended.returncode})
     return ended.returncode

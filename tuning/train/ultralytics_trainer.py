@@ -334,7 +334,10 @@ class _Samples:
         return kept
 
 
-def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:
+def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool, keypoint_tolerance: float) -> dict[str, Any]:
+    if getattr(model, "criterion", None) is None and "keypoints" in batch:  # only now is it on its device
+        model.criterion = model.init_criterion()
+        model.criterion.keypoint_loss.sigmas = model.criterion.keypoint_loss.sigmas * keypoint_tolerance
     terms, _ = model.loss(batch, predict(model, batch["img"], bfloat16=bfloat16))
     names = ("box", "pose", "seen", "class", "shape") if "keypoints" in batch else ("box", "class", "shape")
     return {names[i] if i < len(names) else f"term{i}": term for i, term in enumerate(terms.reshape(-1))}
@@ -348,21 +351,24 @@ def train_detector(
     size: int,
     augmentation: dict[str, Any],
     frozen_layers: int = 0,
+    keypoint_tolerance: float = 1.0,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train in place. augmentation: ultralytics' own names (mosaic, degrees, scale, fliplr, hsv_h, ...)."""
+    """Train in place. augmentation: ultralytics' own names (mosaic, degrees, scale, fliplr, hsv_h, ...).
+
+    keypoint_tolerance: factor on COCO's per-keypoint constants in a pose model's loss. That loss is flat where a
+    keypoint is far off, so a model that begins at random learns faster with more than 1.
+    """
     names = [f"model.{index}." for index in range(frozen_layers)]
     for name, parameter in built.module.named_parameters():
         parameter.requires_grad = not (any(name.startswith(prefix) for prefix in names) or ".dfl" in name)
     built.module.args = _arguments(augmentation)
     built.module.criterion = None
     samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation, hasattr(built.head, "kpt_shape"))
-    outcome = fit(
-        built.module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
-        progress=progress,
-    )  # fmt: skip
+    loss = partial(_loss, bfloat16=loop.bfloat16, keypoint_tolerance=keypoint_tolerance)
+    outcome = fit(built.module, samples, loss, loop, checkpoint=checkpoint, resume=resume, progress=progress)
     built.module.to("cpu").criterion = None
     return outcome
 

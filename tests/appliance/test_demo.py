@@ -1,0 +1,67 @@
+"""The whole way, small: interrupted in the middle, it goes on; finished, it answers with what was promised."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from appliance import demo
+from appliance.cli.output import Output, Progress
+from appliance.site_folder import SiteFolder
+
+
+class Impatient(Output):
+    """Presses Ctrl-C in the stage whose title holds a word; remembers what was said."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(as_json=False)
+        self.word, self.said = word, []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextlib.contextmanager
+    def progress(self, stage: str) -> Iterator[Progress]:
+        def report(done: int, total: int, note: str) -> None:
+            if self.word and self.word in stage:
+                raise KeyboardInterrupt
+
+        yield report
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("IMAGES", 10), ("HELD_OUT", 6), ("LIVE_SECONDS", 3.0)):
+        monkeypatch.setattr(demo, name, value)
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        demo.run_demo(site, out=Impatient("tuning"))
+    home = site.root / "demo"
+    kept = json.loads((home / "journal.json").read_text())
+    assert list(kept) == ["camera", "calibrate", "synth", "held-out", "before"]
+    made_at = (home / "datasets" / "held-out" / "annotations.json").stat().st_mtime_ns
+
+    out = Impatient("")
+    answer = demo.run_demo(site, out=out)
+
+    assert sum("kept from the run that was interrupted" in line for line in out.said) == len(kept)
+    assert (home / "datasets" / "held-out" / "annotations.json").stat().st_mtime_ns == made_at
+    assert answer["ok"] and [stage["name"] for stage in answer["stages"]] == [stage.name for stage in demo.STAGES]
+    assert answer["total_s"] == pytest.approx(sum(stage["seconds"] for stage in answer["stages"]), abs=0.1)
+    for moment in ("before", "after"):
+        assert set(answer[moment]) == {"AP", "AP50", "AR", "person_score"}
+    assert answer["live"]["fps"] > 0 and answer["live"]["p50_ms"] <= answer["live"]["p99_ms"]
+    assert answer["calibration"]["camera_error_mm"] < 30
+    assert answer["export_max_error"] < 1e-3
+    assert all(cv2.imread(picture) is not None for picture in answer["pictures"])
+    assert {Path(p).name for p in answer["pictures"]} >= {"training-images.png", "before-after.png"}
+    # The site itself was left as it was.
+    assert not list(site.calibrations.iterdir()) and not list(site.datasets.iterdir())
