@@ -75,8 +75,10 @@ def solve_pose(
 
 def pose_difference(transform: Transform, reference: Transform) -> NDArray[np.float64]:
     """δ (6,) with perturbed(reference, δ) = transform: rotation vector in radians, translation in metres."""
+    from scipy.spatial.transform import Rotation  # OpenCV's Rodrigues calls rotations below 1e-6 rad none at all
+
     step = transform @ np.linalg.inv(reference)
-    return np.concatenate([cv2.Rodrigues(step[:3, :3])[0].ravel(), step[:3, 3]])
+    return np.concatenate([Rotation.from_matrix(step[:3, :3]).as_rotvec(), step[:3, 3]])
 
 
 def model_covariance(

@@ -12,6 +12,8 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Child processes of the tests import from `tests` too, which is no installed package.
+os.environ["PYTHONPATH"] = str(REPOSITORY)
 
 
 @pytest.fixture(scope="session")
