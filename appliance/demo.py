@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.demo_pictures import before_and_after, live_pictures
 from appliance.site_folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 
 IMAGES = 320
-HELD_OUT = 60
+HELD_OUT = 100
 SEED = 7
 # Five times the site's default, which is meant for detectors that have learnt from photographs: the base detector has
 # not, and must not be treated as gently.
@@ -212,7 +213,7 @@ def draw(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progres
 
     sheet = contact_sheet(Path(results["synth"]["out"]), site.pictures / "training-images.png", count=24)
     progress(1, 2, "training images")
-    compared = _before_and_after(site, results, site.pictures / "before-after.png")
+    compared = before_and_after(site, BASE, TUNED, _held_out_file(results), site.pictures / "before-after.png")
     progress(2, 2, "before and after")
     return {"pictures": [str(sheet), str(compared), *results["live"]["pictures"]]}
 
@@ -278,77 +279,7 @@ def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]
         time.sleep(0.4)
     progress(int(LIVE_SECONDS), int(LIVE_SECONDS), f"{live['fps']:.1f} frames/s on {live['engine']}")
     figures = {key: live[key] for key in ("fps", "p50_ms", "p99_ms", "engine", "frames")}
-    return figures | {"pictures": _live_pictures(site, best)}
-
-
-def _live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | None) -> list[str]:
-    if best is None:
-        return []
-    from runtime.message import people_of
-    from runtime.overlay import LiveState, draw_skeletons, skeleton_on_neutral
-
-    _, frame, message = best
-    detections, skeletons = people_of(message)
-    size = (frame.color.shape[1], frame.color.shape[0])
-    age_s = message["finished_at"] - message["captured_at"]
-    over = draw_skeletons(frame.color, skeletons, detections)
-    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s))
-    pictures = {"live-overlay.png": over, "live-display.png": neutral}
-    return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
-
-
-def _before_and_after(site: SiteFolder, results: dict[str, dict[str, Any]], target: Path, pairs: int = 6) -> Path:
-    """The same held-out frames twice, base above tuned; true boxes thin and white, detections coloured."""
-    import cv2
-    import numpy as np
-
-    from appliance.work import open_detector
-    from tuning.coco_folder import read_people
-
-    people = read_people(_held_out_file(results))
-    models = (("before", BASE, (90, 150, 255)), ("after", TUNED, (110, 220, 120)))
-    detectors = [(label, open_detector(site, name, confidence=0.25), colour) for label, name, colour in models]
-    columns = []
-    for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
-        picture = cv2.imread(str(labelled.path))
-        if picture is None:
-            raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
-        column = []
-        for label, detector, colour in detectors:
-            drawn = picture.copy()
-            for x1, y1, x2, y2 in labelled.boxes.round().astype(int).tolist():
-                cv2.rectangle(drawn, (x1, y1), (x2, y2), (255, 255, 255), 1)
-            found = detector.detect(np.ascontiguousarray(picture[..., ::-1]))
-            for box, score in zip(found.xyxy, found.score, strict=True):
-                x1, y1, x2, y2 = (round(float(v)) for v in box)
-                cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 3, cv2.LINE_AA)
-                _write(drawn, f"{score:.2f}", (x1 + 4, y1 + 22), 0.65, colour)
-            _write(drawn, label, (10, drawn.shape[0] - 12), 0.8, (255, 255, 255))
-            column.append(drawn)
-        columns.append(np.vstack(column))
-    whole = len(columns) - len(columns) % 3
-    rows = [np.hstack(columns[i : i + 3]) for i in range(0, whole, 3)] or [np.hstack(columns)]
-    return _save(target, np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
-
-
-def _write(picture: Any, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
-    """Words with a dark edge, legible on any ground."""
-    import cv2
-
-    for shade, thick in (((20, 20, 20), 4), (colour, 2)):
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
-
-
-def _save(path: Path, picture: Any) -> Path:
-    import cv2
-
-    from calibration.atomic import write_bytes
-
-    ok, data = cv2.imencode(".png", picture[..., ::-1])
-    if not ok:
-        raise WardposeError("the picture could not be encoded", where=str(path))
-    write_bytes(path, data.tobytes())
-    return path
+    return figures | {"pictures": live_pictures(site, best)}
 
 
 def _answer(figures: list[dict[str, Any]], results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -395,7 +326,12 @@ def _notes(answer: dict[str, Any], results: dict[str, dict[str, Any]]) -> dict[s
         "before": f"person score {answer['before']['person_score']:.3f}",
         "after": f"person score {answer['after']['person_score']:.3f}",
         "export": f"differs by {answer['export_max_error']:.1e} of an output's range",
-        "gate": "promoted" if gate["accepted"] else f"refused: {'; '.join(gate['reasons'])}",
+        "gate": "promoted" if gate["accepted"] else _refusal(gate["reasons"]),
         "live": f"{live['fps']:.1f} frames/s, {live['p50_ms']:.0f} ms (p99 {live['p99_ms']:.0f}), {live['engine']}",
         "pictures": f"{len(answer['pictures'])} pictures",
     }
+
+
+def _refusal(reasons: list[str]) -> str:
+    failed = [reason.removeprefix("failed: ") for reason in reasons if reason.startswith("failed")]
+    return f"refused: {'; '.join(failed) or '; '.join(reasons)}"

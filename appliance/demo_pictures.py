@@ -1,0 +1,80 @@
+"""The pictures of the demo: the same frames before and after tuning, and one live moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+
+def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | None) -> list[str]:
+    """One moment of the live path twice: over the frame, and as the display shows it."""
+    if best is None:
+        return []
+    from runtime.message import people_of
+    from runtime.overlay import LiveState, draw_skeletons, skeleton_on_neutral
+
+    _, frame, message = best
+    detections, skeletons = people_of(message)
+    size = (frame.color.shape[1], frame.color.shape[0])
+    age_s = message["finished_at"] - message["captured_at"]
+    over = draw_skeletons(frame.color, skeletons, detections)
+    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s))
+    pictures = {"live-overlay.png": over, "live-display.png": neutral}
+    return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
+
+
+def before_and_after(site: SiteFolder, before: str, after: str, held_out: Path, target: Path, pairs: int = 6) -> Path:
+    """The same held-out frames twice, base above tuned; true boxes thin and white, detections coloured."""
+    import cv2
+    import numpy as np
+
+    from appliance.work import open_detector
+    from tuning.coco_folder import read_people
+
+    people = read_people(held_out)
+    models = (("before", before, (90, 150, 255)), ("after", after, (110, 220, 120)))
+    detectors = [(label, open_detector(site, name, confidence=0.25), colour) for label, name, colour in models]
+    columns = []
+    for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
+        picture = cv2.imread(str(labelled.path))
+        if picture is None:
+            raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
+        column = []
+        for label, detector, colour in detectors:
+            drawn = picture.copy()
+            for x1, y1, x2, y2 in labelled.boxes.round().astype(int).tolist():
+                cv2.rectangle(drawn, (x1, y1), (x2, y2), (255, 255, 255), 1)
+            found = detector.detect(np.ascontiguousarray(picture[..., ::-1]))
+            for box, score in zip(found.xyxy, found.score, strict=True):
+                x1, y1, x2, y2 = (round(float(v)) for v in box)
+                cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 3, cv2.LINE_AA)
+                _write(drawn, f"{score:.2f}", (x1 + 4, y1 + 22), 0.65, colour)
+            _write(drawn, label, (10, drawn.shape[0] - 12), 0.8, (255, 255, 255))
+            column.append(drawn)
+        columns.append(np.vstack(column))
+    whole = len(columns) - len(columns) % 3
+    rows = [np.hstack(columns[i : i + 3]) for i in range(0, whole, 3)] or [np.hstack(columns)]
+    return _save(target, np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
+
+
+def _write(picture: Any, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
+    """Words with a dark edge, legible on any ground."""
+    import cv2
+
+    for shade, thick in (((20, 20, 20), 4), (colour, 2)):
+        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thick, cv2.LINE_AA)
+
+
+def _save(path: Path, picture: Any) -> Path:
+    import cv2
+
+    from calibration.atomic import write_bytes
+
+    ok, data = cv2.imencode(".png", picture[..., ::-1])
+    if not ok:
+        raise WardposeError("the picture could not be encoded", where=str(path))
+    write_bytes(path, data.tobytes())
+    return path
