@@ -33,6 +33,10 @@ LICENCE = "AGPL-3.0-or-later"
 HELD_OUT_EVERY = 25
 _DETECTOR_SIZE, _POSE_WIDTH, _POSE_HEIGHT = 320, 192, 256
 _KEYPOINT_TOLERANCE = 2.5
+_DETECTOR_AUGMENTATION: dict[str, Any] = {
+    "mosaic": 0.4, "degrees": 12.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5, "flipud": 0.1,
+    "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
+}  # fmt: skip
 # Patients lie at any angle to the camera; a mosaic would only cut skeletons in two.
 _POSE_AUGMENTATION: dict[str, Any] = {
     "mosaic": 0.0, "degrees": 20.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5,
@@ -89,7 +93,7 @@ def make_base(
         raise WardposeError(
             "too few pictures with people to train on", where=str(folder), mend="make a larger data set"
         )
-    train = _train_detector if task == "detector" else _train_pose
+    train = _train_yolo if task == "detector" else _train_pose
     options = {
         "epochs": epochs,
         "minutes": minutes,
@@ -147,88 +151,48 @@ def _describe(folder: Path) -> dict[str, Any]:
     return {"name": folder.name, "scenario": name, "count": spec.get("count"), "seed": spec.get("seed")}
 
 
-def _yolo_loop(options: dict[str, Any], pictures: int) -> LoopSettings:
+def _loop(options: dict[str, Any], batch: int, **recipe: Any) -> LoopSettings:
+    """What every base training shares, and the architecture's own `recipe`."""
     from tuning.train.torch_loop import LoopSettings
 
-    batch = options["batch"] or 16
+    asked = {name: options[name] for name in ("epochs", "minutes", "seed", "threads", "bfloat16")}
     return LoopSettings(
-        epochs=options["epochs"],
-        minutes=options["minutes"],
-        batch=batch,
-        nominal_batch=batch,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        final_factor=0.01,
-        warmup_steps=max(1, min(100, -(-pictures // batch))),
-        weight_decay=5e-4,
-        average_decay=0.998,
-        seed=options["seed"],
-        threads=options["threads"],
-        bfloat16=options["bfloat16"],
-    )
+        batch=batch, nominal_batch=batch, optimizer="adamw", learning_rate=2e-3, final_factor=0.01,
+        average_decay=0.998, **asked, **recipe,
+    )  # fmt: skip
 
 
-def _train_yolo_pose(
+def _train_yolo(
     pictures: list[Picture],
     checkpoint: Path,
     options: dict[str, Any],
     size: int | None,
     resume: bool,
     progress: Progress | None,
+    *,
+    pose: bool = False,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     from tuning.card import read_card
     from tuning.train.torch_loop import seed_everything
-    from tuning.train.ultralytics_trainer import build_pose, train_detector
+    from tuning.train.ultralytics_trainer import build_detector, build_pose, train_detector
     from tuning.weights import read_weights
 
-    size = size or _DETECTOR_SIZE
-    loop = _yolo_loop(options, len(pictures))
-    card = ModelCard(
-        name="base", task="pose", architecture=options["architecture"], layout="yolo-pose", width=size, height=size,
-        sha256="0" * 64,
-    )  # fmt: skip
-    start: Path | None = options["start"]
+    size, batch = size or _DETECTOR_SIZE, options["batch"] or 16
+    loop = _loop(options, batch, warmup_steps=max(1, min(100, -(-len(pictures) // batch))), weight_decay=5e-4)
+    shape: dict[str, Any] = {"name": "base", "width": size, "height": size, "sha256": "0" * 64}
     seed_everything(options["seed"])
-    built = build_pose(card, None, start=read_weights(start, read_card(start)) if start else None, where=str(start))
+    if pose:
+        card = ModelCard(task="pose", architecture=options["architecture"], layout="yolo-pose", **shape)
+        start: Path | None = options["start"]
+        known = read_weights(start, read_card(start)) if start else None
+        built, augmentation = build_pose(card, None, start=known, where=str(start)), _POSE_AUGMENTATION
+    else:
+        card = ModelCard(task="detect", architecture="yolo11n", layout="yolo", **shape)
+        built, augmentation = build_detector(card, None), _DETECTOR_AUGMENTATION
     outcome = train_detector(
-        built, pictures, loop, size=size, augmentation=_POSE_AUGMENTATION,
-        keypoint_tolerance=_KEYPOINT_TOLERANCE, checkpoint=checkpoint, resume=resume, progress=progress,
+        built, pictures, loop, size=size, augmentation=augmentation, keypoint_tolerance=_KEYPOINT_TOLERANCE,
+        checkpoint=checkpoint, resume=resume, progress=progress,
     )  # fmt: skip
-    return built.state(), card, _made(loop, _POSE_AUGMENTATION, outcome)
-
-
-def _train_detector(
-    pictures: list[Picture],
-    checkpoint: Path,
-    options: dict[str, Any],
-    size: int | None,
-    resume: bool,
-    progress: Progress | None,
-) -> tuple[Any, ModelCard, dict[str, Any]]:
-    from tuning.train.torch_loop import seed_everything
-    from tuning.train.ultralytics_trainer import build_detector, train_detector
-
-    size = size or _DETECTOR_SIZE
-    loop = _yolo_loop(options, len(pictures))
-    augmentation = {
-        "mosaic": 0.4, "degrees": 12.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5, "flipud": 0.1,
-        "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
-    }  # fmt: skip
-    card = ModelCard(
-        name="base", task="detect", architecture="yolo11n", layout="yolo", width=size, height=size, sha256="0" * 64
-    )
-    seed_everything(options["seed"])
-    built = build_detector(card, None)
-    outcome = train_detector(
-        built,
-        pictures,
-        loop,
-        size=size,
-        augmentation=augmentation,
-        checkpoint=checkpoint,
-        resume=resume,
-        progress=progress,
-    )
     return built.state(), card, _made(loop, augmentation, outcome)
 
 
@@ -241,28 +205,12 @@ def _train_pose(
     progress: Progress | None,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     if options["architecture"] != "rtmpose-t":
-        return _train_yolo_pose(pictures, checkpoint, options, size, resume, progress)
+        return _train_yolo(pictures, checkpoint, options, size, resume, progress, pose=True)
     from tuning.train.mmpose_trainer import build_pose, train_pose
     from tuning.train.pose_samples import PoseAugmentation
-    from tuning.train.torch_loop import LoopSettings, seed_everything, state_of
+    from tuning.train.torch_loop import seed_everything, state_of
 
-    batch = options["batch"] or 32
-    loop = LoopSettings(
-        epochs=options["epochs"],
-        minutes=options["minutes"],
-        batch=batch,
-        nominal_batch=batch,
-        optimizer="adamw",
-        learning_rate=2e-3,
-        final_factor=0.01,
-        warmup_steps=200,
-        weight_decay=0.05,
-        clip_norm=35.0,
-        average_decay=0.998,
-        seed=options["seed"],
-        threads=options["threads"],
-        bfloat16=options["bfloat16"],
-    )
+    loop = _loop(options, options["batch"] or 32, warmup_steps=200, weight_decay=0.05, clip_norm=35.0)
     height = size or _POSE_HEIGHT
     width = height * _POSE_WIDTH // _POSE_HEIGHT
     card = ModelCard(
