@@ -292,7 +292,7 @@ def _finished(
     body = Mesh(posed.vertices, studio.body.topology.triangles[~dressed.hidden], skin, instance)
     grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance, dressed.worn)
     meshes = [
-        Mesh(_pressed(mesh.vertices, support), mesh.triangles, mesh.colors, mesh.instance, mesh.uv, mesh.texture)
+        replace(mesh, vertices=_pressed(mesh.vertices, support))
         for mesh in (body, *dressed.meshes, *((grown,) if grown else ()))
     ]
     traits = Traits(shape.age_years, shape.sex, rest.bmi, rest.height_m, tone, outfit)

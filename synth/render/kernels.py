@@ -163,11 +163,10 @@ def resolve(
 
 
 @njit
-def shadow_share(shadow: Array, x: float, y: float, height: float) -> float:
+def shadow_share(shadow: Array, size: int, x: float, y: float, height: float) -> float:
     """The lit share 0…1 of a point under a 3×3 tent filter; outside the map nothing casts, so it is lit."""
-    size_y, size_x = shadow.shape
     ix, iy = math.floor(x), math.floor(y)
-    if ix < 1 or iy < 1 or ix >= size_x - 2 or iy >= size_y - 2:
+    if ix < 1 or iy < 1 or ix >= size - 2 or iy >= size - 2:
         return 1.0
     fraction_x, fraction_y = x - ix, y - iy
     total = 0.0
@@ -235,8 +234,8 @@ def occlusion(depth: Array, fx: float, fy: float, radius: float, strength: float
 def shade_point(
     t: int, x: float, y: float, openness: float, camera_points: Array, triangles: Array, normals: Array, colors: Array,
     uv: Array, mesh: int, lens: Array, lights: Array, light_colors: Array, shadows: Array,
-    shadow_from_camera: Array, shadow_texel: Array, sky: Array, ground: Array, texels: Array, levels: Array,
-    to_linear: Array,
+    shadow_sizes: Array, shadow_from_camera: Array, shadow_texel: Array, gloss: Array, bed_from_camera: Array,
+    sky: Array, ground: Array, texels: Array, levels: Array, to_linear: Array,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Linear light (3,) leaving triangle t toward the camera through pixel position (x, y)."""
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -263,6 +262,25 @@ def shade_point(
     red = (up * sky[0] + (1.0 - up) * ground[0]) * openness
     green = (up * sky[1] + (1.0 - up) * ground[1]) * openness
     blue = (up * sky[2] + (1.0 - up) * ground[2]) * openness
+    shine = gloss[mesh]
+    mirror_x, mirror_y, mirror_z, fresnel, sharpness = 0.0, 0.0, 0.0, 0.0, 0.0
+    bright_red, bright_green, bright_blue = 0.0, 0.0, 0.0
+    if shine > 0.0:
+        distance = math.sqrt(rx * rx + ry * ry + 1.0)
+        q = bed_from_camera
+        ex = -(q[0, 0] * rx + q[0, 1] * ry + q[0, 2]) / distance
+        ey = -(q[1, 0] * rx + q[1, 1] * ry + q[1, 2]) / distance
+        ez = -(q[2, 0] * rx + q[2, 1] * ry + q[2, 2]) / distance
+        facing = max(0.0, nx * ex + ny * ey + nz * ez)
+        mirror_x, mirror_y, mirror_z = 2.0 * facing * nx - ex, 2.0 * facing * ny - ey, 2.0 * facing * nz - ez
+        # Schlick's approximation for a dielectric; roughness takes from the grazing rise.
+        away = 1.0 - facing
+        fresnel = 0.04 + 0.96 * shine * away * away * away * away * away
+        sharpness = 4.0 + 120.0 * shine * shine
+        above = 0.5 + 0.5 * mirror_z
+        bright_red = shine * fresnel * (above * sky[0] + (1.0 - above) * ground[0]) * openness
+        bright_green = shine * fresnel * (above * sky[1] + (1.0 - above) * ground[1]) * openness
+        bright_blue = shine * fresnel * (above * sky[2] + (1.0 - above) * ground[2]) * openness
     for k in range(lights.shape[0]):
         cosine = nx * lights[k, 0] + ny * lights[k, 1] + nz * lights[k, 2]
         if cosine <= 0.0:
@@ -276,13 +294,20 @@ def shade_point(
             sx = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3] + m[0, 4] * ox + m[0, 5] * oy + m[0, 6] * oz
             sy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3] + m[1, 4] * ox + m[1, 5] * oy + m[1, 6] * oz
             sh = m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3] + m[2, 4] * ox + m[2, 5] * oy + m[2, 6] * oz
-            cosine *= shadow_share(shadows[k], sx, sy, sh + shadow_texel[k, 1])
+            cosine *= shadow_share(shadows[k], shadow_sizes[k], sx, sy, sh + shadow_texel[k, 1])
         # A little of the occlusion reaches direct light too: the many small lights of a room are in it.
         if k >= shadows.shape[0]:
             cosine *= 0.4 + 0.6 * openness
         red += cosine * light_colors[k, 0]
         green += cosine * light_colors[k, 1]
         blue += cosine * light_colors[k, 2]
+        if shine > 0.0:
+            along = mirror_x * lights[k, 0] + mirror_y * lights[k, 1] + mirror_z * lights[k, 2]
+            if along > 0.0:  # Phong's lobe, normalised so that a sharper one is brighter
+                lobe = cosine * fresnel * 0.5 * (sharpness + 2.0) * along**sharpness
+                bright_red += lobe * light_colors[k, 0]
+                bright_green += lobe * light_colors[k, 1]
+                bright_blue += lobe * light_colors[k, 2]
     red *= w0 * colors[a, 0] + w1 * colors[b, 0] + w2 * colors[c, 0]
     green *= w0 * colors[a, 1] + w1 * colors[b, 1] + w2 * colors[c, 1]
     blue *= w0 * colors[a, 2] + w1 * colors[b, 2] + w2 * colors[c, 2]
@@ -306,16 +331,16 @@ def shade_point(
         red *= w00 * to_linear[q00[0]] + w01 * to_linear[q01[0]] + w10 * to_linear[q10[0]] + w11 * to_linear[q11[0]]
         green *= w00 * to_linear[q00[1]] + w01 * to_linear[q01[1]] + w10 * to_linear[q10[1]] + w11 * to_linear[q11[1]]
         blue *= w00 * to_linear[q00[2]] + w01 * to_linear[q01[2]] + w10 * to_linear[q10[2]] + w11 * to_linear[q11[2]]
-    return red, green, blue
+    return red + bright_red, green + bright_green, blue + bright_blue
 
 
 @njit
 def shade(
     inverse_depth: Array, hit: Array, fine: Array, edge_cosine: float, faces: Array, mesh_of: Array, openness: Array,
     camera_points: Array, triangles: Array, normals: Array, colors: Array, uv: Array, lens: Array,
-    lights: Array, light_colors: Array, shadows: Array, shadow_from_camera: Array,
-    shadow_texel: Array, sky: Array, ground: Array, texels: Array, levels: Array, to_linear: Array, to_srgb: Array,
-    color: Array,
+    lights: Array, light_colors: Array, shadows: Array, shadow_sizes: Array, shadow_from_camera: Array,
+    shadow_texel: Array, gloss: Array, bed_from_camera: Array, sky: Array, ground: Array, texels: Array,
+    levels: Array, to_linear: Array, to_srgb: Array, color: Array,
 ) -> None:  # fmt: skip
     """Colour (H, W, 3) uint8 of every pixel hit.
 
@@ -354,8 +379,8 @@ def shade(
                 py = y + (0.5 * (k >> 1) - 0.25 if edge else 0.0)
                 r, g, b = shade_point(
                     t, px, py, float(openness[y, x]), camera_points, triangles, normals, colors, uv, mesh_of[t], lens,
-                    lights, light_colors, shadows, shadow_from_camera, shadow_texel, sky, ground,
-                    texels, levels, to_linear,
+                    lights, light_colors, shadows, shadow_sizes, shadow_from_camera, shadow_texel, gloss,
+                    bed_from_camera, sky, ground, texels, levels, to_linear,
                 )  # fmt: skip
                 # A soft shoulder keeps bright linen from clipping.
                 red += to_srgb[int(min(1.0, r / (1.0 + 0.25 * r)) * 4095.0 + 0.5)]

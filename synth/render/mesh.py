@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 class Mesh:
     """One surface.
 
-    vertices: (V, 3) float32, bed frame, metres. triangles: (T, 3) int32. colors: (V, 3) float32, linear albedo 0…1.
-    instance: 0 = surroundings, 1… = the person the surface belongs to. A texture (h, w, 3) uint8 sRGB with `uv`
-    (V, 2), repeating, multiplies the colours where given. A single-sided surface is invisible from behind (by winding):
-    a room's walls, which a camera may stand behind.
+    vertices: (V, 3) float32, bed frame, metres. triangles: (T, 3) int32. colors: (V, 3) float32, linear albedo 0…1,
+    above 1 for what shines by itself (a window, a lamp). instance: 0 = surroundings, 1… = the person the surface
+    belongs to. A texture (h, w, 3) uint8 sRGB with `uv` (V, 2), repeating, multiplies the colours where given. A
+    single-sided surface is invisible from behind (by winding): a room's walls, which a camera may stand behind.
+    gloss: 0 matt … 1 polished, how clearly lights and sky are mirrored.
     """
 
     vertices: NDArray[np.float32]
@@ -25,6 +26,7 @@ class Mesh:
     uv: NDArray[np.float32] | None = None
     texture: NDArray[np.uint8] | None = None
     single_sided: bool = False
+    gloss: float = 0.0
 
     def __post_init__(self) -> None:
         if self.vertices.ndim != 2 or self.vertices.shape[1] != 3:
@@ -39,3 +41,5 @@ class Mesh:
             raise ValueError("a texture needs uv coordinates, and the other way round")
         if not 0 <= self.instance <= 255:
             raise ValueError(f"instance must be 0–255, got {self.instance}")
+        if not 0.0 <= self.gloss <= 1.0:
+            raise ValueError(f"gloss must be 0–1, got {self.gloss}")

@@ -31,7 +31,7 @@ _TO_SRGB = (255.0 * _CURVE).astype(np.float32)
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Meshes laid end to end. points (V, 3) float32 bed frame; camera_points (V, 3) float64; triangles (T, 3) int32;
-    mesh_of (T,) uint8; instance_of (M,) uint8 and single_sided (M,) bool by mesh."""
+    mesh_of (T,) uint8; instance_of (M,) uint8, single_sided (M,) bool and gloss (M,) float64 by mesh."""
 
     points: NDArray[np.float32]
     camera_points: NDArray[np.float64]
@@ -39,6 +39,7 @@ class Geometry:
     mesh_of: NDArray[np.uint8]
     instance_of: NDArray[np.uint8]
     single_sided: NDArray[np.bool_]
+    gloss: NDArray[np.float64]
     first_vertex: NDArray[np.int64]
     first_triangle: NDArray[np.int64]
 
@@ -63,7 +64,10 @@ def _lay_out(meshes: Sequence[Mesh], camera_from_bed: NDArray[np.float64]) -> Ge
     kernels.transform(points, np.ascontiguousarray(camera_from_bed[:3], dtype=np.float64), camera_points)
     instance_of = np.array([mesh.instance for mesh in meshes] or [0], np.uint8)
     single_sided = np.array([mesh.single_sided for mesh in meshes] or [False])
-    return Geometry(points, camera_points, triangles, mesh_of, instance_of, single_sided, first_vertex, first_triangle)
+    gloss = np.array([mesh.gloss for mesh in meshes] or [0.0])
+    return Geometry(
+        points, camera_points, triangles, mesh_of, instance_of, single_sided, gloss, first_vertex, first_triangle
+    )
 
 
 def _pinhole(camera: CameraModel) -> None:
@@ -126,8 +130,8 @@ def _shadow_casters(scene: Scene) -> list[int]:
 def _shadow_map(
     scene: Scene, geometry: Geometry, light: Light, casters: list[int], size: int, bed_from_camera: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """The map (size, size) of heights toward the light; the rows (3, 7) that take a camera-frame point and a bed-frame
-    normal to column, row and height; and (normal step, height slack) in metres."""
+    """The map, at most (size, size), of heights toward the light; the rows (3, 7) that take a camera-frame point and a
+    bed-frame normal to column, row and height; and (normal step, height slack) in metres."""
     toward = np.asarray(light.toward, dtype=np.float64)
     toward /= np.linalg.norm(toward)
     across = np.cross([0.0, 1.0, 0.0] if abs(toward[1]) < 0.9 else [1.0, 0.0, 0.0], toward)
@@ -137,7 +141,9 @@ def _shadow_map(
     placed = np.empty((len(points), 3), np.float64)
     kernels.transform(points, np.column_stack([light_from_bed, np.zeros(3)]), placed)
     low, high = placed.min(0), placed.max(0)
-    texel = max(float((high - low)[:2].max()) / (size - 8), 1e-6)
+    # The look-up spreads over three texels: a coarser map makes a softer shadow, and a cheaper one.
+    texel = max(float((high - low)[:2].max()) / (size - 8), light.softness / 3.0, 1e-6)
+    size = min(size, int(np.ceil((high - low)[:2].max() / texel)) + 9)
     scale = np.array([1.0 / texel, 1.0 / texel, 1.0])
     offset = np.array([4.0 - low[0] / texel, 4.0 - low[1] / texel, 0.0])
     placed *= scale
@@ -153,6 +159,15 @@ def _shadow_map(
     rows[:, 3] = scale * (light_from_bed @ bed_from_camera[:3, 3]) + offset
     rows[:, 4:] = scale[:, None] * light_from_bed
     return heights, rows, np.array([max(1.5 * texel, 0.004), max(1.2 * texel, 0.004)])
+
+
+def _stacked(maps: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Square maps of different sizes in one array (K, S, S), and their sizes (K,)."""
+    sizes = np.array([len(m) for m in maps], np.int64)
+    stack = np.empty((len(maps), max([*sizes, 1]), max([*sizes, 1])), np.float32)
+    for held, m in zip(stack, maps, strict=True):
+        held[: len(m), : len(m)] = m
+    return stack, sizes
 
 
 def _pack_textures(meshes: Sequence[Mesh]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -220,7 +235,7 @@ class NumbaRenderer:
             for light in casting
             if casters
         ]
-        shadows = np.stack([m[0] for m in maps]) if maps else np.empty((0, 1, 1), np.float32)
+        shadows, shadow_sizes = _stacked([m[0] for m in maps])
         shadow_rows = np.stack([m[1] for m in maps]) if maps else np.empty((0, 3, 7))
         shadow_texel = np.stack([m[2] for m in maps]) if maps else np.empty((0, 2))
         toward = np.array([light.toward for light in lights], dtype=np.float64).reshape(-1, 3)
@@ -239,9 +254,9 @@ class NumbaRenderer:
             inverse_depth, hit, fine, 0.9, faces, geometry.mesh_of, self._openness(depth, camera),
             geometry.camera_points, geometry.triangles, normals, colors, uv,
             np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward,
-            np.array([light.color for light in lights], dtype=np.float64).reshape(-1, 3), shadows, shadow_rows,
-            shadow_texel, np.array(scene.sky, dtype=np.float64), np.array(scene.ground, dtype=np.float64), texels,
-            levels, _TO_LINEAR, _TO_SRGB, color,
+            np.array([light.color for light in lights], dtype=np.float64).reshape(-1, 3), shadows, shadow_sizes,
+            shadow_rows, shadow_texel, geometry.gloss, np.ascontiguousarray(bed_from_camera[:3, :3]),
+            np.array(scene.sky, dtype=np.float64), np.array(scene.ground, dtype=np.float64), texels, levels, _TO_LINEAR, _TO_SRGB, color,
         )  # fmt: skip
         return Rendering(color, depth, instance, part)
 

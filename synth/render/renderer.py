@@ -14,11 +14,15 @@ from synth.render.mesh import Mesh
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """A directional light: `toward` (3,) is the unit vector from the scene to the light; `color` (3,) linear."""
+    """A directional light: `toward` (3,) is the unit vector from the scene to the light; `color` (3,) linear.
+
+    softness: metres over which the edge of its shadow fades; a lamp's are narrow, a window's or a ceiling panel's wide.
+    """
 
     toward: tuple[float, float, float]
     color: tuple[float, float, float]
     casts_shadow: bool = False
+    softness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

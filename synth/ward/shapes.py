@@ -14,11 +14,12 @@ from synth.render.mesh import Mesh
 @dataclass(frozen=True, slots=True)
 class Surface:
     """What a thing is made of. color: linear albedo (3,). texture: (h, w, 3) uint8 sRGB, repeating every `repeat`
-    metres, or None."""
+    metres, or None. gloss: as `Mesh` has it."""
 
     color: tuple[float, float, float] = (0.7, 0.7, 0.7)
     texture: NDArray[np.uint8] | None = None
     repeat: float = 1.0
+    gloss: float = 0.0
 
 
 def linear(red: float, green: float, blue: float) -> tuple[float, float, float]:
@@ -37,9 +38,9 @@ def make_mesh(
     colors = np.broadcast_to(np.asarray(surface.color, dtype=np.float32), points.shape).copy()
     faces = np.asarray(triangles, dtype=np.int32)
     if surface.texture is None:
-        return Mesh(points, faces, colors, single_sided=single_sided)
+        return Mesh(points, faces, colors, single_sided=single_sided, gloss=surface.gloss)
     uv = np.asarray(uv_metres, dtype=np.float32) / np.float32(surface.repeat)
-    return Mesh(points, faces, colors, 0, uv, surface.texture, single_sided)
+    return Mesh(points, faces, colors, 0, uv, surface.texture, single_sided, surface.gloss)
 
 
 def grid_triangles(rows: int, columns: int) -> NDArray[np.int32]:
@@ -155,15 +156,15 @@ def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:
 
 
 def joined(meshes: Sequence[Mesh]) -> list[Mesh]:
-    """Untextured meshes of one instance and sidedness as one mesh, textured ones as they are: fewer parts to draw."""
-    plain: dict[tuple[int, bool], list[Mesh]] = {}
+    """Untextured meshes alike in instance, sides and gloss as one mesh, textured ones as they are: fewer to draw."""
+    plain: dict[tuple[int, bool, float], list[Mesh]] = {}
     out = []
     for mesh in meshes:
         if mesh.texture is None:
-            plain.setdefault((mesh.instance, mesh.single_sided), []).append(mesh)
+            plain.setdefault((mesh.instance, mesh.single_sided, mesh.gloss), []).append(mesh)
         else:
             out.append(mesh)
-    for (instance, single_sided), group in plain.items():
+    for (instance, single_sided, gloss), group in plain.items():
         starts = np.cumsum([0] + [len(mesh.vertices) for mesh in group[:-1]])
         out.append(
             Mesh(
@@ -172,6 +173,7 @@ def joined(meshes: Sequence[Mesh]) -> list[Mesh]:
                 np.concatenate([mesh.colors for mesh in group]),
                 instance,
                 single_sided=single_sided,
+                gloss=gloss,
             )
         )
     return out

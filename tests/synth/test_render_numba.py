@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -168,6 +169,40 @@ def test_a_shadow_falls_opposite_the_light_and_nowhere_else() -> None:
     assert at(-0.7, 0.0) < 0.7 * at(0.6, 0.0)
     assert abs(at(0.6, 0.0) - at(-0.7, 0.9)) <= 6
     assert abs(at(0.6, 0.0) - at(0.9, -0.9)) <= 6
+
+
+def test_a_soft_light_blurs_the_shadows_edge_over_its_softness() -> None:
+    floor, ball = plane(0.0, 3.0), sphere((0, 0, 0.5), 0.3, 1)
+    camera = CameraModel(200, 200, 150.0, 150.0, 99.5, 99.5)
+    above = Viewpoint(0, 89, 4.0).camera_from_bed
+
+    def half_lit(softness: float) -> int:
+        light = Light((1.0, 0.0, 1.0), (1.0, 1.0, 1.0), True, softness)
+        seen = NumbaRenderer(antialias=False, occlusion=0).render(Scene((floor, ball), (light,)), above, camera)
+        floor_only = seen.color[..., 0][seen.part == 1].astype(int)
+        dark, bright = floor_only.min(), floor_only.max()
+        return int(
+            ((floor_only > dark + 0.15 * (bright - dark)) & (floor_only < bright - 0.15 * (bright - dark))).sum()
+        )
+
+    assert half_lit(0.12) > 3 * half_lit(0.0)
+
+
+def test_gloss_mirrors_a_light_where_the_reflected_ray_meets_it_and_nowhere_else() -> None:
+    camera = CameraModel(201, 201, 400.0, 400.0, 100.0, 100.0)
+    view = Viewpoint(0, 45, 2.0).camera_from_bed  # the middle pixel sees the origin from +x at 45°
+    light = Light((-1.0, 0.0, 1.0), (0.3, 0.3, 0.3))  # and its mirrored ray leaves toward −x at 45°
+    ground = plane(0.0, 3.0, albedo=0.2)
+    matt, glossy = (
+        NumbaRenderer(antialias=False, occlusion=0)
+        .render(Scene((replace(ground, gloss=gloss),), (light,), (0, 0, 0), (0, 0, 0)), view, camera)
+        .color[..., 1]
+        .astype(int)
+        for gloss in (0.0, 0.9)
+    )
+    gain = glossy - matt
+    assert gain[100, 100] > 15 and gain[100, 100] >= gain.max() - 1
+    assert gain[5:20, :].mean() < 0.3 * gain[100, 100]
 
 
 def test_a_texture_repeats_and_multiplies_the_colour() -> None:
