@@ -52,6 +52,13 @@ class K4aCalibration:
     accelerometer_from_depth: NDArray[np.float64] | None = None
     gyroscope_from_depth: NDArray[np.float64] | None = None
 
+    @property
+    def color_from_accelerometer(self) -> NDArray[np.float64] | None:
+        """(4, 4), metres; None where the file does not say where the accelerometer sits."""
+        if self.accelerometer_from_depth is None:
+            return None
+        return np.asarray(self.color_from_depth @ np.linalg.inv(self.accelerometer_from_depth), dtype=np.float64)
+
 
 def read_k4a_calibration(
     source: bytes | str | Mapping[str, Any],

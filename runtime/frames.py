@@ -38,6 +38,8 @@ class Frame:
     depth_camera: CameraModel | None = None
     color_from_depth: NDArray[np.float64] | None = None
     imu: ImuSample | None = None
+    color_from_imu: NDArray[np.float64] | None = None
+    jpeg: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.color.ndim != 3 or self.color.shape[2] != 3 or self.color.dtype != np.uint8:
@@ -51,3 +53,5 @@ class Frame:
             plane = getattr(self, name)
             if plane is not None and (plane.ndim != 2 or plane.dtype != np.uint16):
                 raise ValueError(f"{name} must be (h, w) uint16, got {plane.shape} {plane.dtype}")
+        if self.jpeg is not None and (self.jpeg.ndim != 1 or self.jpeg.dtype != np.uint8):
+            raise ValueError(f"jpeg must be (n,) uint8, got {self.jpeg.shape} {self.jpeg.dtype}")

@@ -27,7 +27,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.tag_sheet import TagSheet
 from calibration.viewpoint import Viewpoint
 from runtime.capture.source import StaleFrame, split_options
-from runtime.frames import Frame
+from runtime.frames import Frame, ImuSample
 from synth.dataset import DatasetSpec, DatasetSummary, generate_sample, make_dataset
 from synth.labels import Annotation
 from synth.render.mesh import Mesh
@@ -48,6 +48,17 @@ KINECT_COLOR_FROM_DEPTH = np.array(
         [0.0, 0.0, 0.0, 1.0],
     ]
 )
+KINECT_COLOR_FROM_IMU = np.array(
+    [
+        [0.00251067, -0.99999533, -0.00173974, -0.02848081],
+        [0.02241927, -0.00168302, 0.99974724, -0.00238397],
+        [-0.9997455, -0.00254904, 0.02241494, -0.04710749],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+_GRAVITY_M_S2 = 9.80665
+# One reading of the Kinect's motion sensor (LSM6DSM): white noise of the factory calibration over its bandwidth.
+_ACCELERATION_NOISE, _TURN_NOISE = 0.02, 0.002
 
 # The ward's own camera settles on one exposure, unlike the pictures a model is tuned on.
 _SENSOR = SensorSettings(
@@ -196,12 +207,13 @@ class SimulatedCamera:
         if due > now:
             time.sleep(due - now)
         self._next = due + 1 / self.config.fps
-        still = self._stills[self._turn(time.monotonic())]
+        still, taken_s = self._stills[self._turn(time.monotonic())], time.monotonic()
         frame = Frame(
-            color=self._noisy(still.color), timestamp_s=time.monotonic(), index=self._index, source=self.name,
+            color=self._noisy(still.color), timestamp_s=taken_s, index=self._index, source=self.name,
             camera=self.camera, depth=None if still.depth is None else self._noisy_depth(still.depth),
             depth_camera=None if still.depth is None else KINECT_DEPTH,
             color_from_depth=None if still.depth is None else KINECT_COLOR_FROM_DEPTH,
+            imu=self._felt(taken_s), color_from_imu=KINECT_COLOR_FROM_IMU,
         )  # fmt: skip
         self._index += 1
         return frame
@@ -320,6 +332,12 @@ class SimulatedCamera:
 
     def _noisy(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.add(color, self._window(*color.shape[:2]), dtype=cv2.CV_8U), dtype=np.uint8)
+
+    def _felt(self, taken_s: float) -> ImuSample:
+        """What a motion sensor at rest measures: the force against gravity, no turning, and its noise."""
+        up = (KINECT_COLOR_FROM_IMU[:3, :3].T @ self._viewpoint.camera_from_bed[:3, :3])[:, 2]
+        acceleration = _GRAVITY_M_S2 * up + self._noise_rng.normal(0, _ACCELERATION_NOISE, 3)
+        return ImuSample(acceleration, self._noise_rng.normal(0, _TURN_NOISE, 3), taken_s)
 
     def _noisy_depth(self, depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """About 2 mm of noise, and nothing where there was no reading."""

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from calibration.camera import CameraModel
 from runtime.frames import Frame, ImuSample
 
-_PLANES: dict[str, np.dtype[Any]] = {"color": np.dtype("<u1"), "depth": np.dtype("<u2"), "infrared": np.dtype("<u2")}
+_PLANES: dict[str, np.dtype[Any]] = {
+    "color": np.dtype("<u1"), "depth": np.dtype("<u2"), "infrared": np.dtype("<u2"), "jpeg": np.dtype("<u1"),
+}  # fmt: skip
 
 
 def encode_frame(frame: Frame) -> tuple[bytes, list[memoryview]]:
@@ -33,7 +35,8 @@ def encode_frame(frame: Frame) -> tuple[bytes, list[memoryview]]:
         "planes": planes,
         "camera": frame.camera and frame.camera.to_dict(),
         "depth_camera": frame.depth_camera and frame.depth_camera.to_dict(),
-        "color_from_depth": None if frame.color_from_depth is None else np.asarray(frame.color_from_depth).tolist(),
+        "color_from_depth": _listed(frame.color_from_depth),
+        "color_from_imu": _listed(frame.color_from_imu),
         "imu": None
         if frame.imu is None
         else {
@@ -54,7 +57,6 @@ def decode_frame(description: bytes, payload: NDArray[np.uint8]) -> Frame:
         values = json.loads(description)
         planes = _split(values["planes"], payload)
         imu = values["imu"]
-        matrix = values["color_from_depth"]
         return Frame(
             color=planes["color"],
             depth=planes.get("depth"),
@@ -64,7 +66,9 @@ def decode_frame(description: bytes, payload: NDArray[np.uint8]) -> Frame:
             source=str(values["source"]),
             camera=_camera(values["camera"]),
             depth_camera=_camera(values["depth_camera"]),
-            color_from_depth=None if matrix is None else np.array(matrix, dtype=np.float64),
+            jpeg=planes.get("jpeg"),
+            color_from_depth=_matrix(values["color_from_depth"]),
+            color_from_imu=_matrix(values["color_from_imu"]),
             imu=None
             if imu is None
             else ImuSample(
@@ -75,6 +79,14 @@ def decode_frame(description: bytes, payload: NDArray[np.uint8]) -> Frame:
         )
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"frame description is damaged: {type(error).__name__}: {error}") from None
+
+
+def _listed(matrix: NDArray[np.float64] | None) -> list[Any] | None:
+    return None if matrix is None else np.asarray(matrix).tolist()
+
+
+def _matrix(values: list[Any] | None) -> NDArray[np.float64] | None:
+    return None if values is None else np.array(values, dtype=np.float64)
 
 
 def _camera(values: Mapping[str, Any] | None) -> CameraModel | None:

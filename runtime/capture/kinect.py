@@ -243,6 +243,8 @@ class KinectSource(CaptureSource):
                 np.array(imu["angular_velocity"], dtype=np.float64),
                 timestamp_s + (imu["device_us"] - content["device_us"]) / 1e6,
             ),
+            color_from_imu=self._calibration.color_from_accelerometer,
+            jpeg=np.frombuffer(found["jpeg"][0], dtype=np.uint8),
         )
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class RecordingSource(CaptureSource):
     def _decode(self, capture: RawCapture) -> Frame | None:
         """The frame of a capture; None where it has no (whole) colour image, which is the one thing all need."""
         color = None if capture.color is None else decode_jpeg(capture.color)
-        if color is None:
+        if color is None or capture.color is None:
             _log.warning("%s: no whole colour image at %.3f s", self.path, capture.timestamp_us / 1e6)
             return None
         calibration = self.calibration
@@ -129,6 +129,8 @@ class RecordingSource(CaptureSource):
             depth_camera=None if capture.depth is None else calibration.depth,
             color_from_depth=None if capture.depth is None else calibration.color_from_depth,
             imu=capture.imu,
+            color_from_imu=calibration.color_from_accelerometer,
+            jpeg=np.frombuffer(capture.color, dtype=np.uint8),
         )
 
     def read(self, timeout_s: float = 1.0) -> Frame:

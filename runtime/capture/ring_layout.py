@@ -22,7 +22,7 @@ from calibration.errors import WardposeError
 from runtime.capture.source import StaleFrame
 
 MAGIC = b"WARDRING"
-VERSION = 1
+VERSION = 2
 SLOT_COUNT = 4
 SLOT_BYTES = 48 << 20  # the largest Kinect frame (4096×3072 colour, depth, infrared); untouched pages cost nothing
 SHARED_MEMORY = Path("/dev/shm")

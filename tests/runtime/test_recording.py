@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import time
@@ -94,6 +95,27 @@ def test_the_inertial_sample_is_the_files_own(recording: Path, frame: Frame) -> 
     assert frame.imu.timestamp_s == 0.0
 
 
+def test_every_byte_is_what_the_sdk_gives(recording: Path) -> None:
+    file = K4aFile(recording)
+    capture = next(file.captures())
+    assert capture.color is not None and capture.depth is not None and capture.infrared is not None
+    given = [capture.color, *(p.astype("<u2").tobytes() for p in (capture.depth, capture.infrared))]
+    given.append(file.calibration_json.rstrip(b"\0"))
+    # Golden values: what libk4arecord 1.4.2 (pyk4a 1.5.0, PyK4APlayback) hands out for the same file.
+    assert [hashlib.sha256(data).hexdigest() for data in given] == [
+        "17d40c3d8495c985dc4621f344160d6cf88f42224f23557a9f07859f3a90feb0",
+        "912df5eb8893c54b6d82443224a5e1d35c3098b080f00d58ad953ca311113793",
+        "b622982a8f33733e0a7c4cfe5b2a0719472a293c6ec6911aa928e87713a00b73",
+        "f7955155f456df73041e4ad60284f5730affe5aafbaf76e26cfd5aea904be29b",
+    ]
+    assert capture.imu is not None
+    assert capture.imu.acceleration.tolist() == [-2.888193130493164, -0.19380511343479156, -9.43713665008545]
+    turning = [-0.0010146003914996982, -0.0019477708265185356, 0.00602347869426012]
+    assert capture.imu.angular_velocity.tolist() == turning
+    offset_us = int(file.info.tags["K4A_START_OFFSET_NS"]) // 1000
+    assert capture.timestamp_us + offset_us == 800222  # the SDK counts from the camera's start
+
+
 def test_time_is_the_recordings_clock(frame: Frame) -> None:
     assert frame.timestamp_s == pytest.approx(0.463945, abs=1e-9)
     assert frame.index == 0
@@ -107,6 +129,15 @@ def test_the_factory_calibration_comes_with_the_frame(frame: Frame) -> None:
     assert (frame.camera.cx, frame.camera.cy) == pytest.approx((639.3043, 365.8529), abs=1e-3)
     assert (frame.depth_camera.width, frame.depth_camera.height) == (640, 576)
     assert frame.color_from_depth[:3, 3] == pytest.approx([-0.032083, -0.002205, 0.003884], abs=1e-5)
+    assert frame.color_from_imu is not None
+    assert frame.color_from_imu[:3] == pytest.approx(
+        np.array([
+            [0.00251067, -0.99999535, -0.00173974, -0.02848082],
+            [0.02241927, -0.00168302, 0.99974722, -0.00238397],
+            [-0.99974549, -0.00254904, 0.02241495, -0.04710748],
+        ]),
+        abs=1e-6,
+    )  # fmt: skip
 
 
 def test_the_recording_says_what_it_holds(recording: Path) -> None:

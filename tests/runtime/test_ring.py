@@ -104,11 +104,13 @@ def frames(draw: st.DrawFn) -> Frame:
         camera=camera, depth=draw(planes), infrared=draw(planes), depth_camera=draw(cameras),
         color_from_depth=draw(st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))),
         imu=draw(st.none() | st.builds(ImuSample, vector, vector, st.floats(0, 1e9))),
+        color_from_imu=draw(st.none() | hnp.arrays(np.float64, (4, 4), elements=st.floats(-1e6, 1e6))),
+        jpeg=draw(st.none() | hnp.arrays(np.uint8, st.integers(0, 40))),
     )  # fmt: skip
 
 
 def assert_same(left: Frame, right: Frame) -> None:
-    for field in ("color", "depth", "infrared", "color_from_depth"):
+    for field in ("color", "depth", "infrared", "color_from_depth", "color_from_imu", "jpeg"):
         np.testing.assert_array_equal(getattr(left, field), getattr(right, field), err_msg=field)
     for field in ("index", "source", "camera", "depth_camera"):
         assert getattr(left, field) == getattr(right, field)

@@ -13,6 +13,7 @@ import pytest
 from calibration.errors import WardposeError
 from calibration.tag_sheet import TagSheet
 from calibration.tags import TagCalibrator
+from runtime.capture.gravity import up_in_color
 from runtime.capture.source import CaptureSource, StaleFrame
 from synth.simulated_camera import (
     KINECT_COLOR_FROM_DEPTH,
@@ -134,3 +135,11 @@ def test_the_sheets_picture_lies_on_the_mattress_the_right_way_round() -> None:
     for vertex, (u, v) in zip(mesh.vertices, mesh.uv, strict=True):
         assert vertex[0] == pytest.approx((u - 0.5) * sheet.width)
         assert vertex[1] == pytest.approx((0.5 - v) * sheet.height)
+
+
+def test_the_motion_sensor_feels_which_way_is_up() -> None:
+    camera = SimulatedCamera(SimulatedCameraConfig(mode="tag_sheet", width=640, depth=False))
+    with camera:
+        found = up_in_color([camera.read() for _ in range(5)])
+    truth = camera.true_calibration().camera_from_bed[:3, 2]
+    assert np.degrees(np.arccos(np.clip(found.up @ truth, -1, 1))) < 0.5
