@@ -6,7 +6,8 @@
     annotations.json     COCO's view, put together from the records when all are there
     dataset.json         the specification, and the versions it was made with
 
-Picture i depends on the specification and i alone. A run that was killed goes on with `resume` and ends with the
+Picture i depends on the specification and i alone. Some pictures in a row show one scene (its number stands in the
+record): the same people in the same poses from another side, in another room, light and colours. A run that was killed goes on with `resume` and ends with the
 same bytes, whatever the number of processes.
 """
 
@@ -26,6 +27,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,15 +207,17 @@ def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Gen
     with _environment(_ONE_THREAD):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(spec, out))
         try:
-            coming = iter(indices)
+            # Pictures of one scene go to one worker, which makes their people once.
+            per_scene = spec.scenario.views_per_scene
+            coming = (list(scene) for _, scene in groupby(indices, lambda index: index // per_scene))
             # Few in flight, so that Ctrl-C has little to wait for.
-            running: set[Future[int]] = {
-                pool.submit(_work_on, i) for _, i in zip(range(2 * workers), coming, strict=False)
+            running: set[Future[list[int]]] = {
+                pool.submit(_work_on, scene) for _, scene in zip(range(2 * workers), coming, strict=False)
             }
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    yield future.result()
+                    yield from future.result()
                     following = next(coming, None)
                     if following is not None:
                         running.add(pool.submit(_work_on, following))
@@ -264,9 +268,9 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _work_on(index: int) -> int:
+def _work_on(indices: list[int]) -> list[int]:
     assert _job is not None
-    return make_one(*_job, index)
+    return [make_one(*_job, index) for index in indices]
 
 
 def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
@@ -287,6 +291,7 @@ def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
         "azimuth_deg": round(view.azimuth_deg, 2),
         "elevation_deg": round(view.elevation_deg, 2),
         "in_ward": sample.plan.in_ward,
+        "scene": sample.scene,
         "bed": sample.plan.bed.to_dict(),
         "look": hashlib.sha256(repr(sample.look).encode()).hexdigest()[:16],
     }

@@ -26,7 +26,7 @@ from synth.pose.reach import reach
 from synth.pose.support import Support
 from synth.render.mesh import Mesh
 
-__all__ = ["ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "postures_for"]
+__all__ = ["ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "postures_for", "repainted"]
 
 ACTIVITIES = ("standing", "walking", "sitting", "leaning")
 _NEEDS_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
@@ -296,4 +296,21 @@ def _finished(
         for mesh in (body, *dressed.meshes, *((grown,) if grown else ()))
     ]
     traits = Traits(shape.age_years, shape.sex, rest.bmi, rest.height_m, tone, outfit)
-    return Figure(tuple(meshes), posed.keypoints, studio.body.joint_radius(rest), posture, traits)
+    return Figure(
+        tuple(meshes), posed.keypoints, studio.body.joint_radius(rest), posture, traits,
+        clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=tuple(map(float, hair_color)),
+    )  # fmt: skip
+
+
+def repainted(rng: np.random.Generator, figure: Figure) -> Figure:
+    """The same person of another skin tone, in clothes of other colours."""
+    tone = int(rng.integers(1, 11))
+    skin = _studio().skin.paint(rng, tone, np.array(figure.hair_color, np.float32))
+    # Dye of one hue on all garments: a darker or brighter cloth, now and then one of another hue.
+    dye = rng.uniform(0.45, 1.6) * np.exp(rng.normal(0.0, 0.35, 3))
+    meshes = list(figure.meshes)
+    meshes[0] = replace(meshes[0], colors=skin)
+    for index in figure.clothes:
+        colors = np.clip(meshes[index].colors * dye, 0.005, 0.95).astype(np.float32)
+        meshes[index] = replace(meshes[index], colors=colors)
+    return replace(figure, meshes=tuple(meshes), traits=replace(figure.traits, skin_tone=tone))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import cast
 
@@ -16,34 +16,69 @@ from calibration.camera import CameraModel
 from calibration.plugins import load_plugin
 from synth.body.figure import Figure
 from synth.labels import Annotation, annotate
-from synth.people import make_bystander, make_patient, make_upright
+from synth.people import make_bystander, make_patient, make_upright, repainted
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Companion, Plan, Scenario, draw_plan, draw_view
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
-from synth.ward.scene import WardLook, WardScene, compose, compose_open, sample_look
+from synth.ward.scene import (
+    Bedding,
+    WardLook,
+    WardScene,
+    compose_open,
+    furnish,
+    make_bedding,
+    sample_look,
+)
 
-# A camera may end up behind a wall or a curtain; such a picture is drawn anew, this many times at most.
+# A camera may end up behind a wall or a curtain; such a picture is drawn anew, this many times at most, the later ones
+# with other people.
 _ATTEMPTS = 4
-_STAGES = ("plan", "people", "scene", "render", "label", "sensor")
+_VIEWS_OF_ONE = 2
+_STAGES = ("plan", "people", "bedding", "scene", "render", "label", "sensor")
 
 
 @dataclass
 class StageClock:
-    """Seconds spent in each stage of making pictures."""
+    """Seconds of processor time spent in each stage of making pictures."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0.0))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
+        begin = time.process_time()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - begin
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What the pictures of one scene share: who is there, how they lie and stand, and the bed with its blanket."""
+
+    plan: Plan
+    figures: tuple[Figure, ...]
+    bedding: Bedding
+
+    def mirrored(self) -> Staging:
+        """The mirror image in the bed's plane y = 0."""
+        figures = tuple(figure.mirrored() for figure in self.figures)
+        return Staging(self.plan.mirrored(), figures, self.bedding.mirrored())
+
+    @property
+    def patient(self) -> Figure | None:
+        return self.figures[0] if self.plan.has_patient else None
+
+    @property
+    def companions(self) -> tuple[Figure, ...]:
+        return self.figures[1:] if self.plan.has_patient else self.figures
 
 
 @dataclass(frozen=True)
 class Sample:
-    """color (H, W, 3) uint8 RGB as the sensor gives it; annotations without ids; and what it was made from."""
+    """color (H, W, 3) uint8 RGB as the sensor gives it; annotations without ids; and what it was made from.
+
+    scene: the number of the scene it shows; pictures of equal scenes show the same poses.
+    """
 
     color: NDArray[np.uint8]
     annotations: list[Annotation]
@@ -53,6 +88,7 @@ class Sample:
     plan: Plan
     figures: tuple[Figure, ...]
     look: WardLook
+    scene: int
 
 
 def make_sample(
@@ -64,11 +100,20 @@ def make_sample(
     segmentation: bool = False,
     clock: StageClock | None = None,
 ) -> Sample:
-    """Picture number `index` of the data set with this scenario and seed; the same bytes in every process."""
+    """Picture number `index` of the data set with this scenario and seed; the same bytes in every process.
+
+    Pictures come in groups of `views_per_scene`. People, poses and the fall of the blanket depend on (seed, group);
+    the viewpoint, the room, the light, all colours and the sensor on (seed, index).
+    """
     clock = clock or StageClock()
+    group, view = divmod(index, scenario.views_per_scene)
     for attempt in range(_ATTEMPTS):
-        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(index, attempt))
-        sample = _draw(scenario, sequence, open_renderer(renderer), segmentation, clock)
+        staging = _staging_of(scenario, seed, group, attempt // _VIEWS_OF_ONE, clock)
+        if view % 2:
+            with clock.stage("scene"):
+                staging = staging.mirrored()
+        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_VIEW, index, attempt))
+        sample = _photograph(scenario, staging, group, view, sequence, open_renderer(renderer), segmentation, clock)
         if sample.annotations or not sample.figures:
             break
     return sample
@@ -80,35 +125,83 @@ def open_renderer(name: str) -> Renderer:
     return cast(Renderer, NumbaRenderer() if name == "numba" else load_plugin("renderers", name)())
 
 
-def _draw(
-    scenario: Scenario, sequence: np.random.SeedSequence, renderer: Renderer, segmentation: bool, clock: StageClock
-) -> Sample:
+# Independent random streams of a seed: one for each scene and one for each picture.
+_SCENE, _VIEW = 0, 1
+_Key = tuple[Scenario, int, int, int]
+# The scene made last; a data set's pictures of one scene are made one after the other.
+_latest: tuple[_Key, Staging] | None = None
+
+
+def _staging_of(scenario: Scenario, seed: int, group: int, variant: int, clock: StageClock) -> Staging:
+    global _latest
+    key = (scenario, seed, group, variant)
+    found = _latest
+    if found is None or found[0] != key:
+        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_SCENE, group, variant))
+        found = _latest = (key, make_staging(scenario, sequence, clock))
+    return found[1]
+
+
+def make_staging(
+    scenario: Scenario, sequence: np.random.SeedSequence, clock: StageClock | None = None
+) -> Staging:
+    """People in their places, dressed and covered."""
+    clock = clock or StageClock()
     # One generator a concern, so that a change in one (a new posture, say) leaves the others' draws as they were.
-    plan_rng, people_rng, look_rng, view_rng, sensor_rng = (np.random.default_rng(s) for s in sequence.spawn(5))
+    plan_rng, people_rng, bedding_rng = (np.random.default_rng(s) for s in sequence.spawn(3))
     with clock.stage("plan"):
         plan = draw_plan(scenario, plan_rng)
-        camera, camera_from_bed = draw_view(scenario, plan, view_rng)
-        lens = lens_of(camera)
     with clock.stage("people"):
         figures = make_people(plan, people_rng)
+    with clock.stage("bedding"):
+        look = sample_look(_look_rng(scenario, bedding_rng))
+        patient = figures[0] if plan.has_patient else None
+        bedding = make_bedding(bedding_rng, plan.bed, patient, look.bed, plan.blanket_coverage)
+    return Staging(plan, figures, bedding)
+
+
+def _look_rng(scenario: Scenario, rng: np.random.Generator) -> np.random.Generator:
+    return rng if scenario.look_seed is None else np.random.default_rng(scenario.look_seed)
+
+
+def _photograph(
+    scenario: Scenario,
+    staging: Staging,
+    group: int,
+    view: int,
+    sequence: np.random.SeedSequence,
+    renderer: Renderer,
+    segmentation: bool,
+    clock: StageClock,
+) -> Sample:
+    view_rng, look_rng, paint_rng, sensor_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
+    with clock.stage("plan"):
+        camera, camera_from_bed = draw_view(scenario, staging.plan, view_rng)
+        lens = lens_of(camera)
+    with clock.stage("people"):
+        if view:
+            painted = tuple(repainted(paint_rng, figure) for figure in staging.figures)
+            staging = replace(staging, figures=painted)
     with clock.stage("scene"):
-        look = sample_look(look_rng if scenario.look_seed is None else np.random.default_rng(scenario.look_seed))
-        scene = build_scene(plan, figures, look, look_rng, camera_from_bed)
+        look = sample_look(_look_rng(scenario, look_rng))
+        scene = build_scene(staging, look, look_rng, camera_from_bed)
     with clock.stage("render"):
         seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
     with clock.stage("label"):
         annotations = label(
-            figures,
+            staging.figures,
             seen,
             camera_from_bed,
             lens,
-            coverage_of_first=scene.blanket_coverage if plan.has_patient else 0.0,
+            coverage_of_first=scene.blanket_coverage,
             segmentation=segmentation,
         )
     with clock.stage("sensor"):
         exposure = metered(seen.color, draw_exposure(sensor_rng, scenario.sensor), scenario.sensor)
         color = expose(seen.color, exposure)
-    return Sample(color, annotations, camera, camera_from_bed, exposure, plan, figures, look)
+    return Sample(
+        color, annotations, camera, camera_from_bed, exposure, staging.plan, staging.figures, look, group
+    )  # fmt: skip
 
 
 def make_people(plan: Plan, rng: np.random.Generator) -> tuple[Figure, ...]:
@@ -127,19 +220,14 @@ def _make_companion(companion: Companion, plan: Plan, rng: np.random.Generator, 
 
 
 def build_scene(
-    plan: Plan,
-    figures: tuple[Figure, ...],
-    look: WardLook,
-    rng: np.random.Generator,
-    camera_from_bed: NDArray[np.float64],
+    staging: Staging, look: WardLook, rng: np.random.Generator, camera_from_bed: NDArray[np.float64]
 ) -> WardScene:
-    """The room around the people, with nothing standing in the camera's way."""
+    """The room around the people, with nothing standing in the camera's way; `rng` draws a room without a bed."""
     centre = -camera_from_bed[:3, :3].T @ camera_from_bed[:3, 3]
-    if not plan.in_ward:
-        return compose_open(rng, figures, floor_z=-plan.bed.height, camera_centre=centre)
-    patient = figures[0] if plan.has_patient else None
-    others = figures[1:] if plan.has_patient else figures
-    return compose(rng, plan.bed, patient, others, look, plan.blanket_coverage, camera_centre=centre)
+    bed = staging.plan.bed
+    if not staging.plan.in_ward:
+        return compose_open(rng, staging.figures, floor_z=-bed.height, camera_centre=centre)
+    return furnish(bed, staging.patient, staging.companions, look, staging.bedding, camera_centre=centre)
 
 
 def label(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.viewpoint import Viewpoint
+from synth.body.figure import MIRRORED_POSTURES
 from synth.sensor import SensorSettings, Span
 
 # The factory intrinsics of an Azure Kinect's colour camera at 1280×720: what a site has until it knows its own.
@@ -62,6 +63,10 @@ class Scenario(BaseModel):
     raised_share: float = Field(default=0.35, title="Share of beds with a raised backrest", ge=0, le=1)
     backrest_deg: Span = Field(default=(25.0, 60.0), title="Angle of a raised backrest (degrees)")
     look_seed: int | None = Field(default=None, title="Seed of one fixed room (none: every picture its own)", ge=0)
+    views_per_scene: int = Field(
+        default=3, title="Pictures of the same people in the same poses, each in a room, light and colours of its own",
+        ge=1, le=16,
+    )  # fmt: skip
 
     open_room_share: float = Field(default=0.0, title="Share of pictures of a room without a bed", ge=0, le=1)
     patient_share: float = Field(default=0.95, title="Share of beds with a patient", ge=0, le=1)
@@ -174,7 +179,7 @@ def site_scenario(estimate: CalibrationEstimate, *, width: int = 640, **changes:
     fields: dict[str, Any] = {
         "name": "site", "calibration": estimate.to_dict(), "width": width,
         "height": round(width * camera.height / camera.width), "bed_length_m": bed.length, "bed_width_m": bed.width,
-        "bed_height_m": (bed.height, bed.height), "bystander_weights": (0.65, 0.35),
+        "bed_height_m": (bed.height, bed.height), "bystander_weights": (0.65, 0.35), "views_per_scene": 2,
     }  # fmt: skip
     return Scenario(**(fields | changes))
 
@@ -230,7 +235,7 @@ class Companion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is in one picture. Without a bed (`in_ward` False) there are companions only."""
+    """Who is in a scene. Without a bed (`in_ward` False) there are companions only."""
 
     in_ward: bool
     bed: Bed
@@ -238,6 +243,14 @@ class Plan:
     posture: str | None
     blanket_coverage: float
     companions: tuple[Companion, ...]
+
+    def mirrored(self) -> Plan:
+        """The mirror image in the bed's plane y = 0."""
+        companions = (
+            replace(c, position=(c.position[0], -c.position[1]), yaw_deg=-c.yaw_deg) for c in self.companions
+        )
+        posture = MIRRORED_POSTURES.get(self.posture, self.posture) if self.posture else None
+        return replace(self, posture=posture, companions=tuple(companions))
 
 
 def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:

@@ -32,7 +32,7 @@ from synth.dataset import DatasetSpec, DatasetSummary, generate_sample, make_dat
 from synth.labels import Annotation
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
-from synth.scenario import KINECT_COLOR, Scenario, draw_plan
+from synth.scenario import KINECT_COLOR, Scenario
 from synth.sensor import Exposure, SensorSettings, draw_exposure, expose, lens_of, metered
 
 # The same Kinect's depth camera (narrow field of view, unbinned) and where it sits: factory calibration.
@@ -264,7 +264,7 @@ class SimulatedCamera:
     def _scenario(self, width: int) -> Scenario:
         return Scenario(
             name="simulated ward", width=width, height=width * 9 // 16, calibration=self.true_calibration().to_dict(),
-            posterior_scale=0.0, bed_length_m=self.bed.length, bed_width_m=self.bed.width,
+            posterior_scale=0.0, views_per_scene=1, bed_length_m=self.bed.length, bed_width_m=self.bed.width,
             bed_height_m=(self.bed.height, self.bed.height), look_seed=self._look_seed, patient_share=1.0,
             bystander_weights=(1 - self.config.nurse_share, self.config.nurse_share), blanket_share=0.5, sensor=_SENSOR,
         )  # fmt: skip
@@ -300,14 +300,15 @@ class SimulatedCamera:
         return _Still(color, millimetres)
 
     def _ward_scene(self, index: int) -> Scene:
-        from synth.sample import build_scene, make_people
+        from synth.sample import build_scene, make_staging
         from synth.ward.scene import sample_look
 
         sequence = np.random.SeedSequence(entropy=self._stream(_LIVE), spawn_key=(index,))
-        plan_rng, people_rng, room_rng = (np.random.default_rng(s) for s in sequence.spawn(3))
-        plan = draw_plan(self._scenario(self.config.width), plan_rng)
+        staging_sequence, room_sequence = sequence.spawn(2)
+        staging = make_staging(self._scenario(self.config.width), staging_sequence)
         look = sample_look(np.random.default_rng(self._look_seed))
-        return build_scene(plan, make_people(plan, people_rng), look, room_rng, self._viewpoint.camera_from_bed)
+        room_rng = np.random.default_rng(room_sequence)
+        return build_scene(staging, look, room_rng, self._viewpoint.camera_from_bed)
 
     def _sheet_scene(self) -> Scene:
         from synth.ward.scene import compose, sample_look

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synth.render.mesh import Mesh
+
+# The keypoint that takes each one's place when left and right are swapped.
+_MIRRORED_KEYPOINTS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+MIRRORED_POSTURES = {"lateral_left": "lateral_right", "lateral_right": "lateral_left"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +28,25 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """meshes: body, clothes, hair, all with the same `instance`. keypoints: (17, 3) COCO order, bed frame, metres.
-    joint_radius: (17,) metres of flesh between each keypoint and the nearest skin, for the visibility test."""
+    """meshes: body, clothes, hair, all with the same `instance`, the body first. keypoints: (17, 3) COCO order, bed
+    frame, metres. joint_radius: (17,) metres of flesh between each keypoint and the nearest skin, for the visibility
+    test. clothes: which meshes are garments. hair_color: (3,) linear albedo."""
 
     meshes: tuple[Mesh, ...]
     keypoints: NDArray[np.float64]
     joint_radius: NDArray[np.float64]
     posture: str
     traits: Traits
+    clothes: tuple[int, ...] = ()
+    hair_color: tuple[float, float, float] = (0.05, 0.04, 0.03)
+
+    def mirrored(self) -> Figure:
+        """Left and right swapped: the mirror image in the bed's plane y = 0."""
+        swap = list(_MIRRORED_KEYPOINTS)
+        return replace(
+            self,
+            meshes=tuple(mesh.mirrored() for mesh in self.meshes),
+            keypoints=self.keypoints[swap] * [1.0, -1.0, 1.0],
+            joint_radius=self.joint_radius[swap],
+            posture=MIRRORED_POSTURES.get(self.posture, self.posture),
+        )

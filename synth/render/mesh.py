@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +43,8 @@ class Mesh:
             raise ValueError(f"instance must be 0–255, got {self.instance}")
         if not 0.0 <= self.gloss <= 1.0:
             raise ValueError(f"gloss must be 0–1, got {self.gloss}")
+
+    def mirrored(self) -> Mesh:
+        """The mirror image in the bed's plane y = 0, wound so that fronts stay fronts."""
+        vertices = self.vertices * np.array([1, -1, 1], np.float32)
+        return replace(self, vertices=vertices, triangles=np.ascontiguousarray(self.triangles[:, ::-1]))

@@ -257,46 +257,93 @@ def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
     return bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2 and -0.1 < hips[2] < 0.6)
 
 
+@dataclass(frozen=True, slots=True)
+class Bedding:
+    """How one patient lies in one bed, which stays while rooms, colours and light around it change.
+
+    bed: the bed's build, with the rails that are up; its colours don't matter. blanket: meshes still white, the outside
+    first, then what shows its lining. coverage: the share, 0…1, of the patient's outline from above beneath it.
+    """
+
+    bed: BedLook
+    blanket: tuple[Mesh, ...] = ()
+    coverage: float = 0.0
+    flipped: bool = False
+
+    def mirrored(self) -> Bedding:
+        """The mirror image in the bed's plane y = 0."""
+        return replace(self, blanket=tuple(mesh.mirrored() for mesh in self.blanket), flipped=not self.flipped)
+
+    def bed_meshes(self, bed: Bed, colors: BedLook) -> tuple[Mesh, ...]:
+        """The bed in the colours of another."""
+        look = replace(
+            self.bed, sheet_color=colors.sheet_color, frame_color=colors.frame_color, board_color=colors.board_color
+        )
+        meshes = _bed_meshes(bed, look)
+        return tuple(mesh.mirrored() for mesh in meshes) if self.flipped else meshes
+
+
+_WHITE = Surface((1.0, 1.0, 1.0), np.full((1, 1, 3), 255, np.uint8), 1.0)
+
+
+def make_bedding(
+    rng: np.random.Generator, bed: Bed, patient: Figure | None, look: BedLook, blanket_coverage: float | None = None
+) -> Bedding:
+    """Rails raised or lowered and a blanket laid to suit the patient.
+
+    blanket_coverage: the share of the patient to cover from the feet up, 0 for no blanket, None to draw whether and
+    how much. A patient not on the mattress, or sitting on its edge, has none.
+    """
+    look = _lowered_rails(look, bed, patient)
+    if patient is None or patient.posture == "bed_edge" or not _on_the_mattress(patient, bed):
+        return Bedding(look)
+    arrangement_rng, fall_rng = rng.spawn(2)
+    wanted = blanket_coverage
+    if wanted is None:
+        wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
+    if wanted <= 0:
+        return Bedding(look)
+    weights = [0.5, 0.3, 0.2, 0.0] if blanket_coverage is not None else [0.4, 0.25, 0.2, 0.15]
+    arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
+    blanket = lay_blanket(
+        fall_rng, bed, patient.meshes, _bed_meshes(bed, look), _WHITE, _WHITE, coverage=min(1.0, wanted),
+        arrangement=arrangement, railed=look.rails != "none",
+    )  # fmt: skip
+    return Bedding(look, blanket.meshes, blanket.coverage)
+
+
 def compose(
     rng: np.random.Generator, bed: Bed, patient: Figure | None, bystanders: Sequence[Figure], look: WardLook,
     blanket_coverage: float | None = None, extra: Sequence[Mesh] = (),
     camera_centre: NDArray[np.floating] | None = None,
 ) -> WardScene:  # fmt: skip
-    """The ward with these people in it; the floor is at z = −bed.height.
+    """The ward with these people in it: `make_bedding`, then `furnish`."""
+    bedding = make_bedding(rng, bed, patient, look.bed, blanket_coverage)
+    return furnish(bed, patient, bystanders, look, bedding, extra, camera_centre)
 
-    blanket_coverage: the share of the patient to cover from the feet up, 0 for no blanket, None to draw whether and
-    how much. What came about is the scene's `blanket_coverage`. A patient not on the mattress, or sitting on its edge,
-    has none.
+
+def furnish(
+    bed: Bed, patient: Figure | None, bystanders: Sequence[Figure], look: WardLook, bedding: Bedding,
+    extra: Sequence[Mesh] = (), camera_centre: NDArray[np.floating] | None = None,
+) -> WardScene:  # fmt: skip
+    """The ward of this look around people who lie and stand as they do; the floor is at z = −bed.height.
+
     extra: further meshes, such as a calibration sheet. camera_centre (3,), bed frame: furniture and curtains that would
     hide the bed from there, or stand in the camera, are left out.
     """
     floor = -bed.height
-    bed_look = _lowered_rails(look.bed, bed, patient)
-    bed_meshes = _bed_meshes(bed, bed_look)
     people = ([patient] if patient is not None else []) + list(bystanders)
     eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
     groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
     things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
-    meshes = [*_room_meshes(look.room, floor, True), *bed_meshes, *things]
-    covered = 0.0
-    if patient is not None and patient.posture != "bed_edge" and _on_the_mattress(patient, bed):
-        arrangement_rng, fall_rng = rng.spawn(2)
-        wanted = blanket_coverage
-        if wanted is None:
-            wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
-        if wanted > 0:
-            weights = [0.5, 0.3, 0.2, 0.0] if blanket_coverage is not None else [0.4, 0.25, 0.2, 0.15]
-            arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
-            outside, lining = _blanket_surfaces(look.blanket)
-            blanket = lay_blanket(
-                fall_rng, bed, patient.meshes, bed_meshes, outside, lining, coverage=min(1.0, wanted),
-                arrangement=arrangement, railed=bed_look.rails != "none",
-            )  # fmt: skip
-            meshes += blanket.meshes
-            covered = blanket.coverage
+    meshes = [*_room_meshes(look.room, floor, True), *bedding.bed_meshes(bed, look.bed), *things]
+    if bedding.blanket:
+        outside, lining = _blanket_surfaces(look.blanket)
+        meshes.append(shapes.dyed(bedding.blanket[0], outside))
+        meshes += [shapes.dyed(mesh, lining) for mesh in bedding.blanket[1:]]
     for person in people:
         meshes += person.meshes
-    return WardScene((*meshes, *extra), look.lighting.lights, look.lighting.sky, look.lighting.ground, covered)
+    return WardScene((*meshes, *extra), look.lighting.lights, look.lighting.sky, look.lighting.ground, bedding.coverage)
 
 
 def _seat(rng: np.random.Generator, figure: Figure, floor: float) -> list[Mesh]:

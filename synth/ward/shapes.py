@@ -155,6 +155,13 @@ def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:
     return replace(mesh, vertices=(turned + np.asarray(to, dtype=np.float64)).astype(np.float32))
 
 
+def dyed(mesh: Mesh, surface: Surface) -> Mesh:
+    """A mesh made with a white `Surface` repeating every metre, in the colour and texture of another."""
+    colors = (mesh.colors * np.asarray(surface.color, dtype=np.float32)).astype(np.float32)
+    uv = None if mesh.uv is None or surface.texture is None else mesh.uv / np.float32(surface.repeat)
+    return replace(mesh, colors=colors, uv=uv, texture=None if uv is None else surface.texture)
+
+
 def joined(meshes: Sequence[Mesh]) -> list[Mesh]:
     """Untextured meshes alike in instance, sides and gloss as one mesh, textured ones as they are: fewer to draw."""
     plain: dict[tuple[int, bool, float], list[Mesh]] = {}
