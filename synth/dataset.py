@@ -7,8 +7,8 @@
     dataset.json         the specification, and the versions it was made with
 
 Picture i depends on the specification and i alone. Some pictures in a row show one scene (its number stands in the
-record): the same people in the same poses from another side, in another room, light and colours. A run that was killed goes on with `resume` and ends with the
-same bytes, whatever the number of processes.
+record): the same people in the same poses from another side, in another room, light and colours. A run that was killed
+goes on with `resume` and ends with the same bytes, whatever the number of processes.
 """
 
 from __future__ import annotations

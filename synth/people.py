@@ -26,7 +26,10 @@ from synth.pose.reach import reach
 from synth.pose.support import Support
 from synth.render.mesh import Mesh
 
-__all__ = ["ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "postures_for", "repainted"]
+__all__ = [
+    "ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "postures_for",
+    "repainted",
+]  # fmt: skip
 
 ACTIVITIES = ("standing", "walking", "sitting", "leaning")
 _NEEDS_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
@@ -298,14 +301,14 @@ def _finished(
     traits = Traits(shape.age_years, shape.sex, rest.bmi, rest.height_m, tone, outfit)
     return Figure(
         tuple(meshes), posed.keypoints, studio.body.joint_radius(rest), posture, traits,
-        clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=tuple(map(float, hair_color)),
+        clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=hair_color,
     )  # fmt: skip
 
 
 def repainted(rng: np.random.Generator, figure: Figure) -> Figure:
     """The same person of another skin tone, in clothes of other colours."""
     tone = int(rng.integers(1, 11))
-    skin = _studio().skin.paint(rng, tone, np.array(figure.hair_color, np.float32))
+    skin = _studio().skin.paint(rng, tone, figure.hair_color)
     # Dye of one hue on all garments: a darker or brighter cloth, now and then one of another hue.
     dye = rng.uniform(0.45, 1.6) * np.exp(rng.normal(0.0, 0.35, 3))
     meshes = list(figure.meshes)

@@ -142,9 +142,7 @@ def _staging_of(scenario: Scenario, seed: int, group: int, variant: int, clock: 
     return found[1]
 
 
-def make_staging(
-    scenario: Scenario, sequence: np.random.SeedSequence, clock: StageClock | None = None
-) -> Staging:
+def make_staging(scenario: Scenario, sequence: np.random.SeedSequence, clock: StageClock | None = None) -> Staging:
     """People in their places, dressed and covered."""
     clock = clock or StageClock()
     # One generator a concern, so that a change in one (a new posture, say) leaves the others' draws as they were.

@@ -246,9 +246,7 @@ class Plan:
 
     def mirrored(self) -> Plan:
         """The mirror image in the bed's plane y = 0."""
-        companions = (
-            replace(c, position=(c.position[0], -c.position[1]), yaw_deg=-c.yaw_deg) for c in self.companions
-        )
+        companions = (replace(c, position=(c.position[0], -c.position[1]), yaw_deg=-c.yaw_deg) for c in self.companions)
         posture = MIRRORED_POSTURES.get(self.posture, self.posture) if self.posture else None
         return replace(self, posture=posture, companions=tuple(companions))
 

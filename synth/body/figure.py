@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Figure:
     posture: str
     traits: Traits
     clothes: tuple[int, ...] = ()
-    hair_color: tuple[float, float, float] = (0.05, 0.04, 0.03)
+    hair_color: NDArray[np.float32] = field(default_factory=lambda: np.full(3, 0.04, np.float32))
 
     def mirrored(self) -> Figure:
         """Left and right swapped: the mirror image in the bed's plane y = 0."""

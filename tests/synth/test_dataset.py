@@ -17,10 +17,13 @@ import pytest
 from calibration.errors import WardposeError
 from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
 from synth.scenario import NAMED
+from synth.sensor import encode_jpeg
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEC = DatasetSpec(
-    scenario=NAMED["C"].model_copy(update={"width": 160, "height": 90, "bystander_weights": (0.7, 0.3)}),
+    scenario=NAMED["C"].model_copy(
+        update={"width": 160, "height": 90, "bystander_weights": (0.7, 0.3), "views_per_scene": 2}
+    ),
     count=3,
     seed=11,
 )
@@ -71,6 +74,25 @@ def test_a_sample_depends_on_seed_and_number_alone(made: Path) -> None:
     assert record["annotations"] == json.loads(json.dumps(again.annotations))
     other = generate_sample(SPEC.model_copy(update={"seed": 12}), 2)
     assert not np.array_equal(again.color, other.color)
+
+
+def test_pictures_of_one_scene_share_their_people_and_nothing_else(made: Path) -> None:
+    """Two pictures to a scene here; the second is its mirror image in the bed's middle plane."""
+    records = [json.loads(path.read_bytes()) for path in sorted((made / "records").glob("*.json"))]
+    images, patients = [r["image"] for r in records], [r["annotations"][0] for r in records]
+    assert [image["scene"] for image in images] == [0, 0, 1]
+    assert len({image["look"] for image in images}) == 3
+    assert len({image["azimuth_deg"] for image in images}) == 3
+    assert patients[0]["height"] == patients[1]["height"] != patients[2]["height"]
+    left_ankle, right_ankle = (np.array(patients[k]["joints3d"][15 + k]) for k in (0, 1))
+    assert np.allclose(left_ankle, right_ankle * [1, -1, 1])
+
+
+def test_any_order_makes_the_same_pictures(made: Path) -> None:
+    for index in (2, 0, 1):
+        again = generate_sample(SPEC, index)
+        written = (made / "images" / f"{index:06d}.jpg").read_bytes()
+        assert encode_jpeg(again.color, again.exposure.jpeg_quality) == written
 
 
 def test_two_processes_make_the_same_bytes_as_one(made: Path, tmp_path: Path) -> None:
