@@ -22,6 +22,7 @@ from synth.look.hair import Hair
 from synth.look.skin import Skin
 from synth.pose.bank import pose_bank
 from synth.pose.clinical import POSTURES, make_pose, sample_sitting, sample_upright
+from synth.pose.fallen import sample_fallen
 from synth.pose.reach import reach
 from synth.pose.support import Support
 from synth.render.mesh import Mesh
@@ -31,7 +32,7 @@ __all__ = [
     "repainted",
 ]  # fmt: skip
 
-ACTIVITIES = ("standing", "walking", "sitting", "leaning")
+ACTIVITIES = ("standing", "walking", "sitting", "leaning", "fallen")
 _NEEDS_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
 _NEEDS_RAISED = ("fowler",)
 # How often each posture is met, before those are left out that do not go with the backrest.
@@ -129,7 +130,8 @@ def make_upright(
 ) -> Figure:
     """As `make_bystander`, with a choice of activity (one of `ACTIVITIES`; None draws standing, walking or sitting).
 
-    Somebody sitting does so on a chair that is not there: the pelvis is as high as the bent legs put it.
+    Somebody sitting does so on a chair that is not there: the pelvis is as high as the bent legs put it. Somebody
+    fallen lies or sits on the floor, the feet toward yaw_deg.
     """
     if role not in ("staff", "visitor"):
         raise WardposeError(f"no role is called {role!r}", mend="choose staff or visitor")
@@ -139,8 +141,12 @@ def make_upright(
         raise WardposeError(f"no activity is called {activity!r}", mend=f"choose one of: {', '.join(ACTIVITIES)}")
     studio = _studio()
     rest = studio.body.rest(studio.body.sample_shape(rng, float(rng.uniform(18.0, 70.0))))
-    root, angles = sample_upright(rng, yaw_deg, activity)
-    posed = _grounded(studio, rest, make_pose(rng, root, angles), position, floor_z)
+    if activity == "fallen":
+        pose = sample_fallen(rng, yaw_deg)
+    else:
+        pose = make_pose(rng, *sample_upright(rng, yaw_deg, activity))
+    # Flesh gives way where somebody lies; soles do not.
+    posed = _grounded(studio, rest, pose, position, floor_z, 0.008 if activity == "fallen" else 0.0)
     outfits = STAFF_OUTFITS if role == "staff" else VISITOR_OUTFITS
     outfit = outfits[int(rng.integers(len(outfits)))]
     return _finished(rng, studio, rest, posed, outfit, instance, activity, None)
@@ -189,9 +195,12 @@ def _moved(posed: PosedBody, offset: NDArray[np.float64]) -> PosedBody:
     return PosedBody(posed.vertices + shift, posed.keypoints + offset, blend)
 
 
-def _grounded(studio: _Studio, rest: RestBody, pose: Pose, position: tuple[float, float], floor_z: float) -> PosedBody:
+def _grounded(
+    studio: _Studio, rest: RestBody, pose: Pose, position: tuple[float, float], floor_z: float, sunk: float = 0.0
+) -> PosedBody:
+    """The body with its hips above `position`, standing on the floor; a share `sunk` of its skin may be below that."""
     posed = studio.body.pose(rest, pose)
-    low = float(posed.vertices[:, 2].min())
+    low = float(np.quantile(posed.vertices[:, 2], sunk))
     middle = posed.keypoints[11:13].mean(0)
     return _moved(posed, np.array([position[0] - middle[0], position[1] - middle[1], floor_z - low]))
 

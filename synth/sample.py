@@ -213,8 +213,12 @@ def make_people(plan: Plan, rng: np.random.Generator) -> tuple[Figure, ...]:
 
 
 def _make_companion(companion: Companion, plan: Plan, rng: np.random.Generator, instance: int) -> Figure:
-    make = make_bystander if plan.in_ward else make_upright
-    return make(rng, companion.position, companion.yaw_deg, -plan.bed.height, instance, companion.role)
+    floor_z = -plan.bed.height
+    if plan.in_ward:
+        return make_bystander(rng, companion.position, companion.yaw_deg, floor_z, instance, companion.role)
+    return make_upright(
+        rng, companion.position, companion.yaw_deg, floor_z, instance, companion.role, companion.activity
+    )
 
 
 def build_scene(

@@ -69,6 +69,7 @@ class Scenario(BaseModel):
     )  # fmt: skip
 
     open_room_share: float = Field(default=0.0, title="Share of pictures of a room without a bed", ge=0, le=1)
+    fallen_share: float = Field(default=0.0, title="Share of people in such a room who lie on the floor", ge=0, le=1)
     patient_share: float = Field(default=0.95, title="Share of beds with a patient", ge=0, le=1)
     bystander_weights: tuple[float, ...] = Field(
         default=(0.6, 0.3, 0.1), title="Weights of 0, 1, 2 … people beside the bed", min_length=1, max_length=8
@@ -226,11 +227,15 @@ def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """Somebody who is not the patient: where they stand (bed frame, metres) and which way they face (degrees)."""
+    """Somebody who is not the patient: where they stand (bed frame, metres) and which way they face (degrees).
+
+    activity: one of `synth.people.ACTIVITIES`; None leaves it to chance.
+    """
 
     position: tuple[float, float]
     yaw_deg: float
     role: str
+    activity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,7 @@ def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:
     count = int(rng.choice(len(weights), p=weights / weights.sum()))
     if not in_ward:
         count += 1
-    companions = _beside(bed, count, rng) if in_ward else _in_room(count, rng)
+    companions = _beside(bed, count, rng) if in_ward else _in_room(count, scenario.fallen_share, rng)
     return Plan(in_ward, bed, has_patient, posture, coverage, companions)
 
 
@@ -295,15 +300,18 @@ def _beside(bed: Bed, count: int, rng: np.random.Generator) -> tuple[Companion, 
     return tuple(found)
 
 
-def _in_room(count: int, rng: np.random.Generator) -> tuple[Companion, ...]:
-    """People anywhere within about 2 m of the origin, none within 0.6 m of another."""
+def _in_room(count: int, fallen_share: float, rng: np.random.Generator) -> tuple[Companion, ...]:
+    """People anywhere within about 2 m of the origin, none within 0.6 m of another, nor 1.2 m of somebody fallen."""
     found: list[Companion] = []
     for _ in range(count):
+        activity = "fallen" if rng.random() < fallen_share else None
         for _ in range(20):
             x, y = (float(v) for v in rng.uniform(-1.8, 1.8, size=2) * (0.4 if not found else 1.0))
-            if all(np.hypot(x - c.position[0], y - c.position[1]) > 0.6 for c in found):
-                role = "staff" if rng.random() < 0.3 else "visitor"
-                found.append(Companion((x, y), float(rng.uniform(-180, 180)), role))
+            if all(
+                np.hypot(x - c.position[0], y - c.position[1]) > (1.2 if activity or c.activity else 0.6) for c in found
+            ):
+                role = "staff" if rng.random() < (0.1 if activity else 0.3) else "visitor"
+                found.append(Companion((x, y), float(rng.uniform(-180, 180)), role, activity))
                 break
     return tuple(found)
 
@@ -335,8 +343,8 @@ def _centre_of_interest(plan: Plan, rng: np.random.Generator) -> tuple[float, fl
     """The patient, or now and then a companion at the height of the chest."""
     pick, height = rng.random(), float(rng.uniform(0.6, 1.3))
     if plan.companions and (not plan.in_ward or pick < 0.25):
-        x, y = plan.companions[int(pick * 4 * len(plan.companions)) % len(plan.companions)].position
-        return x, y, height - plan.bed.height
+        looked_at = plan.companions[int(pick * 4 * len(plan.companions)) % len(plan.companions)]
+        return *looked_at.position, (0.2 if looked_at.activity == "fallen" else height) - plan.bed.height
     return 0.0, 0.0, 0.15
 
 

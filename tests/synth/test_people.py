@@ -89,7 +89,18 @@ def test_somebody_on_the_edge_sits_with_the_knees_beyond_it() -> None:
         assert (keypoints[15:17, 2] < -0.2).all() and keypoints[0, 2] > 0.4
 
 
-@pytest.mark.parametrize("activity", ACTIVITIES)
+def test_somebody_fallen_lies_or_sits_on_the_floor() -> None:
+    sitting = 0
+    for seed in range(16):
+        figure = make_upright(np.random.default_rng(seed), (0.5, 1.0), 40.0, -0.6, 1, "visitor", "fallen")
+        height = figure.meshes[0].vertices[:, 2] + 0.6
+        assert -0.1 < height.min() < 0 and (height < 0.03).mean() > 0.015, "on the floor, not above it"
+        assert figure.keypoints[11:13, 2].mean() + 0.6 < 0.45, "the hips are down"
+        sitting += bool(figure.keypoints[0, 2] + 0.6 > 0.5)
+    assert 1 <= sitting <= 8, "most lie, some sit up"
+
+
+@pytest.mark.parametrize("activity", [activity for activity in ACTIVITIES if activity != "fallen"])
 def test_upright_people_stand_on_the_floor_at_their_place(activity: str) -> None:
     figure = make_upright(np.random.default_rng(5), (1.0, -2.0), 90.0, -0.6, 7, "visitor", activity)
     assert figure.meshes[0].vertices[:, 2].min() == pytest.approx(-0.6, abs=1e-3)

@@ -63,6 +63,14 @@ def test_companions_stand_beside_the_bed_and_apart(seed: int) -> None:
     assert (gaps > 0.6).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_the_people_in_a_room_has_fallen(share: float) -> None:
+    scenario = Scenario(name="falls", open_room_share=1.0, fallen_share=share)
+    plans = [draw_plan(scenario, np.random.default_rng(seed)) for seed in range(200)]
+    fallen = [companion.activity == "fallen" for plan in plans for companion in plan.companions]
+    assert np.mean(fallen) == pytest.approx(share, abs=0.1)
+
+
 def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
     scenario = site_scenario(estimate(sigma=0.02))
     centres = []
