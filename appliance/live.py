@@ -202,12 +202,12 @@ class LiveMeter:
 
 def ring_status(site: SiteFolder) -> dict[str, Any]:
     """How the camera's process is: `state`, `message`, `source`, `fps`; state `absent` when none writes the ring."""
-    from runtime.capture.ring import RingReader
+    from runtime.capture.ring import HUNG_S, RingReader
 
     with contextlib.suppress(WardposeError):
         with RingReader(ring_name(site)) as reader:
             status = reader.status()
-        if status.state == "absent" or status.heartbeat_age_s < 10.0:
+        if status.state == "absent" or status.heartbeat_age_s < HUNG_S:
             return {
                 "state": status.state,
                 "message": status.message,

@@ -29,7 +29,7 @@ from runtime.notify import notify
 from runtime.overlay import State
 from runtime.pipeline import LivePipeline, LiveResult
 
-_WAIT_S = 0.25
+_WAIT_S = 0.1
 # Frames this old are no live picture, whatever the camera says.
 _MAX_AGE_MS = 1000.0
 _LONGEST_START_S = 1200.0
@@ -39,6 +39,8 @@ class FrameReader(Protocol):
     """Where the live process takes its frames from; `RingReader` in the product."""
 
     def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame: ...
+
+    def trouble(self) -> str: ...
 
 
 class LiveService:
@@ -114,12 +116,12 @@ class LiveService:
             frame = self._reader.read_next(timeout_s=_WAIT_S, max_age_ms=_MAX_AGE_MS)
             result = pipeline.process(frame)
         except StaleFrame as error:
-            shown = self._result
-            if shown is not None and time.monotonic() - shown.captured_at < _MAX_AGE_MS / 1e3:
+            shown, trouble = self._result, self._reader.trouble()
+            if not trouble and shown is not None and time.monotonic() - shown.captured_at < _MAX_AGE_MS / 1e3:
                 self._say("live")  # a slow camera's next frame is not due yet; the message says how old this one is
                 return
             self._finished.clear()
-            self._say("no-signal", str(error))
+            self._say("no-signal", trouble or str(error))
             return
         except WardposeError as error:
             # A model that fails on one frame may answer the next; until then there is no live picture.

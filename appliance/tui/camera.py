@@ -68,7 +68,7 @@ class CameraPage(Page):
             field.value, self._filled = data.source, True
         facts = [Fact("On this site", data.source)]
         state = data.running.get("state", "absent")
-        if state == "live":
+        if state == "streaming":
             facts.append(Fact("Running", f"{data.running['source']}: {data.running['fps']:.1f} fps", "good"))
         elif state == "absent":
             facts.append(Fact("Running", "no: the live path is off", "off"))

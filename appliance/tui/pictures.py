@@ -34,7 +34,7 @@ def take_picture(site: SiteFolder, source: str) -> Frame:
     from appliance.measure import take_pictures
     from runtime.capture.ring import RingReader
 
-    if ring_status(site)["state"] == "live":
+    if ring_status(site)["state"] == "streaming":
         with RingReader(ring_name(site)) as reader:
             return reader.read_next(timeout_s=5.0, max_age_ms=2000.0)
     return take_pictures(source, 1)[0]

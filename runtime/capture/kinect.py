@@ -284,5 +284,8 @@ def _receive(pipe: Any) -> tuple[dict[str, Any], bytes] | None:
     text, planes = pipe.read(text_bytes), pipe.read(planes_bytes)
     if len(text) + len(planes) < text_bytes + planes_bytes:
         return None
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except ValueError:  # what isn't UTF-8 too
+        return None
     return (content, planes) if isinstance(content, dict) else None

@@ -4,8 +4,9 @@
 
 A camera that can't be opened, fails or falls silent is closed and opened again for ever, with pauses that double up to
 ten seconds. The ring's state says what goes on; nothing but the ring and one line a change of state (standard error)
-leaves this process. It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a
-box must start without its camera), then WATCHDOG at least once a second unless a driver hangs; opening may take two
+leaves this process. The thread that reads the camera gives the ring a sign of life at least every `BEAT_S`, so that a
+driver that hangs shows within a second. It speaks systemd's notify protocol: READY once the first attempt to open has
+ended either way (a box must start without its camera), then WATCHDOG with every sign of life; opening may take two
 minutes before that counts as a hang.
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from calibration.errors import WardposeError
-from runtime.capture.ring import CaptureState, RingWriter
+from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, make_source
 from runtime.notify import notify
 
@@ -30,10 +31,12 @@ _log = logging.getLogger("capture")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-SILENCE_S = 5.0  # a live camera silent for so long is closed and opened again
+STALLED_S = 0.6  # a live camera silent for so long is said to be stalled
+SILENCE_S = 5.0  # and after so long it is closed and opened again
 OPEN_PATIENCE_S = 120.0  # the simulated ward furnishes itself first; a Kinect takes two seconds
+CLOSE_PATIENCE_S = 10.0  # drivers of a camera that was unplugged may take seconds to let go
 STEADY_S = 30.0  # after streaming for so long, a failure is a new one and the first pause is short again
-_READ_S = 0.5
+_READ_S = BEAT_S / 2
 _REPEAT_PAUSE_S = 0.2  # how long the last frame of a recording stands before the first one comes again
 
 
@@ -68,12 +71,11 @@ class CaptureProcess:
                     pause_s = FIRST_PAUSE_S
                     self._pause(_REPEAT_PAUSE_S)
                     continue
-                except (WardposeError, OSError) as error:
-                    problem = str(error) if isinstance(error, WardposeError) else f"{self.spec}: {error}"
+                except Exception as error:  # a driver may raise anything: whatever it is, the camera is tried again
+                    self._restarts += 1
+                    self._fail(error)
                 if time.monotonic() - started > STEADY_S:
                     pause_s = FIRST_PAUSE_S
-                self._restarts += 1
-                self._tell("retrying", problem)
                 self._pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         finally:
@@ -93,8 +95,17 @@ class CaptureProcess:
             raise
         try:
             return self._pass_on(source)
+        except Exception as error:
+            self._fail(error)  # before the driver is closed, which may take its time
+            raise
         finally:
-            source.close()
+            with self._beating_for(CLOSE_PATIENCE_S):
+                source.close()
+
+    def _fail(self, error: Exception) -> None:
+        """Tell what went wrong with the camera, in one line."""
+        known = isinstance(error, WardposeError)
+        self._tell("retrying", str(error) if known else f"{self.spec}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
     def _beating_for(self, patience_s: float) -> Iterator[None]:
@@ -104,7 +115,7 @@ class CaptureProcess:
 
         def beat() -> None:
             until = time.monotonic() + patience_s
-            while not done.wait(0.5) and time.monotonic() < until:
+            while not done.wait(BEAT_S / 2) and time.monotonic() < until:
                 self._beat()
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -117,7 +128,7 @@ class CaptureProcess:
 
     def _pass_on(self, source: CaptureSource) -> bool:
         last_frame_s = time.monotonic()
-        beat = _Rate()
+        rate = _Rate()
         delivered = False
         while not self._stop.is_set():
             try:
@@ -134,19 +145,21 @@ class CaptureProcess:
                     raise WardposeError(
                         f"no frame for {silent_s:.0f} s", where=source.name, mend="it will be opened again"
                     ) from None
-                # A slow slide show is not a stalled camera.
-                self._tell("stalled" if source.live else "streaming", error.what if source.live else "")
+                if source.live and silent_s > STALLED_S:  # a slow slide show is not a stalled camera
+                    self._tell("stalled", f"no frame from {source.name}" + (f"; {error.mend}" if error.mend else ""))
+                else:
+                    self._beat()
                 continue
             self._writer.write(frame, live=source.live)
             last_frame_s = time.monotonic()
             delivered = True
-            if beat.count() or self._state != "streaming":
-                self._tell("streaming", "", frames_per_s=beat.per_s)
+            if rate.count() or self._state != "streaming":
+                self._tell("streaming", "", frames_per_s=rate.per_s)
         return True
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, 0.5)):
+        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, BEAT_S / 2)):
             self._beat()
 
     def _tell(self, state: CaptureState, message: str, *, frames_per_s: float = 0.0) -> None:
@@ -214,7 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    process.run()
+    try:
+        process.run()
+    except WardposeError as error:  # the ring itself can't be kept up: whoever started this starts it again
+        _log.error("%s", error)
+        return error.exit_code
     return 0
 
 

@@ -7,6 +7,7 @@ work, and checksums), the frame's description and its planes follow at `SLOT_BOD
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import time
@@ -27,13 +28,18 @@ SLOT_COUNT = 4
 SLOT_BYTES = 48 << 20  # the largest Kinect frame (4096×3072 colour, depth, infrared); untouched pages cost nothing
 SHARED_MEMORY = Path("/dev/shm")
 
+# The writer gives a sign of life at least every BEAT_S; one that is silent for HUNG_S is dead, stopped or hangs.
+BEAT_S = 0.2
+HUNG_S = 0.7
+
 HEADER = struct.Struct("<8sIIIQQI")  # magic, version, pid, slot_count, slot_bytes, epoch, crc of what stands before
 STATE_AT, STATE_BYTES = 1024, 1024
 STATE = struct.Struct("<II")  # length, crc of the JSON that follows
 LATEST_AT = 2048
 LATEST = struct.Struct("<QI")  # number of the latest frame (0: none yet), crc of it
 SLOTS_AT = 4096
-SLOT = struct.Struct("<QQQIQQI")  # lock, number, captured_ns, description bytes, payload bytes, payload sum, crc
+# lock, number, captured_ns, bytes and crc of the description, bytes and sum of the payload, crc of what stands before
+SLOT = struct.Struct("<QQQIIQQI")
 SLOT_BODY_AT = 64
 LOCK = struct.Struct("<Q")
 
@@ -73,6 +79,16 @@ def ring_path(name: str) -> Path:
             f"{name!r} can't name a frame ring", mend="use letters, digits, dots and dashes, at most 64 of them"
         )
     return SHARED_MEMORY / f"wardpose-{name}"
+
+
+def same_file(fd: int, path: Path) -> bool:
+    """Whether `path` still names the file that `fd` has open."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    here = os.fstat(fd)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
 def payload_sum(payload: NDArray[np.uint8]) -> int:

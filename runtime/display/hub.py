@@ -10,7 +10,7 @@ from calibration.errors import WardposeError
 from runtime.bus import BusTimeout, Message, ResultClient
 
 _RETRY_S = 0.5
-_SILENCE_S = 1.0
+_SILENCE_S = 0.8
 
 
 class Hub:

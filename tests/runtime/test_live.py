@@ -192,10 +192,12 @@ def _camera(ring: str, pause_s: float = 0.02) -> Iterator[threading.Event]:
 
     def write() -> None:
         with RingWriter(ring) as writer:
-            index = 0
-            while not stop.wait(pause_s):
-                writer.write(Frame(np.zeros((64, 64, 3), np.uint8), time.monotonic(), index, "black"))
-                index += 1
+            index, next_s = 0, time.monotonic()
+            while not stop.wait(min(pause_s, 0.1)):
+                writer.heartbeat("streaming")  # as the capture process does, also between the frames of a slow camera
+                if time.monotonic() >= next_s:
+                    writer.write(Frame(np.zeros((64, 64, 3), np.uint8), time.monotonic(), index, "black"))
+                    index, next_s = index + 1, next_s + pause_s
 
     thread = threading.Thread(target=write)
     thread.start()
