@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -152,7 +152,7 @@ def make_staging(scenario: Scenario, sequence: np.random.SeedSequence, clock: St
     with clock.stage("people"):
         figures = make_people(plan, people_rng)
     with clock.stage("bedding"):
-        look = sample_look(_look_rng(scenario, bedding_rng))
+        look = sample_look(_look_rng(scenario, bedding_rng), scenario.light_presets)
         patient = figures[0] if plan.has_patient else None
         bedding = make_bedding(bedding_rng, plan.bed, patient, look.bed, plan.blanket_coverage)
     return Staging(plan, figures, bedding)
@@ -181,8 +181,8 @@ def _photograph(
             painted = tuple(repainted(paint_rng, figure) for figure in staging.figures)
             staging = replace(staging, figures=painted)
     with clock.stage("scene"):
-        look = sample_look(_look_rng(scenario, look_rng))
-        scene = build_scene(staging, look, look_rng, camera_from_bed)
+        look = sample_look(_look_rng(scenario, look_rng), scenario.light_presets)
+        scene = build_scene(staging, look, look_rng, camera_from_bed, scenario.light_presets)
     with clock.stage("render"):
         seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
     with clock.stage("label"):
@@ -222,13 +222,19 @@ def _make_companion(companion: Companion, plan: Plan, rng: np.random.Generator, 
 
 
 def build_scene(
-    staging: Staging, look: WardLook, rng: np.random.Generator, camera_from_bed: NDArray[np.float64]
+    staging: Staging,
+    look: WardLook,
+    rng: np.random.Generator,
+    camera_from_bed: NDArray[np.float64],
+    light_weights: Mapping[str, float] | None = None,
 ) -> WardScene:
     """The room around the people, with nothing standing in the camera's way; `rng` draws a room without a bed."""
     centre = -camera_from_bed[:3, :3].T @ camera_from_bed[:3, 3]
     bed = staging.plan.bed
     if not staging.plan.in_ward:
-        return compose_open(rng, staging.figures, floor_z=-bed.height, camera_centre=centre)
+        return compose_open(
+            rng, staging.figures, floor_z=-bed.height, camera_centre=centre, light_weights=light_weights
+        )
     return furnish(bed, staging.patient, staging.companions, look, staging.bedding, camera_centre=centre)
 
 

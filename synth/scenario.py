@@ -19,6 +19,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.viewpoint import Viewpoint
 from synth.body.figure import MIRRORED_POSTURES
 from synth.sensor import SensorSettings, Span
+from synth.ward.lights import PRESETS
 
 # The factory intrinsics of an Azure Kinect's colour camera at 1280×720: what a site has until it knows its own.
 KINECT_COLOR = CameraModel(
@@ -68,6 +69,10 @@ class Scenario(BaseModel):
         ge=1, le=16,
     )  # fmt: skip
 
+    light_presets: dict[str, float] = Field(
+        default_factory=lambda: dict(PRESETS), title=f"Weights of the light presets {', '.join(PRESETS)}"
+    )
+
     open_room_share: float = Field(default=0.0, title="Share of pictures of a room without a bed", ge=0, le=1)
     fallen_share: float = Field(default=0.0, title="Share of people in such a room who lie on the floor", ge=0, le=1)
     patient_share: float = Field(default=0.95, title="Share of beds with a patient", ge=0, le=1)
@@ -114,6 +119,16 @@ class Scenario(BaseModel):
     @classmethod
     def _weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
         if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f"must not be negative nor all zero, got {weights}")
+        return weights
+
+    @field_validator("light_presets")
+    @classmethod
+    def _lights(cls, weights: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(weights) - set(PRESETS))
+        if unknown:
+            raise ValueError(f"no light preset is called {unknown[0]!r}; choose from {', '.join(PRESETS)}")
+        if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
             raise ValueError(f"must not be negative nor all zero, got {weights}")
         return weights
 

@@ -256,7 +256,8 @@ class NumbaRenderer:
             np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward,
             np.array([light.color for light in lights], dtype=np.float64).reshape(-1, 3), shadows, shadow_sizes,
             shadow_rows, shadow_texel, geometry.gloss, np.ascontiguousarray(bed_from_camera[:3, :3]),
-            np.array(scene.sky, dtype=np.float64), np.array(scene.ground, dtype=np.float64), texels, levels, _TO_LINEAR, _TO_SRGB, color,
+            np.array(scene.sky, dtype=np.float64), np.array(scene.ground, dtype=np.float64), texels,
+            levels, _TO_LINEAR, _TO_SRGB, color,
         )  # fmt: skip
         return Rendering(color, depth, instance, part)
 

@@ -10,23 +10,19 @@ import numpy as np
 
 from synth.render.mesh import Mesh
 from synth.ward import shapes, textures
+from synth.ward.palette import pick
 from synth.ward.shapes import Surface, linear
 
 Maker = Callable[[np.random.Generator], list[Mesh]]
 
 
-def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A paint or plastic colour: mostly light and grayish, sometimes strong."""
-    gray = rng.uniform(0.35, 0.95)
-    tint = rng.uniform(-1, 1, 3) * (0.06 if rng.random() < 0.75 else 0.3)
-    red, green, blue = np.clip(gray + tint, 0.05, 1.0)
-    return linear(float(red), float(green), float(blue))
+def _plastic(rng: np.random.Generator) -> Surface:
+    """Paint or moulded plastic."""
+    return Surface(pick(rng, "plastic", 0.06), gloss=float(rng.uniform(0.2, 0.5)))
 
 
 def _wood(rng: np.random.Generator) -> Surface:
-    woods = [(0.72, 0.55, 0.38), (0.85, 0.72, 0.55), (0.5, 0.35, 0.24), (0.93, 0.88, 0.8)]
-    color = linear(*woods[int(rng.integers(4))])
-    return Surface(color, textures.grain(rng), 1.2)
+    return Surface(pick(rng, "wood"), textures.grain(rng), 1.2, float(rng.uniform(0.1, 0.4)))
 
 
 def _bar(points: list[tuple[float, float, float]], radius: float, surface: Surface) -> Mesh:
@@ -42,7 +38,7 @@ def clutter(rng: np.random.Generator, low: tuple[float, float], high: tuple[floa
     meshes = []
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(low[0], high[0]), rng.uniform(low[1], high[1])
-        surface = Surface(_muted(rng))
+        surface = _plastic(rng)
         if rng.random() < 0.5:
             radius, height = rng.uniform(0.025, 0.05), rng.uniform(0.07, 0.24)
             profile = [
@@ -62,13 +58,13 @@ def clutter(rng: np.random.Generator, low: tuple[float, float], high: tuple[floa
 
 def bedside_cabinet(rng: np.random.Generator) -> list[Mesh]:
     width, depth, height = rng.uniform(0.4, 0.55), rng.uniform(0.4, 0.5), rng.uniform(0.65, 0.9)
-    body, top = (_wood(rng) if rng.random() < 0.5 else Surface(_muted(rng))), Surface(_muted(rng))
+    body, top = (_wood(rng) if rng.random() < 0.5 else _plastic(rng)), _plastic(rng)
     x, y = depth / 2, width / 2
     meshes = [shapes.rounded_box([-x, -y, 0.08], [x, y, height - 0.03], 0.01, body, 0.3)]
     meshes.append(
         shapes.rounded_box([-x - 0.02, -y - 0.02, height - 0.03], [x + 0.02, y + 0.02, height], 0.012, top, 0.3)
     )
-    handle, seam = Surface(linear(0.55, 0.55, 0.58)), Surface(linear(0.2, 0.18, 0.17))
+    handle, seam = Surface(linear(0.55, 0.55, 0.58), gloss=0.6), Surface(linear(0.2, 0.18, 0.17))
     for level in (0.4, 0.78):
         meshes.append(shapes.box([x, -0.07, height * level], [x + 0.02, 0.07, height * level + 0.015], handle))
         meshes.append(
@@ -86,8 +82,8 @@ def bedside_cabinet(rng: np.random.Generator) -> list[Mesh]:
 
 def overbed_table(rng: np.random.Generator) -> list[Mesh]:
     """A C-shaped table on wheels; its top reaches out toward +x."""
-    height, steel = rng.uniform(0.85, 1.05), Surface(linear(0.75, 0.76, 0.78))
-    top = _wood(rng) if rng.random() < 0.6 else Surface(_muted(rng))
+    height, steel = rng.uniform(0.85, 1.05), Surface(linear(0.75, 0.76, 0.78), gloss=0.6)
+    top = _wood(rng) if rng.random() < 0.6 else _plastic(rng)
     meshes = [shapes.rounded_box([-0.2, -0.4, height - 0.025], [0.2, 0.4, height], 0.012, top, 0.3)]
     meshes.append(shapes.box([-0.04, -0.39, 0.08], [0.04, -0.33, height - 0.02], steel))
     for x in (-0.25, 0.25):
@@ -97,7 +93,7 @@ def overbed_table(rng: np.random.Generator) -> list[Mesh]:
 
 def drip_stand(rng: np.random.Generator) -> list[Mesh]:
     """An IV stand with one or two bags and their line."""
-    steel, height = Surface(linear(0.8, 0.81, 0.83)), rng.uniform(1.7, 2.05)
+    steel, height = Surface(linear(0.8, 0.81, 0.83), gloss=0.6), rng.uniform(1.7, 2.05)
     meshes = [_bar([(0, 0, 0.08), (0, 0, height)], 0.012, steel)]
     for angle in np.arange(5) * 2 * np.pi / 5:
         meshes.append(_bar([(0, 0, 0.1), (0.28 * np.cos(angle), 0.28 * np.sin(angle), 0.04)], 0.011, steel))
@@ -108,21 +104,21 @@ def drip_stand(rng: np.random.Generator) -> list[Mesh]:
         )
         meshes.append(shapes.moved(bag, 0, [0, side * 0.12, height - 0.04]))
     if rng.random() < 0.6:
-        pump = shapes.rounded_box([-0.06, -0.08, 1.05], [0.1, 0.08, 1.3], 0.02, Surface(_muted(rng)), 0.1)
+        pump = shapes.rounded_box([-0.06, -0.08, 1.05], [0.1, 0.08, 1.3], 0.02, _plastic(rng), 0.1)
         meshes.append(pump)
     return meshes
 
 
 def monitor_cart(rng: np.random.Generator) -> list[Mesh]:
     """A vital-signs monitor on a rolling pole."""
-    casing, steel = Surface(linear(0.85, 0.85, 0.83)), Surface(linear(0.5, 0.5, 0.53))
+    casing, steel = Surface(linear(0.85, 0.85, 0.83), gloss=0.4), Surface(linear(0.5, 0.5, 0.53), gloss=0.6)
     height = rng.uniform(1.1, 1.4)
     meshes = [
         _bar([(0, 0, 0.06), (0, 0, height)], 0.02, steel),
         shapes.rounded_box([-0.25, -0.25, 0.04], [0.25, 0.25, 0.09], 0.02, steel, 0.3),
     ]
     meshes.append(shapes.rounded_box([-0.09, -0.17, height], [0.06, 0.17, height + 0.27], 0.02, casing, 0.2))
-    glow = Surface((1.0, 1.0, 1.0), textures.screen(rng), 0.28)
+    glow = Surface((1.6, 1.6, 1.6), textures.screen(rng), 0.28, 0.5)
     meshes.append(shapes.quad([0.062, -0.14, height + 0.03], [0, 0.28, 0], [0, 0, 0.21], glow))
     meshes.append(shapes.rounded_box([-0.12, -0.15, 0.55], [0.12, 0.15, 0.6], 0.01, casing, 0.3))
     return meshes
@@ -130,7 +126,7 @@ def monitor_cart(rng: np.random.Generator) -> list[Mesh]:
 
 def chair(rng: np.random.Generator) -> list[Mesh]:
     """A visitor's chair, four legs or an upholstered armchair."""
-    cover = Surface(_muted(rng), textures.fabric(rng, "plain"), 0.4)
+    cover = Surface(pick(rng, "upholstery", 0.08), textures.fabric(rng, "plain"), 0.4)
     leg = Surface(linear(0.35, 0.35, 0.37)) if rng.random() < 0.5 else Surface(linear(0.6, 0.45, 0.3))
     if rng.random() < 0.5:
         meshes = [
@@ -159,7 +155,7 @@ def chair(rng: np.random.Generator) -> list[Mesh]:
 
 def wardrobe(rng: np.random.Generator) -> list[Mesh]:
     width, height = rng.uniform(0.6, 1.3), rng.uniform(1.7, 2.1)
-    body, seam = (_wood(rng) if rng.random() < 0.6 else Surface(_muted(rng))), Surface(linear(0.25, 0.22, 0.2))
+    body, seam = (_wood(rng) if rng.random() < 0.6 else _plastic(rng)), Surface(linear(0.25, 0.22, 0.2))
     meshes = [shapes.rounded_box([-0.28, -width / 2, 0.02], [0.28, width / 2, height], 0.008, body, 0.5)]
     meshes.append(shapes.box([0.28, -0.004, 0.06], [0.283, 0.004, height - 0.04], seam))
     for y in (-0.06, 0.05):
@@ -170,14 +166,14 @@ def wardrobe(rng: np.random.Generator) -> list[Mesh]:
 def bin_(rng: np.random.Generator) -> list[Mesh]:
     height = rng.uniform(0.3, 0.7)
     profile = [(0.0, 0.0), (0.13, 0.0), (0.17, height), (0.15, height), (0.02, height * 0.6)]
-    return [shapes.disc_stack([0, 0, 0], profile, Surface(_muted(rng)))]
+    return [shapes.disc_stack([0, 0, 0], profile, _plastic(rng))]
 
 
 def stool(rng: np.random.Generator) -> list[Mesh]:
-    steel, height = Surface(linear(0.6, 0.6, 0.63)), rng.uniform(0.42, 0.55)
+    steel, height = Surface(linear(0.6, 0.6, 0.63), gloss=0.6), rng.uniform(0.42, 0.55)
     meshes = [
         shapes.disc_stack(
-            [0, 0, height - 0.06], [(0, 0), (0.17, 0), (0.18, 0.03), (0.17, 0.06), (0, 0.06)], Surface(_muted(rng))
+            [0, 0, height - 0.06], [(0, 0), (0.17, 0), (0.18, 0.03), (0.17, 0.06), (0, 0.06)], _plastic(rng)
         )
     ]
     meshes.append(_bar([(0, 0, 0.06), (0, 0, height - 0.05)], 0.025, steel))

@@ -1,20 +1,28 @@
-"""A room's shell: floor, painted walls, ceiling, window, door, curtain, wall rail, pictures.
+"""A room's shell: floor, painted walls, ceiling, window, door, curtain, and how light pools on them.
 
-Everything faces inward and is single-sided, so that a camera outside the room still sees in.
+Everything faces inward and is single-sided, so that a camera outside the room still sees in. Renderers know directional
+lights only; that walls are brighter near a window or under a panel, and darker in the corners, is painted on here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synth.render.mesh import Mesh
-from synth.ward import shapes, textures
+from synth.ward import fittings, shapes, textures
+from synth.ward.lights import BY_DAY, PANELS_ON
+from synth.ward.palette import pick
 from synth.ward.shapes import Surface, linear
+from synth.ward.walls import WALLS, Wall
 
 Point = tuple[float, float, float]
 HALL = 5.0  # metres that the hall about the room reaches beyond its walls
+_STEP = 0.3  # metres between the points that the light on walls and ceiling is painted at
+_FLOOR_STEP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class RoomLook:
     ceiling: float = 2.7
     floor_kind: str = "linoleum"
     floor_color: Point = (0.45, 0.45, 0.42)
+    floor_gloss: float = 0.4
     wall_color: Point = (0.75, 0.74, 0.68)
     dado_color: Point | None = None
     window_side: float = 1.0
@@ -33,184 +42,224 @@ class RoomLook:
     seed: int = 0
 
 
-def _wall_frame(look: RoomLook, wall: str, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Corner at the floor, unit vector along the wall, inward normal, length; along × up = inward."""
-    (x0, y0), (x1, y1) = look.low, look.high
-    corners = {"head": (x0, y0, 0, 1), "foot": (x1, y1, 0, -1), "right": (x1, y0, -1, 0), "left": (x0, y1, 1, 0)}
-    x, y, ax, ay = corners[wall]
-    along = np.array([ax, ay, 0.0])
-    return np.array([x, y, floor]), along, np.cross(along, [0, 0, 1.0]), (y1 - y0 if ax == 0 else x1 - x0)
+@dataclass(frozen=True, slots=True)
+class _Glow:
+    """A rectangle that shines: its centre, the way it faces, its strength on a surface one metre before it."""
+
+    centre: NDArray[np.float64]
+    facing: NDArray[np.float64]
+    strength: float
 
 
-def _panel(
-    look: RoomLook,
-    wall: str,
-    floor: float,
-    start: float,
-    width: float,
-    low: float,
-    high: float,
-    proud: float,
-    surface: Surface,
-) -> Mesh:
-    """A rectangle on a wall, `proud` metres before it."""
-    corner, along, inward, _ = _wall_frame(look, wall, floor)
-    at = corner + along * start + inward * proud + np.array([0, 0, low])
-    return shapes.quad(at, along * width, [0, 0, high - low], surface, single_sided=True)
+def _light_on(points: NDArray[np.float64], normal: NDArray[np.float64], glows: Sequence[_Glow]) -> NDArray[np.float64]:
+    """(N,) factor about one: what the shining things add to points (N, 3) of a surface that faces `normal`."""
+    total = np.full(len(points), 0.8)
+    for glow in glows:
+        away = points - glow.centre
+        squared = (away**2).sum(1) + 0.3
+        leaving = np.clip((away * glow.facing).sum(1), 0.0, None)
+        arriving = np.clip(-(away * normal).sum(1), 0.0, None)
+        total += glow.strength * (leaving * arriving / squared**2 + 0.12 / squared)
+    return total
+
+
+def _painted(
+    corner: NDArray[np.float64], along: NDArray[np.float64], up: NDArray[np.float64], surface: Surface,
+    glows: Sequence[_Glow], *, step: float = _STEP, corners: bool = True, bed: tuple[float, float] | None = None,
+) -> Mesh:  # fmt: skip
+    """A rectangle as `shapes.quad` makes it, with light pooling on it; darker along its edges where it has `corners`
+    and beneath the `bed` (half length, half width)."""
+    width, height = float(np.linalg.norm(along)), float(np.linalg.norm(up))
+    u, v = np.meshgrid(
+        np.linspace(0, 1, max(2, round(width / step) + 1)), np.linspace(0, 1, max(2, round(height / step) + 1))
+    )
+    points = corner + u[..., None] * along + v[..., None] * up
+    made = shapes.sheet(points, surface, single_sided=True)
+    flat = points.reshape(-1, 3)
+    light = _light_on(flat, np.cross(along, up) / (width * height), glows)
+    if corners:
+        for distance in (u * width, (1 - u) * width, v * height, (1 - v) * height):
+            light *= 1.0 - 0.22 * np.exp(-distance.ravel() / 0.28)
+    if bed is not None:
+        outside = np.hypot(*(np.clip(np.abs(flat[:, k]) - bed[k] + 0.12, 0.0, None) for k in range(2)))
+        light *= 1.0 - 0.62 * np.exp(-((outside / 0.3) ** 2))
+    return replace(made, colors=(made.colors * light[:, None]).astype(np.float32))
+
+
+def _window(
+    wall: Wall, look: RoomLook, rng: np.random.Generator, by_day: bool, curtain: Surface
+) -> tuple[list[Mesh], _Glow]:
+    """A window with frame, sill, radiator, perhaps a blind or curtains; and the light that it lets in."""
+    width = float(rng.uniform(1.0, min(2.6, wall.length * 0.6)))
+    start = float(rng.uniform(0.1, 0.9)) * (wall.length - width)
+    low, high = float(rng.uniform(0.8, 1.05)), float(rng.uniform(1.95, look.ceiling - 0.2))
+    bright = float(rng.uniform(1.6, 5.0)) if by_day else float(rng.uniform(0.02, 0.08))
+    view = Surface((bright, bright, bright), textures.outlook(rng), max(width, high - low) * 1.01)
+    white = Surface(linear(0.93, 0.93, 0.92), gloss=0.4)
+    meshes = [wall.panel(start, width, low, high, 0.012, view)]
+    panes = int(rng.integers(1, 4))
+    for k in range(panes + 1):
+        at = start + k * width / panes
+        meshes.append(wall.block(at - 0.035, 0.07, low - 0.03, high + 0.03, 0.045, white))
+    for level in (low - 0.05, high - 0.02):
+        meshes.append(wall.block(start - 0.03, width + 0.06, level, level + 0.07, 0.045, white))
+    meshes.append(wall.block(start - 0.08, width + 0.16, low - 0.08, low - 0.04, 0.16, white))
+    radiator = rng.random() < 0.6
+    if radiator:
+        slats = np.full((4, 32, 3), 240, np.uint8)
+        slats[:, :4] = 165
+        ribbed = Surface(linear(0.93, 0.93, 0.91), slats, 0.09, 0.3)
+        meshes.append(wall.block(start + 0.1, width - 0.2, 0.14, low - 0.14, 0.1, ribbed))
+    kind = rng.random()
+    drop = float(rng.uniform(0.2, 0.95)) * (high - low)
+    if kind < 0.4:  # a blind, drawn part of the way; with light behind it, it glows
+        slats = np.full((32, 4, 3), 238, np.uint8)
+        slats[:5] = 150
+        shine = 0.3 * bright + 0.6
+        meshes.append(
+            wall.panel(start, width, high - drop, high, 0.05, Surface((shine, shine, 0.97 * shine), slats, 0.07))
+        )
+    elif kind < 0.75:  # curtains to both sides
+        for side in (start - 0.25, start + width - 0.2):
+            at = [wall.at(side, 0.0, 0.12), wall.at(side + 0.45, 0.0, 0.12)]
+            meshes.append(hanging(rng, at[0], at[1], wall.floor + high + 0.15, wall.floor + 0.1, curtain, 0.05))
+    open_share = 1.0 - 0.6 * (drop / (high - low) if kind < 0.4 else 0.0)
+    middle = wall.at(start + width / 2, (low + high) / 2, 0.0)
+    strength = open_share * width * (high - low) * (1.1 if by_day else 0.0)
+    return meshes, _Glow(middle, wall.inward, strength)
+
+
+def hanging(
+    rng: np.random.Generator, start: NDArray[np.float64], end: NDArray[np.float64], top: float, bottom: float,
+    surface: Surface, depth: float,
+) -> Mesh:  # fmt: skip
+    """Cloth hanging in folds `depth` metres deep from a rail between two points (their x and y)."""
+    along = (end - start)[:2]
+    length = float(np.linalg.norm(along))
+    direction, side = along / length, np.array([-along[1], along[0]]) / length
+    # The deeper the folds, the more cloth hangs on the same rail.
+    pleat = max(float(rng.uniform(0.1, 0.18)), 0.9 * depth)
+    count = max(24, int(length / pleat * 10))
+    s = np.linspace(0, length, count)
+    phase = np.cumsum(rng.uniform(0.6, 1.4, count)) * (length / count) * 2 * np.pi / pleat
+    rows = np.linspace(0, 1, 8)
+    sway = depth * (0.6 + 0.4 * rows)[:, None] * np.sin(phase + 0.5 * rows[:, None])
+    sway = sway + 0.02 * rows[:, None] * np.sin(s * 3.1 + 1)[None]
+    slide = 0.25 * pleat * np.cos(2 * phase) * rows[:, None]
+    x = start[0] + direction[0] * (s[None] + slide) + side[0] * sway
+    y = start[1] + direction[1] * (s[None] + slide) + side[1] * sway
+    z = np.broadcast_to((top + (bottom - top) * rows)[:, None], x.shape)
+    made = shapes.sheet(np.stack([x, y, z], -1), surface)
+    shade = 1.0 + 0.16 * np.sin(phase)[None] * (0.5 + 0.5 * rows[:, None])  # light does not reach into the folds
+    return replace(made, colors=(made.colors * shade.reshape(-1, 1)).astype(np.float32))
+
+
+def _door(wall: Wall, rng: np.random.Generator) -> list[Mesh]:
+    wide = float(rng.choice([0.9, 1.2]))
+    start = float(rng.uniform(0.1, max(0.11, wall.length - wide - 0.2)))
+    wooden = rng.random() < 0.6
+    leaf = Surface(pick(rng, "wood" if wooden else "plastic"), textures.grain(rng) if wooden else None, 1.5, 0.25)
+    frame, steel = Surface(pick(rng, "plastic"), gloss=0.3), Surface(pick(rng, "steel"), gloss=0.5)
+    meshes = [wall.panel(start, wide, 0, 2.05, 0.012, leaf)]
+    for at in (start - 0.07, start + wide):
+        meshes.append(wall.block(at, 0.07, 0, 2.12, 0.04, frame))
+    meshes.append(wall.block(start - 0.07, wide + 0.14, 2.05, 2.12, 0.04, frame))
+    handle = start + (0.1 if rng.random() < 0.5 else wide - 0.22)
+    meshes.append(wall.block(handle, 0.13, 1.02, 1.045, 0.07, steel))
+    if rng.random() < 0.5:  # a kick plate
+        meshes.append(wall.panel(start + 0.03, wide - 0.06, 0.02, 0.3, 0.016, steel))
+    if rng.random() < 0.4:  # a pane to look through
+        pane = Surface(linear(0.35, 0.38, 0.4), gloss=0.8)
+        meshes.append(wall.panel(start + 0.6 * wide, 0.18, 1.2, 1.85, 0.016, pane))
+    return meshes
 
 
 def _hall(look: RoomLook, floor: float, paint: Surface) -> list[Mesh]:
     """Walls and ceiling of a larger hall about the room: what a camera outside the room sees past it."""
     (x0, y0), (x1, y1) = look.low, look.high
-    outer = replace(look, low=(x0 - HALL, y0 - HALL), high=(x1 + HALL, y1 + HALL), ceiling=look.ceiling + HALL)
+    low, high = (x0 - HALL, y0 - HALL), (x1 + HALL, y1 + HALL)
+    height = look.ceiling + HALL
     meshes = []
-    for wall in ("head", "foot", "right", "left"):
-        corner, along, _, length = _wall_frame(outer, wall, floor)
-        meshes.append(shapes.quad(corner, along * length, [0, 0, outer.ceiling], paint, single_sided=True))
-    low = [x0 - HALL, y1 + HALL, floor + outer.ceiling]
-    meshes.append(shapes.quad(low, [x1 - x0 + 2 * HALL, 0, 0], [0, y0 - y1 - 2 * HALL, 0], paint, single_sided=True))
+    for name in WALLS:
+        wall = Wall.of(name, low, high, floor)
+        meshes.append(shapes.quad(wall.corner, wall.along * wall.length, [0, 0, height], paint, single_sided=True))
+    lid = [low[0], high[1], floor + height]
+    meshes.append(shapes.quad(lid, [high[0] - low[0], 0, 0], [0, low[1] - high[1], 0], paint, single_sided=True))
     return meshes
 
 
-def _window(look: RoomLook, wall: str, floor: float, rng: np.random.Generator) -> list[Mesh]:
-    _, _, _, length = _wall_frame(look, wall, floor)
-    width = float(rng.uniform(1.0, min(2.4, length * 0.6)))
-    start = float(rng.uniform(0.1, 0.9)) * (length - width)
-    low, high = float(rng.uniform(0.8, 1.1)), float(rng.uniform(1.9, look.ceiling - 0.2))
-    view = Surface((1.0, 1.0, 1.0), textures.outlook(rng), max(width, high - low) * 1.01)
-    white = Surface(linear(0.93, 0.93, 0.92))
-    meshes = [_panel(look, wall, floor, start - 0.06, width + 0.12, low - 0.06, high + 0.06, 0.01, white)]
-    panes = int(rng.integers(1, 4))
-    for k in range(panes):
-        pane = width / panes
-        meshes.append(
-            _panel(look, wall, floor, start + k * pane + 0.03, pane - 0.06, low + 0.03, high - 0.03, 0.015, view)
-        )
-    if rng.random() < 0.4:  # a blind, drawn part of the way
-        drop = float(rng.uniform(0.2, 0.9)) * (high - low)
-        slats = np.ones((32, 4, 3), np.uint8) * 235
-        slats[:5] = 150
-        meshes.append(
-            _panel(look, wall, floor, start, width, high - drop, high, 0.03, Surface((0.9, 0.9, 0.88), slats, 0.07))
-        )
-    return meshes
+def build_room(
+    look: RoomLook, floor: float, *, ward: bool, preset: str = "ceiling", bed: tuple[float, float] | None = None
+) -> list[Mesh]:
+    """The shell's meshes, instance 0, with the floor at z = `floor`. `ward` adds what hangs behind a hospital bed.
 
-
-def _curtain(
-    rng: np.random.Generator,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    top: float,
-    bottom: float,
-    surface: Surface,
-) -> Mesh:
-    """Hanging cloth with vertical folds between two floor positions."""
-    along = np.array([end[0] - start[0], end[1] - start[1]])
-    length = float(np.linalg.norm(along))
-    direction, side = along / length, np.array([-along[1], along[0]]) / length
-    count = max(24, int(length * 60))
-    s = np.linspace(0, length, count)
-    phase = np.cumsum(rng.uniform(0.5, 1.5, count)) * (length / count) * 2 * np.pi / float(rng.uniform(0.12, 0.2))
-    rows = np.linspace(0, 1, 8)
-    sway = (0.025 + 0.02 * rows)[:, None] * np.sin(phase)[None] + 0.03 * rows[:, None] * np.sin(s * 3.1 + 1)[None]
-    x = start[0] + direction[0] * s[None] + side[0] * sway
-    y = start[1] + direction[1] * s[None] + side[1] * sway
-    z = np.broadcast_to((top + (bottom - top) * rows)[:, None], x.shape)
-    return shapes.sheet(np.stack([x, y, z], -1), surface)
-
-
-def build_room(look: RoomLook, floor: float, *, ward: bool) -> list[Mesh]:
-    """The shell's meshes, instance 0, with the floor at z = `floor`. `ward` adds what hangs behind a hospital bed."""
+    preset: the light's name, of `lights.PRESETS`: which of window and panels shine. bed: half its length and width, for
+    the dark beneath it.
+    """
     rng = np.random.default_rng([look.seed, 12])
     (x0, y0), (x1, y1) = look.low, look.high
-    ground = Surface(look.floor_color, textures.floor(rng, look.floor_kind), 2.0)
-    wall_paint = Surface(look.wall_color, textures.paint(rng), 1.5)
-    dado_paint = Surface(look.dado_color, wall_paint.texture, 1.5) if look.dado_color else None
-    skirting = Surface(linear(*rng.uniform(0.3, 0.9, 1).repeat(3)))
-    white = Surface(linear(0.93, 0.93, 0.92))
-    meshes = [
-        *_hall(look, floor, wall_paint),
-        shapes.quad(
-            [x0 - HALL, y0 - HALL, floor],
-            [x1 - x0 + 2 * HALL, 0, 0],
-            [0, y1 - y0 + 2 * HALL, 0],
-            ground,
-            single_sided=True,
-        ),
-        shapes.quad([x0, y1, floor + look.ceiling], [x1 - x0, 0, 0], [0, y0 - y1, 0], white, single_sided=True),
-    ]
-    dado = float(rng.uniform(0.9, 1.3)) if dado_paint else 0.0
+    paint = textures.paint(rng)
+    ground = Surface(look.floor_color, textures.floor(rng, look.floor_kind), 2.0, look.floor_gloss)
+    wall_paint = Surface(look.wall_color, paint, 2.4, 0.08)
+    dado_paint = Surface(look.dado_color, paint, 2.4, 0.12) if look.dado_color else None
+    skirting = Surface(pick(rng, "plastic"), gloss=0.3)
+    walls = {name: Wall.of(name, look.low, look.high, floor) for name in WALLS}
     window_wall = "left" if look.window_side > 0 else "right"
-    walls = ("head", "foot", "right", "left")
-    for wall in walls:
-        corner, along, _, length = _wall_frame(look, wall, floor)
-        meshes.append(
-            shapes.quad(
-                corner + [0, 0, dado], along * length, [0, 0, look.ceiling - dado], wall_paint, single_sided=True
-            )
+    curtain = Surface(pick(rng, "curtain", 0.08), textures.fabric(rng, "plain"), 0.6)
+    meshes, window = _window(walls[window_wall], look, rng, preset in BY_DAY, curtain)
+    panels = fittings.luminaires(rng, look.low, look.high, floor + look.ceiling, preset in PANELS_ON)
+    glows = [window]
+    for panel in panels:
+        middle = panel.vertices.astype(np.float64).mean(0)
+        glows.append(_Glow(middle, np.array([0.0, 0.0, -1.0]), 0.9 if preset in PANELS_ON else 0.0))
+    meshes += [*_hall(look, floor, wall_paint), *panels]
+
+    def corner_at(x: float, y: float, z: float) -> NDArray[np.float64]:
+        return np.array([x, y, z])
+
+    wide, deep = np.array([x1 - x0, 0.0, 0.0]), np.array([0.0, y1 - y0, 0.0])
+    beyond = np.array([2 * HALL, 0.0, 0.0]), np.array([0.0, 2 * HALL, 0.0])
+    meshes.append(_painted(corner_at(x0, y0, floor), wide, deep, ground, glows, step=_FLOOR_STEP, bed=bed))
+    meshes.append(
+        shapes.quad(
+            corner_at(x0 - HALL, y0 - HALL, floor - 0.001), wide + beyond[0], deep + beyond[1], ground,
+            single_sided=True,
         )
+    )  # fmt: skip
+    lid = textures.ceiling(rng)
+    white = Surface(linear(0.92, 0.92, 0.9), lid, 2.4)
+    meshes.append(_painted(corner_at(x0, y1, floor + look.ceiling), wide, -deep, white, glows))
+    dado = float(rng.uniform(0.9, 1.3)) if dado_paint else 0.0
+    for wall in walls.values():
+        along = wall.along * wall.length
+        upper = np.array([0.0, 0.0, look.ceiling - dado])
+        meshes.append(_painted(wall.corner + [0, 0, dado], along, upper, wall_paint, glows, corners=dado == 0))
         if dado_paint:
-            meshes.append(shapes.quad(corner, along * length, [0, 0, dado], dado_paint, single_sided=True))
-        meshes.append(_panel(look, wall, floor, 0, length, 0, 0.09, 0.004, skirting))
-    meshes += _window(look, window_wall, floor, rng)
-    door_wall = str(rng.choice([wall for wall in walls if wall not in (window_wall, "head")]))
-    _, _, _, door_length = _wall_frame(look, door_wall, floor)
-    door_start = float(rng.uniform(0.1, max(0.11, door_length - 1.2)))
-    door = Surface(
-        linear(*[(0.75, 0.6, 0.42), (0.9, 0.9, 0.88), (0.55, 0.65, 0.7)][int(rng.integers(3))]),
-        textures.grain(rng),
-        1.5,
-    )
-    meshes.append(_panel(look, door_wall, floor, door_start - 0.07, 1.04, 0, 2.12, 0.006, white))
-    meshes.append(_panel(look, door_wall, floor, door_start, 0.9, 0, 2.05, 0.012, door))
-    for _ in range(int(rng.integers(0, 5))):
-        wall = str(rng.choice(walls))
-        _, _, _, length = _wall_frame(look, wall, floor)
-        width, height = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.6)
-        start, low = rng.uniform(0, length - width), rng.uniform(1.1, max(1.15, look.ceiling - height - 0.2))
-        picture = Surface((0.9, 0.9, 0.9), textures.poster(rng), float(max(width, height)) * 1.01)
-        meshes.append(
-            _panel(look, wall, floor, float(start), float(width), float(low), float(low + height), 0.02, picture)
-        )
-    for _ in range(int(rng.integers(0, 3))):  # luminaires
-        x, y = rng.uniform(x0 + 0.4, x1 - 1.0), rng.uniform(y0 + 0.4, y1 - 1.0)
-        meshes.append(
-            shapes.quad(
-                [x, y + 0.6, floor + look.ceiling - 0.01],
-                [0.6, 0, 0],
-                [0, -0.6, 0],
-                Surface((1, 1, 1)),
-                single_sided=True,
-            )
-        )
+            meshes.append(_painted(wall.corner, along, np.array([0, 0, dado]), dado_paint, glows, corners=False))
+        meshes.append(wall.block(0, wall.length, 0, 0.09, 0.015, skirting))
+    door_wall = str(rng.choice([name for name in WALLS if name not in (window_wall, "head")]))
+    meshes += _door(walls[door_wall], rng)
+    bare = [wall for name, wall in walls.items() if name not in (window_wall, door_wall)]
+    meshes += fittings.on_the_walls(rng, bare, look.ceiling, ward)
     if ward:
-        meshes += _ward_fittings(look, floor, rng)
+        meshes += fittings.bed_head_unit(rng, walls["head"])
     return shapes.joined(meshes)
 
 
-def _ward_fittings(look: RoomLook, floor: float, rng: np.random.Generator) -> list[Mesh]:
-    (_, y0), (_, y1) = look.low, look.high
-    meshes = []
-    service = Surface(linear(*(rng.uniform(0.65, 0.95) * rng.uniform(0.94, 1.0, 3))))
-    width = float(min(rng.uniform(1.4, 2.6), y1 - y0 - 0.2))
-    low = float(rng.uniform(1.15, 1.5))
-    start = float(np.clip(-y0 - width / 2, 0, y1 - y0 - width))
-    meshes.append(_panel(look, "head", floor, start, width, low, low + 0.18, 0.05, service))
-    for _ in range(int(rng.integers(3, 8))):
-        at = start + float(rng.uniform(0.05, width - 0.15))
-        color = Surface(linear(*rng.uniform(0.2, 1.0, 3)))
-        meshes.append(_panel(look, "head", floor, at, 0.07, low + 0.05, low + 0.13, 0.055, color))
-    return meshes
-
-
 def build_curtain(look: RoomLook, floor: float) -> list[Mesh]:
-    """The curtain beside the bed on the side away from the window, gathered toward the head wall, if any."""
+    """The curtain beside the bed on the side away from the window, drawn back toward the head wall, and its rail."""
     if look.curtain_color is None:
         return []
     rng = np.random.default_rng([look.seed, 14])
-    (x0, y0), (_, y1) = look.low, look.high
-    fabric = textures.fabric(rng, str(rng.choice(["plain", "stripes", "bands", "blotches"])))
-    at = max(y0 + 0.15, -1.35) if look.window_side > 0 else min(y1 - 0.15, 1.35)
-    end = x0 + 0.1 + float(rng.uniform(0.5, 1.1))
+    (x0, y0), (x1, y1) = look.low, look.high
+    fabric = textures.fabric(rng, str(rng.choice(["plain", "plain", "stripes", "bands"])))
+    at = max(y0 + 0.25, -1.35) if look.window_side > 0 else min(y1 - 0.25, 1.35)
+    reach = float(rng.uniform(0.35, 0.6) if rng.random() < 0.7 else rng.uniform(0.8, 1.3))
     top = floor + min(2.3, look.ceiling - 0.1)
-    return [_curtain(rng, (x0 + 0.1, at), (end, at), top, floor + 0.25, Surface(look.curtain_color, fabric, 0.5))]
+    cloth = Surface(look.curtain_color, fabric, 0.6)
+    depth = float(np.clip(0.06 / reach, 0.04, 0.13))
+    start, end = np.array([x0 + 0.1, at, 0.0]), np.array([x0 + 0.1 + reach, at, 0.0])
+    rail = shapes.box(
+        [x0, at - 0.015, top], [min(x1, x0 + 2.6), at + 0.015, top + 0.03], Surface(linear(0.9, 0.9, 0.89), gloss=0.4)
+    )
+    return [hanging(rng, start, end, top, floor + 0.25, cloth, depth), rail]

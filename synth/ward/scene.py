@@ -6,7 +6,7 @@ people, a blanket and things into it. Equal looks share their geometry within a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,8 +21,9 @@ from synth.ward import furniture, lights, shapes, textures
 from synth.ward.bed import RAILS, BedLook, build_bed
 from synth.ward.blanket import lay_blanket
 from synth.ward.lights import Lighting
+from synth.ward.palette import pick
 from synth.ward.room import RoomLook, build_curtain, build_room
-from synth.ward.shapes import Surface, linear
+from synth.ward.shapes import Surface
 
 Color = tuple[float, float, float]
 
@@ -71,42 +72,29 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def _hue(rng: np.random.Generator, value: tuple[float, float], saturation: tuple[float, float]) -> Color:
-    """A linear albedo of random hue; value and saturation uniform in the ranges."""
-    hue, s, v = rng.random() * 6, rng.uniform(*saturation), rng.uniform(*value)
-    rgb = [v * (1 - s * float(np.clip(abs((hue + k) % 6 - 3) - 1, 0, 1))) for k in (3, 5, 1)]
-    return linear(*rgb)
-
-
-def _floor_color(rng: np.random.Generator, kind: str) -> Color:
-    """Wood is brown; the rest is mostly gray, beige or a pale blue or green, now and then anything."""
-    if kind == "wood":
-        return linear(*(rng.uniform(0.75, 1.1) * np.array([0.78, 0.6, 0.43]) * rng.uniform(0.9, 1.08, 3)).clip(0, 1))
-    if rng.random() < 0.12:
-        return _hue(rng, (0.4, 0.9), (0.15, 0.45))
-    base = np.array([(0.72, 0.72, 0.7), (0.75, 0.69, 0.6), (0.62, 0.68, 0.74), (0.64, 0.7, 0.66)][int(rng.integers(4))])
-    return linear(*(rng.uniform(0.65, 1.2) * base * rng.uniform(0.97, 1.03, 3)).clip(0, 1))
-
-
-def _wall_color(rng: np.random.Generator) -> Color:
-    if rng.random() < 0.12:
-        return _hue(rng, (0.55, 0.95), (0.12, 0.4))
-    return _hue(rng, (0.8, 0.97), (0.0, 0.1))
+_FLOOR_GLOSS = {
+    "linoleum": (0.3, 0.75),
+    "tiles": (0.3, 0.8),
+    "wood": (0.15, 0.5),
+    "terrazzo": (0.4, 0.8),
+    "carpet": (0, 0),
+}
 
 
 def _sample_room(rng: np.random.Generator, low: tuple[float, float], high: tuple[float, float]) -> RoomLook:
-    dado = _hue(rng, (0.5, 0.9), (0.05, 0.3)) if rng.random() < 0.35 else None
-    floor_kind = str(rng.choice(textures.FLOORS, p=[0.38, 0.2, 0.2, 0.14, 0.08]))
+    dado = pick(rng, "dado", 0.08) if rng.random() < 0.35 else None
+    floor_kind = str(rng.choice(textures.FLOORS, p=[0.5, 0.16, 0.16, 0.13, 0.05]))
     return RoomLook(
         low=low,
         high=high,
         ceiling=float(rng.uniform(2.5, 3.1)),
         floor_kind=floor_kind,
-        floor_color=_floor_color(rng, floor_kind),
-        wall_color=_wall_color(rng),
+        floor_color=pick(rng, "wooden floor" if floor_kind == "wood" else "floor", 0.05),
+        floor_gloss=float(rng.uniform(*_FLOOR_GLOSS[floor_kind])),
+        wall_color=pick(rng, "wall", 0.06),
         dado_color=dado,
         window_side=float(rng.choice([-1.0, 1.0])),
-        curtain_color=_hue(rng, (0.5, 0.95), (0.05, 0.45)) if rng.random() < 0.6 else None,
+        curtain_color=pick(rng, "curtain", 0.08) if rng.random() < 0.6 else None,
         seed=_seed(rng),
     )
 
@@ -138,34 +126,29 @@ def _sample_pieces(rng: np.random.Generator, room: RoomLook) -> tuple[Piece, ...
     return tuple(pieces)
 
 
-def sample_look(rng: np.random.Generator, lighting: str | None = None) -> WardLook:
-    """A ward drawn at random; `lighting` is one of `lights.PRESETS`, or None to draw that too."""
+def sample_look(rng: np.random.Generator, light_weights: Mapping[str, float] | None = None) -> WardLook:
+    """A ward drawn at random; `light_weights` are those of `lights.PRESETS`, or None for the usual ones."""
     u = rng.uniform
     room = _sample_room(rng, (-u(1.12, 1.5), -u(1.7, 4.0)), (u(2.2, 4.5), u(1.7, 4.0)))
-    white_sheet = rng.random() < 0.65
     bed = BedLook(
-        sheet_color=_hue(rng, (0.85, 0.96), (0.0, 0.05)) if white_sheet else _hue(rng, (0.6, 0.95), (0.08, 0.4)),
-        sheet_fabric="plain" if rng.random() < 0.8 else str(rng.choice(["stripes", "waffle", "checks"])),
-        frame_color=_hue(rng, (0.35, 0.9), (0.0, 0.12)),
-        board_color=linear(
-            *[(0.72, 0.55, 0.38), (0.86, 0.74, 0.56), (0.93, 0.92, 0.88), (0.5, 0.36, 0.25), (0.55, 0.65, 0.75)][
-                int(rng.integers(5))
-            ]
-        ),
-        rails=str(rng.choice(RAILS, p=[0.45, 0.15, 0.15, 0.25])),
-        boards=bool(rng.random() < 0.85),
-        pillows=int(rng.choice([0, 1, 2], p=[0.08, 0.8, 0.12])),
+        sheet_color=pick(rng, "sheet" if rng.random() < 0.75 else "coloured sheet", 0.06),
+        sheet_fabric="plain" if rng.random() < 0.85 else str(rng.choice(["stripes", "waffle", "checks"])),
+        frame_color=pick(rng, "plastic" if rng.random() < 0.6 else "steel", 0.03),
+        board_color=pick(rng, "wood" if rng.random() < 0.55 else "plastic", 0.05),
+        rails=str(rng.choice(RAILS, p=[0.3, 0.15, 0.15, 0.4])),
+        boards=bool(rng.random() < 0.9),
+        pillows=int(rng.choice([0, 1, 2], p=[0.06, 0.8, 0.14])),
         seed=_seed(rng),
     )
-    plain = rng.random() < 0.55
+    plain = rng.random() < 0.65
     blanket = BlanketLook(
-        color=_hue(rng, (0.35, 0.97), (0.0, 0.65)) if rng.random() < 0.65 else _hue(rng, (0.82, 0.96), (0.0, 0.06)),
+        color=pick(rng, "blanket", 0.15) if rng.random() < 0.65 else pick(rng, "sheet"),
         fabric="plain" if plain else str(rng.choice(textures.FABRICS[1:])),
         repeat=float(u(0.15, 0.6)),
-        lining=_hue(rng, (0.8, 0.96), (0.0, 0.1)),
+        lining=pick(rng, "sheet"),
         seed=_seed(rng),
     )
-    preset = lighting or str(rng.choice(lights.PRESETS, p=[0.25, 0.15, 0.25, 0.08, 0.05, 0.22]))
+    preset = lights.draw_preset(rng, light_weights)
     light = lights.make_lighting(rng, preset, room.window_side)
     return WardLook(bed, room, blanket, light, preset, _sample_pieces(rng, room))
 
@@ -176,8 +159,8 @@ def _bed_meshes(bed: Bed, look: BedLook) -> tuple[Mesh, ...]:
 
 
 @lru_cache(maxsize=8)
-def _room_meshes(look: RoomLook, floor: float, ward: bool) -> tuple[Mesh, ...]:
-    return tuple(build_room(look, floor, ward=ward))
+def _room_meshes(look: RoomLook, floor: float, preset: str, bed: tuple[float, float] | None) -> tuple[Mesh, ...]:
+    return tuple(build_room(look, floor, ward=bed is not None, preset=preset, bed=bed))
 
 
 @lru_cache(maxsize=64)
@@ -336,7 +319,11 @@ def furnish(
     eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
     groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
     things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
-    meshes = [*_room_meshes(look.room, floor, True), *bedding.bed_meshes(bed, look.bed), *things]
+    meshes = [
+        *_room_meshes(look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2)),
+        *bedding.bed_meshes(bed, look.bed),
+        *things,
+    ]
     if bedding.blanket:
         outside, lining = _blanket_surfaces(look.blanket)
         meshes.append(shapes.dyed(bedding.blanket[0], outside))
@@ -356,14 +343,14 @@ def _seat(rng: np.random.Generator, figure: Figure, floor: float) -> list[Mesh]:
         return []
     knees = figure.keypoints[13:15].mean(0)
     forward = np.degrees(np.arctan2(knees[1] - hips[1], knees[0] - hips[0]))
-    surface = Surface(_hue(rng, (0.2, 0.9), (0.0, 0.5)), textures.fabric(rng, "plain"), 0.4)
+    surface = Surface(pick(rng, "upholstery", 0.1), textures.fabric(rng, "plain"), 0.4)
     seat = shapes.rounded_box([-0.25, -0.25, floor + 0.02], [0.2, 0.25, top], 0.03, surface, 0.2)
     return [shapes.moved(seat, float(forward), [hips[0], hips[1], 0.0])]
 
 
 def compose_open(
     rng: np.random.Generator, figures: Sequence[Figure], floor_z: float | None = None,
-    camera_centre: NDArray[np.floating] | None = None,
+    camera_centre: NDArray[np.floating] | None = None, light_weights: Mapping[str, float] | None = None,
 ) -> WardScene:  # fmt: skip
     """People in some room without a bed, for general training pictures; every call draws its own room.
 
@@ -377,7 +364,7 @@ def compose_open(
         low, high = np.minimum(low, bounds[0][:2]), np.maximum(high, bounds[1][:2])
     low, high = low - rng.uniform(0.4, 2.5, 2), high + rng.uniform(0.4, 2.5, 2)
     room = _sample_room(rng, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
-    preset = str(rng.choice(lights.PRESETS, p=[0.25, 0.2, 0.25, 0.08, 0.02, 0.2]))
+    preset = lights.draw_preset(rng, light_weights)
     lighting = lights.make_lighting(rng, preset, room.window_side)
     groups = []
     for _ in range(int(rng.integers(0, 8))):
@@ -391,5 +378,5 @@ def compose_open(
     people = [mesh for figure in figures for mesh in figure.meshes]
     middle = np.mean([f.keypoints.mean(0) for f in figures], axis=0) if figures else np.array([0.0, 0.0, floor_z + 1.0])
     things = _standing_things(groups, figures, seats, eye, np.asarray(middle, dtype=np.float64))
-    meshes = (*_room_meshes(room, floor_z, False), *things, *seats, *people)
+    meshes = (*_room_meshes(room, floor_z, preset, None), *things, *seats, *people)
     return WardScene(meshes, lighting.lights, lighting.sky, lighting.ground)

@@ -43,10 +43,26 @@ def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def paint(rng: np.random.Generator, size: int = 256) -> Picture:
-    """A painted wall: faint mottling and roller grain."""
-    return _gray(
-        0.95 + 0.008 * noise(rng, size, 4, 4) + 0.004 * noise(rng, size, 32, 32) + 0.006 * noise(rng, size, size, size)
-    )
+    """A painted wall: unevenness, faint roller grain, a few scuffs and patches where it was touched."""
+    value = 0.95 + 0.008 * noise(rng, size, 3, 3) + 0.004 * noise(rng, size, 24, 24)
+    canvas = np.asarray(value, np.float32)
+    for _ in range(int(rng.integers(0, 6))):
+        x, y = (int(v) for v in rng.integers(10, size - 10, 2))
+        run = rng.normal(0, 6, 2).astype(int)
+        cv2.line(canvas, (x, y), (x + int(run[0]), y + int(run[1]) // 3), 0.86 + 0.06 * float(rng.random()), 1)
+    return _gray(cv2.GaussianBlur(canvas, (0, 0), 0.6))
+
+
+def ceiling(rng: np.random.Generator, size: int = 256) -> Picture:
+    """One repeat (2.4 m) of a ceiling: plaster, or tiles of 0.6 m in a grid of bars."""
+    value = 0.95 + 0.006 * noise(rng, size, 5, 5)
+    if rng.random() < 0.55:
+        y, x = _axes(size)
+        bars = ((y * 4) % 1 < 0.045) | ((x * 4) % 1 < 0.045)
+        value = np.where(bars, 0.99, value - 0.03 + 0.012 * noise(rng, size, size // 2, size // 2))
+        edge = (((y * 4) % 1 > 0.965) | ((x * 4) % 1 > 0.965)) & ~bars
+        value = np.where(edge, 0.8, value)
+    return _gray(value)
 
 
 def grain(rng: np.random.Generator, size: int = 256) -> Picture:
@@ -144,21 +160,30 @@ def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
     return _picture(np.where((y < horizon)[..., None], sky, land))
 
 
-def poster(rng: np.random.Generator, size: int = 128) -> Picture:
-    """A picture or notice on the wall: flat shapes, or blurred colours, or lines of text."""
-    canvas = np.ones((size, size, 3), np.float32) * rng.uniform(0.3, 1.0, 3).astype(np.float32)
-    kind = rng.integers(3)
-    if kind == 0:
-        for _ in range(int(rng.integers(3, 9))):
-            centre = tuple(int(v) for v in rng.integers(0, size, 2))
-            cv2.circle(canvas, centre, int(rng.integers(6, size // 3)), tuple(rng.uniform(0, 1, 3).tolist()), -1)
-    elif kind == 1:
-        for channel in range(3):
-            canvas[..., channel] += 0.2 * noise(rng, size, 4, 4) + 0.08 * noise(rng, size, 24, 24)
+def poster(rng: np.random.Generator, size: int = 128, notice: bool = False) -> Picture:
+    """A picture (a landscape, or a few muted shapes) or a notice (a heading, lines of text, perhaps a figure)."""
+    if notice:
+        canvas = np.full((size, size, 3), 0.96, np.float32)
+        head = rng.uniform(0.15, 0.75, 3).astype(np.float32)
+        cv2.rectangle(canvas, (0, 0), (size, int(rng.integers(10, 26))), tuple(head.tolist()), -1)
+        for line in range(34, size - 10, 9):
+            cv2.line(canvas, (10, line), (int(rng.integers(size // 2, size - 8)), line), (0.4, 0.4, 0.43), 2)
+        if rng.random() < 0.4:
+            cv2.rectangle(canvas, (18, 40), (size - 18, 84), tuple((0.3 * head + 0.6).tolist()), -1)
+        return _picture(canvas)
+    y, _ = _axes(size)
+    base, other = rng.uniform(0.35, 0.9, 3) * [1.0, 0.97, 0.92], rng.uniform(0.25, 0.8, 3)
+    if rng.random() < 0.6:
+        horizon = rng.uniform(0.3, 0.7) + 0.06 * noise(rng, size, 2, 5)
+        land = other * np.array([0.85, 0.95, 0.75]) + 0.06 * noise(rng, size, 12, 12)[..., None]
+        canvas = np.where((y < horizon)[..., None], base + 0.05 * noise(rng, size, 4, 3)[..., None], land)
     else:
-        canvas[:] = 0.95
-        for line in range(10, size - 10, 9):
-            cv2.line(canvas, (10, line), (int(rng.integers(size // 2, size - 8)), line), (0.25, 0.25, 0.3), 3)
+        canvas = np.ones((size, size, 3), np.float32) * base.astype(np.float32)
+        for _ in range(int(rng.integers(2, 6))):
+            centre = tuple(int(v) for v in rng.integers(0, size, 2))
+            color = 0.6 * other + 0.4 * rng.uniform(0, 1, 3)
+            cv2.circle(canvas, centre, int(rng.integers(6, size // 3)), tuple(color.tolist()), -1)
+    canvas[:5], canvas[-5:], canvas[:, :5], canvas[:, -5:] = 0.95, 0.95, 0.95, 0.95
     return _picture(canvas)
 
 

@@ -95,7 +95,7 @@ def test_only_people_have_instances_and_the_floor_lies_a_bed_height_down(seed: i
 def test_a_camera_sees_the_ward_wherever_it_stands(azimuth: float, elevation: float, seed: int) -> None:
     view = Viewpoint(azimuth, elevation, 3.0)
     rng = np.random.default_rng(seed)
-    look = sample_look(rng, lighting="ceiling")
+    look = sample_look(rng, {"ceiling": 1.0})
     made = compose(rng, Bed(), person(), [], look, 0.0, camera_centre=view.centre)
     rendering = NumbaRenderer(antialias=False).render(made, view.camera_from_bed, CAMERA)
     assert (rendering.part > 0).all()
@@ -160,17 +160,17 @@ def test_furniture_in_somebodys_place_is_left_out() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(PRESETS), st.integers(0, 10_000))
+@given(st.sampled_from(sorted(PRESETS)), st.integers(0, 10_000))
 def test_light_is_exposed_and_one_light_casts_the_shadow(preset: str, seed: int) -> None:
     light = make_lighting(np.random.default_rng(seed), preset)
     upward = np.mean(light.sky) + sum(np.mean(each.color) * max(0.0, each.toward[2]) for each in light.lights)
-    assert 0.1 < upward < 1.65
+    assert 0.05 < upward < 1.65
     assert sum(each.casts_shadow for each in light.lights) == 1
     assert all(np.linalg.norm(each.toward) == pytest.approx(1) for each in light.lights)
 
 
 def test_the_papers_light_has_five_directions_within_its_intensities() -> None:
-    light = make_lighting(np.random.default_rng(0), "five")
+    light = make_lighting(np.random.default_rng(0), "paper")
     strength = np.array([np.mean(each.color) for each in light.lights])
     assert len(strength) == 5
     assert strength.max() / strength.min() <= 3.0 / 0.3 * 1.3  # a tint's mean differs a little from its luminance
