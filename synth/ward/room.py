@@ -6,7 +6,7 @@ lights only; that walls are brighter near a window or under a panel, and darker 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -121,8 +121,8 @@ def _window(
         )
     elif kind < 0.75:  # curtains to both sides
         for side in (start - 0.25, start + width - 0.2):
-            at = [wall.at(side, 0.0, 0.12), wall.at(side + 0.45, 0.0, 0.12)]
-            meshes.append(hanging(rng, at[0], at[1], wall.floor + high + 0.15, wall.floor + 0.1, curtain, 0.05))
+            ends = [wall.at(side, 0.0, 0.12), wall.at(side + 0.45, 0.0, 0.12)]
+            meshes.append(hanging(rng, ends[0], ends[1], wall.floor + high + 0.15, wall.floor + 0.1, curtain, 0.05))
     open_share = 1.0 - 0.6 * (drop / (high - low) if kind < 0.4 else 0.0)
     middle = wall.at(start + width / 2, (low + high) / 2, 0.0)
     strength = open_share * width * (high - low) * (1.1 if by_day else 0.0)
@@ -189,12 +189,13 @@ def _hall(look: RoomLook, floor: float, paint: Surface) -> list[Mesh]:
 
 
 def build_room(
-    look: RoomLook, floor: float, *, ward: bool, preset: str = "ceiling", bed: tuple[float, float] | None = None
-) -> list[Mesh]:
+    look: RoomLook, floor: float, *, ward: bool, preset: str = "ceiling", bed: tuple[float, float] | None = None,
+    behind: Collection[str] = (),
+) -> list[Mesh]:  # fmt: skip
     """The shell's meshes, instance 0, with the floor at z = `floor`. `ward` adds what hangs behind a hospital bed.
 
     preset: the light's name, of `lights.PRESETS`: which of window and panels shine. bed: half its length and width, for
-    the dark beneath it.
+    the dark beneath it. behind: walls that the camera stands behind; what is mounted on them would be in its way.
     """
     rng = np.random.default_rng([look.seed, 12])
     (x0, y0), (x1, y1) = look.low, look.high
@@ -243,7 +244,12 @@ def build_room(
     meshes += fittings.on_the_walls(rng, bare, look.ceiling, ward)
     if ward:
         meshes += fittings.bed_head_unit(rng, walls["head"])
-    return shapes.joined(meshes)
+    return shapes.joined([mesh for mesh in meshes if not any(_mounted(mesh, walls[name]) for name in behind)])
+
+
+def _mounted(mesh: Mesh, wall: Wall) -> bool:
+    """Whether a mesh, visible from all sides, is fixed to this wall."""
+    return not mesh.single_sided and bool(((mesh.vertices - wall.corner) @ wall.inward < 0.6).all())
 
 
 def build_curtain(look: RoomLook, floor: float) -> list[Mesh]:

@@ -159,8 +159,21 @@ def _bed_meshes(bed: Bed, look: BedLook) -> tuple[Mesh, ...]:
 
 
 @lru_cache(maxsize=8)
-def _room_meshes(look: RoomLook, floor: float, preset: str, bed: tuple[float, float] | None) -> tuple[Mesh, ...]:
-    return tuple(build_room(look, floor, ward=bed is not None, preset=preset, bed=bed))
+def _room_meshes(
+    look: RoomLook, floor: float, preset: str, bed: tuple[float, float] | None, behind: tuple[str, ...]
+) -> tuple[Mesh, ...]:
+    return tuple(build_room(look, floor, ward=bed is not None, preset=preset, bed=bed, behind=behind))
+
+
+def _walls_behind(room: RoomLook, eye: NDArray[np.floating] | None) -> tuple[str, ...]:
+    """The walls that a camera outside the room looks through."""
+    if eye is None:
+        return ()
+    beyond = {
+        "head": eye[0] < room.low[0], "foot": eye[0] > room.high[0],
+        "right": eye[1] < room.low[1], "left": eye[1] > room.high[1],
+    }  # fmt: skip
+    return tuple(name for name, outside in beyond.items() if outside)
 
 
 @lru_cache(maxsize=64)
@@ -320,7 +333,9 @@ def furnish(
     groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
     things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
     meshes = [
-        *_room_meshes(look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2)),
+        *_room_meshes(
+            look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2), _walls_behind(look.room, eye)
+        ),
         *bedding.bed_meshes(bed, look.bed),
         *things,
     ]
@@ -378,5 +393,5 @@ def compose_open(
     people = [mesh for figure in figures for mesh in figure.meshes]
     middle = np.mean([f.keypoints.mean(0) for f in figures], axis=0) if figures else np.array([0.0, 0.0, floor_z + 1.0])
     things = _standing_things(groups, figures, seats, eye, np.asarray(middle, dtype=np.float64))
-    meshes = (*_room_meshes(room, floor_z, preset, None), *things, *seats, *people)
+    meshes = (*_room_meshes(room, floor_z, preset, None, _walls_behind(room, eye)), *things, *seats, *people)
     return WardScene(meshes, lighting.lights, lighting.sky, lighting.ground)

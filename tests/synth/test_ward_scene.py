@@ -138,6 +138,19 @@ def test_walls_face_inward() -> None:
         assert (np.einsum("ij,ij->i", np.cross(b - a, c - a), middle - a) > 0).all()
 
 
+def test_nothing_mounted_on_a_wall_hangs_before_a_camera_behind_that_wall() -> None:
+    look = RoomLook(seed=5, window_side=1.0)
+
+    def on_the_left_wall(behind: tuple[str, ...]) -> int:
+        solid = [m.vertices for m in build_room(look, -0.55, ward=True, behind=behind) if not m.single_sided]
+        points = np.concatenate(solid)
+        inner = (points[:, 0] > look.low[0] + 0.3) & (points[:, 0] < look.high[0] - 0.3)
+        return int((inner & (points[:, 1] > look.high[1] - 0.2)).sum())
+
+    assert on_the_left_wall(()) > 0
+    assert on_the_left_wall(("left",)) == 0
+
+
 @pytest.mark.parametrize("kind", sorted(FURNITURE))
 def test_furniture_stands_on_the_floor(kind: str) -> None:
     for seed in range(3):
