@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.ablations import ABLATIONS, without
 from benchmarks.real_people import Column, Sets, read_columns, score
 from calibration.errors import WardposeError
+from synth.dataset import DatasetSpec, make_dataset
+from synth.scenario import Scenario, load_scenario
+from tuning.card import read_card
 from tuning.evaluate.report import Evaluation, open_for_evaluation
 from tuning.evaluate.statistics import compare
+from tuning.export import export_onnx
+from tuning.train.save import save_model
+from tuning.train.torch_loop import interpolate
+from tuning.train.trainer import TuneSettings, tune_detector
+from tuning.weights import read_weights
 
 Progress = Callable[[int, int, str], None]
 SCENARIO = "base"
@@ -26,7 +35,8 @@ def run(
     sets: Sets,
     scenario: str = SCENARIO,
     data: Path | None = None,
-    alphas: Sequence[float] = (1.0,),
+    alphas: Sequence[float] = (),
+    ablations: bool = False,
     size: int = 416,
     seed: int = 0,
     work: Path | None = None,
@@ -37,28 +47,82 @@ def run(
     """Tune the detector in the folder `model` for one epoch by the default recipe and score it before and after.
 
     images: square pictures of `size` px made of `scenario`; or the COCO folder `data` is taken as it is. sets: COCO
-    files of photographs by name. alphas: how far from the base's weights to the tuned ones the scored models stand.
+    files of photographs by name. alphas: weights so far on the way from the base to
+    the tuned model are scored as well.
     work: a folder to keep everything in; what is there already is not made again. workers, threads: for making the
     images and for training, default one a core.
-    Returns {"before": {column: figures}, "tuned": {alpha: {column: figures with difference, interval and p}}}.
+    ablations: leave out one ingredient of the scenario at a time as well, with the same seed and count.
+    Returns {"before": {column: figures}, "tuned": {name: {column: figures with difference, interval and p}}}; an
+    ablation's differences are from the whole scenario, so that a minus says what the ingredient brought.
     """
-    from tuning.train.trainer import TuneSettings, tune_detector
-
     columns = read_columns(sets)
     with ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wardpose-carry-over-")))
-        if data is None:
-            data = _make_images(folder / "images", scenario, images, size, seed, workers, progress)
-        tuned = folder / "tuned"
-        if not tuned.exists():
-            tune_detector(model, data, tuned, TuneSettings(size=size, seed=seed, threads=threads), progress)
-        before = _scored(model, folder / "before.onnx", columns, size, progress)
-        result: dict[str, Any] = {"before": {name: found.figures() for name, found in before.items()}, "tuned": {}}
+        settings = TuneSettings(size=size, seed=seed, threads=threads)
+        bench = _Bench(folder, model, columns, settings, count=images, workers=workers, progress=progress)
+        before = bench.scored(model, "before")
+        whole = load_scenario(scenario)
+        data = data or bench.pictures("images", whole)
+        tuned = bench.tuned("tuned", data)
+        after = bench.scored(tuned, "tuned")
+        result: dict[str, Any] = {
+            "before": {name: found.figures() for name, found in before.items()},
+            "tuned": {"everything": _gains(before, after)},
+        }
         for alpha in alphas:
-            mixed = tuned if alpha == 1 else _mixed(model, tuned, folder / f"alpha-{alpha}", alpha)
-            after = _scored(mixed, folder / f"alpha-{alpha}.onnx", columns, size, progress)
-            result["tuned"][f"{alpha}"] = {name: gained(before[name], after[name]) for name in after}
+            mixed = bench.scored(bench.mixed(tuned, alpha), f"alpha-{alpha}")
+            result["tuned"][f"everything, alpha {alpha}"] = _gains(before, mixed)
+        for ingredient in ABLATIONS if ablations else ():
+            name = ingredient.replace(" ", "-")
+            less = bench.tuned(f"{name}-tuned", bench.pictures(name, without(ingredient, whole)))
+            result["tuned"][ingredient] = _gains(after, bench.scored(less, name))
     return result
+
+
+class _Bench:
+    """Everything made on the way lies in one folder; what is there already is not made again."""
+
+    def __init__(
+        self, folder: Path, model: Path, columns: list[Column], settings: TuneSettings, *, count: int,
+        workers: int | None, progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self._folder, self._model, self._columns, self._settings = folder, model, columns, settings
+        self._count, self._workers, self._progress = count, workers, progress
+
+    def pictures(self, name: str, scenario: Scenario) -> Path:
+        """A data set of square pictures."""
+        out, size = self._folder / name, self._settings.size
+        square = scenario.model_copy(update={"width": size, "height": size})
+        spec = DatasetSpec(scenario=square, count=self._count, seed=self._settings.seed)
+        make_dataset(spec, out, resume=out.exists(), workers=self._workers, progress=self._progress)
+        return out
+
+    def tuned(self, name: str, data: Path) -> Path:
+        """The model after one epoch on a data set."""
+        out = self._folder / name
+        if not out.exists():
+            tune_detector(self._model, data, out, self._settings, self._progress)
+        return out
+
+    def mixed(self, tuned: Path, alpha: float) -> Path:
+        """Weights `alpha` of the way from the base to a tuned model."""
+        if not 0 <= alpha <= 1:
+            raise WardposeError(f"alpha {alpha} is not within 0 … 1", where="bench carry-over", mend="give such as 0.5")
+        out = self._folder / f"alpha-{alpha}"
+        if not out.exists():
+            before, after = (read_weights(folder, read_card(folder)) for folder in (self._model, tuned))
+            save_model(out, interpolate(before, after, alpha), read_card(tuned))
+        return out
+
+    def scored(self, model: Path, name: str) -> dict[str, Evaluation]:
+        """The model's figures on every column."""
+        onnx, size = self._folder / f"{name}.onnx", self._settings.size
+        export_onnx(model, onnx, width=size, height=size)
+        return score(open_for_evaluation(onnx), self._columns, self._progress)
+
+
+def _gains(before: dict[str, Evaluation], after: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
+    return {name: gained(before[name], after[name]) for name in after}
 
 
 def gained(before: Evaluation, after: Evaluation) -> dict[str, float]:
@@ -71,39 +135,3 @@ def gained(before: Evaluation, after: Evaluation) -> dict[str, float]:
         "high": round(found.high, 4),
         "p": float(f"{found.p_wilcoxon:.2g}"),
     }
-
-
-def _make_images(
-    out: Path, scenario: str, count: int, size: int, seed: int, workers: int | None, progress: Progress | None
-) -> Path:
-    from synth.dataset import DatasetSpec, make_dataset
-    from synth.scenario import load_scenario
-
-    chosen = load_scenario(scenario).model_copy(update={"width": size, "height": size})
-    spec = DatasetSpec(scenario=chosen, count=count, seed=seed)
-    make_dataset(spec, out, resume=out.exists(), workers=workers, progress=progress)
-    return out
-
-
-def _scored(
-    model: Path, onnx: Path, columns: list[Column], size: int, progress: Progress | None
-) -> dict[str, Evaluation]:
-    from tuning.export import export_onnx
-
-    export_onnx(model, onnx, width=size, height=size)
-    return score(open_for_evaluation(onnx), columns, progress)
-
-
-def _mixed(model: Path, tuned: Path, out: Path, alpha: float) -> Path:
-    """The model folder `out`: weights `alpha` of the way from `model` to `tuned`."""
-    from tuning.card import read_card
-    from tuning.train.save import save_model
-    from tuning.train.torch_loop import interpolate
-    from tuning.weights import read_weights
-
-    if not 0 <= alpha <= 1:
-        raise WardposeError(f"alpha {alpha} is not within 0 … 1", where="bench carry-over", mend="give such as 0.5")
-    if not out.exists():
-        before, after = (read_weights(folder, read_card(folder)) for folder in (model, tuned))
-        save_model(out, interpolate(before, after, alpha), read_card(tuned))
-    return out

@@ -183,6 +183,8 @@ def _photograph(
     with clock.stage("scene"):
         look = sample_look(_look_rng(scenario, look_rng), scenario.light_presets)
         scene = build_scene(staging, look, look_rng, camera_from_bed, scenario.light_presets)
+        if not scenario.shadows:
+            scene = replace(scene, lights=tuple(replace(light, casts_shadow=False) for light in scene.lights))
     with clock.stage("render"):
         seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
     with clock.stage("label"):

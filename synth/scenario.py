@@ -83,6 +83,7 @@ class Scenario(BaseModel):
     blanket_coverage: Span = Field(default=(0.2, 0.95), title="How much of the patient the blanket is pulled over")
     posture_weights: dict[str, float] = Field(default_factory=dict, title="Weights of postures (none: the bodies' own)")
 
+    shadows: bool = Field(default=True, title="The strongest light casts shadows")
     sensor: SensorSettings = Field(default_factory=SensorSettings, title="Sensor")
 
     @model_validator(mode="before")
@@ -172,10 +173,11 @@ NAMED: Mapping[str, Scenario] = {
         Scenario(name="B", azimuth_deg=(55.0, 125.0), **_WARD),
         Scenario(name="C", azimuth_deg=(15.0, 35.0), **_WARD),
         Scenario(name="D", azimuth_deg=(0.0, 0.0), **_WARD),
-        # For base models: many viewpoints, many lenses, people anywhere.
+        # For base models: many viewpoints, many lenses, people anywhere, in bed, on their feet and on the floor.
         Scenario(
-            name="base", open_room_share=0.45, patient_share=0.9, bystander_weights=(0.5, 0.3, 0.2),
-            blanket_share=0.5, roll_deg=(-10.0, 10.0), look_at_spread_m=(0.45, 0.35, 0.2),
+            name="base", open_room_share=0.6, fallen_share=0.5, patient_share=0.9, blanket_share=0.5,
+            bystander_weights=(0.45, 0.3, 0.15, 0.1), horizontal_fov_deg=(40.0, 85.0), distance_m=(1.2, 4.5),
+            open_elevation_deg=(0.0, 50.0), roll_deg=(-10.0, 10.0), look_at_spread_m=(0.45, 0.35, 0.2),
         ),
     )
 }  # fmt: skip

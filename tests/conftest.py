@@ -27,6 +27,21 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def random_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a yolo11n of one class with random weights."""
+    from tuning.card import ModelCard
+    from tuning.train.save import save_model
+    from tuning.train.ultralytics_trainer import build_detector
+
+    card = ModelCard(
+        name="random", task="detect", architecture="yolo11n", layout="yolo", width=96, height=96, sha256="0" * 64
+    )
+    folder = tmp_path_factory.mktemp("models") / "random"
+    save_model(folder, build_detector(card, None).state(), card)
+    return folder
+
+
 @pytest.fixture
 def gpu() -> None:
     """Skip where no CUDA device answers."""

@@ -1,8 +1,9 @@
-"""wardpose bench synth, calibrate, infer, live, evaluate."""
+"""wardpose bench synth, calibrate, infer, live, evaluate, carry-over."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from appliance.cli.output import Output
@@ -27,6 +28,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--detector", help="a model of this site (default: the built-in one)")
             bench.add_argument("--pose", help="a model of this site (default: the built-in one)")
         bench.set_defaults(run=measure, bench=name)
+    over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
+    over.add_argument(
+        "--score", action="append", required=True, metavar="NAME=COCO.json[:IMAGES]", help="photographs to score on"
+    )
+    over.add_argument("--detector", help="the model of this site to tune (default: the built-in one)")
+    over.add_argument("--scenario", default="base", help="what the images show: B, C, D, base, or a TOML file")
+    over.add_argument("--count", type=int, default=2300, help="number of images, default 2300")
+    over.add_argument("--data", type=Path, help="an existing data set instead")
+    over.add_argument("--size", type=int, default=416, help="pixels of a picture's side, default 416")
+    over.add_argument("--seed", type=int, default=0)
+    over.add_argument(
+        "--alpha", type=float, action="append", help="score the weights this far on the way as well (may be repeated)"
+    )
+    over.add_argument("--ablations", action="store_true", help="leave one ingredient out at a time as well")
+    over.add_argument("--work", type=Path, help="folder that keeps images and models; what it holds is not made again")
+    over.set_defaults(run=measure_carry_over)
 
 
 def measure(options: argparse.Namespace, out: Output) -> int:
@@ -52,6 +69,30 @@ def measure(options: argparse.Namespace, out: Output) -> int:
             arguments["progress"] = progress
         result = run(**arguments)
     out.table(("figure", "value"), list(_flat(result)))
+    out.answer(result)
+    return 0
+
+
+def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import BUILT_IN_LIVE, ModelStore
+    from appliance.site_folder import SiteFolder
+    from benchmarks.carry_over import run
+    from tuning.base import evaluation_set
+
+    store = ModelStore(SiteFolder.open(options.home))
+    with out.progress("bench carry-over") as progress:
+        result = run(
+            options.count, model=store.folder(options.detector or BUILT_IN_LIVE["detect"]),
+            sets=dict(evaluation_set(text) for text in options.score), scenario=options.scenario, data=options.data,
+            alphas=options.alpha or (), ablations=options.ablations, size=options.size, seed=options.seed,
+            work=options.work, progress=progress,
+        )  # fmt: skip
+    rows = [
+        (trained, column, *(figures.get(key) for key in ("AP50", "AP", "person_score", "person_score_gained", "p")))
+        for trained, columns in {"before": result["before"], **result["tuned"]}.items()
+        for column, figures in columns.items()
+    ]
+    out.table(("trained on", "people", "AP50", "AP", "person score", "gained", "p"), rows)
     out.answer(result)
     return 0
 

@@ -1,0 +1,85 @@
+"""The carry-over benchmark sorts real people into columns, and tells before from after."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.ablations import ABLATIONS, without
+from benchmarks.carry_over import run
+from benchmarks.real_people import read_columns, score
+from runtime.detections import Detections
+from synth.sample import make_sample
+from synth.scenario import Scenario, load_scenario
+from tests.tuning.drawn import draw_people
+
+
+def with_postures(folder: Path, postures: list[str]) -> Path:
+    """Drawn pictures whose people are as high as wide where they lie, and called by these postures in turn."""
+    path = draw_people(folder, len(postures)) / "annotations.json"
+    content = json.loads(path.read_text())
+    for annotation, posture in zip(content["annotations"], postures, strict=True):
+        annotation["posture"] = posture
+        if posture == "fall":
+            x, y, _, height = annotation["bbox"]
+            annotation["bbox"] = [x, y, height + 1, height]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_people_are_sorted_by_posture_and_the_rest_ignored(tmp_path: Path) -> None:
+    path = with_postures(tmp_path / "set", ["fall", "walking", "sitting", "fall"])
+    columns = {column.name: column.pictures for column in read_columns({"ward": (path, None)})}
+    assert {name: len(pictures) for name, pictures in columns.items()} == {
+        "ward: lying, wide boxes": 2, "ward: lying": 2, "ward: others": 2,
+    }  # fmt: skip
+    assert [picture.id for picture in columns["ward: others"]] == [2, 3]
+
+
+def test_a_held_out_part_is_a_column_of_its_own(tmp_path: Path) -> None:
+    path = draw_people(tmp_path / "set", 3) / "annotations.json"
+    content = json.loads(path.read_text())
+    for image, split in zip(content["images"], ("train2017", "val2017", "train2017"), strict=True):
+        image["split"] = split
+    path.write_text(json.dumps(content))
+    columns = {column.name: [p.id for p in column.pictures] for column in read_columns({"photos": (path, None)})}
+    assert columns == {"photos": [1, 2, 3], "photos: val2017": [2]}
+
+
+def test_a_detector_that_knows_the_truth_scores_full_marks(tmp_path: Path) -> None:
+    columns = read_columns({"ward": (with_postures(tmp_path / "set", ["fall", "walking"]), None)})
+    truth = iter([picture.boxes for column in columns[1:] for picture in column.pictures])
+
+    class Knowing:
+        def detect(self, color: np.ndarray) -> Detections:
+            return Detections(next(truth).astype(np.float32), np.ones(1, np.float32))
+
+    figures = score(Knowing(), columns)
+    for found in figures.values():
+        assert (found.AP, found.person_score) == pytest.approx((1, 1), abs=1e-3)
+
+
+@pytest.mark.parametrize("ingredient", ABLATIONS)
+def test_every_ingredient_of_the_scenario_can_be_left_out(ingredient: str) -> None:
+    whole = load_scenario("base")
+    less = without(ingredient, whole)
+    assert Scenario.model_validate(less.model_dump()) == less != whole
+
+
+def test_shadows_can_be_switched_off() -> None:
+    lit = make_sample(Scenario(name="shadows", width=96, height=64), 3, 0).color
+    flat = make_sample(Scenario(name="shadows", width=96, height=64, shadows=False), 3, 0).color
+    assert (flat.astype(int) - lit).mean() > 1, "brighter without"
+
+
+def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: Path) -> None:
+    data = draw_people(tmp_path / "data", 16)
+    sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
+    result = run(model=random_detector, sets=sets, data=data, alphas=[0.0], size=96, threads=1)
+    assert result["before"]["drawn"]["people"] == 4
+    assert result["tuned"]["everything"]["drawn"].keys() >= {"AP50", "person_score", "person_score_gained", "p"}
+    untouched = result["tuned"]["everything, alpha 0.0"]["drawn"]
+    assert untouched["AP50"] == result["before"]["drawn"]["AP50"] and untouched["p"] == 1
