@@ -10,7 +10,7 @@ from synth.sensor import SensorSettings
 
 # A sensor that adds nothing: as exposed, in focus, without noise.
 PERFECT_SENSOR = SensorSettings(
-    exposure_ev=(0.0, 0.0), white_balance=(1.0, 1.0), contrast=(1.0, 1.0), noise=(0.0, 0.0), shot_noise=(0.0, 0.0),
+    exposure_ev=(0.0, 0.0), auto_exposure=0.0, white_balance=(1.0, 1.0), contrast=(1.0, 1.0), noise=(0.0, 0.0), shot_noise=(0.0, 0.0),
     blur_px=(0.0, 0.0), motion_blur_share=0.0, jpeg_quality=(95, 95),
 )  # fmt: skip
 
