@@ -13,6 +13,7 @@ import struct
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from calibration.errors import WardposeError
 from runtime.frames import ImuSample
 
 _log = logging.getLogger(__name__)
+
+EXPIRES_TAG = (
+    "WARDPOSE_EXPIRES"  # our own recordings name the instant (ISO 8601, UTC) from which on nobody may play them
+)
 
 _IMU = struct.Struct("<Q3fQ3f")  # accelerometer time (ns), m/s²; gyroscope time (ns), rad/s
 _PATIENCE_US = 2_000_000  # how far one track may run ahead of another before a capture goes out without the latter
@@ -83,12 +88,14 @@ class K4aFile:
         return WardposeError(what, where=str(self.path), mend=mend)
 
     def _read_head(self, container: Any) -> None:
-        tags = {key: value for key, value in container.metadata.items() if key.startswith("K4A_")}
-        if not tags:
+        tags = {key: value for key, value in container.metadata.items() if key.startswith(("K4A_", "WARDPOSE_"))}
+        if not any(key.startswith("K4A_") for key in tags):
             raise self._error(
                 "it is a video, but no Azure Kinect recording (no K4A_ tags)",
                 "play it with video: instead of recording:",
             )
+        if _is_past(tags.get(EXPIRES_TAG, "")):
+            raise self._error(f"the recording expired at {tags[EXPIRES_TAG]}", "delete it, and record again if you may")
         tracks: dict[str, Any] = {}
         for stream in container.streams:
             for name in ("COLOR", "DEPTH", "IR", "IMU"):
@@ -184,6 +191,13 @@ class K4aFile:
             _log.warning("%s: skipped a %s image of %d bytes", self.path, name.lower(), len(data))
             return None
         return np.frombuffer(data, dtype=">u2").reshape(height, width).astype(np.uint16)
+
+
+def _is_past(instant: str) -> bool:
+    try:
+        return datetime.fromisoformat(instant) <= datetime.now(UTC)
+    except (ValueError, TypeError):  # none, or none of ours
+        return False
 
 
 @dataclass(frozen=True, slots=True)
