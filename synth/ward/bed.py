@@ -1,4 +1,4 @@
-"""A hospital bed: mattress, frame, boards, rails, raisable backrest, pillow; in the bed frame.
+"""A hospital bed: mattress, frame, boards, rails, raisable backrest; in the bed frame.
 
 The mattress top is the plane z = 0. With the backrest raised, the part toward the head turns up about a line across the
 bed at `hinge_x(bed)`; `bend` is the one place that says how, for the mattress, the pillow, and whoever lies on it.
@@ -60,6 +60,22 @@ def bend(bed: Bed, points: NDArray[np.floating]) -> NDArray[np.float64]:
     return out
 
 
+def unbend(bed: Bed, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The inverse of `bend` where the mattress is straight again, footward and headward of the bend itself."""
+    out = np.array(points, dtype=np.float64)
+    angle = np.radians(bed.backrest_deg)
+    if angle == 0:
+        return out
+    rate = angle / BEND_LENGTH
+    along = hinge_x(bed) + BEND_LENGTH / 2 - out[:, 0] - np.sin(angle) / rate
+    up = out[:, 2] - (1 - np.cos(angle)) / rate
+    straight = along * np.cos(angle) + up * np.sin(angle)
+    turned = straight > 0
+    out[turned, 0] = hinge_x(bed) - BEND_LENGTH / 2 - straight[turned]
+    out[turned, 2] = (up * np.cos(angle) - along * np.sin(angle))[turned]
+    return out
+
+
 def _bent(bed: Bed, mesh: Mesh) -> Mesh:
     return replace(mesh, vertices=bend(bed, mesh.vertices).astype(np.float32))
 
@@ -79,27 +95,6 @@ def _mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
     shade = 1 + 0.018 * np.clip(crease[row, column], -2, 2)
     colors = (mattress.colors * shade[:, None]).clip(0, 1).astype(np.float32)
     return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32), colors=colors))
-
-
-def _pillow(
-    bed: Bed,
-    centre: tuple[float, float],
-    yaw_deg: float,
-    height: float,
-    color: tuple[float, float, float],
-    rng: np.random.Generator,
-) -> Mesh:
-    """A cushion, thin at the seams and thick in the middle."""
-    length, width, count = 0.36, min(0.62, bed.width * 0.72), 28
-    u, v = np.meshgrid(np.linspace(-1, 1, count), np.linspace(-1, 1, count))
-    swell = ((1 - np.abs(u) ** 2.6) * (1 - np.abs(v) ** 2.6)).clip(0, 1) ** 0.55
-    lump = textures.noise(rng, count, 5, 5)
-    top = 0.012 + height * swell * (1 + 0.05 * lump) + 0.003 * textures.noise(rng, count, 12, 12) * swell
-    pinch = 1 - 0.05 * (np.abs(u * v) ** 2)
-    x, y = u * length / 2 * pinch, v * width / 2 * pinch
-    surface = Surface(color, textures.fabric(rng, "plain"), 0.5)
-    upper = shapes.moved(shapes.sheet(np.stack([x, y, top], -1), surface), yaw_deg, [*centre, 0.0])
-    return _bent(bed, upper)
 
 
 def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
@@ -130,13 +125,6 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
         meshes.append(shapes.rounded_box([-x - 0.08, -y - 0.02, low], [-x - 0.035, y + 0.02, head], 0.02, board, 0.15))
         meshes.append(shapes.rounded_box([x + 0.035, -y - 0.02, low], [x + 0.08, y + 0.02, foot], 0.02, board, 0.15))
     meshes += _rails(bed, look, rng)
-    for k in range(look.pillows):
-        centre = (-x + 0.22 + 0.05 * k, float(rng.normal(0, 0.02)))
-        thickness = float(rng.uniform(0.06, 0.09))
-        pillow = _pillow(bed, centre, float(rng.normal(0, 4)), thickness, look.sheet_color, rng)
-        meshes.append(
-            pillow if k == 0 else replace(pillow, vertices=pillow.vertices + np.array([0.02, 0, 0.05], np.float32))
-        )
     return shapes.joined(meshes)
 
 

@@ -20,6 +20,8 @@ ARRANGEMENTS = ("flat", "folded_back", "askew", "kicked_aside")
 CELL = 0.01  # metres a height-map cell
 THICKNESS = 0.018  # below about this, limbs show through
 UPRIGHT = 0.62  # metres above the bedding; nobody lying reaches that high
+_CHIN = 0.11  # metres from eyes, ears and nose to where a blanket may begin
+_FACE_RADIUS = 0.14
 _COUNT = 60  # grid points along each side while falling
 
 
@@ -104,15 +106,25 @@ def _refined(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
     return fine.reshape(-1, 3)
 
 
+def _off_the_face(grid: NDArray[np.float64], face: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The grid without the rows, counted from the top edge, that came to lie on the face; at least four are left."""
+    centre = face.mean(0)
+    over = np.hypot(grid[..., 0] - centre[0], grid[..., 1] - centre[1]) < _FACE_RADIUS
+    rows = np.flatnonzero((over & (grid[..., 2] > centre[2] - _FACE_RADIUS)).any(1))
+    return grid[min(int(rows[-1]) + 1, len(grid) - 4) :] if len(rows) else grid
+
+
 def lay_blanket(
     rng: np.random.Generator, bed: Bed, patient: Sequence[Mesh], support: Sequence[Mesh], surface: Surface,
     lining: Surface, *, coverage: float, arrangement: str = "flat", railed: bool = False,
+    face: NDArray[np.float64] | None = None,
 ) -> Blanket:  # fmt: skip
     """Drop a blanket over the patient, about 100 ms.
 
     patient, support: meshes of the person (body, clothes, hair) and of the bed (mattress, pillow). coverage: how much
     of the patient, from the feet up, to cover, 0…1; what came about stands in the result. arrangement: one of
     `ARRANGEMENTS`. lining: the side that shows where the top is folded back. railed: rails keep it from hanging out.
+    face: points (K, 3) of the face, which stays free whatever the coverage.
     """
     if not 0.0 <= coverage <= 1.0:
         raise ValueError(f"coverage must be 0–1, got {coverage}")
@@ -133,6 +145,8 @@ def lay_blanket(
     upright = np.nonzero((body.heights - np.maximum(bedding.heights, 0.0) > UPRIGHT).any(0))[0]
     if len(upright):
         top_edge = max(top_edge, body.low_x + CELL * (float(upright[-1]) + 4))
+    if face is not None and len(face):
+        top_edge = max(top_edge, float(face[:, 0].max()) + _CHIN)
     points, step_x, step_y = _start(rng, bed, top_edge, arrangement, ground, railed)
     pairs, lengths, stiffness = cloth.constraints(_COUNT, _COUNT, step_x, step_y)
     cloth.drop(
@@ -146,9 +160,11 @@ def lay_blanket(
     cloth.lift(fine, brim, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.05)
     count = 2 * _COUNT - 1
     surface_points = fine.reshape(count, count, 3)
+    if face is not None and len(face):
+        surface_points = _off_the_face(surface_points, face)
     meshes = [shapes.sheet(surface_points, surface)]
     if arrangement == "folded_back":
-        rows = int(np.clip(round(float(rng.uniform(0.14, 0.28)) / (step_x / 2)), 4, count // 2))
+        rows = int(np.clip(round(float(rng.uniform(0.14, 0.28)) / (step_x / 2)), 4, len(surface_points) // 2))
         folded = surface_points[:rows].copy()
         fade = np.sqrt(np.linspace(0, 1, rows))[:, None]
         crumple = 0.003 * textures.noise(rng, count, 20, 20)[:rows]

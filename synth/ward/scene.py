@@ -22,6 +22,7 @@ from synth.ward.bed import RAILS, BedLook, build_bed
 from synth.ward.blanket import lay_blanket
 from synth.ward.lights import Lighting
 from synth.ward.palette import pick
+from synth.ward.pillow import lay_pillows
 from synth.ward.room import RoomLook, build_curtain, build_room
 from synth.ward.shapes import Surface
 
@@ -159,6 +160,12 @@ def _bed_meshes(bed: Bed, look: BedLook) -> tuple[Mesh, ...]:
 
 
 @lru_cache(maxsize=8)
+def _pillow_surface(look: BedLook) -> Surface:
+    rng = np.random.default_rng([look.seed, 15])
+    return Surface(look.sheet_color, textures.fabric(rng, "plain"), 0.5)
+
+
+@lru_cache(maxsize=8)
 def _room_meshes(
     look: RoomLook, floor: float, preset: str, bed: tuple[float, float] | None, behind: tuple[str, ...]
 ) -> tuple[Mesh, ...]:
@@ -257,18 +264,21 @@ def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
 class Bedding:
     """How one patient lies in one bed, which stays while rooms, colours and light around it change.
 
-    bed: the bed's build, with the rails that are up; its colours don't matter. blanket: meshes still white, the outside
-    first, then what shows its lining. coverage: the share, 0…1, of the patient's outline from above beneath it.
+    bed: the bed's build, with the rails that are up; its colours don't matter. pillows, blanket: meshes still white;
+    the blanket's outside first, then what shows its lining. coverage: the share, 0…1, of the patient's outline from
+    above beneath it.
     """
 
     bed: BedLook
+    pillows: tuple[Mesh, ...] = ()
     blanket: tuple[Mesh, ...] = ()
     coverage: float = 0.0
     flipped: bool = False
 
     def mirrored(self) -> Bedding:
         """The mirror image in the bed's plane y = 0."""
-        return replace(self, blanket=tuple(mesh.mirrored() for mesh in self.blanket), flipped=not self.flipped)
+        pillows, blanket = (tuple(mesh.mirrored() for mesh in meshes) for meshes in (self.pillows, self.blanket))
+        return replace(self, pillows=pillows, blanket=blanket, flipped=not self.flipped)
 
     def bed_meshes(self, bed: Bed, colors: BedLook) -> tuple[Mesh, ...]:
         """The bed in the colours of another."""
@@ -276,7 +286,9 @@ class Bedding:
             self.bed, sheet_color=colors.sheet_color, frame_color=colors.frame_color, board_color=colors.board_color
         )
         meshes = _bed_meshes(bed, look)
-        return tuple(mesh.mirrored() for mesh in meshes) if self.flipped else meshes
+        linen = _pillow_surface(colors)
+        pillows = tuple(shapes.dyed(mesh, linen) for mesh in self.pillows)
+        return (*(tuple(mesh.mirrored() for mesh in meshes) if self.flipped else meshes), *pillows)
 
 
 _WHITE = Surface((1.0, 1.0, 1.0), np.full((1, 1, 3), 255, np.uint8), 1.0)
@@ -291,21 +303,23 @@ def make_bedding(
     how much. A patient not on the mattress, or sitting on its edge, has none.
     """
     look = _lowered_rails(look, bed, patient)
-    if patient is None or patient.posture == "bed_edge" or not _on_the_mattress(patient, bed):
-        return Bedding(look)
-    arrangement_rng, fall_rng = rng.spawn(2)
+    pillow_rng, arrangement_rng, fall_rng = rng.spawn(3)
+    lying = patient if patient is not None and _on_the_mattress(patient, bed) else None
+    pillows = tuple(lay_pillows(pillow_rng, bed, look.pillows, lying, _WHITE))
+    if patient is None or patient.posture == "bed_edge" or lying is None:
+        return Bedding(look, pillows)
     wanted = blanket_coverage
     if wanted is None:
         wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
     if wanted <= 0:
-        return Bedding(look)
+        return Bedding(look, pillows)
     weights = [0.5, 0.3, 0.2, 0.0] if blanket_coverage is not None else [0.4, 0.25, 0.2, 0.15]
     arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
     blanket = lay_blanket(
-        fall_rng, bed, patient.meshes, _bed_meshes(bed, look), _WHITE, _WHITE, coverage=min(1.0, wanted),
-        arrangement=arrangement, railed=look.rails != "none",
+        fall_rng, bed, patient.meshes, (*_bed_meshes(bed, look), *pillows), _WHITE, _WHITE, coverage=min(1.0, wanted),
+        arrangement=arrangement, railed=look.rails != "none", face=patient.keypoints[:5],
     )  # fmt: skip
-    return Bedding(look, blanket.meshes, blanket.coverage)
+    return Bedding(look, pillows, blanket.meshes, blanket.coverage)
 
 
 def compose(
