@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from calibration.camera import CameraModel
 from calibration.plugins import load_plugin
 from synth.body.figure import Figure
+from synth.company import make_people
 from synth.labels import Annotation, annotate
-from synth.people import make_bystander, make_patient, make_upright, repainted
+from synth.people import repainted
+from synth.plan import Plan, draw_plan, draw_view
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Renderer, Rendering
-from synth.scenario import Companion, Plan, Scenario, draw_plan, draw_view
+from synth.scenario import Scenario
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
 from synth.ward.scene import (
     Bedding,
@@ -178,7 +180,7 @@ def _photograph(
         lens = lens_of(camera)
     with clock.stage("people"):
         if view:
-            painted = tuple(repainted(paint_rng, figure) for figure in staging.figures)
+            painted = tuple(repainted(paint_rng, figure, staging.plan.casting) for figure in staging.figures)
             staging = replace(staging, figures=painted)
     with clock.stage("scene"):
         look = sample_look(_look_rng(scenario, look_rng), scenario.light_presets)
@@ -202,25 +204,6 @@ def _photograph(
     return Sample(
         color, annotations, camera, camera_from_bed, exposure, staging.plan, staging.figures, look, group
     )  # fmt: skip
-
-
-def make_people(plan: Plan, rng: np.random.Generator) -> tuple[Figure, ...]:
-    """The plan's people; instance 1, 2, … in order, the patient first."""
-    figures: list[Figure] = []
-    if plan.has_patient:
-        figures.append(make_patient(rng, plan.bed, instance=1, posture=plan.posture))
-    for companion in plan.companions:
-        figures.append(_make_companion(companion, plan, rng, len(figures) + 1))
-    return tuple(figures)
-
-
-def _make_companion(companion: Companion, plan: Plan, rng: np.random.Generator, instance: int) -> Figure:
-    floor_z = -plan.bed.height
-    if plan.in_ward:
-        return make_bystander(rng, companion.position, companion.yaw_deg, floor_z, instance, companion.role)
-    return make_upright(
-        rng, companion.position, companion.yaw_deg, floor_z, instance, companion.role, companion.activity
-    )
 
 
 def build_scene(

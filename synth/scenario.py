@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
-from calibration.viewpoint import Viewpoint
-from synth.body.figure import MIRRORED_POSTURES
+from synth.body.ages import COT_YEARS
+from synth.casting import Casting
 from synth.sensor import SensorSettings, Span
 from synth.ward.lights import PRESETS
 
@@ -73,11 +69,22 @@ class Scenario(BaseModel):
         default_factory=lambda: dict(PRESETS), title=f"Weights of the light presets {', '.join(PRESETS)}"
     )
 
+    body: str = Field(default="anny", title="Body model")
+    body_file: str | None = Field(default=None, title="File of the body model (smplx: the site's own SMPLX_*.npz)")
+    pose_source: str = Field(default="clinical", title="Source of patients' poses: clinical, amass, bvh")
+    pose_folder: str | None = Field(default=None, title="Folder of motion recordings (pose sources amass and bvh)")
+    pose_bank: str | None = Field(default=None, title="File of settled poses made by `wardpose poses` (clinical)")
+    age_years: Span = Field(default=(3.0, 95.0), title="Ages of patients in a full-length bed (years)")
+    infant_share: float = Field(default=0.0, title="Share of patients who are infants in a cot", ge=0, le=1)
+
     open_room_share: float = Field(default=0.0, title="Share of pictures of a room without a bed", ge=0, le=1)
     fallen_share: float = Field(default=0.0, title="Share of people in such a room who lie on the floor", ge=0, le=1)
     patient_share: float = Field(default=0.95, title="Share of beds with a patient", ge=0, le=1)
     bystander_weights: tuple[float, ...] = Field(
-        default=(0.6, 0.3, 0.1), title="Weights of 0, 1, 2 … people beside the bed", min_length=1, max_length=8
+        default=(0.55, 0.3, 0.11, 0.04), title="Weights of 0, 1, 2 … people beside the bed", min_length=1, max_length=8
+    )
+    touching_share: float = Field(
+        default=0.12, title="Share of patients in bed whom a clinician touches, besides the assisted", ge=0, le=1
     )
     blanket_share: float = Field(default=0.6, title="Share of patients under a blanket", ge=0, le=1)
     blanket_coverage: Span = Field(default=(0.2, 0.95), title="How much of the patient the blanket is pulled over")
@@ -101,6 +108,7 @@ class Scenario(BaseModel):
         "bed_height_m",
         "backrest_deg",
         "blanket_coverage",
+        "age_years",
     )
     @classmethod
     def _possible(cls, span: Span, info: Any) -> Span:
@@ -141,6 +149,19 @@ class Scenario(BaseModel):
         return weights
 
     @model_validator(mode="after")
+    def _sources(self) -> Scenario:
+        if self.pose_folder is not None and self.pose_source == "clinical":
+            raise ValueError('pose_folder goes with pose_source = "amass" or "bvh"')
+        if self.pose_bank is not None and self.pose_source != "clinical":
+            raise ValueError('pose_bank goes with pose_source = "clinical"')
+        return self
+
+    @property
+    def casting(self) -> Casting:
+        """Where this scenario's bodies and poses come from."""
+        return Casting(self.body, self.body_file, self.pose_source, self.pose_folder or self.pose_bank)
+
+    @model_validator(mode="after")
     def _cameras(self) -> Scenario:
         for field, read in (("calibration", CalibrationEstimate.from_dict), ("camera", CameraModel.from_dict)):
             values = getattr(self, field)
@@ -158,11 +179,11 @@ _LIMITS: Mapping[str, Span] = {
     "horizontal_fov_deg": (20, 130), "azimuth_deg": (-360, 360), "elevation_deg": (0, 85),
     "open_elevation_deg": (-20, 85), "distance_m": (0.7, 12),
     "roll_deg": (-180, 180), "bed_height_m": (0.2, 1.2), "blanket_coverage": (0, 1),
-    "backrest_deg": (5, 75),
+    "backrest_deg": (5, 75), "age_years": (COT_YEARS, 100),
 }  # fmt: skip
 
-_NEEDS_RAISED = frozenset({"fowler"})
-_NEEDS_FLAT = frozenset({"supine", "lateral_left", "lateral_right", "prone"})
+_FILES = ("body_file", "pose_folder", "pose_bank")
+
 
 _WARD: dict[str, Any] = {"camera": KINECT_COLOR.to_dict(), "elevation_deg": (12.0, 50.0), "distance_m": (1.8, 3.6)}
 
@@ -178,6 +199,7 @@ NAMED: Mapping[str, Scenario] = {
             name="base", open_room_share=0.6, fallen_share=0.5, patient_share=0.9, blanket_share=0.5,
             bystander_weights=(0.45, 0.3, 0.15, 0.1), horizontal_fov_deg=(40.0, 85.0), distance_m=(1.2, 4.5),
             open_elevation_deg=(0.0, 50.0), roll_deg=(-10.0, 10.0), look_at_spread_m=(0.45, 0.35, 0.2),
+            infant_share=0.04,
         ),
     )
 }  # fmt: skip
@@ -234,146 +256,22 @@ def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None) -> 
                 f"no scenario is called {like!r}", where=f"{spec}, like", mend=f"choose one of: {', '.join(NAMED)}"
             )
         values = NAMED[like].model_dump() | {"name": path.stem} | values
+    for field in _FILES:
+        if isinstance(values.get(field), str):  # beside the scenario's own file, wherever it is read from
+            values[field] = str((path.parent / values[field]).absolute())
     try:
-        return Scenario(**({"name": path.stem} | values))
+        scenario = Scenario(**({"name": path.stem} | values))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "scenario"
         raise WardposeError(first["msg"].removeprefix("Value error, "), where=f"{spec}, {field}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """Somebody who is not the patient: where they stand (bed frame, metres) and which way they face (degrees).
-
-    activity: one of `synth.people.ACTIVITIES`; None leaves it to chance.
-    """
-
-    position: tuple[float, float]
-    yaw_deg: float
-    role: str
-    activity: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Who is in a scene. Without a bed (`in_ward` False) there are companions only."""
-
-    in_ward: bool
-    bed: Bed
-    has_patient: bool
-    posture: str | None
-    blanket_coverage: float
-    companions: tuple[Companion, ...]
-
-    def mirrored(self) -> Plan:
-        """The mirror image in the bed's plane y = 0."""
-        companions = (replace(c, position=(c.position[0], -c.position[1]), yaw_deg=-c.yaw_deg) for c in self.companions)
-        posture = MIRRORED_POSTURES.get(self.posture, self.posture) if self.posture else None
-        return replace(self, posture=posture, companions=tuple(companions))
-
-
-def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:
-    """Who is in the picture, and in which bed. A posture that asks for a raised or a flat backrest gets it."""
-    in_ward = bool(rng.random() >= scenario.open_room_share)
-    posture = None
-    if scenario.posture_weights:
-        names = sorted(scenario.posture_weights)
-        weights = np.array([scenario.posture_weights[name] for name in names])
-        posture = str(rng.choice(names, p=weights / weights.sum()))
-    height, angle = float(rng.uniform(*scenario.bed_height_m)), float(rng.uniform(*scenario.backrest_deg))
-    raised = bool(rng.random() < scenario.raised_share)
-    if posture in _NEEDS_RAISED or posture in _NEEDS_FLAT:
-        raised = posture in _NEEDS_RAISED
-    bed = Bed(scenario.bed_length_m, scenario.bed_width_m, height, angle if raised else 0.0)
-    has_patient = in_ward and bool(rng.random() < scenario.patient_share)
-    covered = rng.random() < scenario.blanket_share
-    coverage = float(rng.uniform(*scenario.blanket_coverage)) if covered and has_patient else 0.0
-    weights = np.asarray(scenario.bystander_weights)
-    count = int(rng.choice(len(weights), p=weights / weights.sum()))
-    if not in_ward:
-        count += 1
-    companions = _beside(bed, count, rng) if in_ward else _in_room(count, scenario.fallen_share, rng)
-    return Plan(in_ward, bed, has_patient, posture, coverage, companions)
-
-
-def _beside(bed: Bed, count: int, rng: np.random.Generator) -> tuple[Companion, ...]:
-    """People around the bed, mostly close to it and facing it, none within 0.6 m of another."""
-    found: list[Companion] = []
-    for _ in range(count):
-        for _ in range(20):
-            side = float(rng.choice([-1.0, 1.0]))
-            gap = float(rng.uniform(0.32, 1.1))
-            if rng.random() < 0.8:
-                x, y = float(rng.uniform(-0.45, 0.5) * bed.length), side * (bed.width / 2 + gap)
-            else:
-                x, y = bed.length / 2 + gap + 0.1, float(rng.uniform(-0.9, 0.9))
-            if all(np.hypot(x - c.position[0], y - c.position[1]) > 0.6 for c in found):
-                toward_bed = np.degrees(np.arctan2(-y, rng.uniform(-0.5, 0.5) - x))
-                turn = rng.normal(0, 30) if rng.random() < 0.7 else rng.uniform(-180, 180)
-                role = "staff" if rng.random() < 0.6 else "visitor"
-                found.append(Companion((x, y), float(toward_bed + turn), role))
-                break
-    return tuple(found)
-
-
-def _in_room(count: int, fallen_share: float, rng: np.random.Generator) -> tuple[Companion, ...]:
-    """People anywhere within about 2 m of the origin, none within 0.6 m of another, nor 1.2 m of somebody fallen."""
-    found: list[Companion] = []
-    for _ in range(count):
-        activity = "fallen" if rng.random() < fallen_share else None
-        for _ in range(20):
-            x, y = (float(v) for v in rng.uniform(-1.8, 1.8, size=2) * (0.4 if not found else 1.0))
-            if all(
-                np.hypot(x - c.position[0], y - c.position[1]) > (1.2 if activity or c.activity else 0.6) for c in found
-            ):
-                role = "staff" if rng.random() < (0.1 if activity else 0.3) else "visitor"
-                found.append(Companion((x, y), float(rng.uniform(-180, 180)), role, activity))
-                break
-    return tuple(found)
-
-
-def draw_view(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tuple[CameraModel, NDArray[np.float64]]:
-    """The camera and its pose `camera_from_bed` (4, 4)."""
-    if scenario.calibration is not None:
-        estimate = CalibrationEstimate.from_dict(scenario.calibration)
-        camera = estimate.camera.resized(scenario.width, scenario.height)
-        if scenario.posterior_scale == 0:
-            return camera, estimate.camera_from_bed
-        return camera, _widened(estimate, scenario.posterior_scale).sample(rng, 1)[0]
-    elevations = scenario.elevation_deg if plan.in_ward else scenario.open_elevation_deg
-    azimuth, elevation, distance, roll = (
-        float(rng.uniform(*span)) for span in (scenario.azimuth_deg, elevations, scenario.distance_m, scenario.roll_deg)
-    )
-    centre = _centre_of_interest(plan, rng)
-    look_at = tuple(float(c + rng.normal(0, s)) for c, s in zip(centre, scenario.look_at_spread_m, strict=True))
-    view = Viewpoint(azimuth, elevation, distance, roll, (look_at[0], look_at[1], look_at[2]))
-    return _draw_camera(scenario, rng), view.camera_from_bed
-
-
-def _widened(estimate: CalibrationEstimate, scale: float) -> CalibrationEstimate:
-    values = estimate.to_dict() | {"covariance": (estimate.covariance * scale**2).tolist()}
-    return CalibrationEstimate.from_dict(values)
-
-
-def _centre_of_interest(plan: Plan, rng: np.random.Generator) -> tuple[float, float, float]:
-    """The patient, or now and then a companion at the height of the chest."""
-    pick, height = rng.random(), float(rng.uniform(0.6, 1.3))
-    if plan.companions and (not plan.in_ward or pick < 0.25):
-        looked_at = plan.companions[int(pick * 4 * len(plan.companions)) % len(plan.companions)]
-        return *looked_at.position, (0.2 if looked_at.activity == "fallen" else height) - plan.bed.height
-    return 0.0, 0.0, 0.15
-
-
-def _draw_camera(scenario: Scenario, rng: np.random.Generator) -> CameraModel:
-    if scenario.camera is not None:
-        return CameraModel.from_dict(scenario.camera).resized(scenario.width, scenario.height)
-    fov = np.radians(rng.uniform(*scenario.horizontal_fov_deg))
-    focal = float(scenario.width / 2 / np.tan(fov / 2))
-    cx, cy = (scenario.width - 1) / 2, (scenario.height - 1) / 2
-    cx, cy = cx + float(rng.normal(0, 0.01)) * scenario.width, cy + float(rng.normal(0, 0.01)) * scenario.width
-    distorted, bend = rng.random() < scenario.distorted_share, float(rng.uniform(-0.12, 0.06))
-    # A mild k1 scaled by the field's edge stays invertible over the whole picture.
-    edge = float(np.tan(fov / 2)) ** 2 * (1 + (scenario.height / scenario.width) ** 2)
-    distortion = (bend / edge, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) if distorted else (0.0,) * 8
-    return CameraModel(scenario.width, scenario.height, focal, focal, cx, cy, distortion)
+    for field, check in (
+        ("body_file" if scenario.body_file else "body", scenario.casting.check_body),
+        ("pose_folder" if scenario.pose_folder else "pose_bank" if scenario.pose_bank else "pose_source",
+         scenario.casting.check_poses),
+    ):  # fmt: skip
+        try:
+            check()
+        except WardposeError as error:
+            raise WardposeError(str(error), where=f"{spec}, {field}") from None
+    return scenario

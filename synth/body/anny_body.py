@@ -10,7 +10,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from scipy import sparse
 
 from calibration.errors import WardposeError
 from synth.body.body_model import Pose, PosedBody, RestBody, Shape, Topology
+from synth.body.measure import distance_to_skin, height_and_bmi
 from synth.body.retarget import Retargeter
 
 # Age in years against anny's own age axis: the anchors of its WHO-calibrated shape distribution.
@@ -29,7 +30,6 @@ _HEIGHT_BETA = {
     "male": ((21.60, 51.98, 22.15, 13.40, 16.50), (58.60, 57.36, 45.86, 22.10, 25.66)),
     "female": ((29.52, 66.28, 31.82, 21.26, 13.68), (96.72, 74.54, 59.49, 23.98, 25.75)),
 }
-_DENSITY = 980.0  # kg/m³, a living body's mean
 AVERAGE_ADULT = Shape(
     45.0, "female",
     {"gender": 0.5, "age": 0.8, "muscle": 0.45, "weight": 0.5, "height": 0.4, "proportions": 0.5, "cupsize": 0.4,
@@ -46,6 +46,20 @@ class AnnyBody:
     """anny behind the `BodyModel` protocol. Making one takes a second from a warm cache, minutes from a cold one."""
 
     name = "anny"
+
+    @staticmethod
+    def check(file: Path | None) -> None:
+        """anny brings its own data: naming a file is a mistake."""
+        if file is not None:
+            raise WardposeError(
+                "the body anny takes no file", where="body_file", mend='leave it out, or body = "smplx"'
+            )
+
+    @classmethod
+    def open(cls, file: Path | None) -> Self:
+        """The body model, without a file. Raises WardposeError as `check`."""
+        cls.check(file)
+        return cls()
 
     def __init__(self) -> None:
         anny_cache()
@@ -81,10 +95,8 @@ class AnnyBody:
     def topology(self) -> Topology:
         return self._topology
 
-    def sample_shape(self, rng: np.random.Generator, age_years: float | None = None) -> Shape:
+    def sample_shape(self, rng: np.random.Generator, age_years: float) -> Shape:
         """A person. Height follows WHO curves; high weight goes with little muscle, or body mass index stays low."""
-        if age_years is None:
-            age_years = float(rng.uniform(18.0, 40.0) if rng.random() < 0.25 else rng.uniform(40.0, 95.0))
         sex = ("female", "male")[int(rng.integers(2))]
         age = float(np.interp(age_years, _YEARS, _ANNY_AGE))
         alpha, beta = (float(np.interp(age, _HEIGHT_AGE, column)) for column in _HEIGHT_BETA[sex])
@@ -116,10 +128,7 @@ class AnnyBody:
 
     def rest(self, shape: Shape) -> RestBody:
         vertices, heads = self._rest_arrays(shape.parameters)
-        height = float(np.ptp(vertices[:, 2]))
-        a, b, c = (vertices[self._triangles[:, k]].astype(np.float64) for k in range(3))
-        volume = abs(float(np.einsum("ij,ij->", np.cross(a, b), c))) / 6.0
-        return RestBody(shape, vertices, heads, height, volume * _DENSITY / height**2)
+        return RestBody(shape, vertices, heads, *height_and_bmi(vertices, self._triangles))
 
     def pose(self, rest: RestBody, pose: Pose) -> PosedBody:
         rotation, position = self._retargeter.bone_transforms(rest.heads, pose)
@@ -133,11 +142,7 @@ class AnnyBody:
         return self._retargeter.joint_positions(rest.heads)
 
     def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
-        # Measured at rest, where no limb of another part lies against the joint.
-        keypoints = self._regressor @ rest.vertices.astype(np.float64)
-        skin = rest.vertices.astype(np.float64)
-        squared = (skin**2).sum(1)[:, None] - 2.0 * skin @ keypoints.T + (keypoints**2).sum(1)
-        return np.asarray(np.sqrt(np.maximum(squared.min(0), 0.0)))
+        return distance_to_skin(self._regressor @ rest.vertices.astype(np.float64), rest.vertices)
 
 
 @cache

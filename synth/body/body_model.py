@@ -7,7 +7,8 @@ person's left, T-pose at rest), so that motion libraries, posture tables and phy
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +110,9 @@ class PosedBody:
 class Topology:
     """What all bodies of a model share.
 
-    triangles (T, 3) int32; bone_names (J); bone_parents (J,), −1 at the root; weights (V, J) dense float32, rows sum
-    to one; template (V, 3): the average adult at rest; template_heads (J, 3).
+    triangles (T, 3) int32; bone_names (J), in anny's vocabulary, by which the looks find their way; bone_parents (J,),
+    −1 at the root; weights (V, J) dense float32, rows sum to one; template (V, 3): the average adult at rest;
+    template_heads (J, 3).
     """
 
     triangles: NDArray[np.int32]
@@ -126,10 +128,20 @@ class BodyModel(Protocol):
 
     name: str
 
+    @staticmethod
+    def check(file: Path | None) -> None:
+        """Raise WardposeError, quickly and before any work, where `open` would refuse this file."""
+        ...
+
+    @classmethod
+    def open(cls, file: Path | None) -> Self:
+        """The model, from the file it needs or from none."""
+        ...
+
     @property
     def topology(self) -> Topology: ...
 
-    def sample_shape(self, rng: np.random.Generator, age_years: float | None = None) -> Shape: ...
+    def sample_shape(self, rng: np.random.Generator, age_years: float) -> Shape: ...
 
     def rest(self, shape: Shape) -> RestBody: ...
 

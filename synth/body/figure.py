@@ -50,3 +50,9 @@ class Figure:
             joint_radius=self.joint_radius[swap],
             posture=MIRRORED_POSTURES.get(self.posture, self.posture),
         )
+
+    def moved(self, offset: NDArray[np.float64]) -> Figure:
+        """The same figure, shifted by `offset` (3,) metres."""
+        shift = offset.astype(np.float32)
+        meshes = tuple(replace(mesh, vertices=mesh.vertices + shift) for mesh in self.meshes)
+        return replace(self, meshes=meshes, keypoints=self.keypoints + offset)

@@ -12,10 +12,12 @@ from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
 from synth.body.body_model import JOINT_INDEX, Pose
+from synth.npz import npz_shapes
 from synth.pose.clinical import about, relaxed_hands
 
 SHIPPED = Path(__file__).with_name("settled.npz")
 _VERSION = 1
+_MEND = "make one: wardpose poses --out FILE"
 # Degrees of jitter (one standard deviation) where a change does not lift anything off the mattress much.
 _JITTER = {"neck": 4.0, "head": 5.0, "wrist": 8.0, "elbow": 4.0, "shoulder": 2.0, "ankle": 5.0, "knee": 1.5, "hip": 1.0}
 
@@ -30,7 +32,16 @@ def _jitter_scale() -> NDArray[np.float64]:
 class PoseBank:
     """posture (P,) str, backrest_deg (P,), root (P, 3), joints (P, 21, 3) axis-angle radians, pelvis (P, 3) metres."""
 
+    @staticmethod
+    def check(path: Path) -> None:
+        """Raise WardposeError, from the file's headers alone, where it is no bank."""
+        if missing := {"version", "posture", "backrest_deg", "root", "pelvis", "joints"} - set(npz_shapes(path)):
+            raise WardposeError(
+                f"is no bank of settled poses ({', '.join(sorted(missing))} missing)", where=str(path), mend=_MEND
+            )
+
     def __init__(self, path: Path = SHIPPED) -> None:
+        self.check(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 version = int(file["version"])
@@ -40,17 +51,9 @@ class PoseBank:
                 self.pelvis = file["pelvis"].astype(np.float64)
                 self.joints = file["joints"].astype(np.float64)
         except (OSError, KeyError, ValueError) as error:
-            raise WardposeError(
-                f"no bank of settled poses ({error})",
-                where=str(path),
-                mend="restore it, or make one: python -m synth.pose.settle --count 400 --seed 1 --out " + str(path),
-            ) from error
+            raise WardposeError(f"is no bank of settled poses ({error})", where=str(path), mend=_MEND) from error
         if version != _VERSION:
-            raise WardposeError(
-                f"bank version {version}, expected {_VERSION}",
-                where=str(path),
-                mend="make it again: python -m synth.pose.settle --count 400 --seed 1 --out " + str(path),
-            )
+            raise WardposeError(f"is a bank of version {version}, not {_VERSION}", where=str(path), mend=_MEND)
 
     def __len__(self) -> int:
         return len(self.posture)
@@ -94,6 +97,6 @@ class PoseBank:
 
 
 @cache
-def pose_bank() -> PoseBank:
-    """The bank that ships, read once a process."""
-    return PoseBank()
+def pose_bank(path: Path = SHIPPED) -> PoseBank:
+    """The bank that ships, or another, read once a process."""
+    return PoseBank(path)

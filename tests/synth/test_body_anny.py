@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from synth.body.ages import draw_age
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import Pose, Shape
 
@@ -16,7 +17,7 @@ T_POSE = Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))
 def test_adults_have_human_height_and_mass() -> None:
     body = anny_body()
     rng = np.random.default_rng(3)
-    people = [body.rest(body.sample_shape(rng)) for _ in range(40)]
+    people = [body.rest(body.sample_shape(rng, draw_age(rng))) for _ in range(40)]
     heights, bmis = np.array([p.height_m for p in people]), np.array([p.bmi for p in people])
     assert heights.min() > 1.35 and heights.max() < 2.0
     assert bmis.min() > 13.0 and bmis.max() < 42.0

@@ -77,7 +77,7 @@ def test_cloth_stays_clear_of_the_skin_it_covers(outfit: str) -> None:
 
     body, a = anny_body(), anatomy()
     rng = np.random.default_rng(OUTFITS.index(outfit))
-    rest = body.rest(body.sample_shape(rng))
+    rest = body.rest(body.sample_shape(rng, 50.0))
     normals = a.normals(rest.vertices)
     posed = body.pose(rest, standing())
     dressed = wardrobe().dress(rng, rest, normals, posed, outfit, 3)

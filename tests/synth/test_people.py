@@ -12,11 +12,16 @@ import pytest
 from calibration.bed import Bed
 from calibration.errors import WardposeError
 from synth.body.figure import Figure
-from synth.people import ACTIVITIES, POSTURES, make_bystander, make_patient, make_upright, postures_for
+from synth.casting import Casting
+from synth.people import ACTIVITIES, POSTURES, make_bystander, make_patient, make_upright
 from synth.pose.support import Support
 
 FLAT, RAISED = Bed(), Bed(backrest_deg=42.0)
 IN_BED = [p for p in POSTURES if p not in ("bed_edge", "standing")]
+
+
+def postures_for(bed: Bed) -> list[str]:
+    return list(Casting().open_poses().shares(bed.backrest_deg, 60.0))
 
 
 def digest(figure: Figure) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from calibration.errors import WardposeError
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
-from synth.pose.bank import SHIPPED, PoseBank, pose_bank
+from synth.pose.bank import SHIPPED, PoseBank
 from synth.pose.clinical import relaxed_hands, sample_in_bed
 from synth.pose.settle import Settler, make_bank, write_bank
 from synth.pose.support import Support
@@ -55,13 +55,13 @@ def test_progress_can_cancel_settling() -> None:
 
 def test_the_bank_that_ships_is_small_and_covers_every_lying_class() -> None:
     assert SHIPPED.stat().st_size < 400_000
-    bank = pose_bank()
+    bank = PoseBank()
     assert len(bank) >= 300
     assert set(bank.posture) == {"supine", "lateral_left", "prone", "knees_bent", "arm_over_head", "fowler"}
 
 
 def test_a_right_lateral_is_a_left_one_mirrored() -> None:
-    bank = pose_bank()
+    bank = PoseBank()
     left = bank.sample(np.random.default_rng(4), "lateral_left")
     right = bank.sample(np.random.default_rng(4), "lateral_right")
     np.testing.assert_allclose(right.joints, left.mirrored().joints)
@@ -69,7 +69,7 @@ def test_a_right_lateral_is_a_left_one_mirrored() -> None:
 
 
 def test_a_pose_between_two_backrests_turns_with_the_backrest() -> None:
-    bank = pose_bank()
+    bank = PoseBank()
     for angle in (20.0, 33.0, 60.0):
         front = np.mean(
             [bank.sample(np.random.default_rng(s), "fowler", angle).root @ [0, 0, 1] for s in range(12)], axis=0
@@ -79,11 +79,14 @@ def test_a_pose_between_two_backrests_turns_with_the_backrest() -> None:
 
 def test_a_posture_that_does_not_go_with_the_bed_is_refused() -> None:
     with pytest.raises(WardposeError, match="raise the backrest"):
-        pose_bank().sample(np.random.default_rng(0), "fowler", 0.0)
+        PoseBank().sample(np.random.default_rng(0), "fowler", 0.0)
 
 
 def test_a_file_that_is_no_bank_says_how_to_make_one(tmp_path: Path) -> None:
     broken = tmp_path / "settled.npz"
     broken.write_bytes(b"no zip")
-    with pytest.raises(WardposeError, match=r"synth\.pose\.settle"):
+    with pytest.raises(WardposeError, match=r"no \.npz file"):
+        PoseBank(broken)
+    np.savez(broken, poses=np.zeros((3, 156)))
+    with pytest.raises(WardposeError, match=r"backrest_deg, joints.*wardpose poses"):
         PoseBank(broken)

@@ -13,7 +13,8 @@ from calibration.bed import Bed
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.viewpoint import Viewpoint
-from synth.scenario import KINECT_COLOR, NAMED, Scenario, draw_plan, draw_view, load_scenario, site_scenario
+from synth.plan import draw_plan, draw_view
+from synth.scenario import KINECT_COLOR, NAMED, Scenario, load_scenario, site_scenario
 from synth.sensor import Lens
 
 
@@ -122,6 +123,13 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
         ("elevation_deg = [10, 20", "TOML"),
         ("[camera]\nwidth = 640", "camera"),
         ("[sensor]\njpeg_quality = [90, 60]", "jpeg_quality"),
+        ('body = "golem"', "body: no body model is called 'golem'"),
+        ('body = "smplx"', "body: the body smplx needs"),
+        ('body = "smplx"\nbody_file = "wrong.toml"', "body_file"),
+        ('body_file = "SMPLX_MALE.npz"', "body_file: the body anny takes no file"),
+        ('pose_bank = "none.npz"', "pose_bank"),
+        ('pose_folder = "mocap"', "pose_folder goes with"),
+        ("age_years = [1, 40]", "age_years"),
     ],
 )
 def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_path: Path, text: str, named: str) -> None:
