@@ -50,6 +50,15 @@ if CACHE_FOLDER is not None:
 
 
 def njit(function: Function) -> Function:
-    """Compile without fast-math and without threads: the same input gives the same bytes on every run."""
-    compiled: Function = numba.njit(cache=CACHE_FOLDER is not None)(function)
+    """Compile without fast-math and without threads: the same input gives the same bytes on every run.
+
+    Division by zero gives infinity as in numpy; testing each divisor would keep loops from being vectorised.
+    """
+    compiled: Function = numba.njit(cache=CACHE_FOLDER is not None, error_model="numpy")(function)
+    return compiled
+
+
+def inlined(function: Function) -> Function:
+    """Like `njit`, spliced into the kernels that call it: passing many arrays costs more than a small kernel does."""
+    compiled: Function = numba.njit(inline="always", error_model="numpy")(function)
     return compiled

@@ -53,3 +53,9 @@ class Renderer(Protocol):
     name: str
 
     def render(self, scene: Scene, camera_from_bed: NDArray[np.float64], camera: CameraModel) -> Rendering: ...
+
+
+def require_pinhole(camera: CameraModel) -> None:
+    """Raise ValueError for a camera with distortion: it is put on afterwards, by `synth.sensor.Lens`."""
+    if camera.distorted:
+        raise ValueError("a renderer draws through an undistorted pinhole; distort the picture afterwards")
