@@ -94,8 +94,11 @@ def make_dataset(
     Raises WardposeError where `out` holds something else, can't be written (a full disk), or a worker dies; then, too,
     finished pictures are kept for `resume`.
     """
+    from synth.backdrop import check_backdrops
+
     begin = time.monotonic()
     out = Path(out)
+    check_backdrops(spec.scenario)
     try:
         _prepare(spec, out, resume)
         waiting = [index for index in range(spec.count) if not is_done(out, index)]

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
 from calibration.plugins import load_plugin
+from synth.backdrop import draw_backdrop, draw_plate, fits_mirrored
 from synth.body.figure import Figure
 from synth.company import make_people
+from synth.composite import Backdrop, composite
 from synth.labels import Annotation, annotate
 from synth.people import repainted
 from synth.plan import Plan, draw_plan, draw_view
@@ -23,7 +25,9 @@ from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Scenario
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
+from synth.ward.plates import railed
 from synth.ward.scene import (
+    Around,
     Bedding,
     WardLook,
     WardScene,
@@ -55,16 +59,20 @@ class StageClock:
 
 @dataclass(frozen=True)
 class Staging:
-    """What the pictures of one scene share: who is there, how they lie and stand, and the bed with its blanket."""
+    """What the pictures of one scene share: who is there, how they lie and stand, and the bed with its blanket.
+
+    plate: the folder of the plate whose bed it is, "" for a bed of ours.
+    """
 
     plan: Plan
     figures: tuple[Figure, ...]
     bedding: Bedding
+    plate: str = ""
 
     def mirrored(self) -> Staging:
         """The mirror image in the bed's plane y = 0."""
         figures = tuple(figure.mirrored() for figure in self.figures)
-        return Staging(self.plan.mirrored(), figures, self.bedding.mirrored())
+        return Staging(self.plan.mirrored(), figures, self.bedding.mirrored(), self.plate)
 
     @property
     def patient(self) -> Figure | None:
@@ -111,7 +119,7 @@ def make_sample(
     group, view = divmod(index, scenario.views_per_scene)
     for attempt in range(_ATTEMPTS):
         staging = _staging_of(scenario, seed, group, attempt // _VIEWS_OF_ONE, clock)
-        if view % 2:
+        if view % 2 and fits_mirrored(staging.plan, staging.plate):
             with clock.stage("scene"):
                 staging = staging.mirrored()
         sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_VIEW, index, attempt))
@@ -148,16 +156,17 @@ def make_staging(scenario: Scenario, sequence: np.random.SeedSequence, clock: St
     """People in their places, dressed and covered."""
     clock = clock or StageClock()
     # One generator a concern, so that a change in one (a new posture, say) leaves the others' draws as they were.
-    plan_rng, people_rng, bedding_rng = (np.random.default_rng(s) for s in sequence.spawn(3))
+    plan_rng, people_rng, bedding_rng, plate_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
     with clock.stage("plan"):
-        plan = draw_plan(scenario, plan_rng)
+        plan, plate = draw_plate(scenario, draw_plan(scenario, plan_rng), plate_rng)
     with clock.stage("people"):
         figures = make_people(plan, people_rng)
     with clock.stage("bedding"):
         look = sample_look(_look_rng(scenario, bedding_rng), scenario.light_presets)
         patient = figures[0] if plan.has_patient else None
-        bedding = make_bedding(bedding_rng, plan.bed, patient, look.bed, plan.blanket_coverage)
-    return Staging(plan, figures, bedding)
+        bed_look = replace(look.bed, rails="both" if railed(plate) else "none") if plate else look.bed
+        bedding = make_bedding(bedding_rng, plan.bed, patient, bed_look, plan.blanket_coverage)
+    return Staging(plan, figures, bedding, plate)
 
 
 def _look_rng(scenario: Scenario, rng: np.random.Generator) -> np.random.Generator:
@@ -174,21 +183,25 @@ def _photograph(
     segmentation: bool,
     clock: StageClock,
 ) -> Sample:
-    view_rng, look_rng, paint_rng, sensor_rng = (np.random.default_rng(s) for s in sequence.spawn(4))
+    view_rng, look_rng, paint_rng, sensor_rng, backdrop_rng = (np.random.default_rng(s) for s in sequence.spawn(5))
     with clock.stage("plan"):
         camera, camera_from_bed = draw_view(scenario, staging.plan, view_rng)
         lens = lens_of(camera)
+        backdrop = draw_backdrop(scenario, staging.plan, staging.plate, camera_from_bed, lens, backdrop_rng)
     with clock.stage("people"):
         if view:
             painted = tuple(repainted(paint_rng, figure, staging.plan.casting) for figure in staging.figures)
             staging = replace(staging, figures=painted)
     with clock.stage("scene"):
         look = sample_look(_look_rng(scenario, look_rng), scenario.light_presets)
-        scene = build_scene(staging, look, look_rng, camera_from_bed, scenario.light_presets)
+        scene = build_scene(staging, look, look_rng, camera_from_bed, scenario.light_presets, backdrop)
         if not scenario.shadows:
             scene = replace(scene, lights=tuple(replace(light, casts_shadow=False) for light in scene.lights))
     with clock.stage("render"):
-        seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
+        if backdrop is None:
+            seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
+        else:
+            seen = composite(renderer, scene, backdrop, camera_from_bed, lens)
     with clock.stage("label"):
         annotations = label(
             staging.figures,
@@ -199,7 +212,9 @@ def _photograph(
             segmentation=segmentation,
         )
     with clock.stage("sensor"):
-        exposure = metered(seen.color, draw_exposure(sensor_rng, scenario.sensor), scenario.sensor)
+        exposure = draw_exposure(sensor_rng, scenario.sensor)
+        if not staging.plate:  # the site's camera chose the exposure of its plate already
+            exposure = metered(seen.color, exposure, scenario.sensor)
         color = expose(seen.color, exposure)
     return Sample(
         color, annotations, camera, camera_from_bed, exposure, staging.plan, staging.figures, look, group
@@ -212,15 +227,27 @@ def build_scene(
     rng: np.random.Generator,
     camera_from_bed: NDArray[np.float64],
     light_weights: Mapping[str, float] | None = None,
+    backdrop: Backdrop | None = None,
 ) -> WardScene:
-    """The room around the people, with nothing standing in the camera's way; `rng` draws a room without a bed."""
+    """The room around the people, with nothing standing in the camera's way; `rng` draws a room without a bed.
+
+    Before a backdrop there is no room, and its light.
+    """
     centre = -camera_from_bed[:3, :3].T @ camera_from_bed[:3, 3]
     bed = staging.plan.bed
-    if not staging.plan.in_ward:
-        return compose_open(
-            rng, staging.figures, floor_z=-bed.height, camera_centre=centre, light_weights=light_weights
+    around: Around = "ward" if backdrop is None else "bed" if backdrop.bed else "nothing"
+    if staging.plan.in_ward:
+        scene = furnish(
+            bed, staging.patient, staging.companions, look, staging.bedding, camera_centre=centre, around=around
         )
-    return furnish(bed, staging.patient, staging.companions, look, staging.bedding, camera_centre=centre)
+    else:
+        scene = compose_open(
+            rng, staging.figures, -bed.height, camera_centre=centre, light_weights=light_weights, around=around
+        )
+    if backdrop is None:
+        return scene
+    light = backdrop.lighting
+    return replace(scene, lights=light.lights, sky=light.sky, ground=light.ground)
 
 
 def label(

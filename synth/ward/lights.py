@@ -158,3 +158,9 @@ _MAKERS: Mapping[str, Callable[[_Uniform, np.random.Generator, float], _Parts]] 
     "daylight": _daylight, "overcast": _overcast, "ceiling": _ceiling, "mixed": _mixed, "lamp": _lamp, "night": _night,
     "paper": _paper,
 }  # fmt: skip
+
+
+def without_shoulder(shown: ArrayLike) -> NDArray[np.float64]:
+    """The light that the renderers' soft shoulder turns into `shown`, both linear."""
+    v = np.asarray(shown, dtype=np.float64)
+    return np.asarray(v / (1 - 0.25 * v))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from synth.ward.room import RoomLook, build_curtain, build_room
 from synth.ward.shapes import Surface
 
 Color = tuple[float, float, float]
+Around = Literal["ward", "bed", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,25 +336,26 @@ def compose(
 
 def furnish(
     bed: Bed, patient: Figure | None, bystanders: Sequence[Figure], look: WardLook, bedding: Bedding,
-    extra: Sequence[Mesh] = (), camera_centre: NDArray[np.floating] | None = None,
+    extra: Sequence[Mesh] = (), camera_centre: NDArray[np.floating] | None = None, around: Around = "ward",
 ) -> WardScene:  # fmt: skip
     """The ward of this look around people who lie and stand as they do; the floor is at z = −bed.height.
 
     extra: further meshes, such as a calibration sheet. camera_centre (3,), bed frame: furniture and curtains that would
-    hide the bed from there, or stand in the camera, are left out.
+    hide the bed from there, or stand in the camera, are left out. around: what is drawn about the people and their
+    blanket; where a picture stands behind them, no more than their bed, or nothing.
     """
     floor = -bed.height
     people = ([patient] if patient is not None else []) + list(bystanders)
     eye = None if camera_centre is None else np.asarray(camera_centre, dtype=np.float64)
     groups = [_piece_meshes(piece, floor) for piece in look.pieces] + [_curtain_meshes(look.room, floor)]
     things = _standing_things(groups, people, extra, eye, np.array([0.0, 0.0, 0.15]))
-    meshes = [
-        *_room_meshes(
-            look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2), _walls_behind(look.room, eye)
-        ),
-        *bedding.bed_meshes(bed, look.bed),
-        *things,
-    ]
+    meshes: list[Mesh] = []
+    if around == "ward":
+        walls = _walls_behind(look.room, eye)
+        meshes += _room_meshes(look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2), walls)
+        meshes += things
+    if around != "nothing":
+        meshes += bedding.bed_meshes(bed, look.bed)
     if bedding.blanket:
         outside, lining = _blanket_surfaces(look.blanket)
         meshes.append(shapes.dyed(bedding.blanket[0], outside))
@@ -380,10 +383,12 @@ def _seat(rng: np.random.Generator, figure: Figure, floor: float) -> list[Mesh]:
 def compose_open(
     rng: np.random.Generator, figures: Sequence[Figure], floor_z: float | None = None,
     camera_centre: NDArray[np.floating] | None = None, light_weights: Mapping[str, float] | None = None,
+    around: Around = "ward",
 ) -> WardScene:  # fmt: skip
     """People in some room without a bed, for general training pictures; every call draws its own room.
 
-    floor_z: the floor's height; None for the lowest point of the figures (0 without any).
+    floor_z: the floor's height; None for the lowest point of the figures (0 without any). around: as for `furnish`;
+    without the room only the seats of those who sit are drawn.
     """
     if floor_z is None:
         floor_z = min((float(mesh.vertices[:, 2].min()) for f in figures for mesh in f.meshes), default=0.0)
@@ -407,5 +412,5 @@ def compose_open(
     people = [mesh for figure in figures for mesh in figure.meshes]
     middle = np.mean([f.keypoints.mean(0) for f in figures], axis=0) if figures else np.array([0.0, 0.0, floor_z + 1.0])
     things = _standing_things(groups, figures, seats, eye, np.asarray(middle, dtype=np.float64))
-    meshes = (*_room_meshes(room, floor_z, preset, None, _walls_behind(room, eye)), *things, *seats, *people)
-    return WardScene(meshes, lighting.lights, lighting.sky, lighting.ground)
+    shell = (*_room_meshes(room, floor_z, preset, None, _walls_behind(room, eye)), *things) if around == "ward" else ()
+    return WardScene((*shell, *seats, *people), lighting.lights, lighting.sky, lighting.ground)
