@@ -91,6 +91,7 @@ class Scenario(BaseModel):
     posture_weights: dict[str, float] = Field(default_factory=dict, title="Weights of postures (none: the bodies' own)")
 
     shadows: bool = Field(default=True, title="The strongest light casts shadows")
+
     plates: tuple[str, ...] = Field(default=(), title="Folders of plates of the empty bed", max_length=64)
     plate_share: float = Field(default=0.6, title="Share of ward pictures composed into a plate", ge=0, le=1)
     backgrounds: str = Field(default="", title="Folder of photographs to put people into")
