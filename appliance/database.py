@@ -48,12 +48,22 @@ MIGRATIONS = (
     CREATE TRIGGER audit_keeps_words BEFORE UPDATE ON audit
         BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
     """,
+    """
+    CREATE TABLE recordings (
+        id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, file TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
+        expires_at TEXT NOT NULL, state TEXT NOT NULL, process TEXT NOT NULL);
+    """,
 )
 
 
 def now() -> str:
     """This instant, UTC, to the millisecond, as stored in every table."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return stamp(datetime.now(UTC))
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as every table has it: UTC, to the millisecond. Such texts sort as their instants do."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Database:

@@ -64,7 +64,7 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _memory,
+        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _expired, _memory,
         _shared_memory,
         _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
@@ -158,6 +158,15 @@ def _disk(site: SiteFolder) -> Check:
         f"{free:.1f} GB free at {site.root}",
         f"free space until {LEAST_DISK_GB:.0f} GB are left",
     )
+
+
+def _expired(site: SiteFolder) -> Check:
+    from appliance.recordings import overdue
+
+    left = overdue(site)
+    detail = f"still there: {', '.join(left)}" if left else "nothing is kept beyond its time"
+    mend = "delete it by hand, then let the box note it: python -m appliance.housekeeping"
+    return Check("expired recordings", not left, detail, mend)
 
 
 def _memory(site: SiteFolder) -> Check:

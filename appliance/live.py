@@ -33,6 +33,11 @@ def result_socket(site: SiteFolder) -> Path:
     return site.sockets / "runtime.sock"
 
 
+def paused(site: SiteFolder) -> bool:
+    """Whether somebody at the bedside has paused the picture; it outlives the live process."""
+    return result_socket(site).with_name(result_socket(site).name + ".paused").exists()
+
+
 @dataclass(frozen=True, slots=True)
 class LivePlan:
     """What runs live. `detector` and `pose` are models' names; no pose model: boxes only."""

@@ -224,8 +224,12 @@ class Service:
 
     def _watch_health(self) -> None:
         from appliance.doctor import examine
+        from appliance.housekeeping import tidy
 
         while True:
+            with contextlib.suppress(WardposeError):
+                for problem in tidy(self.site):
+                    sys.stderr.write(f"{problem}\n")
             with contextlib.suppress(WardposeError):
                 self._health = examine(self.site).to_dict()
             if self._stopping.wait(HEALTH_SECONDS):

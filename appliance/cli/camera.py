@@ -1,9 +1,10 @@
-"""wardpose camera list, camera probe."""
+"""wardpose camera list, camera probe, camera record."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 from appliance.cli.output import Output
@@ -20,6 +21,15 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     probe.add_argument("--seconds", type=float, default=3.0, help="how long to measure")
     probe.set_defaults(run=probe_source)
+    record = kinds.add_parser(
+        "record", parents=[common], help="record into a Kinect .mkv, for a reason, until it expires"
+    )
+    record.add_argument("--out", type=Path, required=True, metavar="FILE.mkv", help="the file; it must not exist")
+    record.add_argument("--seconds", type=float, required=True, help="how long")
+    record.add_argument("--reason", required=True, help="why, in a few words; the audit trail keeps it")
+    record.add_argument("--expires", required=True, metavar="SPAN", help="when the box deletes it: 12h, 7d, 2w")
+    record.add_argument("--source", help="camera (default: the site's)")
+    record.set_defaults(run=record_source)
 
 
 def list_sources(options: argparse.Namespace, out: Output) -> int:
@@ -49,4 +59,19 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
     out.answer(found | {"ok": True, "seconds": round(time.monotonic() - started, 3)})
+    return 0
+
+
+def record_source(options: argparse.Namespace, out: Output) -> int:
+    from appliance.recordings import record
+    from appliance.site_folder import SiteFolder
+
+    with out.progress("recording") as progress:
+        done = record(
+            SiteFolder.open(options.home), options.out, seconds=options.seconds, reason=options.reason,
+            expires=options.expires, source=options.source, progress=progress,
+        )  # fmt: skip
+    out.say(f"{done.file}: {done.frames} frames, {done.seconds:.1f} s, {done.bytes / 1e6:.1f} MB")
+    out.say(f"only this user can read it; the box deletes it at {done.expires_at}")
+    out.answer({"ok": True} | done.to_dict())
     return 0

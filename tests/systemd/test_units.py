@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "systemd").glob("*.service"))
+LASTING = [unit for unit in UNITS if "Type=oneshot" not in unit.read_text()]
 
 
 def load(unit: Path) -> configparser.RawConfigParser:
@@ -41,7 +42,15 @@ def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
     assert outcome.returncode == 0 and not complaints, outcome.stderr
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_what_has_expired_is_cleared_away_every_few_minutes() -> None:
+    timer = load(REPOSITORY / "systemd" / "wardpose-housekeeping.timer")
+    assert timer["Timer"]["OnUnitActiveSec"] == "5min" and timer["Timer"]["OnBootSec"]
+    service = load(REPOSITORY / "systemd" / "wardpose-housekeeping.service")["Service"]
+    assert service["Type"] == "oneshot" and int(service["TimeoutStartSec"]) <= 300
+    assert service["ExecStart"].endswith("-m appliance.housekeeping")
+
+
+@pytest.mark.parametrize("unit", LASTING, ids=lambda unit: unit.stem)
 def test_a_hung_process_is_restarted_for_ever(unit: Path) -> None:
     service = load(unit)["Service"]
     assert service["Type"] == "notify" and int(service["WatchdogSec"]) <= 30

@@ -1,0 +1,36 @@
+"""What the box clears away by itself: pictures of people whose time is up. `python -m appliance.housekeeping`.
+
+The service does it every few minutes; a box under systemd has a timer for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from appliance import recordings
+from appliance.site_folder import SiteFolder
+from calibration.errors import WardposeError
+
+
+def tidy(site: SiteFolder) -> list[str]:
+    """Clear away what has expired; returns what couldn't be, a line each."""
+    return recordings.delete_expired(site)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Tidy one site once; returns 1 where something is left that should be gone."""
+    parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
+    parser.add_argument("--home")
+    left = tidy(SiteFolder.open(parser.parse_args(arguments).home))
+    for problem in left:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except WardposeError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
