@@ -19,7 +19,9 @@ from synth.body.figure import Figure, Traits
 from synth.casting import Casting
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
+from synth.look.glasses import Glasses
 from synth.look.hair import Hair
+from synth.look.skin import GLOSS as SKIN_GLOSS
 from synth.look.skin import Skin
 from synth.pose.clinical import POSTURES, make_pose, sample_upright
 from synth.pose.fallen import sample_fallen
@@ -43,13 +45,14 @@ class _Studio:
     wardrobe: Wardrobe
     skin: Skin
     hair: Hair
+    glasses: Glasses
 
 
 @cache
 def _studio_of(body_name: str, file: str | None) -> _Studio:
     body = Casting(body_name, file).open_body()
     anatomy = Anatomy(body.topology)
-    return _Studio(body, Wardrobe(anatomy), Skin(anatomy), Hair(anatomy))
+    return _Studio(body, Wardrobe(anatomy), Skin(anatomy), Hair(anatomy), Glasses(anatomy))
 
 
 def _studio(casting: Casting) -> _Studio:
@@ -203,33 +206,46 @@ def _finished(
 ) -> Figure:  # fmt: skip
     shape = rest.shape
     tone = int(rng.integers(1, 11))
-    hair_color = studio.hair.color(rng, shape.age_years)
+    hair_color = studio.hair.color(rng, shape.age_years, tone)
     style = studio.hair.style(rng, shape.age_years, shape.sex)
-    skin = studio.skin.paint(rng, tone, hair_color)
+    skin = studio.skin.paint(rng, tone, hair_color, shape.sex, shape.age_years)
     normals = studio.wardrobe.anatomy.normals(rest.vertices)
     dressed = studio.wardrobe.dress(rng, rest, normals, posed, outfit, instance)
-    body = Mesh(posed.vertices, studio.body.topology.triangles[~dressed.hidden], skin, instance)
+    triangles = studio.body.topology.triangles[~dressed.hidden]
+    body = Mesh(posed.vertices, triangles, skin, instance, gloss=SKIN_GLOSS)
     grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance, dressed.worn)
+    beard = studio.hair.grow_beard(
+        rng, rest, normals, posed, studio.hair.beard(rng, shape.age_years, shape.sex), hair_color, instance
+    )
+    glasses = studio.glasses.put_on(rng, rest, posed, instance) if studio.glasses.worn(rng, shape.age_years) else None
+    first_hair = 1 + len(dressed.meshes)
+    grown_hair = tuple(mesh for mesh in (grown, beard) if mesh)
     meshes = [
         mesh if support is None else replace(mesh, vertices=pressed(mesh.vertices, support))
-        for mesh in (body, *dressed.meshes, *((grown,) if grown else ()))
+        for mesh in (body, *dressed.meshes, *grown_hair, *((glasses,) if glasses else ()))
     ]
     traits = Traits(shape.age_years, shape.sex, rest.bmi, rest.height_m, tone, outfit)
     return Figure(
         tuple(meshes), posed.keypoints, studio.body.joint_radius(rest), posture, traits,
         clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=hair_color,
+        hair=tuple(range(first_hair, first_hair + len(grown_hair))),
     )  # fmt: skip
 
 
 def repainted(rng: np.random.Generator, figure: Figure, casting: Casting = DEFAULT) -> Figure:
     """The same person of another skin tone, in clothes of other colours; casting: what the figure was made with."""
+    studio, traits = _studio(casting), figure.traits
     tone = int(rng.integers(1, 11))
-    skin = _studio(casting).skin.paint(rng, tone, figure.hair_color)
+    hair_color = studio.hair.color(rng, traits.age_years, tone)
+    skin = studio.skin.paint(rng, tone, hair_color, traits.sex, traits.age_years)
     # Dye of one hue on all garments: a darker or brighter cloth, now and then one of another hue.
-    dye = rng.uniform(0.45, 1.6) * np.exp(rng.normal(0.0, 0.35, 3))
+    dye = rng.uniform(0.45, 1.6) * np.exp(rng.normal(0.0, 0.18, 3))
     meshes = list(figure.meshes)
     meshes[0] = replace(meshes[0], colors=skin)
     for index in figure.clothes:
         colors = np.clip(meshes[index].colors * dye, 0.005, 0.95).astype(np.float32)
         meshes[index] = replace(meshes[index], colors=colors)
-    return replace(figure, meshes=tuple(meshes), traits=replace(figure.traits, skin_tone=tone))
+    for index in figure.hair:
+        colors = np.clip(meshes[index].colors * (hair_color / figure.hair_color), 0.0, 1.0).astype(np.float32)
+        meshes[index] = replace(meshes[index], colors=colors)
+    return replace(figure, meshes=tuple(meshes), hair_color=hair_color, traits=replace(traits, skin_tone=tone))

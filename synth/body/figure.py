@@ -30,7 +30,7 @@ class Traits:
 class Figure:
     """meshes: body, clothes, hair, all with the same `instance`, the body first. keypoints: (17, 3) COCO order, bed
     frame, metres. joint_radius: (17,) metres of flesh between each keypoint and the nearest skin, for the visibility
-    test. clothes: which meshes are garments. hair_color: (3,) linear albedo."""
+    test. clothes, hair: which meshes are. hair_color: (3,) linear albedo."""
 
     meshes: tuple[Mesh, ...]
     keypoints: NDArray[np.float64]
@@ -38,6 +38,7 @@ class Figure:
     posture: str
     traits: Traits
     clothes: tuple[int, ...] = ()
+    hair: tuple[int, ...] = ()
     hair_color: NDArray[np.float32] = field(default_factory=lambda: np.full(3, 0.04, np.float32))
 
     def mirrored(self) -> Figure:
