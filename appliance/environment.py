@@ -52,7 +52,9 @@ def plan(root: Path) -> list[Step]:
     pinned = constraints.read_text()
     extras = project["project"]["optional-dependencies"]
     gpu = has_nvidia_driver()
-    chosen = [*project["project"]["dependencies"], *extras["pose"], *extras["train"], *extras["test"]]
+    chosen = list(project["project"]["dependencies"])
+    for extra in ("pose", "train", "pyrender", "test"):
+        chosen += extras[extra]
     if not gpu:
         chosen += extras["cpu"]
     torch = [name for name in chosen if name.startswith("torch==")]

@@ -29,7 +29,8 @@ Progress = Callable[[int, int, str], None]
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Make a data set. Parameters: scenario, count, seed, out (default: named after them in the site), resume."""
+    """Make a data set. Parameters: scenario, count, seed, out (default: named after them in the site), renderer,
+    resume."""
     from synth.dataset import DatasetSpec, make_dataset
     from synth.scenario import load_scenario
 
@@ -44,10 +45,12 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
     estimate = calibrations.current(site) if name == "site" else None
     scenario = load_scenario(name, estimate=estimate)
     label = f"site{row.id}" if row else scenario.name  # a new calibration begins a new data set
-    out = Path(parameters["out"]) if parameters.get("out") else site.datasets / f"{label}-{count}-seed{seed}"
+    renderer = str(parameters.get("renderer") or "numba")
+    own_name = f"{label}-{count}-seed{seed}" + ("" if renderer == "numba" else f"-{renderer}")
+    out = Path(parameters["out"]) if parameters.get("out") else site.datasets / own_name
     # A job that was cut off is given again with the same parameters: it goes on by itself.
     resume = bool(parameters.get("resume", False)) or not parameters.get("out")
-    spec = DatasetSpec(scenario=scenario, count=count, seed=seed)
+    spec = DatasetSpec(scenario=scenario, count=count, seed=seed, renderer=renderer)
     summary = make_dataset(spec, out, resume=resume, workers=settings.workers or None, progress=progress)
     _list_dataset(site, out, scenario.name, summary.images, seed)
     return {"images": summary.images, "seconds": summary.seconds, "out": str(out), "seed": seed}

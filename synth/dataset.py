@@ -99,6 +99,10 @@ def make_dataset(
     begin = time.monotonic()
     out = Path(out)
     check_backdrops(spec.scenario)
+    if spec.renderer != "numba":  # the others may lack a package or a driver: say so before any work
+        from synth.sample import open_renderer
+
+        open_renderer(spec.renderer)
     try:
         _prepare(spec, out, resume)
         waiting = [index for index in range(spec.count) if not is_done(out, index)]
@@ -187,7 +191,7 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ("wardpose", "numpy", "numba", "opencv-python-headless", "anny"):
+    for package in ("wardpose", "numpy", "numba", "moderngl", "pyrender", "opencv-python-headless", "anny"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -18,6 +18,7 @@ HEAVY = (
     "av",
     "mmengine",
     "mmpose",
+    "moderngl",
     "mujoco",
     "onnxruntime",
     "pyk4a",

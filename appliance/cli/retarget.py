@@ -17,6 +17,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     synth.add_argument("--count", type=int, help="number of images (default: the site's setting)")
     synth.add_argument("--seed", type=int, help="the same seed makes the same images (default: the site's setting)")
     synth.add_argument("--out", type=Path, help="folder (default: in the site folder)")
+    synth.add_argument(
+        "--renderer", default="numba", help="numba (default, needs nothing), moderngl (OpenGL by EGL) or pyrender"
+    )
     synth.add_argument("--resume", action="store_true", help="go on with a folder that was cut off")
     synth.set_defaults(run=make_images)
     preview = commands.add_parser(
@@ -90,7 +93,8 @@ def make_images(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     with out.progress("making images") as progress:
-        result = work.synthesise(site, _values(options, "scenario", "count", "seed", "out", "resume"), progress)
+        given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume")
+        result = work.synthesise(site, given, progress)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
     out.answer(result)
     return 0

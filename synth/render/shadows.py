@@ -23,9 +23,11 @@ _REACH = 1.0  # metres about the people within which things cast
 def shadow_casters(meshes: Sequence[Mesh]) -> list[int]:
     """The meshes that cast: all but the room's shell, within reach of the people (or of everything, without people).
 
-    Walls, floor and ceiling would shut a directional light out, and would spread the map over the whole room.
+    Walls, floor and ceiling would shut a directional light out, and would spread the map over the whole room. A panel
+    in the ceiling is part of the shell too, which its single side says.
     """
-    bounds = {i: kernels.extent(mesh.vertices) for i, mesh in enumerate(meshes) if len(mesh.vertices)}
+    solid = [(i, mesh) for i, mesh in enumerate(meshes) if len(mesh.vertices) and not mesh.single_sided]
+    bounds = {i: kernels.extent(mesh.vertices) for i, mesh in solid}
     movable = [i for i, (low, high) in bounds.items() if ((high - low) ** 2).sum() < _LARGEST_CASTER**2]
     people = [bounds[i] for i in movable if meshes[i].instance > 0]
     if not people:

@@ -177,6 +177,12 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_an_unknown_renderer_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="no renderer is called 'crayon'"):
+        make_dataset(SPEC.model_copy(update={"renderer": "crayon"}), tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path: Path) -> None:
     """On a real small file system, mounted in a name space of its own."""
     mount = tmp_path / "disk"

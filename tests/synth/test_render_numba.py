@@ -205,6 +205,19 @@ def test_gloss_mirrors_a_light_where_the_reflected_ray_meets_it_and_nowhere_else
     assert gain[5:20, :].mean() < 0.3 * gain[100, 100]
 
 
+def test_a_panel_in_the_ceiling_throws_no_shadow() -> None:
+    floor = plane(0.0, 3.0)
+    panel = Mesh(
+        floor.vertices / 6 + np.float32([0, 0, 2.5]), floor.triangles[:, ::-1], floor.colors, single_sided=True
+    )
+    view, light = Viewpoint(0, 89, 2.0).camera_from_bed, Light((0.0, 0.0, 1.0), (1.0, 1.0, 1.0), True)
+    renderer = NumbaRenderer(occlusion=0)
+    with_panel, without = (
+        renderer.render(Scene(meshes, (light,)), view, CAMERA) for meshes in ((floor, panel), (floor,))
+    )
+    np.testing.assert_array_equal(with_panel.color, without.color)
+
+
 def test_a_texture_repeats_and_multiplies_the_colour() -> None:
     texture = np.zeros((2, 2, 3), np.uint8)
     texture[:, 0] = 255
