@@ -20,7 +20,6 @@ from typing import Any
 
 import psutil
 
-from appliance.cameras import KINECT_IDS, usb_ids
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
@@ -278,11 +277,9 @@ def _kinect_rule(site: SiteFolder) -> Check:
 
 
 def _kinect(site: SiteFolder) -> Check:
-    there = bool(usb_ids() & set(KINECT_IDS))
-    return Check(
-        "Kinect",
-        there,
-        "connected" if there else "none is connected by USB",
-        "plug it into a USB 3 port and its power supply",
-        True,
-    )
+    from runtime.capture.kinect_usb import usb_problem
+
+    problem = usb_problem()
+    if problem is None:
+        return Check("Kinect", True, "connected, and ready", optional=True)
+    return Check("Kinect", False, problem.what, problem.mend, True)

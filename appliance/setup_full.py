@@ -30,6 +30,7 @@ class SetupStep:
     commands: tuple[tuple[str, ...], ...]
     there: Callable[[], bool]
     needs_root: bool = True
+    for_kinect: bool = False
 
 
 def kinect_python() -> Path | None:
@@ -48,7 +49,8 @@ def plan() -> list[SetupStep]:
             ((*apt, "libegl1", "libgl1-mesa-dri", "libgles2"),), lambda: bool(ctypes.util.find_library("EGL")),
         ),
         SetupStep(
-            "Xvfb", "the Kinect's depth engine wants a display", ((*apt, "xvfb"),), lambda: bool(shutil.which("Xvfb"))
+            "Xvfb", "the Kinect's depth engine wants a display", ((*apt, "xvfb"),), lambda: bool(shutil.which("Xvfb")),
+            for_kinect=True,
         ),
         SetupStep(
             "Chromium", "the display page on the box's own screen", ((*apt, "chromium"),),
@@ -59,12 +61,13 @@ def plan() -> list[SetupStep]:
             (("install", "-m", "644", str(UDEV_SOURCE), str(UDEV_TARGET)), ("udevadm", "control", "--reload"),
              ("udevadm", "trigger", "--subsystem-match=usb")),
             lambda: UDEV_TARGET.exists() and UDEV_TARGET.read_bytes() == UDEV_SOURCE.read_bytes(),
+            for_kinect=True,
         ),
         SetupStep(
             "Kinect environment", "pyk4a needs an old numpy, so it lives apart",
             ((sys.executable, "-m", "venv", "--clear", str(KINECT_ENVIRONMENT)),
              (python, "-m", "pip", "install", "--disable-pip-version-check", *KINECT_PACKAGES)),
-            lambda: kinect_python() is not None, needs_root=False,
+            lambda: kinect_python() is not None, needs_root=False, for_kinect=True,
         ),
     ]  # fmt: skip
 

@@ -40,6 +40,9 @@ def list_sources(options: argparse.Namespace, out: Output) -> int:
     chosen = load_settings(SiteFolder.open(options.home)).camera.source
     cameras = list_cameras()
     out.table(("source", "usable", "detail"), [(c["name"], c["ok"], c["detail"]) for c in cameras])
+    for camera in cameras:
+        for problem in camera["problems"]:
+            out.say(f"{camera['name']}: {problem['what']} → {problem['mend']}")
     out.say(f"in use on this site: {chosen}")
     out.answer({"cameras": cameras, "chosen": chosen})
     return 0
@@ -58,6 +61,9 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     )
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
+    if found["pitch_deg"] is not None:
+        way = "down" if found["pitch_deg"] < 0 else "up"
+        out.say(f"it looks {abs(found['pitch_deg']):.0f}° {way}, and stands {abs(found['roll_deg']):.0f}° askew")
     out.answer(found | {"ok": True, "seconds": round(time.monotonic() - started, 3)})
     return 0
 

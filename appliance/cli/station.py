@@ -20,6 +20,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "setup", parents=[common], help="install what a full appliance wants besides the environment"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
     parser.set_defaults(run=setup)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
     parser.set_defaults(run=test, rest=[])
@@ -46,7 +47,7 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
 def setup(options: argparse.Namespace, out: Output) -> int:
     from appliance.setup_full import carry_out, plan
 
-    steps = plan()
+    steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1

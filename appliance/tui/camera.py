@@ -76,7 +76,7 @@ class CameraPage(Page):
             facts.append(Fact("Running", f"{state}: {data.running['message']}", "warn"))
         facts.append(self._probe_fact())
         self.query_one(Facts).show(facts)
-        rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", kind["detail"])) for kind in data.kinds]
+        rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]
         fill(self.query_one("#kinds", DataTable), rows)
 
     def refuse(self, data: Seen) -> dict[str, str]:
@@ -161,3 +161,9 @@ class CameraPage(Page):
         height, width = frame.color.shape[:2]
         self.say("the look was written into the audit trail", "good")
         self.app.push_screen(PictureScreen(frame.color, f"{frame.source}  {width}×{height}  reason: {reason}"))
+
+
+def _about(kind: Mapping[str, Any]) -> str:
+    """What a kind of source is, or what hinders it first and how to mend that."""
+    problems = kind["problems"]
+    return f"{kind['detail']} → {problems[0]['mend']}" if problems else str(kind["detail"])

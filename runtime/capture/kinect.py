@@ -172,7 +172,7 @@ class KinectSource(CaptureSource):
                 f"the Kinect's library can't be loaded{said}", where=self.name,
                 mend="run wardpose setup; the environment needs numpy<2 and glibc 2.35 or newer",
             )  # fmt: skip
-        problem = None if self.config.library else usb_problem()
+        problem = usb_problem(library=self.config.library)
         if problem is not None:
             return WardposeError(problem.what, where=self.name, mend=problem.mend)
         if code == "device":

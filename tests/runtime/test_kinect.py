@@ -6,7 +6,6 @@ captures of the real recording through its interface. What is tested is ours: th
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -19,7 +18,6 @@ import pytest
 
 from calibration.errors import WardposeError
 from runtime.capture.kinect import KinectSource
-from runtime.capture.kinect_usb import usb_problem
 from runtime.capture.recording import RecordingSource
 from runtime.capture.source import KinectConfig, RecordingConfig, StaleFrame, make_source
 from tests.runtime.kinect_stand_in import take_apart
@@ -206,40 +204,3 @@ def test_the_worker_needs_nothing_of_ours() -> None:
 def test_impossible_settings_are_refused(spec: str, problem: str) -> None:
     with pytest.raises(WardposeError, match=problem):
         make_source(spec)
-
-
-def usb_device(sysfs: Path, name: str, **files: str) -> None:
-    (sysfs / name).mkdir(parents=True)
-    for file, content in files.items():
-        (sysfs / name / file).write_text(f"{content}\n")
-
-
-KINECT_COLOR = {"idVendor": "045e", "idProduct": "097d", "busnum": "2", "devnum": "7"}
-
-
-def test_no_camera_on_the_bus_is_said(tmp_path: Path) -> None:
-    usb_device(tmp_path / "sys", "1-1", idVendor="046d", idProduct="0825", speed="480")
-    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
-    assert problem is not None and "no Azure Kinect is connected" in problem.what
-
-
-def test_a_usb_2_port_is_said(tmp_path: Path) -> None:
-    usb_device(tmp_path / "sys", "1-1", speed="480", **KINECT_COLOR)
-    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
-    assert problem is not None and "480 Mbit/s" in problem.what and "USB 3" in problem.mend
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every device node")
-def test_a_missing_udev_rule_is_said(tmp_path: Path) -> None:
-    usb_device(tmp_path / "sys", "2-1", speed="5000", **KINECT_COLOR)
-    (tmp_path / "dev" / "002").mkdir(parents=True)
-    (tmp_path / "dev" / "002" / "007").touch(mode=0o400)
-    problem = usb_problem(tmp_path / "sys", tmp_path / "dev")
-    assert problem is not None and "udev rule" in problem.mend
-
-
-def test_a_camera_that_may_be_opened_has_no_problem(tmp_path: Path) -> None:
-    usb_device(tmp_path / "sys", "2-1", speed="5000", **KINECT_COLOR)
-    (tmp_path / "dev" / "002").mkdir(parents=True)
-    (tmp_path / "dev" / "002" / "007").touch()
-    assert usb_problem(tmp_path / "sys", tmp_path / "dev") is None
