@@ -33,7 +33,7 @@ from synth.labels import Annotation
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
 from synth.scenario import KINECT_COLOR, Scenario
-from synth.sensor import Exposure, SensorSettings, draw_exposure, expose, lens_of, metered
+from synth.sensor import Exposure, SensorSettings, draw_exposure, expose, lens_of, metered, sensor_noise
 
 # The same Kinect's depth camera (narrow field of view, unbinned) and where it sits: factory calibration.
 KINECT_DEPTH = CameraModel(
@@ -63,7 +63,8 @@ _ACCELERATION_NOISE, _TURN_NOISE = 0.02, 0.002
 # The ward's own camera settles on one exposure, unlike the pictures a model is tuned on.
 _SENSOR = SensorSettings(
     exposure_ev=(-0.12, 0.12), white_balance=(0.98, 1.03), contrast=(0.98, 1.02), noise=(0.006, 0.009),
-    shot_noise=(0.004, 0.008), blur_px=(0.25, 0.35), motion_blur_share=0.0, jpeg_quality=(88, 92),
+    shot_noise=(0.004, 0.008), blur_px=(0.25, 0.35), sharpening=(0.2, 0.3), motion_blur_share=0.0,
+    jpeg_quality=(88, 92),
 )  # fmt: skip
 _SHEET_LIFT_M = 0.002  # paper lies on the mattress, not in it
 _NOISE_MARGIN = 64
@@ -322,9 +323,10 @@ class SimulatedCamera:
 
     def _make_grain(self) -> NDArray[np.int16]:
         """A tile of noise larger than a picture; each frame shows another part of it."""
-        shape = (self.camera.height + _NOISE_MARGIN, self.camera.width + _NOISE_MARGIN, 3)
+        shape = (self.camera.height + _NOISE_MARGIN, self.camera.width + _NOISE_MARGIN)
+        noise = sensor_noise(int(self._noise_rng.integers(2**63)), shape, self.camera.width / 640)
         sigma = 255 * float(np.hypot(self._exposure.noise, self._exposure.shot_noise * 0.7))
-        return np.rint(self._noise_rng.standard_normal(shape, dtype=np.float32) * sigma).astype(np.int16)
+        return np.rint(noise * sigma).astype(np.int16)
 
     def _window(self, height: int, width: int) -> NDArray[np.int16]:
         assert self._grain is not None
@@ -357,6 +359,4 @@ def sheet_mesh(sheet: TagSheet, px_per_metre: float = 800.0) -> Mesh:
 
 
 def _without_noise(exposure: Exposure) -> Exposure:
-    return Exposure(
-        exposure.gain, exposure.contrast, 0.0, 0.0, exposure.blur_px, (0.0, 0.0), exposure.jpeg_quality, exposure.grain
-    )
+    return replace(exposure, noise=0.0, shot_noise=0.0, motion_px=(0.0, 0.0))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from calibration.camera import CameraModel
+from runtime.capture.recording import RecordingSource
 from synth.scenario import KINECT_COLOR
 from synth.sensor import Exposure, Lens, SensorSettings, draw_exposure, encode_jpeg, expose, metered
 from synth.simulated_camera import KINECT_DEPTH
@@ -100,6 +105,43 @@ def test_noise_has_the_strength_asked_for() -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
     noisy = expose(grey, Exposure((1.0, 1.0, 1.0), 1.0, 0.02, 0.0, 0.0, (0.0, 0.0), 90, 7))
     assert noisy.std() / 255 == pytest.approx(0.02, rel=0.05)
+
+
+def quiet_noise(color: NDArray[np.uint8]) -> tuple[float, float]:
+    """Standard deviation of brightness in a picture's quietest blocks, and its correlation to the next pixel."""
+    bright = cv2.cvtColor(color, cv2.COLOR_RGB2YCrCb)[..., 0].astype(np.float64)
+    fine = bright - cv2.GaussianBlur(bright, (0, 0), 3)
+    rows, columns = fine.shape[0] // 16, fine.shape[1] // 16
+    blocks = fine[: rows * 16, : columns * 16].reshape(rows, 16, columns, 16).swapaxes(1, 2).reshape(-1, 16, 16)
+    spread = blocks.std((1, 2))
+    quiet = blocks[spread <= np.quantile(spread, 0.1)]
+    return float(np.median(quiet.std((1, 2)))), float((quiet[:, :, 1:] * quiet[:, :, :-1]).mean() / (quiet**2).mean())
+
+
+def test_noise_is_as_strong_and_as_fine_as_a_real_kinects(shared_data: Path) -> None:
+    with RecordingSource.from_argument(str(shared_data / "kinect" / "recording.mkv")) as source:
+        real = source.read().color
+    theirs = quiet_noise(cv2.resize(real, (640, 360), interpolation=cv2.INTER_AREA))
+    settings = SensorSettings()
+    flat = np.full((360, 640, 3), 130, np.uint8)
+    ours = []
+    for seed in range(12):
+        exposure = draw_exposure(np.random.default_rng(seed), settings)
+        data = np.frombuffer(encode_jpeg(expose(flat, exposure), exposure.jpeg_quality), np.uint8)
+        ours.append(quiet_noise(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)))
+    strengths, correlations = zip(*ours, strict=True)
+    assert min(strengths) < theirs[0] < max(strengths)
+    assert np.median(correlations) == pytest.approx(theirs[1], abs=0.2)
+
+
+def test_sharpening_steepens_an_edge_and_leaves_flat_ground_alone() -> None:
+    step = np.full((24, 640, 3), 80, np.uint8)
+    step[:, 320:] = 160
+    soft, sharp = (
+        expose(step, replace(PLAIN, blur_px=0.8, sharpening=gain))[12, :, 0].astype(int) for gain in (0.0, 0.8)
+    )
+    assert np.diff(sharp).max() > np.diff(soft).max()
+    assert abs(sharp[2] - 80) <= 1 and abs(sharp[-3] - 160) <= 1
 
 
 def test_motion_blur_smears_along_its_direction_only() -> None:
