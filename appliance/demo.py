@@ -209,7 +209,7 @@ def go_live(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Prog
 
 def draw(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """The pictures a person looks at."""
-    from synth.card import contact_sheet
+    from synth.contact_sheet import contact_sheet
 
     sheet = contact_sheet(Path(results["synth"]["out"]), site.pictures / "training-images.png", count=24)
     progress(1, 2, "training images")

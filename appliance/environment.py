@@ -53,7 +53,7 @@ def plan(root: Path) -> list[Step]:
     extras = project["project"]["optional-dependencies"]
     gpu = has_nvidia_driver()
     chosen = list(project["project"]["dependencies"])
-    for extra in ("pose", "train", "pyrender", "test"):
+    for extra in ("pose", "train", "preview", "pyrender", "test"):
         chosen += extras[extra]
     if not gpu:
         chosen += extras["cpu"]

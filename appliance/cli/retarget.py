@@ -22,13 +22,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     synth.add_argument("--resume", action="store_true", help="go on with a folder that was cut off")
     synth.set_defaults(run=make_images)
-    preview = commands.add_parser(
-        "preview", parents=[common], help="draw a contact sheet of a data set with its labels"
-    )
-    preview.add_argument("folder", type=Path)
-    preview.add_argument("--out", type=Path, help="PNG file (default: in the site's pictures)")
-    preview.add_argument("--count", type=int, default=24, help="number of images on it")
-    preview.set_defaults(run=draw_contact_sheet)
+    preview = commands.add_parser("preview", parents=[common], help="draw a data set's labels and write its data card")
+    preview.add_argument("folder", type=Path, metavar="DIR", help="a data set, or a COCO file")
+    preview.add_argument("--target", type=Path, metavar="DIR|COCO.json", help="another set to show beside it")
+    preview.add_argument("--out", type=Path, metavar="DIR", help="folder (default: in the site's pictures)")
+    preview.add_argument("--count", type=int, default=24, help="number of images on the contact sheet")
+    preview.add_argument("--detector", help="model whose features place the pictures (default: the live one)")
+    preview.set_defaults(run=preview_data_set)
     tune = commands.add_parser("tune", parents=[common], help="tune a model on a data set")
     tune.add_argument("--model", help="the model to start from (default: the site's setting)")
     tune.add_argument("--data", type=Path, help="data set (default: the newest)")
@@ -100,15 +100,18 @@ def make_images(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def draw_contact_sheet(options: argparse.Namespace, out: Output) -> int:
+def preview_data_set(options: argparse.Namespace, out: Output) -> int:
+    from appliance.preview import preview
     from appliance.site_folder import SiteFolder
-    from synth.card import contact_sheet
 
     site = SiteFolder.open(options.home)
-    target = options.out or site.pictures / f"{options.folder.absolute().name}.png"
-    path = contact_sheet(options.folder, target, count=options.count)
-    out.say(str(path))
-    out.answer({"ok": True, "picture": path})
+    with out.progress("preview") as progress:
+        result = preview(
+            site, options.folder, target=options.target, out=options.out, count=options.count,
+            detector=options.detector, progress=progress,
+        )  # fmt: skip
+    out.say(result["card"])
+    out.answer({"ok": True, **result})
     return 0
 
 

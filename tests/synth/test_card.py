@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 
 from calibration.errors import WardposeError
-from synth.card import contact_sheet, data_card, write_card
+from synth.card import data_card, write_card
+from synth.card_plots import plot_distributions, plot_features
+from synth.contact_sheet import contact_sheet
+from synth.labelled_set import read_labelled_set
+from synth.labels import run_lengths
 
 
 def write_set(folder: Path, count: int = 5) -> dict[str, Any]:
     (folder / "images").mkdir(parents=True)
     images, annotations = [], []
+    mask = np.zeros((90, 160), bool)
+    mask[30:60, 40:100] = True
     for number in range(count):
         name = f"{number:06d}.jpg"
         cv2.imwrite(str(folder / "images" / name), np.full((90, 160, 3), 40 * number, np.uint8))
@@ -25,6 +31,7 @@ def write_set(folder: Path, count: int = 5) -> dict[str, Any]:
         annotations.append(
             {
                 "id": number + 1, "image_id": number + 1, "category_id": 1, "bbox": [20, 20, 100, 50], "area": 5000,
+                "full_bbox": [20, 20, 100, 65], "segmentation": run_lengths(mask),
                 "keypoints": keypoints, "posture": "supine" if number else "prone", "skin_tone": 1 + 2 * number,
                 "age": 40.0 + number, "bmi": 20.0, "sex": "female", "blanket_coverage": 0.5 * (number > 2),
             }
@@ -34,12 +41,25 @@ def write_set(folder: Path, count: int = 5) -> dict[str, Any]:
     return content
 
 
+def first_tile(sheet: Path) -> np.ndarray:
+    """The first picture of a sheet, drawn at 2.5 times."""
+    return cv2.imread(str(sheet))[6:231, 6:406]
+
+
 def test_the_sheet_shows_the_pictures_with_their_boxes(tmp_path: Path) -> None:
     write_set(tmp_path)
-    sheet = cv2.imread(str(contact_sheet(tmp_path, tmp_path / "sheet.png", count=4)))
-    assert sheet.shape[1] == 4 * 406 + 6
-    first = sheet[6:231, 6:406]
-    assert (first[50, 60:290] != first[0, 0]).any(axis=1).mean() > 0.9, "the box's upper edge is drawn at 2.5 times"
+    path = contact_sheet(tmp_path, tmp_path / "sheet.png", count=4)
+    assert cv2.imread(str(path)).shape[1] == 4 * 406 + 6
+    first = first_tile(path)
+    assert (first[50, 60:290] != first[0, 0]).any(axis=1).mean() > 0.9, "the visible box is drawn through"
+    below = (first[212, 60:290] != first[0, 0]).any(axis=1).mean()
+    assert 0.3 < below < 0.8, "the whole person's box is dashed"
+
+
+def test_the_sheet_tints_the_outline(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    first = first_tile(contact_sheet(tmp_path, tmp_path / "sheet.png", count=4))
+    assert first[140, 240].sum() > first[165, 240].sum() + 60, "inside the mask, and below it in the box"
 
 
 def test_a_set_smaller_than_the_sheet_is_shown_whole(tmp_path: Path) -> None:
@@ -49,12 +69,40 @@ def test_a_set_smaller_than_the_sheet_is_shown_whole(tmp_path: Path) -> None:
 
 def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
     write_set(tmp_path)
-    card = data_card(tmp_path)
+    card = data_card(read_labelled_set(tmp_path))
     assert (card["images"], card["people"], card["under_a_blanket"]) == (5, 5, 2)
     assert card["postures"] == {"prone": 1, "supine": 4}
     assert card["skin_tones"] == {"1": 1, "3": 1, "5": 1, "7": 1, "9": 1}
     assert card["keypoints"] == {"visible": 25, "hidden": 30, "outside": 30}
-    assert "supine: 4" in write_card(tmp_path).read_text()
+
+
+def test_the_card_is_one_page_with_its_pictures_and_the_target_beside(tmp_path: Path) -> None:
+    write_set(tmp_path / "made")
+    write_set(tmp_path / "ward", count=3)
+    sets = [read_labelled_set(tmp_path / "made"), read_labelled_set(tmp_path / "ward" / "annotations.json")]
+    plot = plot_distributions(sets, tmp_path / "distributions.png")
+    assert cv2.imread(str(plot)).std() > 10
+    card = write_card(sets[0], tmp_path, {"Distributions": plot}, sets[1])
+    assert json.loads((tmp_path / "card.json").read_text()) == card
+    assert (card["set"]["images"], card["target"]["images"]) == (5, 3)
+    page = (tmp_path / "card.html").read_text()
+    assert "supine: 4" in page and "data:image/png;base64," in page and "http" not in page
+
+
+def test_a_set_without_traits_is_plotted_as_far_as_it_goes(tmp_path: Path) -> None:
+    content = write_set(tmp_path)
+    for annotation in content["annotations"]:
+        for key in ("posture", "skin_tone", "age", "bmi", "blanket_coverage", "keypoints", "full_bbox"):
+            del annotation[key]
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    assert plot_distributions([read_labelled_set(tmp_path)], tmp_path / "plots.png").stat().st_size > 10_000
+
+
+def test_features_are_plotted_by_set(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    groups = np.arange(40) % 2
+    drawn = plot_features(["made", "ward"], groups, points, np.array([0.5, 0.3]), points, tmp_path / "features.png")
+    assert cv2.imread(str(drawn)).std() > 10
 
 
 def test_missing_pictures_are_counted_and_one_is_named(tmp_path: Path) -> None:
@@ -75,9 +123,9 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_coco_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "annotations.json").write_text(text)
     with pytest.raises(WardposeError, match=r"annotations.json"):
-        data_card(tmp_path)
+        read_labelled_set(tmp_path)
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WardposeError, match=r"no annotations.json"):
-        data_card(tmp_path)
+        read_labelled_set(tmp_path)

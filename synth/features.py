@@ -1,0 +1,82 @@
+"""How alike two sets of pictures are to a network: features, and their first two principal components or a t-SNE map.
+
+After the paper's figure 9 (VGG16 features of 200 pictures a set); here the features are a detector's own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
+from runtime.detect import letterbox
+
+_PERPLEXITY = 30.0
+
+
+def picture_features(detector: Path, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """(N, C) unit vectors: what a deep layer of an ONNX detector sees in RGB pictures (H, W, 3), averaged over each.
+
+    Raises WardposeError where the file is no ONNX model that convolves a picture.
+    """
+    from runtime.engines.onnx_engine import OnnxEngine
+
+    with tempfile.TemporaryDirectory(prefix="wardpose-features-") as folder:
+        opened = Path(folder) / "opened.onnx"
+        _open_up(detector, opened)
+        engine = OnnxEngine(opened)
+    found = np.stack([engine.run(letterbox(color, engine.info)[0])[-1][0].mean((1, 2)) for color in pictures])
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def _open_up(detector: Path, out: Path) -> None:
+    """The same model with one more output: of its convolutions, the first of those with the most channels.
+
+    That is where the trunk ends; further on a detector knows where people are, and little else.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(str(detector))
+    except (OSError, DecodeError, ValueError) as error:
+        raise WardposeError(f"not an ONNX file ({type(error).__name__})", where=str(detector)) from None
+    channels = {tensor.name: int(tensor.dims[0]) for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    found = [
+        (channels.get(node.input[1], 0), -place, node.output[0])
+        for place, node in enumerate(model.graph.node)
+        if node.op_type == "Conv"
+    ]
+    if not found:
+        raise WardposeError("has no convolutions", where=str(detector), mend="name a detector")
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(max(found)[2]))
+    onnx.save(model, str(out))
+    sidecar = detector.with_name(detector.name + ".json")  # a foreign model's description lies beside it
+    if sidecar.is_file():
+        out.with_name(out.name + ".json").write_bytes(sidecar.read_bytes())
+
+
+def principal_components(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 2) the standardised features on their first two principal components, and (2,) their shares of variance."""
+    spread = features.std(0)
+    scaled = (features - features.mean(0))[:, spread > 1e-9] / spread[spread > 1e-9]
+    u, s, _ = np.linalg.svd(scaled.astype(np.float64), full_matrices=False)
+    return u[:, :2] * s[:2], s[:2] ** 2 / (s**2).sum()
+
+
+def neighbour_map(features: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
+    """(N, 2) by t-SNE (van der Maaten and Hinton 2008): what is near in features is near on the map."""
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise WardposeError("scikit-learn is not installed", mend="pip install scikit-learn") from error
+    spread = features.std(0)
+    scaled = (features - features.mean(0)) / np.where(spread > 1e-9, spread, 1.0)
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    options: dict[str, Any] = {"init": "pca", "random_state": seed, "perplexity": perplexity}
+    return np.asarray(TSNE(2, **options).fit_transform(scaled.astype(np.float64)), dtype=np.float64)
