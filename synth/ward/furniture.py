@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -192,8 +191,3 @@ FURNITURE: dict[str, Maker] = {
     "bin": bin_,
     "stool": stool,
 }
-
-
-def place(rng: np.random.Generator, kind: str, at: tuple[float, float], yaw_deg: float, floor: float) -> list[Mesh]:
-    """A piece of `FURNITURE` standing on the plane z = floor."""
-    return [replace(shapes.moved(mesh, yaw_deg, (*at, floor)), instance=0) for mesh in FURNITURE[kind](rng)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.bed import Bed
 from synth.body.figure import Figure
+from synth.render import kernels
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
 from synth.ward import furniture, lights, shapes, textures
@@ -71,6 +72,9 @@ class WardScene(Scene):
     blanket_coverage: float = 0.0
 
 
+_MAKES = 24  # of each kind of furniture; they are kept once made
+
+
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
@@ -110,7 +114,7 @@ def _sample_pieces(rng: np.random.Generator, room: RoomLook) -> tuple[Piece, ...
     def add(kind: str, x: float, y: float, yaw: float, chance: float) -> None:
         inside = x0 + 0.3 < x < x1 - 0.3 and y0 + 0.3 < y < y1 - 0.3
         if rng.random() < chance and inside:
-            pieces.append(Piece(kind, (float(x), float(y)), float(yaw + rng.normal(0, 6)), _seed(rng)))
+            pieces.append(Piece(kind, (float(x), float(y)), float(yaw + rng.normal(0, 6)), int(rng.integers(_MAKES))))
 
     u = rng.uniform
     add("bedside_cabinet", x0 + 0.35, side * u(0.85, 1.1), 0, 0.85)
@@ -185,10 +189,14 @@ def _walls_behind(room: RoomLook, eye: NDArray[np.floating] | None) -> tuple[str
     return tuple(name for name, outside in beyond.items() if outside)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
+def _piece_as_made(kind: str, seed: int) -> tuple[Mesh, ...]:
+    return tuple(shapes.joined(furniture.FURNITURE[kind](np.random.default_rng(seed))))
+
+
 def _piece_meshes(piece: Piece, floor: float) -> tuple[Mesh, ...]:
-    made = furniture.place(np.random.default_rng(piece.seed), piece.kind, piece.at, piece.yaw_deg, floor)
-    return tuple(shapes.joined(made))
+    made = _piece_as_made(piece.kind, piece.seed)
+    return tuple(shapes.moved(mesh, piece.yaw_deg, (*piece.at, floor)) for mesh in made)
 
 
 @lru_cache(maxsize=8)
@@ -204,9 +212,8 @@ def _blanket_surfaces(look: BlanketLook) -> tuple[Surface, Surface]:
 
 
 def _bounds(meshes: Sequence[Mesh]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    low = np.min([mesh.vertices.min(0) for mesh in meshes], axis=0).astype(np.float64)
-    high = np.max([mesh.vertices.max(0) for mesh in meshes], axis=0).astype(np.float64)
-    return low, high
+    bounds = np.array([kernels.extent(mesh.vertices) for mesh in meshes])
+    return bounds[:, 0].min(0), bounds[:, 1].max(0)
 
 
 def _overlap(a: tuple[NDArray, NDArray], b: tuple[NDArray, NDArray], slack: float = 0.0) -> bool:
@@ -404,7 +411,8 @@ def compose_open(
     for _ in range(int(rng.integers(0, 8))):
         kind = str(rng.choice(list(furniture.FURNITURE)))
         x, y = rng.uniform(low + 0.35, high - 0.35)
-        groups.append(_piece_meshes(Piece(kind, (float(x), float(y)), float(rng.uniform(0, 360)), _seed(rng)), floor_z))
+        piece = Piece(kind, (float(x), float(y)), float(rng.uniform(0, 360)), int(rng.integers(_MAKES)))
+        groups.append(_piece_meshes(piece, floor_z))
     if room.curtain_color is not None and rng.random() < 0.4:
         groups.append(_curtain_meshes(room, floor_z))
     seats = [mesh for f in figures if "sit" in f.posture for mesh in _seat(rng, f, floor_z)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +37,8 @@ def make_mesh(
 ) -> Mesh:  # fmt: skip
     """A mesh of one surface; `uv_metres` (V, 2) may be None where the surface has no texture."""
     points = np.asarray(vertices, dtype=np.float32)
-    colors = np.broadcast_to(np.asarray(surface.color, dtype=np.float32), points.shape).copy()
+    colors = np.empty_like(points)
+    colors[:] = surface.color
     faces = np.asarray(triangles, dtype=np.int32)
     if surface.texture is None:
         return Mesh(points, faces, colors, single_sided=single_sided, gloss=surface.gloss)
@@ -43,41 +46,68 @@ def make_mesh(
     return Mesh(points, faces, colors, 0, uv, surface.texture, single_sided, surface.gloss)
 
 
+@lru_cache(maxsize=512)
 def grid_triangles(rows: int, columns: int) -> NDArray[np.int32]:
     """Triangles (T, 3) of a grid of rows × columns vertices, wound counter-clockwise for +column × +row."""
     index = np.arange(rows * columns).reshape(rows, columns)
     quads = np.stack([index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]], -1).reshape(-1, 4)
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    triangles.flags.writeable = False
+    return triangles
 
 
 def quad(corner: ArrayLike, along: ArrayLike, up: ArrayLike, surface: Surface, *, single_sided: bool = False) -> Mesh:
     """A rectangle from `corner` along two edge vectors; it faces along × up."""
     origin, u, v = (np.asarray(vector, dtype=np.float64) for vector in (corner, along, up))
-    width, height = np.linalg.norm(u), np.linalg.norm(v)
-    vertices = np.stack([origin, origin + u, origin + u + v, origin + v])
+    width, height = math.sqrt((u * u).sum()), math.sqrt((v * v).sum())
+    vertices = np.array([origin, origin + u, origin + u + v, origin + v])
     uv = np.array([[0, height], [width, height], [width, 0], [0, 0]])
-    return make_mesh(vertices, [[0, 1, 2], [0, 2, 3]], uv, surface, single_sided=single_sided)
+    return make_mesh(vertices, _QUAD, uv, surface, single_sided=single_sided)
+
+
+def _faces_of_a_box() -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.intp]]:
+    """Corners (24, 3) as 0 or 1 along each axis, four to a face; triangles (12, 3); the axes (24, 2) along a face."""
+    corners, triangles, along = np.empty((24, 3)), np.empty((12, 3), np.int32), np.empty((24, 2), np.intp)
+    for face in range(6):
+        axis, side = divmod(face, 2)
+        u, v = (axis + 1) % 3, (axis + 2) % 3
+        rows = slice(4 * face, 4 * face + 4)
+        corners[rows, axis], corners[rows, u], corners[rows, v] = side, (0, 1, 1, 0), (0, 0, 1, 1)
+        triangles[2 * face : 2 * face + 2] = np.array([[0, 1, 2], [0, 2, 3]] if side else [[0, 2, 1], [0, 3, 2]])
+        triangles[2 * face : 2 * face + 2] += 4 * face
+        along[rows] = u, v
+    return corners, triangles, along
+
+
+_QUAD = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+_CORNERS, _BOX, _ALONG = _faces_of_a_box()
+_BEND = 1 - np.cos(np.linspace(0, np.pi / 2, 4)[:-1])  # a rounded edge's steps, of unit radius
 
 
 def box(low: ArrayLike, high: ArrayLike, surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    vertices: list[NDArray[np.float64]] = []
-    triangles: list[list[int]] = []
-    uv: list[list[float]] = []
+    vertices = a * (1 - _CORNERS) + b * _CORNERS
+    return make_mesh(vertices, _BOX, np.take_along_axis(vertices, _ALONG, axis=1), surface)
+
+
+@lru_cache(maxsize=512)
+def _grids_of_a_box(counts: tuple[int, int, int]) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]:
+    """Of a box whose faces are grids of so many lines along each axis: each vertex's line along each axis (V, 3), the
+    triangles (T, 3), and the axes (V, 2) along its face."""
+    lines, triangles, along, start = [], [], [], 0
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
+        uu, vv = (grid.ravel() for grid in np.meshgrid(np.arange(counts[u]), np.arange(counts[v])))
         for side in (0, 1):
-            start = len(vertices)
-            for du, dv in ((0, 0), (1, 0), (1, 1), (0, 1)):
-                point = np.array(a)
-                point[axis] = (b if side else a)[axis]
-                point[u], point[v] = (b if du else a)[u], (b if dv else a)[v]
-                vertices.append(point)
-                uv.append([point[u], point[v]])
-            order = [[0, 1, 2], [0, 2, 3]] if side else [[0, 2, 1], [0, 3, 2]]
-            triangles += [[start + i for i in triangle] for triangle in order]
-    return make_mesh(np.array(vertices), triangles, uv, surface)
+            line = np.empty((uu.size, 3), np.intp)
+            line[:, axis], line[:, u], line[:, v] = (counts[axis] - 1) * side, uu, vv
+            lines.append(line)
+            faces = grid_triangles(counts[v], counts[u])
+            triangles.append((faces if side else faces[:, ::-1]) + np.int32(start))
+            along.append(np.broadcast_to(np.array([u, v]), (uu.size, 2)))
+            start += uu.size
+    return np.concatenate(lines), np.concatenate(triangles), np.concatenate(along)
 
 
 def rounded_box(low: ArrayLike, high: ArrayLike, radius: float, surface: Surface, step: float = 0.06) -> Mesh:
@@ -85,64 +115,74 @@ def rounded_box(low: ArrayLike, high: ArrayLike, radius: float, surface: Surface
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     radius = min(radius, float((b - a).min()) / 2)
     axes = []
-    for axis in range(3):
-        inner = np.linspace(a[axis] + radius, b[axis] - radius, max(2, int((b - a)[axis] / step)))
-        bend = radius * (1 - np.cos(np.linspace(0, np.pi / 2, 4)[:-1]))
-        axes.append(np.unique(np.concatenate([a[axis] + bend, inner, b[axis] - bend])))
-    vertices, triangles, uv, start = [], [], [], 0
-    for axis in range(3):
-        u, v = (axis + 1) % 3, (axis + 2) % 3
-        uu, vv = np.meshgrid(axes[u], axes[v])
-        for side in (0, 1):
-            points = np.empty((uu.size, 3))
-            points[:, axis], points[:, u], points[:, v] = (b if side else a)[axis], uu.ravel(), vv.ravel()
-            core = np.clip(points, a + radius, b - radius)
-            away = points - core
-            length = np.linalg.norm(away, axis=1, keepdims=True)
-            vertices.append(core + away / np.maximum(length, 1e-9) * np.minimum(length, radius))
-            faces = grid_triangles(len(axes[v]), len(axes[u]))
-            triangles.append((faces if side else faces[:, ::-1]) + start)
-            uv.append(np.column_stack([points[:, u], points[:, v]]))
-            start += uu.size
-    return make_mesh(np.concatenate(vertices), np.concatenate(triangles), np.concatenate(uv), surface)
+    for start, end in zip(a.tolist(), b.tolist(), strict=True):
+        count = max(2, int((end - start) / step)) if end - start > 2 * radius + 1e-9 else 1
+        inner = np.linspace(start + radius, end - radius, count)
+        axes.append(np.concatenate([start + radius * _BEND, inner, end - radius * _BEND[::-1]]))
+    lines, triangles, along = _grids_of_a_box((len(axes[0]), len(axes[1]), len(axes[2])))
+    points = np.stack([axis[lines[:, k]] for k, axis in enumerate(axes)], axis=1)
+    core = np.minimum(np.maximum(points, a + radius), b - radius)
+    away = points - core
+    length = np.sqrt((away * away).sum(1, keepdims=True))
+    vertices = core + away * (np.minimum(length, radius) / np.maximum(length, 1e-9))
+    return make_mesh(vertices, triangles, np.take_along_axis(points, along, axis=1), surface)
+
+
+@lru_cache(maxsize=32)
+def _circle(sides: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Angles (sides + 1,) once around, and the points (sides + 1, 2) of the unit circle at them."""
+    angles = np.linspace(0, 2 * np.pi, sides + 1)
+    return angles, np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def tube(path: ArrayLike, radius: float, surface: Surface, sides: int = 8) -> Mesh:
     """A round bar along a polyline (N, 3)."""
     points = np.asarray(path, dtype=np.float64)
-    tangents = np.gradient(points, axis=0)
-    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True) + 1e-12
-    helper = np.array([0.0, 0.0, 1.0]) if abs(tangents[:, 2]).mean() < 0.7 else np.array([1.0, 0.0, 0.0])
-    side = np.cross(tangents, helper)
-    side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-12
-    other = np.cross(side, tangents)
-    angles = np.linspace(0, 2 * np.pi, sides + 1)
-    ring = side[:, None] * np.cos(angles)[None, :, None] + other[:, None] * np.sin(angles)[None, :, None]
+    steps = points[1:] - points[:-1]
+    tangents = np.concatenate([steps[:1], 0.5 * (steps[1:] + steps[:-1]), steps[-1:]])
+    tangents /= np.sqrt((tangents * tangents).sum(1, keepdims=True)) + 1e-12
+    x, y, z = tangents.T
+    nothing = np.zeros_like(x)
+    # Tangent × up; or, for an upright bar, tangent × forward.
+    upright = np.abs(z).mean() >= 0.7
+    side = np.stack([nothing, z, -y] if upright else [y, -x, nothing], axis=1)
+    side /= np.sqrt((side * side).sum(1, keepdims=True)) + 1e-12
+    a, b, c = side.T
+    other = np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=1)
+    angles, circle = _circle(sides)
+    ring = side[:, None] * circle[None, :, :1] + other[:, None] * circle[None, :, 1:]
     vertices = (points[:, None] + radius * ring).reshape(-1, 3)
-    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    uv = np.stack(np.broadcast_arrays(angles[None] * radius, along[:, None]), -1).reshape(-1, 2)
-    return make_mesh(vertices, grid_triangles(len(points), sides + 1), uv, surface)
+    uv = np.empty((len(points), sides + 1, 2))
+    uv[..., 0] = angles * radius
+    uv[0, :, 1] = 0.0
+    uv[1:, :, 1] = np.cumsum(np.sqrt((steps * steps).sum(1)))[:, None]
+    return make_mesh(vertices, grid_triangles(len(points), sides + 1), uv.reshape(-1, 2), surface)
 
 
 def disc_stack(centre: ArrayLike, profile: Sequence[tuple[float, float]], surface: Surface, sides: int = 16) -> Mesh:
     """A solid of revolution about the vertical through `centre`: profile of (radius, height above centre)."""
-    origin = np.asarray(centre, dtype=np.float64)
-    angles = np.linspace(0, 2 * np.pi, sides + 1)
-    rings = [
-        origin + np.column_stack([r * np.cos(angles), r * np.sin(angles), np.full(sides + 1, h)]) for r, h in profile
-    ]
-    uv = [np.column_stack([angles * max(r, 0.05), np.full(sides + 1, h)]) for r, h in profile]
-    return make_mesh(np.concatenate(rings), grid_triangles(len(profile), sides + 1), np.concatenate(uv), surface)
+    angles, circle = _circle(sides)
+    radius, height = np.array(profile, dtype=np.float64).T
+    rings, uv = np.empty((len(profile), sides + 1, 3)), np.empty((len(profile), sides + 1, 2))
+    rings[..., :2] = radius[:, None, None] * circle
+    rings[..., 2] = height[:, None]
+    rings += np.asarray(centre, dtype=np.float64)
+    uv[..., 0] = angles * np.maximum(radius, 0.05)[:, None]
+    uv[..., 1] = height[:, None]
+    triangles = grid_triangles(len(profile), sides + 1)
+    return make_mesh(rings.reshape(-1, 3), triangles, uv.reshape(-1, 2), surface)
 
 
 def sheet(points: NDArray[np.floating], surface: Surface, *, single_sided: bool = False) -> Mesh:
     """A surface through a grid of points (rows, columns, 3), its uv the lengths along both directions."""
     rows, columns = points.shape[:2]
-    across = np.linalg.norm(np.diff(points, axis=1), axis=2).mean(0)
-    down = np.linalg.norm(np.diff(points, axis=0), axis=2).mean(1)
-    u, v = np.meshgrid(np.concatenate([[0], np.cumsum(across)]), np.concatenate([[0], np.cumsum(down)]))
-    uv = np.column_stack([u.ravel(), v.ravel()])
-    return make_mesh(points.reshape(-1, 3), grid_triangles(rows, columns), uv, surface, single_sided=single_sided)
+    uv = np.zeros((rows, columns, 2))
+    if surface.texture is not None:
+        across, down = points[:, 1:] - points[:, :-1], points[1:] - points[:-1]
+        uv[:, 1:, 0] = np.cumsum(np.sqrt((across * across).sum(2)).mean(0))
+        uv[1:, :, 1] = np.cumsum(np.sqrt((down * down).sum(2)).mean(1))[:, None]
+    triangles = grid_triangles(rows, columns)
+    return make_mesh(points.reshape(-1, 3), triangles, uv.reshape(-1, 2), surface, single_sided=single_sided)
 
 
 def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:

@@ -1,10 +1,15 @@
 """Procedural, seamlessly repeating pictures, all from a generator's noise: floors, walls, fabrics, views, posters.
 
 Each returns (h, w, 3) uint8 sRGB. Textures multiply a mesh's colour, so fabric and paint stay near white and carry
-only variation, unless the picture has colours of its own.
+only variation, unless the picture has colours of its own. They come from a stock of a few of each kind, since drawing
+one takes longer than all else in a room; colour, scale and place tell two uses of one apart.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +18,26 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 FLOORS = ("linoleum", "tiles", "wood", "terrazzo", "carpet")
 FABRICS = ("plain", "stripes", "checks", "waffle", "dots", "bands", "blotches")
+
+
+_STOCK = 16  # pictures of each kind
+_Draw = Callable[..., Picture]
+
+
+def _stocked(draw: _Draw) -> _Draw:
+    """`draw`, but picking with `rng` from pictures made when first asked for and then kept, to be read only."""
+
+    @cache
+    def made(number: int, arguments: tuple[Any, ...], options: tuple[tuple[str, Any], ...]) -> Picture:
+        picture = draw(np.random.default_rng([number, len(draw.__name__)]), *arguments, **dict(options))
+        picture.flags.writeable = False
+        return picture
+
+    @wraps(draw)
+    def picked(rng: np.random.Generator, *arguments: Any, **options: Any) -> Picture:
+        return made(int(rng.integers(_STOCK)), arguments, tuple(sorted(options.items())))
+
+    return picked
 
 
 def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> NDArray[np.float32]:
@@ -42,6 +67,7 @@ def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return y, x
 
 
+@_stocked
 def paint(rng: np.random.Generator, size: int = 256) -> Picture:
     """A painted wall: unevenness, faint roller grain, a few scuffs and patches where it was touched."""
     value = 0.95 + 0.008 * noise(rng, size, 3, 3) + 0.004 * noise(rng, size, 24, 24)
@@ -53,6 +79,7 @@ def paint(rng: np.random.Generator, size: int = 256) -> Picture:
     return _gray(cv2.GaussianBlur(canvas, (0, 0), 0.6))
 
 
+@_stocked
 def ceiling(rng: np.random.Generator, size: int = 256) -> Picture:
     """One repeat (2.4 m) of a ceiling: plaster, or tiles of 0.6 m in a grid of bars."""
     value = 0.95 + 0.006 * noise(rng, size, 5, 5)
@@ -65,6 +92,7 @@ def ceiling(rng: np.random.Generator, size: int = 256) -> Picture:
     return _gray(value)
 
 
+@_stocked
 def grain(rng: np.random.Generator, size: int = 256) -> Picture:
     """A wooden board or veneer, its grain along x."""
     return _gray(
@@ -75,6 +103,7 @@ def grain(rng: np.random.Generator, size: int = 256) -> Picture:
     )
 
 
+@_stocked
 def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
     """One repeat (2 m) of a floor of `FLOORS`."""
     y, x = _axes(size)
@@ -114,6 +143,7 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
     raise ValueError(f"floor kind must be one of {', '.join(FLOORS)}, got {kind!r}")
 
 
+@_stocked
 def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
     """One repeat of a fabric of `FABRICS`: near white for "plain" and "waffle", with a second colour for the rest."""
     y, x = _axes(size)
@@ -143,6 +173,7 @@ def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
     return _picture(weave[..., None] * (1 - mask[..., None] * (1 - second)))
 
 
+@_stocked
 def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
     """What a window shows: sky above, something blurred below."""
     y, _ = _axes(size)
@@ -160,6 +191,7 @@ def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
     return _picture(np.where((y < horizon)[..., None], sky, land))
 
 
+@_stocked
 def poster(rng: np.random.Generator, size: int = 128, notice: bool = False) -> Picture:
     """A picture (a landscape, or a few muted shapes) or a notice (a heading, lines of text, perhaps a figure)."""
     if notice:
@@ -187,6 +219,7 @@ def poster(rng: np.random.Generator, size: int = 128, notice: bool = False) -> P
     return _picture(canvas)
 
 
+@_stocked
 def screen(rng: np.random.Generator, size: int = 128) -> Picture:
     """A patient monitor's traces on black."""
     canvas = np.full((size, size, 3), 13, np.uint8)

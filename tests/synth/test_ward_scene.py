@@ -23,7 +23,7 @@ from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Scene
 from synth.ward import shapes
 from synth.ward.bed import BedLook, bend, build_bed
-from synth.ward.furniture import FURNITURE, place
+from synth.ward.furniture import FURNITURE
 from synth.ward.lights import PRESETS, make_lighting
 from synth.ward.room import RoomLook, build_room
 from synth.ward.scene import WardScene, compose, compose_open, sample_look
@@ -154,7 +154,8 @@ def test_nothing_mounted_on_a_wall_hangs_before_a_camera_behind_that_wall() -> N
 @pytest.mark.parametrize("kind", sorted(FURNITURE))
 def test_furniture_stands_on_the_floor(kind: str) -> None:
     for seed in range(3):
-        meshes = place(np.random.default_rng(seed), kind, (1.0, 2.0), 30.0, -0.6)
+        made = FURNITURE[kind](np.random.default_rng(seed))
+        meshes = [shapes.moved(mesh, 30.0, (1.0, 2.0, -0.6)) for mesh in made]
         low = min(float(mesh.vertices[:, 2].min()) for mesh in meshes)
         assert -0.602 < low < -0.55
 
