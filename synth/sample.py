@@ -37,10 +37,9 @@ from synth.ward.scene import (
     sample_look,
 )
 
-# A camera may end up behind a wall or a curtain; such a picture is drawn anew, this many times at most, the later ones
-# with other people.
+# Now and then nobody can be seen, behind a curtain or wholly under a blanket; such a picture is drawn anew with other
+# people, this many times at most.
 _ATTEMPTS = 4
-_VIEWS_OF_ONE = 2
 _STAGES = ("plan", "people", "bedding", "scene", "render", "label", "sensor")
 
 
@@ -118,7 +117,7 @@ def make_sample(
     clock = clock or StageClock()
     group, view = divmod(index, scenario.views_per_scene)
     for attempt in range(_ATTEMPTS):
-        staging = _staging_of(scenario, seed, group, attempt // _VIEWS_OF_ONE, clock)
+        staging = _staging_of(scenario, seed, group, attempt, clock)
         if view % 2 and fits_mirrored(staging.plan, staging.plate):
             with clock.stage("scene"):
                 staging = staging.mirrored()
@@ -138,18 +137,20 @@ def open_renderer(name: str) -> Renderer:
 # Independent random streams of a seed: one for each scene and one for each picture.
 _SCENE, _VIEW = 0, 1
 _Key = tuple[Scenario, int, int, int]
-# The scene made last; a data set's pictures of one scene are made one after the other.
-_latest: tuple[_Key, Staging] | None = None
+# The scenes made last; a data set's pictures of one scene are made one after the other.
+_latest: list[tuple[_Key, Staging]] = []
 
 
-def _staging_of(scenario: Scenario, seed: int, group: int, variant: int, clock: StageClock) -> Staging:
+def _staging_of(scenario: Scenario, seed: int, group: int, attempt: int, clock: StageClock) -> Staging:
     global _latest
-    key = (scenario, seed, group, variant)
-    found = _latest
-    if found is None or found[0] != key:
-        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_SCENE, group, variant))
-        found = _latest = (key, make_staging(scenario, sequence, clock))
-    return found[1]
+    key = (scenario, seed, group, attempt)
+    for known, staging in _latest:
+        if known == key:
+            return staging
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_SCENE, group, attempt))
+    staging = make_staging(scenario, sequence, clock)
+    _latest = [(key, staging), *_latest[: _ATTEMPTS - 1]]
+    return staging
 
 
 def make_staging(scenario: Scenario, sequence: np.random.SeedSequence, clock: StageClock | None = None) -> Staging:
