@@ -76,8 +76,8 @@ class SimulatedCameraConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["ward", "tag_sheet"] = Field(
-        default="ward", title="What lies in the bed: a patient, or the tag sheet"
+    mode: Literal["ward", "tag_sheet", "empty"] = Field(
+        default="ward", title="What lies in the bed: a patient, the tag sheet, or nobody"
     )
     seed: int = Field(default=0, title="Seed of the ward", ge=0, le=2**31 - 1)
     fps: float = Field(default=10.0, title="Frames a second", gt=0, le=30)
@@ -138,7 +138,7 @@ class SimulatedCamera:
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:
-        """`ward`, `tag_sheet` or nothing, with options: `ward#seed=3&fps=15`."""
+        """`ward`, `tag_sheet`, `empty` or nothing, with options: `ward#seed=3&fps=15`."""
         mode, options = split_options(argument, SimulatedCameraConfig)
         try:
             return cls(SimulatedCameraConfig.model_validate({"mode": mode or "ward", **options}))
@@ -242,7 +242,7 @@ class SimulatedCamera:
 
     @property
     def _wanted(self) -> int:
-        return 1 if self.config.mode == "tag_sheet" else self.config.postures
+        return self.config.postures if self.config.mode == "ward" else 1
 
     def _paint_ahead(self) -> None:
         try:
@@ -274,7 +274,7 @@ class SimulatedCamera:
         # Imported here: they bring the body model, which opening the tag sheet does without.
         from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 
-        scene = self._sheet_scene() if self.config.mode == "tag_sheet" else self._ward_scene(index)
+        scene = self._ward_scene(index) if self.config.mode == "ward" else self._empty_scene()
         camera_from_bed = self._viewpoint.camera_from_bed
         lens = lens_of(self.camera)
         pinhole = lens.pinhole
@@ -311,15 +311,18 @@ class SimulatedCamera:
         room_rng = np.random.default_rng(room_sequence)
         return build_scene(staging, look, room_rng, self._viewpoint.camera_from_bed)
 
-    def _sheet_scene(self) -> Scene:
+    def _empty_scene(self) -> Scene:
+        """The ward with nobody in it, and with the tag sheet on the bed where that is asked for."""
         from synth.ward.scene import compose, sample_look
 
         look = sample_look(np.random.default_rng(self._look_seed))
-        # Whoever lays the sheet takes the pillow away and lets the rails down.
-        look = replace(look, bed=replace(look.bed, pillows=0, rails="none"))
-        sheet = sheet_mesh(TagSheet.for_bed(self.bed))
+        extra: tuple[Mesh, ...] = ()
+        if self.config.mode == "tag_sheet":
+            # Whoever lays the sheet takes the pillow away and lets the rails down.
+            look = replace(look, bed=replace(look.bed, pillows=0, rails="none"))
+            extra = (sheet_mesh(TagSheet.for_bed(self.bed)),)
         rng = np.random.default_rng(self._look_seed)
-        return compose(rng, self.bed, None, (), look, extra=(sheet,), camera_centre=self._viewpoint.centre)
+        return compose(rng, self.bed, None, (), look, extra=extra, camera_centre=self._viewpoint.centre)
 
     def _make_grain(self) -> NDArray[np.int16]:
         """A tile of noise larger than a picture; each frame shows another part of it."""

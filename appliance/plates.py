@@ -1,0 +1,253 @@
+"""The site's plates of the empty bed: taken, shown to a person, kept for a while, and gone when their time is up.
+
+A plate is a picture of a room: every capture, look, removal and expiry is an audit row, and an expired one is deleted
+by `remove_expired`, which the service runs when it starts and every few minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance import audit, calibrations
+from appliance.settings import load_settings
+from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error, sync_folder
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from calibration.plate import Plate
+    from runtime.frames import Frame
+
+Progress = Callable[[int, int, str], None]
+SECONDS, MOST_FRAMES, LONGEST_DAYS, DAYS = 3.0, 30, 365, 30
+FIRST_PICTURE_SECONDS = 60.0
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+_MORE = "see `wardpose plates list`"
+
+
+@dataclass(frozen=True, slots=True)
+class PlateRow:
+    """One kept plate. usable: unexpired and of the calibration in use; why: the reason where it is not."""
+
+    name: str
+    captured_at: str
+    expires_at: str
+    calibration: str
+    usable: bool
+    why: str
+
+
+def plate_source(site: SiteFolder, source: str | None = None) -> str:
+    """The source that shows the empty bed: `source`, or the site's camera."""
+    spec = source or load_settings(site).camera.source
+    # Nobody can be asked to leave a simulated bed: there, asking for a plate empties it.
+    return re.sub(r"^simulated(:ward)?(?=#|$)", "simulated:empty", spec)
+
+
+def capture(
+    site: SiteFolder, *, source: str | None = None, seconds: float = SECONDS, days: float = DAYS,
+    progress: Progress | None = None,
+) -> Plate:  # fmt: skip
+    """A plate of the empty bed, kept nowhere yet.
+
+    Raises `WardposeError` where no calibration is confirmed, the source has no depth, something moved, somebody is in
+    the picture or something lies on the bed.
+    """
+    from calibration.plate import Plate
+    from runtime.capture.plate_capture import fuse, require_empty_bed
+
+    if not 0 < seconds <= 60:
+        raise WardposeError(f"{seconds:g} seconds can't be fused", where="plates", mend="give 0–60 seconds")
+    expiry = require_days(days)
+    row = calibrations.current_row(site)
+    estimate = calibrations.current(site)
+    assert row is not None
+    spec = plate_source(site, source)
+    view = fuse(_frames(spec, seconds, progress))
+    camera = estimate.camera.resized(view.camera.width, view.camera.height)
+    if abs(camera.fx / view.camera.fx - 1) > 0.02:
+        raise WardposeError(
+            "its lens is not the calibration's", where=spec, mend="calibrate with this camera, then take the plate"
+        )
+    require_empty_bed(view, estimate.camera_from_bed, estimate.bed, spec)
+    _require_nobody(site, view.color, spec, progress)
+    now = datetime.now(UTC)
+    return Plate(
+        color=view.color, depth=view.depth, measured=view.measured, camera=view.camera,
+        camera_from_bed=estimate.camera_from_bed, bed=estimate.bed, calibration=row.file, noise=view.noise,
+        captured_at=_text(now), expires_at=_text(now + expiry),
+    )  # fmt: skip
+
+
+def keep(site: SiteFolder, plate: Plate, name: str = "") -> PlateRow:
+    """Store a plate that a person has seen; `name` defaults to its day and a number."""
+    from calibration.plate import save_plate
+
+    name = name or _free_name(site, plate.captured_at[:10])
+    folder = _folder(site, name)
+    if folder.exists():
+        raise WardposeError(f"a plate {name} is there already", mend="give another name, or remove that one")
+    temporary = site.plates / f".{name}.part"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a capture that was cut off
+        save_plate(plate, temporary)
+        temporary.rename(folder)
+        sync_folder(site.plates)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    audit.record(site, "plate.keep", name, f"until {plate.expires_at[:10]}")
+    return find(site, name)
+
+
+def rows(site: SiteFolder) -> list[PlateRow]:
+    """The plates kept, by name; a damaged one too, with what is wrong with it."""
+    from calibration.plate import DESCRIPTION, describe_plate, instant
+
+    used = calibrations.current_row(site)
+    found = []
+    for folder in sorted(site.plates.iterdir()):
+        if folder.name.startswith(".") or not (folder / DESCRIPTION).is_file():
+            continue
+        try:
+            values = describe_plate(folder)
+            expires = instant(str(values["expires_at"]))
+        except (WardposeError, ValueError, KeyError) as error:
+            found.append(PlateRow(folder.name, "", "", "", False, f"damaged: {error}"))
+            continue
+        why = ""
+        if datetime.now(UTC) >= expires:
+            why = "expired"
+        elif used is None or values["calibration"] != used.file:
+            why = "of another calibration than the one in use"
+        found.append(
+            PlateRow(folder.name, values["captured_at"], values["expires_at"], values["calibration"], not why, why)
+        )
+    return found
+
+
+def find(site: SiteFolder, name: str) -> PlateRow:
+    for row in rows(site):
+        if row.name == name:
+            return row
+    raise WardposeError(f"there is no plate {name}", mend=_MORE)
+
+
+def usable(site: SiteFolder) -> tuple[str, ...]:
+    """The folders of the plates that synthesis may use now."""
+    return tuple(str(site.plates / row.name) for row in rows(site) if row.usable)
+
+
+def look(site: SiteFolder, name: str) -> Plate:
+    """The plate, for somebody to see; it is written down that they did. An expired one is shown to nobody."""
+    from calibration.plate import load_plate
+
+    find(site, name)
+    plate = load_plate(site.plates / name)
+    if plate.expired():
+        raise WardposeError(f"plate {name} expired on {plate.expires_at[:10]}", mend="take a new one")
+    audit.record(site, "plate.look", name)
+    return plate
+
+
+def remove(site: SiteFolder, name: str, reason: str = "") -> None:
+    """Delete a plate; the description goes first, so that no half plate is ever left to be used."""
+    find(site, name)
+    _delete(site, name)
+    audit.record(site, "plate.remove", name, reason)
+
+
+def remove_expired(site: SiteFolder) -> list[str]:
+    """Delete the plates whose time is up; returns their names."""
+    gone = [row.name for row in rows(site) if row.why == "expired"]
+    for name in gone:
+        _delete(site, name)
+        audit.record(site, "plate.expire", name)
+    return gone
+
+
+def require_days(days: float) -> timedelta:
+    """How long a plate is kept; raises `WardposeError` outside (0, `LONGEST_DAYS`]."""
+    if not 0 < days <= LONGEST_DAYS:
+        raise WardposeError(f"a plate can't be kept for {days:g} days", mend=f"give more than 0, {LONGEST_DAYS} at most")
+    return timedelta(days=days)
+
+
+def _frames(spec: str, seconds: float, progress: Progress | None) -> list[Frame]:
+    """The frames of `seconds` (at most `MOST_FRAMES`; fewer where the source ends)."""
+    from runtime.capture.source import EndOfStream, StaleFrame, open_source
+
+    frames: list[Frame] = []
+    deadline, begun = time.monotonic() + FIRST_PICTURE_SECONDS, 0.0
+    with open_source(spec) as source:
+        while len(frames) < MOST_FRAMES and (not frames or time.monotonic() - begun < seconds):
+            try:
+                frames.append(source.read(timeout_s=2.0))
+            except StaleFrame:
+                if time.monotonic() > deadline:
+                    raise
+                continue
+            except EndOfStream:
+                break
+            begun = begun or time.monotonic()
+            if progress is not None:
+                progress(min(int(time.monotonic() - begun), int(seconds)), int(seconds), f"{len(frames)} pictures")
+    if not frames:
+        raise WardposeError("it gave no picture", where=spec, mend="see `wardpose camera probe`")
+    return frames
+
+
+def _require_nobody(site: SiteFolder, color: object, spec: str, progress: Progress | None) -> None:
+    """Ask the detector in use whether somebody is in the picture."""
+    import numpy as np
+
+    from appliance.models import ModelStore
+    from appliance.work import open_detector
+
+    if progress is not None:
+        progress(0, 0, "looking for people")
+    detector = open_detector(site, ModelStore(site).live("detect"), confidence=0.4)
+    people = len(detector.detect(np.asarray(color, dtype=np.uint8)).scores)
+    if people:
+        raise WardposeError(
+            "somebody is in the picture", where=spec, mend="take the plate when the bed is empty and nobody stands by"
+        )
+
+
+def _folder(site: SiteFolder, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise WardposeError(f"{name!r} can't name a plate", mend="use up to 60 small letters, digits and hyphens")
+    return site.plates / name
+
+
+def _free_name(site: SiteFolder, day: str) -> str:
+    number, name = 1, day
+    while (site.plates / name).exists():
+        number += 1
+        name = f"{day}-{number}"
+    return name
+
+
+def _delete(site: SiteFolder, name: str) -> None:
+    from calibration.plate import DESCRIPTION
+
+    folder = site.plates / name
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / DESCRIPTION).unlink()
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+
+
+def _text(when: datetime) -> str:
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")
