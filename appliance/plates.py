@@ -1,12 +1,13 @@
 """The site's plates of the empty bed: taken, shown to a person, kept for a while, and gone when their time is up.
 
 A plate is a picture of a room: every capture, look, removal and expiry is an audit row, and an expired one is deleted
-by `remove_expired`, which the service runs when it starts and every few minutes.
+by `delete_expired`, which the housekeeping runs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
 import time
@@ -16,7 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, recordings
+from appliance.database import now
+from appliance.expiry import expires_at, parse_expiry
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
     from runtime.frames import Frame
 
 Progress = Callable[[int, int, str], None]
-SECONDS, MOST_FRAMES, LONGEST_DAYS, DAYS = 3.0, 30, 365, 30
-FIRST_PICTURE_SECONDS = 60.0
+SECONDS, MOST_FRAMES = 3.0, 30
+KEPT, LONGEST_KEPT = "30d", timedelta(days=365)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+_EXPIRED = "expired"
+_CUT_OFF_SECONDS = 600.0
 _MORE = "see `wardpose plates list`"
 
 
@@ -53,11 +58,12 @@ def plate_source(site: SiteFolder, source: str | None = None) -> str:
 
 
 def capture(
-    site: SiteFolder, *, source: str | None = None, seconds: float = SECONDS, days: float = DAYS,
+    site: SiteFolder, *, source: str | None = None, seconds: float = SECONDS, expires: str = KEPT,
     progress: Progress | None = None,
 ) -> Plate:  # fmt: skip
     """A plate of the empty bed, kept nowhere yet.
 
+    expires: how long it may be kept, such as `30d`. A camera that runs live is looked at from there.
     Raises `WardposeError` where no calibration is confirmed, the source has no depth, something moved, somebody is in
     the picture or something lies on the bed.
     """
@@ -66,12 +72,12 @@ def capture(
 
     if not 0 < seconds <= 60:
         raise WardposeError(f"{seconds:g} seconds can't be fused", where="plates", mend="give 0–60 seconds")
-    expiry = require_days(days)
+    span = parse_expiry(expires, most=LONGEST_KEPT)
     row = calibrations.current_row(site)
     estimate = calibrations.current(site)
     assert row is not None
     spec = plate_source(site, source)
-    view = fuse(_frames(spec, seconds, progress))
+    view = fuse(_look(site, spec, seconds, progress))
     camera = estimate.camera.resized(view.camera.width, view.camera.height)
     if abs(camera.fx / view.camera.fx - 1) > 0.02:
         raise WardposeError(
@@ -79,11 +85,10 @@ def capture(
         )
     require_empty_bed(view, estimate.camera_from_bed, estimate.bed, spec)
     _require_nobody(site, view.color, spec, progress)
-    now = datetime.now(UTC)
     return Plate(
         color=view.color, depth=view.depth, measured=view.measured, camera=view.camera,
         camera_from_bed=estimate.camera_from_bed, bed=estimate.bed, calibration=row.file, noise=view.noise,
-        captured_at=_text(now), expires_at=_text(now + expiry),
+        captured_at=now(), expires_at=expires_at(span),
     )  # fmt: skip
 
 
@@ -126,7 +131,7 @@ def rows(site: SiteFolder) -> list[PlateRow]:
             continue
         why = ""
         if datetime.now(UTC) >= expires:
-            why = "expired"
+            why = _EXPIRED
         elif used is None or values["calibration"] != used.file:
             why = "of another calibration than the one in use"
         found.append(
@@ -145,6 +150,11 @@ def find(site: SiteFolder, name: str) -> PlateRow:
 def usable(site: SiteFolder) -> tuple[str, ...]:
     """The folders of the plates that synthesis may use now."""
     return tuple(str(site.plates / row.name) for row in rows(site) if row.usable)
+
+
+def label(folders: tuple[str, ...]) -> str:
+    """A few letters that stand for these plates in the name of a data set; none for none."""
+    return f"-p{hashlib.sha256(chr(0).join(folders).encode()).hexdigest()[:6]}" if folders else ""
 
 
 def look(site: SiteFolder, name: str) -> Plate:
@@ -166,44 +176,40 @@ def remove(site: SiteFolder, name: str, reason: str = "") -> None:
     audit.record(site, "plate.remove", name, reason)
 
 
-def remove_expired(site: SiteFolder) -> list[str]:
-    """Delete the plates whose time is up; returns their names."""
-    gone = [row.name for row in rows(site) if row.why == "expired"]
-    for name in gone:
-        _delete(site, name)
-        audit.record(site, "plate.expire", name)
-    return gone
+def delete_expired(site: SiteFolder) -> list[str]:
+    """Delete the plates whose time is up, and what a capture that was killed left; returns what couldn't be deleted."""
+    problems = []
+    for left in site.plates.glob(".*.part"):
+        if time.time() - left.stat().st_mtime > _CUT_OFF_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    for row in rows(site):
+        if row.why != _EXPIRED:
+            continue
+        try:
+            _delete(site, row.name)
+        except WardposeError as error:
+            problems.append(str(error))
+        else:
+            audit.record(site, "plate.expire", row.name, f"expired at {row.expires_at}")
+    return problems
 
 
-def require_days(days: float) -> timedelta:
-    """How long a plate is kept; raises `WardposeError` outside (0, `LONGEST_DAYS`]."""
-    if not 0 < days <= LONGEST_DAYS:
-        raise WardposeError(f"a plate can't be kept for {days:g} days", mend=f"give more than 0, {LONGEST_DAYS} at most")
-    return timedelta(days=days)
-
-
-def _frames(spec: str, seconds: float, progress: Progress | None) -> list[Frame]:
+def _look(site: SiteFolder, spec: str, seconds: float, progress: Progress | None) -> list[Frame]:
     """The frames of `seconds` (at most `MOST_FRAMES`; fewer where the source ends)."""
-    from runtime.capture.source import EndOfStream, StaleFrame, open_source
-
-    frames: list[Frame] = []
-    deadline, begun = time.monotonic() + FIRST_PICTURE_SECONDS, 0.0
-    with open_source(spec) as source:
-        while len(frames) < MOST_FRAMES and (not frames or time.monotonic() - begun < seconds):
-            try:
-                frames.append(source.read(timeout_s=2.0))
-            except StaleFrame:
-                if time.monotonic() > deadline:
-                    raise
-                continue
-            except EndOfStream:
-                break
+    found: list[Frame] = []
+    begun = 0.0
+    with recordings.camera_frames(site, spec) as frames:
+        for frame in frames:
+            found.append(frame)
             begun = begun or time.monotonic()
+            elapsed = time.monotonic() - begun
             if progress is not None:
-                progress(min(int(time.monotonic() - begun), int(seconds)), int(seconds), f"{len(frames)} pictures")
-    if not frames:
+                progress(min(int(elapsed), int(seconds)), int(seconds), f"{len(found)} pictures")
+            if elapsed >= seconds or len(found) == MOST_FRAMES:
+                break
+    if not found:
         raise WardposeError("it gave no picture", where=spec, mend="see `wardpose camera probe`")
-    return frames
+    return found
 
 
 def _require_nobody(site: SiteFolder, color: object, spec: str, progress: Progress | None) -> None:
@@ -216,7 +222,7 @@ def _require_nobody(site: SiteFolder, color: object, spec: str, progress: Progre
     if progress is not None:
         progress(0, 0, "looking for people")
     detector = open_detector(site, ModelStore(site).live("detect"), confidence=0.4)
-    people = len(detector.detect(np.asarray(color, dtype=np.uint8)).scores)
+    people = len(detector.detect(np.asarray(color, dtype=np.uint8)).score)
     if people:
         raise WardposeError(
             "somebody is in the picture", where=spec, mend="take the plate when the bed is empty and nobody stands by"
@@ -247,7 +253,3 @@ def _delete(site: SiteFolder, name: str) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
-
-
-def _text(when: datetime) -> str:
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

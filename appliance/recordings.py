@@ -72,7 +72,7 @@ def record(
     expiry = expires_at(span)
     row = _begin(site, file, spec, reason.strip(), expiry)
     try:
-        with atomic_file(file) as stream, _frames(site, spec) as frames:
+        with atomic_file(file) as stream, camera_frames(site, spec) as frames:
             recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
     except BaseException:
         _set_state(site, row, "abandoned")
@@ -133,7 +133,7 @@ def _write(
 
 
 @contextlib.contextmanager
-def _frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
+def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
     """The camera's frames: from the ring where it runs live (a camera can't be opened twice), else from the source."""
     from runtime.capture.ring import RingReader
     from runtime.capture.source import open_source

@@ -60,6 +60,10 @@ class SiteFolder:
         return self.root / "calibrations"
 
     @property
+    def plates(self) -> Path:
+        return self.root / "plates"
+
+    @property
     def datasets(self) -> Path:
         return self.root / "datasets"
 

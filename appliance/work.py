@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, plates
 from appliance.database import now
 from appliance.jobs import JobKind
 from appliance.models import ModelStore
@@ -43,8 +43,10 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
         )
     row = calibrations.current_row(site) if name == "site" else None
     estimate = calibrations.current(site) if name == "site" else None
-    scenario = load_scenario(name, estimate=estimate)
-    label = f"site{row.id}" if row else scenario.name  # a new calibration begins a new data set
+    folders = plates.usable(site) if name == "site" else ()
+    scenario = load_scenario(name, estimate=estimate, plates=folders)
+    # A new calibration, or other plates, begin a new data set.
+    label = f"site{row.id}{plates.label(folders)}" if row else scenario.name
     renderer = str(parameters.get("renderer") or "numba")
     own_name = f"{label}-{count}-seed{seed}" + ("" if renderer == "numba" else f"-{renderer}")
     out = Path(parameters["out"]) if parameters.get("out") else site.datasets / own_name

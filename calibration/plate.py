@@ -124,6 +124,17 @@ def load_plate(folder: Path) -> Plate:
         raise WardposeError(f"is damaged: {error}", where=str(folder), mend=MEND) from None
 
 
+def picture_of(plate: Plate) -> bytes:
+    """A PNG for a person to judge the plate by: its colour beside its depth, near red and far blue, darker where the
+    depth was filled in and black where there is none."""
+    known = plate.depth > 0
+    near, far = np.percentile(plate.depth[known], [2, 98]) if known.any() else (0.0, 1.0)
+    share = np.clip((far - plate.depth.astype(np.float64)) / max(far - near, 1.0), 0, 1)
+    shades = cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), cv2.COLORMAP_TURBO)
+    shades = np.where(plate.measured[..., None], shades, np.where(known[..., None], shades // 2, 0)).astype(np.uint8)
+    return _png(np.hstack([cv2.cvtColor(plate.color, cv2.COLOR_RGB2BGR), shades]))
+
+
 def instant(text: str) -> datetime:
     """The instant that `text`, ISO 8601 with a time zone, says; ValueError for anything else."""
     when = datetime.fromisoformat(text)

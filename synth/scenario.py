@@ -230,8 +230,8 @@ def site_scenario(estimate: CalibrationEstimate, *, width: int = 640, **changes:
     return Scenario(**(fields | changes))
 
 
-def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None) -> Scenario:
-    """The scenario that `spec` names: `B`, `C`, `D`, `base`, `site` (with its `estimate`) or a TOML file.
+def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None, plates: tuple[str, ...] = ()) -> Scenario:
+    """The scenario that `spec` names: `B`, `C`, `D`, `base`, `site` (with its `estimate` and `plates`) or a TOML file.
 
     A file may begin with `like = "C"` to change only some fields of a named one. Raises WardposeError with the file
     and the field of a mistake.
@@ -241,7 +241,7 @@ def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None) -> 
             raise WardposeError(
                 "the scenario `site` needs a calibration", mend="calibrate first: wardpose calibrate tags"
             )
-        return site_scenario(estimate)
+        return site_scenario(estimate, plates=plates)
     if spec in NAMED:
         return NAMED[spec]
     path = Path(spec)

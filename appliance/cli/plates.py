@@ -21,7 +21,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     capture.add_argument("--name", default="", help="default: the day")
     capture.add_argument("--source", help="where the pictures come from (default: the site's camera)")
     capture.add_argument("--seconds", type=float, default=3.0, help="how long to look")
-    capture.add_argument("--days", type=float, default=30.0, help="how long it is kept")
+    capture.add_argument("--expires", default="30d", metavar="SPAN", help="when the box deletes it: 12h, 7d, 2w")
     capture.add_argument("--keep", choices=("yes", "no"), help="keep it or not, without asking (default: ask, or no)")
     capture.add_argument("--picture", type=Path, metavar="FILE.png", help="write what was taken, to look at")
     capture.set_defaults(run=take)
@@ -44,7 +44,7 @@ def take(options: argparse.Namespace, out: Output) -> int:
     site = SiteFolder.open(options.home)
     with out.progress("looking at the empty bed") as progress:
         plate = plates.capture(
-            site, source=options.source, seconds=options.seconds, days=options.days, progress=progress
+            site, source=options.source, seconds=options.seconds, expires=options.expires, progress=progress
         )
     out.say(f"{plate.camera.width}×{plate.camera.height}, depth measured on {100 * plate.measured.mean():.0f} % of it")
     _show(plate, options.picture, out)
@@ -95,9 +95,10 @@ def remove_one(options: argparse.Namespace, out: Output) -> int:
 def _show(plate: Plate, path: Path | None, out: Output) -> None:
     """In the file that was asked for, else in the terminal's cells."""
     if path is not None:
-        from appliance.pictures_of_plates import write_picture
+        from calibration.atomic import write_bytes
+        from calibration.plate import picture_of
 
-        write_picture(plate, path)
+        write_bytes(path, picture_of(plate))
         out.say(str(path))
     elif sys.stderr.isatty():
         import shutil

@@ -58,7 +58,9 @@ def fuse(frames: Sequence[Frame]) -> FusedView:
     registered = register_depth(replace(first, depth=depth))
     if (registered > 0).mean() < _LEAST_DEPTH:
         raise WardposeError(
-            "its depth is all but empty", where=first.source, mend="uncover the depth camera; nothing may be within 0.5 m"
+            "its depth is all but empty",
+            where=first.source,
+            mend="uncover the depth camera; nothing may be within 0.5 m",
         )
     deviation = np.abs(stack[:, ::4, ::4].astype(np.int16) - color[::4, ::4].astype(np.int16))
     noise = float(deviation.mean()) / 0.798 / 255  # a normal distribution's mean distance is 0.798 σ
@@ -102,8 +104,8 @@ def _cells(color: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float3
 def _depth_cells(depth: NDArray[np.uint16], size: tuple[int, int], step: int) -> NDArray[np.float32]:
     """Median depth of each cell (rows, columns); NaN where less than all of it was measured: edges flicker."""
     width, height = size
-    blocks = depth[: height * step, : width * step].reshape(height, step, width, step).swapaxes(1, 2)
-    blocks = blocks.reshape(height, width, -1)
+    tiles = depth[: height * step, : width * step].reshape(height, step, width, step)
+    blocks = tiles.swapaxes(1, 2).reshape(height, width, step * step)
     return np.where((blocks > 0).all(axis=2), np.median(blocks, axis=2), np.nan).astype(np.float32)
 
 

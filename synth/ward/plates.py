@@ -30,6 +30,7 @@ _HARD_GIVE, _SOFT_GIVE = 0.015, 0.045  # metres that hard and soft things may be
 _SOFT_HEIGHT = 0.16  # metres above the mattress up to which what lies on it is soft: sheet, pillow
 _FAR_TURN_DEG, _FAR_MOVE_M = 4.0, 0.15  # a viewpoint further off than this shows what the plate has not seen
 _SOFTNESS = 0.15  # metres over which shadows fade: a ward has many lamps and we know one
+_TRUSTED_PX = 25  # side of the square about a reading within which a filled hole is believed
 _CELL = 0.05  # metres a cell of the map of the free floor
 
 
@@ -77,10 +78,15 @@ def seen_from(plate: Plate, camera: CameraModel, camera_from_bed: NDArray[np.flo
     own = plate.camera.resized(camera.width, camera.height)
     color = cv2.resize(plate.color, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     depth = cv2.resize(plate.depth, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST) / np.float32(1000)
+    # Far from any reading the filled depth is a guess: good enough to move the picture by, not to hide people with.
+    trusted = cv2.dilate(plate.measured.astype(np.uint8), np.ones((_TRUSTED_PX, _TRUSTED_PX), np.uint8))
+    trusted = cv2.resize(trusted, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST)
     if own != camera or not np.allclose(camera_from_bed, plate.camera_from_bed, atol=1e-9):
         map_x, map_y, stretch = _changed_view(depth, own, plate.camera_from_bed, camera, camera_from_bed)
         color = cv2.remap(color, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         depth = cv2.remap(depth, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) * stretch
+        trusted = cv2.remap(trusted, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    depth = np.where(trusted > 0, depth, 0)
     step = slice(None, None, _MESH_STEP)
     rays = _rays(camera, _MESH_STEP)
     bed_from_camera = np.linalg.inv(camera_from_bed)
@@ -209,7 +215,10 @@ def match_light(folder: str) -> Lighting:
     if np.ptp(color) > 0.6:  # a coloured sheet says nothing of the light's colour
         overall = shown.reshape(-1, 3).mean(axis=0)
         color = overall / max(float(overall.mean()), 1e-4)
-    level = float(without_shoulder(reference.mean())) / SHEET_ALBEDO
+    # Dyed cloth is bright in its own hue only; and where the bed is dark, the room's palest things tell the level.
+    pale = shown[known].mean(axis=1)
+    palest = float(np.percentile(pale[pale < 0.9], 97)) if (pale < 0.9).any() else 0.9
+    level = float(without_shoulder(max(float(reference.max()), 0.8 * palest))) / SHEET_ALBEDO
 
     normals = _normals(points, plate)
     brightness = shown.mean(axis=2)
