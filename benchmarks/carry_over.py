@@ -73,9 +73,11 @@ def run(
             mixed = bench.scored(bench.mixed(tuned, alpha), f"alpha-{alpha}")
             result["tuned"][f"everything, alpha {alpha}"] = _gains(before, mixed)
         for ingredient in ABLATIONS if ablations else ():
-            name = ingredient.replace(" ", "-")
-            less = bench.tuned(f"{name}-tuned", bench.pictures(name, without(ingredient, whole)))
-            result["tuned"][ingredient] = _gains(after, bench.scored(less, name))
+            less = without(ingredient, whole, folder)
+            if less is not None:
+                name = ingredient.replace(" ", "-")
+                tuned = bench.tuned(f"{name}-tuned", bench.pictures(name, less))
+                result["tuned"][ingredient] = _gains(after, bench.scored(tuned, name))
     return result
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,16 +242,20 @@ def make_bank(
                 progress(len(rows), count, posture)
             if kept == wanted:
                 break
-    poses = [row[2] for row in rows]
-    arrays = {
+    return bank_arrays(rows), rejected
+
+
+def bank_arrays(rows: Sequence[tuple[str, float, Pose]]) -> dict[str, NDArray[Any]]:
+    """Poses with their posture and backrest (degrees) as the arrays of a bank."""
+    poses = [pose for _, _, pose in rows]
+    return {
         "version": np.array(1),
-        "posture": np.array([row[0] for row in rows]),
-        "backrest_deg": np.array([row[1] for row in rows], np.float32),
+        "posture": np.array([posture for posture, _, _ in rows]),
+        "backrest_deg": np.array([backrest for _, backrest, _ in rows], np.float32),
         "root": np.array([Rotation.from_matrix(pose.root).as_rotvec() for pose in poses], np.float32),
         "pelvis": np.array([pose.pelvis for pose in poses], np.float32),
         "joints": np.array([pose.joints for pose in poses], np.float16),
     }
-    return arrays, rejected
 
 
 def write_bank(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

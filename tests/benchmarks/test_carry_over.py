@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations import ABLATIONS, PERFECT_SENSOR, without
+from benchmarks.ablations import ABLATIONS, PERFECT_SENSOR, PHYSICS, without
 from benchmarks.carry_over import run
 from benchmarks.real_people import read_columns, score
 from runtime.detections import Detections
+from synth.pose.bank import PoseBank
 from synth.sample import make_sample
 from synth.scenario import Scenario, load_scenario
 from tests.tuning.drawn import draw_people
@@ -63,10 +64,22 @@ def test_a_detector_that_knows_the_truth_scores_full_marks(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("ingredient", ABLATIONS)
-def test_every_ingredient_of_the_scenario_can_be_left_out(ingredient: str) -> None:
-    whole = load_scenario("base")
-    less = without(ingredient, whole)
-    assert Scenario.model_validate(less.model_dump()) == less != whole
+def test_every_ingredient_can_be_left_out(tmp_path: Path, ingredient: str) -> None:
+    whole = load_scenario("base").model_copy(update={"backgrounds": str(tmp_path)})
+    less = without(ingredient, whole, tmp_path)
+    assert less is not None and Scenario.model_validate(less.model_dump()) == less != whole
+
+
+def test_what_a_scenario_lacks_is_not_left_out(tmp_path: Path) -> None:
+    assert without("without photo backgrounds", load_scenario("base"), tmp_path) is None
+
+
+def test_unsettled_poses_are_a_bank_like_any_other(tmp_path: Path) -> None:
+    less = without(PHYSICS, Scenario(name="ward", raised_share=0.0), tmp_path)
+    assert less is not None and less.pose_bank is not None
+    loose, settled = PoseBank(Path(less.pose_bank)), PoseBank()
+    assert set(loose.posture) == set(settled.posture)
+    assert not np.allclose(loose.joints[:5], settled.joints[:5], atol=0.1)
 
 
 def test_shadows_can_be_switched_off() -> None:
