@@ -54,8 +54,8 @@ def run(
         live = ["runtime.live", "--ring", ring, "--detector", str(detector), "--socket", str(socket)]
         live += ["--pose", str(pose)] if pose else []
         live += ["--threads", str(threads)] if threads else []
-        with _process(capture), _process(live) as process, ResultClient(socket) as client:
-            engine = _wait_until_live(client, process, progress)
+        with running(capture), running(live) as process, ResultClient(socket) as client:
+            engine = wait_until_live(client, process, progress)
             finished, latency_ms, stages = _watch(client, seconds, progress)
             rss_gib = psutil.Process(process.pid).memory_info().rss / 2**30
             frames = _some_frames(ring) if yardsticks else []
@@ -74,7 +74,8 @@ def run(
 
 
 @contextmanager
-def _process(module: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(module: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """One of our modules as a process of its own, ended with the block."""
     root = Path(__file__).resolve().parent.parent
     process = subprocess.Popen([sys.executable, "-m", *module], stderr=subprocess.DEVNULL, cwd=root)
     try:
@@ -88,7 +89,7 @@ def _process(module: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _wait_until_live(client: ResultClient, process: subprocess.Popen[bytes], progress: Progress | None) -> str:
+def wait_until_live(client: ResultClient, process: subprocess.Popen[bytes], progress: Progress | None) -> str:
     """The detector's engine, once frames flow."""
     until, why = time.monotonic() + _START_S, "the live process does not answer"
     while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, evaluate, carry-over."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, carry-over."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "calibrate": ("the ways to calibrate", "trials", 30),
     "infer": ("the inference engines", "repeats", 30),
     "live": ("the live path, camera to skeleton", "seconds", 10),
+    "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
     "evaluate": ("scoring detections", "pictures", 2000),
 }
 

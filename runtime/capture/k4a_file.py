@@ -29,6 +29,8 @@ EXPIRES_TAG = (
     "WARDPOSE_EXPIRES"  # our own recordings name the instant (ISO 8601, UTC) from which on nobody may play them
 )
 
+COPY_AGAIN = "copy it again from its source"
+
 _IMU = struct.Struct("<Q3fQ3f")  # accelerometer time (ns), m/s²; gyroscope time (ns), rad/s
 _PATIENCE_US = 2_000_000  # how far one track may run ahead of another before a capture goes out without the latter
 
@@ -78,7 +80,7 @@ class K4aFile:
 
         av.logging.set_level(None)
         try:
-            return av.open(str(self.path), format="matroska")
+            return av.open(str(self.path), format="matroska", metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise self._error(
                 f"it is no readable Matroska file ({error.strerror})", "give an .mkv made by k4arecorder"
@@ -104,13 +106,18 @@ class K4aFile:
         color = tracks.get("COLOR")
         if color is None:
             raise self._error("the recording has no colour track", "record with colour switched on")
+        if any(not getattr(tracks[name], "width", 0) for name in ("COLOR", "DEPTH", "IR") if name in tracks):
+            raise self._error("the head of the recording is damaged (a track of pictures has no size)", COPY_AGAIN)
         color_mode = color.metadata.get("K4A_COLOR_MODE", "")
         if not color_mode.startswith("MJPG"):
             raise self._error(
                 f"its colour is {color_mode or 'of an unknown format'}", "record with a MJPG colour mode (the default)"
             )
         self.calibration_json = self._attachment(container, tags.get("K4A_CALIBRATION_FILE", "calibration.json"))
-        self._start_offset_ns = int(tags.get("K4A_START_OFFSET_NS", "0"))
+        offset_ns = tags.get("K4A_START_OFFSET_NS", "0")
+        if not offset_ns.isascii() or not offset_ns.isdigit():
+            raise self._error(f"the head of the recording is damaged (it starts at {offset_ns!r})", COPY_AGAIN)
+        self._start_offset_ns = int(offset_ns)
         depth = tracks.get("DEPTH")
         self._tracks = {stream.index: name for name, stream in tracks.items()}
         self._sizes: dict[str, tuple[int, int]] = {

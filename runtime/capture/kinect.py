@@ -221,7 +221,7 @@ class KinectSource(CaptureSource):
             found[plane["name"]] = (data[offset : offset + plane["bytes"]], plane["shape"])
             offset += plane["bytes"]
         color = decode_jpeg(found["jpeg"][0])
-        if color is None:
+        if color is None or color.shape[:2] != (self._calibration.color.height, self._calibration.color.width):
             _log.warning("%s: skipped a damaged colour image", self.name)
             return None
         depth = _plane(found.get("depth"))

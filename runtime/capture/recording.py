@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from calibration.intrinsics import K4aCalibration, read_k4a_calibration
-from runtime.capture.k4a_file import K4aFile, RawCapture, RecordingInfo
+from runtime.capture.k4a_file import COPY_AGAIN, K4aFile, RawCapture, RecordingInfo
 from runtime.capture.pace import Pace
 from runtime.capture.source import CaptureSource, EndOfStream, RecordingConfig, config_from_argument
 from runtime.frames import Frame
@@ -118,6 +118,12 @@ class RecordingSource(CaptureSource):
             _log.warning("%s: no whole colour image at %.3f s", self.path, capture.timestamp_us / 1e6)
             return None
         calibration = self.calibration
+        if color.shape[:2] != (calibration.color.height, calibration.color.width):
+            raise WardposeError(
+                f"a picture of {color.shape[1]}×{color.shape[0]} lies in a recording of "
+                f"{calibration.color.width}×{calibration.color.height}",
+                where=str(self.path), mend=COPY_AGAIN,
+            )  # fmt: skip
         return Frame(
             color=color,
             timestamp_s=capture.timestamp_us / 1e6,

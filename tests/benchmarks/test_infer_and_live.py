@@ -6,8 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
-from benchmarks import infer, live
+from benchmarks import infer, live, ring
 from tests.runtime.onnx_graphs import constant_model, info
 
 
@@ -40,3 +41,11 @@ def test_live(tmp_path: Path) -> None:
     assert 0 < figures["p50_ms"] <= figures["p99_ms"]
     assert figures["rss_gib"] > 0
     assert list(figures["stages_ms"]) == ["detect", "track", "pose", "smooth"]
+
+
+def test_the_ring_is_measured_against_a_copy() -> None:
+    result = ring.run(frames=3, faults=False)
+    assert result["shown_s"] == {}
+    for frame in ("color", "color_depth_infrared"):
+        assert all(result[frame][step] > 0 for step in ("write_ms", "read_ms", "copy_ms"))
+    assert result["color"]["mbytes"] == pytest.approx((720 * 1280 * 3 + 220_000) / 1e6, abs=0.01)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -118,6 +119,15 @@ def test_a_picture_that_changes_its_size_is_refused(real: list[Frame], tmp_path:
         write(tmp_path / "x.mkv", [real[0], coloured(640, 360, 5.0)])
     with pytest.raises(WardposeError, match="from 640×576 to 320×288"):
         write(tmp_path / "x.mkv", [real[0], replace(real[1], depth=np.zeros((288, 320), np.uint16))])
+
+
+def test_a_recording_whose_pictures_change_their_size_is_not_played_on(real: list[Frame], tmp_path: Path) -> None:
+    small = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].ravel()
+    path = write(tmp_path / "x.mkv", [real[0], replace(real[1], jpeg=small)])
+    with RecordingSource(RecordingConfig(path=str(path), realtime=False)) as source:
+        source.read()
+        with pytest.raises(WardposeError, match="a picture of 64×48 lies in a recording of 1280×720"):
+            source.read()
 
 
 def test_an_expired_recording_is_not_played(real: list[Frame], tmp_path: Path) -> None:

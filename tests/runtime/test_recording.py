@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from calibration.camera import CameraModel
@@ -289,6 +292,20 @@ def test_a_recording_that_breaks_off_plays_what_is_whole(longer: Path, tmp_path:
                 frames.append(source.read())
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     assert frames[3].depth is not None and frames[3].infrared is None
+
+
+@given(at=st.integers(0, 225_000) | st.integers(0, 7_600), noise=st.binary(min_size=1, max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_a_damaged_recording_plays_or_says_why_in_one_line(recording: Path, at: int, noise: bytes) -> None:
+    data = bytearray(recording.read_bytes()[:225_000])  # its head and its colour
+    data[at : at + len(noise)] = noise
+    with tempfile.NamedTemporaryFile(suffix=".mkv") as file:
+        Path(file.name).write_bytes(data)
+        try:
+            with open_config(Path(file.name), realtime=False) as source:
+                assert source.read().color.shape == (720, 1280, 3)
+        except WardposeError as error:
+            assert "\n" not in str(error) and "; " in str(error)
 
 
 def test_half_a_jpeg_is_no_picture(recording: Path) -> None:
