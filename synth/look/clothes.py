@@ -17,13 +17,14 @@ from synth.look.skirt import Skirt
 from synth.render.mesh import Mesh
 
 PATIENT_OUTFITS = ("gown", "pyjamas", "tshirt_trousers", "shorts")
-STAFF_OUTFITS = ("scrubs",)
+STAFF_OUTFITS = ("scrubs", "tunic")
 VISITOR_OUTFITS = ("tshirt_trousers", "jumper_trousers", "shorts", "dress")
 # Share of people who wear shoes or socks with it.
 _SHOD = {
     "gown": 0.2,
     "pyjamas": 0.2,
     "scrubs": 1.0,
+    "tunic": 1.0,
     "dress": 1.0,
     "jumper_trousers": 1.0,
     "tshirt_trousers": 0.6,
@@ -143,6 +144,10 @@ class Wardrobe:
                 0.006,
                 u(0.005, 0.025),
             )
+        elif outfit == "tunic":
+            trousers = fabric.trousers(rng)
+            self._wear(rng, fitting, self._cut("trousers", 0.0), trousers, u(0.010, 0.016), 0.005, u(0.005, 0.02))
+            self._wear(rng, fitting, self._cut("top", -0.3), fabric.tunic(rng), u(0.018, 0.028), 0.006, u(0.01, 0.03))
         elif outfit == "scrubs":
             cloth = fabric.scrubs(rng)
             self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.018), 0.005, u(0.01, 0.03))
@@ -179,7 +184,7 @@ class Wardrobe:
         fitting.worn = np.where(pattern.covered, distance, fitting.worn)
         blend = pattern.on(fitting.posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
-        shade = 1.0 + 0.07 * pattern.on(folds)
+        shade = 1.0 + 0.09 * pattern.on(folds)
         self._add(fitting, vertices, pattern.triangles, shade, pattern.on(self._uv), cloth)
         fitting.hidden = pattern.hidden if fitting.hidden is None else fitting.hidden | pattern.hidden
 
@@ -198,12 +203,7 @@ class Wardrobe:
 
     def _add(self, fitting: _Fitting, vertices: NDArray[np.float32], triangles: NDArray[np.int32],
              shade: NDArray[np.float32], uv: NDArray[np.float32], cloth: Fabric) -> None:  # fmt: skip
-        plain = cloth.texture is None
-        base = linear(cloth.color) if plain else np.ones(3, np.float32)
-        colors = np.clip(base * shade[:, None], 0.0, 1.0).astype(np.float32)
-        fitting.meshes.append(
-            Mesh(
-                vertices.astype(np.float32), triangles, colors, fitting.instance,
-                uv=None if plain else (uv / np.float32(cloth.tile_m)).astype(np.float32), texture=cloth.texture,
-            )
-        )  # fmt: skip
+        colors = np.clip(linear(cloth.color) * shade[:, None], 0.0, 1.0).astype(np.float32)
+        scaled = (uv / np.float32(cloth.tile_m)).astype(np.float32)
+        mesh = Mesh(vertices.astype(np.float32), triangles, colors, fitting.instance, uv=scaled, texture=cloth.texture)
+        fitting.meshes.append(mesh)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 FLOORS = ("linoleum", "tiles", "wood", "terrazzo", "carpet")
+CREASES = 6
 FABRICS = ("plain", "stripes", "checks", "waffle", "dots", "bands", "blotches")
 
 
@@ -137,17 +138,38 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
         return _gray(0.85 + 0.06 * noise(rng, size, size, size) + 0.015 * noise(rng, size, 10, 10))
     if kind == "linoleum":
         value = (
-            0.92 + 0.015 * noise(rng, size, 6, 6) + 0.01 * noise(rng, size, 60, 60) + 0.02 * noise(rng, size, 200, 200)
+            0.92 + 0.015 * noise(rng, size, 6, 6) + 0.008 * noise(rng, size, 60, 60) + 0.01 * noise(rng, size, 200, 200)
         )
         return _gray(value)
     raise ValueError(f"floor kind must be one of {', '.join(FLOORS)}, got {kind!r}")
 
 
+@cache
+def creases(number: int, size: int = 256) -> NDArray[np.float32]:
+    """How light falls on creased cloth: (size, size), zero mean, unit variance, repeating. One of `CREASES` patterns:
+    sharp folds, warped, some places more than others."""
+    rng = np.random.default_rng([number, 31])
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    push = [np.float32(size * 0.03) * noise(rng, size, 4, 4) for _ in range(2)]
+    height = np.zeros((size, size), np.float32)
+    for rows, columns, share in ((3, 6, 1.0), (7, 4, 0.6), (11, 14, 0.35)):
+        ridge = 1.0 - np.minimum(np.abs(noise(rng, size, rows, columns)) * 1.6, 1.0)
+        bent = cv2.remap(
+            np.pad(ridge, size // 4, mode="wrap"), x + push[0] + size // 4, y + push[1] + size // 4, cv2.INTER_LINEAR
+        )
+        height += np.float32(share) * bent**2 * np.clip(0.6 + noise(rng, size, 2, 3), 0.0, 1.5)
+    height = cv2.GaussianBlur(np.tile(height, (3, 3)), (0, 0), 1.2)[size : 2 * size, size : 2 * size]
+    lit = (np.roll(height, 2, 0) - np.roll(height, -2, 0)) + 0.6 * (np.roll(height, 2, 1) - np.roll(height, -2, 1))
+    return np.asarray((lit - lit.mean()) / lit.std(), dtype=np.float32)
+
+
 @_stocked
 def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
-    """One repeat of a fabric of `FABRICS`: near white for "plain" and "waffle", with a second colour for the rest."""
+    """One repeat of a fabric of `FABRICS`: near white for "plain" and "waffle", with a second colour for the rest. All
+    are creased a little."""
     y, x = _axes(size)
-    weave = 0.94 + 0.02 * noise(rng, size, size, size // 2) + 0.008 * noise(rng, size, 12, 12)
+    folds = np.clip(creases(int(rng.integers(CREASES)), size), -2.5, 2.5) * rng.uniform(0.01, 0.03)
+    weave = 0.92 + 0.015 * noise(rng, size, size, size // 2) + 0.008 * noise(rng, size, 12, 12) + folds
     if kind == "plain":
         return _gray(weave)
     if kind == "waffle":
@@ -155,7 +177,8 @@ def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
         return _gray(
             weave - 0.1 * (np.abs(np.sin(np.pi * count * x)) < 0.35) - 0.1 * (np.abs(np.sin(np.pi * count * y)) < 0.35)
         )
-    second = rng.uniform(0.1, 1.0, 3)
+    # The other colour is mostly a darker or a muted one.
+    second = np.clip(rng.uniform(0.15, 0.95) + rng.normal(0.0, 0.22 if rng.random() < 0.25 else 0.07, 3), 0.05, 1.0)
     if kind == "stripes":
         mask = ((x * int(rng.integers(2, 10))) % 1 < rng.uniform(0.15, 0.6)).astype(float)
     elif kind == "bands":
@@ -183,9 +206,11 @@ def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
         + (1 - y[..., None]) * np.array([-0.2, -0.1, 0.0])
         + 0.05 * noise(rng, size, 6, 3)[..., None]
     )
+    # Trees, brick or concrete, hazy with distance.
+    ground = np.array([(0.32, 0.4, 0.25), (0.52, 0.38, 0.31), (0.56, 0.55, 0.53), (0.42, 0.45, 0.4)])[rng.integers(4)]
     land = (
-        rng.uniform(0.2, 0.6, 3)
-        + 0.1 * noise(rng, size, 12, 12)[..., None]
+        ground * rng.uniform(0.8, 1.25)
+        + 0.07 * noise(rng, size, 12, 12)[..., None]
         + 0.05 * noise(rng, size, 40, 40)[..., None]
     )
     return _picture(np.where((y < horizon)[..., None], sky, land))
