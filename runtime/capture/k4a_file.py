@@ -1,6 +1,6 @@
 """Reading an Azure Kinect recording (.mkv) without the Kinect SDK.
 
-The one module of this floor that imports PyAV. It gives what the file holds, grouped by time but not decoded:
+It gives what the file holds, grouped by time but not decoded:
 colour as JPEG, depth and infrared as 16-bit millimetres and intensities, inertial samples, the factory calibration.
 Format: `docs/record_and_playback` of the Azure Kinect Sensor SDK (MIT).
 """
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.capture.container import BrokenFile, open_container, seek
 from runtime.frames import ImuSample
 
 _log = logging.getLogger(__name__)
@@ -71,20 +72,20 @@ class K4aFile:
         with self._open() as container:
             self._read_head(container)
 
-    def _open(self) -> Any:
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
         if not self.path.is_file():
             raise self._error("there is no such recording", "check the path")
         if self.path.stat().st_size == 0:
             raise self._error("the recording is empty", "record it again; the recorder was probably cut off")
-        import av  # heavy, and absent on boxes that never play recordings
-
-        av.logging.set_level(None)
-        try:
-            return av.open(str(self.path), format="matroska", metadata_errors="replace")
-        except (av.error.FFmpegError, OSError) as error:
-            raise self._error(
-                f"it is no readable Matroska file ({error.strerror})", "give an .mkv made by k4arecorder"
-            ) from None
+        with contextlib.ExitStack() as opened:
+            try:
+                container = opened.enter_context(open_container(self.path, format="matroska"))
+            except BrokenFile as error:
+                raise self._error(
+                    f"it is no readable Matroska file ({error})", "give an .mkv made by k4arecorder"
+                ) from None
+            yield container
 
     def _error(self, what: str, mend: str) -> WardposeError:
         return WardposeError(what, where=str(self.path), mend=mend)
@@ -147,20 +148,17 @@ class K4aFile:
 
         A file that breaks off gives what is whole, and a warning.
         """
-        import av
-
         window_us = round(0.5e6 / self.info.frames_per_s)
         grouper = _Grouper([name for name in self._tracks.values() if name != "IMU"], window_us)
-        with self._open() as container:
-            if from_us > 0:
-                with contextlib.suppress(av.error.FFmpegError):  # without an index: from the start
-                    container.seek(from_us, backward=True)
-            try:
+        try:
+            with self._open() as container:
+                if from_us > 0:
+                    seek(container, from_us)
                 for packet in container.demux():
                     self._sort_in(packet, from_us, grouper)
                     yield from map(self._raw_capture, grouper.ready(ended=False))
-            except (av.error.FFmpegError, OSError) as error:
-                _log.warning("%s: the recording breaks off (%s)", self.path, error.strerror)
+        except BrokenFile as error:
+            _log.warning("%s: the recording breaks off (%s)", self.path, error)
         yield from map(self._raw_capture, grouper.ready(ended=True))
 
     def _sort_in(self, packet: Any, from_us: int, grouper: _Grouper) -> None:

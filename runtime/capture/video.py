@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.capture.container import BrokenFile, open_container, pictures
 from runtime.capture.pace import Pace
 from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, photographs_in, read_photograph
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, VideoConfig, config_from_argument
@@ -195,28 +196,36 @@ def _rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
 def _video_file(path: Path) -> _Clip:
     if not path.is_file():
         raise WardposeError("there is no such file or folder", where=str(path), mend="check the path")
-    capture = _open_capture(str(path), cv2.CAP_FFMPEG)
+    count, first_s, last_s, size = 0, 0.0, 0.0, None
     try:
-        if not capture.isOpened():
-            raise WardposeError("it is no video that can be played", where=str(path), mend="convert it to MP4 (H.264)")
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0 < rate <= 1000 else 25.0
-        count, last_s = 0, -1.0
-        while True:
-            got, image = capture.read()
-            if not got:
-                break
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            if not time_s > last_s:  # containers without times, or with wrong ones
-                time_s = last_s + 1.0 / rate if count else 0.0
-            yield _rgb(image), time_s
-            count, last_s = count + 1, time_s
+        with open_container(path) as container:
+            if not container.streams.video:
+                raise BrokenFile("no picture in it")
+            rate = container.streams.video[0].average_rate or 25
+            for image, stamp_s in pictures(container):
+                height, width = image.shape[:2]
+                if size is not None and (width, height) != size:
+                    raise WardposeError(
+                        f"its pictures change their size, from {size[0]}×{size[1]} to {width}×{height}",
+                        where=str(path), mend="cut the video where they do, or convert it to one size",
+                    )  # fmt: skip
+                size = (width, height)
+                first_s = (stamp_s or 0.0) if count == 0 else first_s
+                time_s = (stamp_s or 0.0) - first_s
+                if count and not time_s > last_s:  # containers without times, or with wrong ones
+                    time_s = last_s + 1.0 / float(rate)
+                yield image, time_s
+                count, last_s = count + 1, time_s
+    except BrokenFile as error:
         if count == 0:
             raise WardposeError(
-                "the video holds no frame that can be decoded", where=str(path), mend="copy it again from its source"
-            )
-    finally:
-        capture.release()
+                f"it is no video that can be played ({error})", where=str(path), mend="convert it to MP4 (H.264)"
+            ) from None
+        _log.warning("%s: the video breaks off (%s)", path, error)
+    if count == 0:
+        raise WardposeError(
+            "the video holds no frame that can be decoded", where=str(path), mend="copy it again from its source"
+        )
 
 
 class _CameraThread:

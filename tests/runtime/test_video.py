@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -178,6 +179,38 @@ def test_a_videos_colours_are_red_green_blue(tmp_path: Path) -> None:
         out.mux([*stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")), *stream.encode(None)])
     red, green, blue = play(source_of(path))[0].color.mean(axis=(0, 1))
     assert red > 200 and green < 40 and blue < 40
+
+
+def test_a_video_whose_pictures_change_their_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "changing.mjpeg"
+    sizes = [(48, 64)] * 3 + [(96, 128)] * 3
+    path.write_bytes(b"".join(cv2.imencode(".jpg", np.zeros((*size, 3), np.uint8))[1].tobytes() for size in sizes))
+    with make_source(f"video:{path}#realtime=false") as source:
+        for _ in range(3):
+            assert source.read().color.shape == (48, 64, 3)
+        with pytest.raises(WardposeError, match="from 64×48 to 128×96"):
+            source.read()
+
+
+def test_a_video_held_upright_plays_upright(tmp_path: Path) -> None:
+    path = tmp_path / "held.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        image = np.zeros((48, 64, 3), np.uint8)
+        image[:, :32] = 255  # what stands above once it is turned
+        for _ in range(3):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    turned = path.read_bytes()
+    at = turned.index(b"tkhd") + 4 + 40  # version 0: the matrix stands 40 bytes behind the name
+    quarter = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    path.write_bytes(turned[:at] + quarter + turned[at + 36 :])
+    with make_source(f"video:{path}#realtime=false") as source:
+        color = source.read().color
+    assert color.shape == (64, 48, 3)
+    assert color[:28].mean() > 240 and color[36:].mean() < 15
+    assert np.abs(cv2.VideoCapture(str(path)).read()[1].astype(int) - color).mean() < 5  # OpenCV turns it the same way
 
 
 def test_a_cut_off_video_plays_what_is_whole(tmp_path: Path) -> None:
