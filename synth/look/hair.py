@@ -117,7 +117,10 @@ class Hair:
         )
         behind = np.where(near_head & (a.eye < 0.1) & (a.arm < 0.3), a.z - line, -0.05)
         if style.receding:
-            behind = np.minimum(behind, a.eye_z + 0.062 - 0.012 * hairline - a.z + 0.3 * np.clip(depth - 0.5, 0, 1))
+            temples = 0.2 * (depth - 0.36 + 0.05 * hairline)
+            behind = np.minimum(
+                np.minimum(behind, temples), a.eye_z + 0.062 - 0.012 * hairline - a.z + 0.3 * np.clip(depth - 0.5, 0, 1)
+            )
         return np.asarray(behind)
 
     def grow(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from calibration.camera import CameraModel
+from calibration.viewpoint import Viewpoint
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import Pose
 from synth.look.anatomy import Anatomy
@@ -18,6 +21,9 @@ from synth.look.garment import cut
 from synth.look.glasses import Glasses
 from synth.look.hair import BEARDS, STYLES, Hair
 from synth.look.skin import MONK_SCALE, Skin
+from synth.pose.bank import pose_bank
+from synth.render.mesh import Mesh
+from synth.render.numba_renderer import render_depth_ids
 
 OUTFITS = sorted({*PATIENT_OUTFITS, *STAFF_OUTFITS, *VISITOR_OUTFITS})
 
@@ -94,6 +100,33 @@ def test_cloth_stays_clear_of_the_skin_it_covers(outfit: str) -> None:
         above = ((mesh.vertices - posed.vertices[shown][nearest]) * skin_normals[shown][nearest]).sum(1)
         touching = above[distance < 0.01]
         assert len(touching) == 0 or (touching > -0.004).mean() > 0.97
+
+
+@pytest.mark.parametrize("outfit", OUTFITS)
+@pytest.mark.parametrize("posture", ["supine", "lateral_left"])
+def test_hardly_any_skin_pokes_through_the_cloth_of_somebody_lying(outfit: str, posture: str) -> None:
+    body, a = anny_body(), anatomy()
+    rng = np.random.default_rng(OUTFITS.index(outfit))
+    rest = body.rest(body.sample_shape(rng, 50.0))
+    posed = body.pose(rest, pose_bank().sample(rng, posture, 0.0))
+    dressed = wardrobe().dress(rng, rest, a.normals(rest.vertices), posed, outfit, 1)
+    shown = a.topology.triangles[~dressed.hidden]
+    under = (dressed.worn > 0)[shown].all(1)  # what is drawn although cloth lies on it: a margin beneath the hems
+    bare, covered = (
+        Mesh(posed.vertices, shown[rows], np.zeros_like(posed.vertices), number)
+        for rows, number in ((~under, 1), (under, 2))
+    )
+    cloth = [replace(mesh, instance=3) for mesh in dressed.meshes]
+    middle = posed.keypoints.mean(0)
+    camera = CameraModel(240, 240, 200.0, 200.0, 119.5, 119.5)
+    seen = {1: 0, 2: 0, 3: 0}
+    for azimuth in (40.0, 100.0, -70.0):
+        view = Viewpoint(azimuth, 45.0, 2.2, 0.0, tuple(float(v) for v in middle)).camera_from_bed
+        _, instance, _ = render_depth_ids([bare, covered, *cloth], view, camera)
+        for number in seen:
+            seen[number] += int((instance == number).sum())
+    assert seen[3] > 1000
+    assert seen[2] < 0.02 * seen[3]
 
 
 def test_an_upper_layer_lies_outside_the_lower_one() -> None:
