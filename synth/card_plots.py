@@ -244,6 +244,7 @@ def _viewpoints(figure: Any, axis: Any, sets: Sets) -> None:
             )
     polar.set_title("Viewpoint: azimuth, distance from the bed's centre (m)", pad=22)
     polar.set_rlabel_position(135)
+    polar.tick_params(axis="x", pad=12)
     polar.set_xticks(np.radians([0, 90, 180, 270]), ["foot end", "patient's right", "head end", "patient's left"])
     if points is None:
         _nothing(polar)

@@ -20,24 +20,28 @@ _PERPLEXITY = 30.0
 
 
 def picture_features(detector: Path, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """(N, C) unit vectors: what a deep layer of an ONNX detector sees in RGB pictures (H, W, 3), averaged over each.
+    """(N, C): means and spreads over RGB pictures (H, W, 3) of what every layer of an ONNX detector's trunk answers.
 
+    Early layers see colours and edges, late ones shapes: how pictures look, rather than where the people are.
     Raises WardposeError where the file is no ONNX model that convolves a picture.
     """
     from runtime.engines.onnx_engine import OnnxEngine
 
     with tempfile.TemporaryDirectory(prefix="wardpose-features-") as folder:
         opened = Path(folder) / "opened.onnx"
-        _open_up(detector, opened)
+        layers = _open_up(detector, opened)
         engine = OnnxEngine(opened)
-    found = np.stack([engine.run(letterbox(color, engine.info)[0])[-1][0].mean((1, 2)) for color in pictures])
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    found = []
+    for color in pictures:
+        maps = [answer[0] for answer in engine.run(letterbox(color, engine.info)[0])[-layers:]]
+        found.append(np.concatenate([statistic for map in maps for statistic in (map.mean((1, 2)), map.std((1, 2)))]))
+    return np.stack(found)
 
 
-def _open_up(detector: Path, out: Path) -> None:
-    """The same model with one more output: of its convolutions, the first of those with the most channels.
+def _open_up(detector: Path, out: Path) -> int:
+    """Write the same model with its trunk's convolutions as further outputs; returns how many.
 
-    That is where the trunk ends; further on a detector knows where people are, and little else.
+    The trunk ends where the channels are most; further on a detector knows where people are, and little else.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -46,19 +50,19 @@ def _open_up(detector: Path, out: Path) -> None:
         model = onnx.load(str(detector))
     except (OSError, DecodeError, ValueError) as error:
         raise WardposeError(f"not an ONNX file ({type(error).__name__})", where=str(detector)) from None
-    channels = {tensor.name: int(tensor.dims[0]) for tensor in model.graph.initializer if len(tensor.dims) == 4}
-    found = [
-        (channels.get(node.input[1], 0), -place, node.output[0])
-        for place, node in enumerate(model.graph.node)
-        if node.op_type == "Conv"
-    ]
-    if not found:
+    sizes = {tensor.name: int(tensor.dims[0]) for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    channels = [sizes.get(node.input[1], 0) for node in convolutions]
+    if not channels:
         raise WardposeError("has no convolutions", where=str(detector), mend="name a detector")
-    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(max(found)[2]))
+    trunk = convolutions[: channels.index(max(channels)) + 1]
+    for node in trunk:
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(node.output[0]))
     onnx.save(model, str(out))
     sidecar = detector.with_name(detector.name + ".json")  # a foreign model's description lies beside it
     if sidecar.is_file():
         out.with_name(out.name + ".json").write_bytes(sidecar.read_bytes())
+    return len(trunk)
 
 
 def principal_components(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

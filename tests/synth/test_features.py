@@ -38,15 +38,14 @@ def convolving_model(path: Path) -> tuple[Path, np.ndarray]:
     return path, wide[:, :, 0, 0]
 
 
-def test_features_are_the_means_of_the_widest_layer(tmp_path: Path) -> None:
+def test_features_are_the_statistics_of_the_trunk(tmp_path: Path) -> None:
     model, weights = convolving_model(tmp_path / "model.onnx")
     described = info()
     color = np.zeros((described.height, described.width, 3), np.uint8)
     color[..., 0], color[: described.height // 2, :, 2] = 255, 128
-    scaled = color.reshape(-1, 3).mean(0) / np.array(described.std)
-    expected = weights @ scaled
-    found = picture_features(model, [color])
-    np.testing.assert_allclose(found[0], expected / np.linalg.norm(expected), rtol=1e-4)
+    answers = color.reshape(-1, 3) / np.array(described.std) @ weights.T
+    found = picture_features(model, [color, color])
+    np.testing.assert_allclose(found[1], np.concatenate([answers.mean(0), answers.std(0)]), rtol=1e-4)
 
 
 def test_a_model_without_convolutions_is_refused(tmp_path: Path) -> None:
