@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,3 +55,10 @@ class Frame:
                 raise ValueError(f"{name} must be (h, w) uint16, got {plane.shape} {plane.dtype}")
         if self.jpeg is not None and (self.jpeg.ndim != 1 or self.jpeg.dtype != np.uint8):
             raise ValueError(f"jpeg must be (n,) uint8, got {self.jpeg.shape} {self.jpeg.dtype}")
+
+    def at(self, timestamp_s: float) -> Frame:
+        """The same frame on another clock: what its motion sensor felt moves along."""
+        imu = self.imu
+        if imu is not None:
+            imu = replace(imu, timestamp_s=imu.timestamp_s + timestamp_s - self.timestamp_s)
+        return replace(self, timestamp_s=timestamp_s, imu=imu)

@@ -60,7 +60,7 @@ class K4aWriter:
         own = {
             "K4A_DEPTH_DELAY_NS": "0", "K4A_WIRED_SYNC_MODE": "STANDALONE",
             "K4A_COLOR_FIRMWARE_VERSION": "0.0.0", "K4A_DEPTH_FIRMWARE_VERSION": "0.0.0",
-            "K4A_START_OFFSET_NS": str(self._start_us * 1000),
+            "K4A_START_OFFSET_NS": "0",  # the SDK counts it in 32 bits of microseconds: a box runs longer
         }  # fmt: skip
         name = "calibration.json"
         attachment = Attachment(name, calibration, tags={"K4A_CALIBRATION_FILE": name})
@@ -80,7 +80,7 @@ class K4aWriter:
             imu_us = _microseconds(frame.imu.timestamp_s) - self._start_us
             if imu_us > self._imu_us:  # a frame may carry the sample of the one before
                 self._imu_us = imu_us
-                blocks.append((imu_us, "IMU", _imu_bytes(frame.imu)))
+                blocks.append((imu_us, "IMU", _imu_bytes(frame.imu, imu_us * 1000)))
         for block_us, name, data in sorted(blocks, key=lambda block: block[0]):
             self._file.write(self._numbers[name], block_us, data)
         self._first_us = self._first_us if self.frames else time_us
@@ -132,6 +132,5 @@ def _plane(name: str, plane: NDArray[np.uint16], mode_tag: str) -> Track:
     return _picture(name, (width, height), b"b16g", 16, plane.nbytes, **tags)
 
 
-def _imu_bytes(sample: ImuSample) -> bytes:
-    time_ns = _microseconds(sample.timestamp_s) * 1000
+def _imu_bytes(sample: ImuSample, time_ns: int) -> bytes:
     return _IMU.pack(time_ns, *sample.acceleration.tolist(), time_ns, *sample.angular_velocity.tolist())

@@ -106,7 +106,7 @@ class RecordingSource(CaptureSource):
                 frame = self._decode(capture)
                 if frame is not None:
                     span = (span[0] if span else frame.timestamp_s, frame.timestamp_s)
-                    yield replace(frame, timestamp_s=frame.timestamp_s + offset_s)
+                    yield frame.at(frame.timestamp_s + offset_s)
             if span is None or not self.config.loop:
                 return
             offset_s += span[1] - span[0] + 1.0 / file.info.frames_per_s

@@ -7,7 +7,6 @@ import os
 import stat
 import time
 import zlib
-from dataclasses import replace
 from types import TracebackType
 from typing import Self, cast, get_args
 
@@ -72,7 +71,7 @@ class RingReader:
                 mend=self._advice(),
             )
         self._seen = number
-        return _at(frame, captured_ns / 1e9)
+        return frame.at(captured_ns / 1e9)
 
     def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame:
         """The newest frame that this reader hasn't had yet, waiting for it for at most `timeout_s`.
@@ -227,14 +226,6 @@ class RingReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _at(frame: Frame, timestamp_s: float) -> Frame:
-    """The frame, and what its motion sensor felt, moved to another clock."""
-    imu = frame.imu
-    if imu is not None:
-        imu = replace(imu, timestamp_s=imu.timestamp_s + timestamp_s - frame.timestamp_s)
-    return replace(frame, timestamp_s=timestamp_s, imu=imu)
 
 
 def _duration(milliseconds: float) -> str:

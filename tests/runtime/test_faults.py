@@ -128,6 +128,7 @@ def test_a_camera_that_fails_is_said_to_and_tried_again(box: Box, behaviour: str
     worker.kill()  # the next one is the one that fails after three frames
     box.until_lost(time.monotonic(), "worker killed")
     message = box.until(lambda message: message["state"] != "live" and said in message["message"])
+    print(f"{behaviour}: last picture {message['age_ms']} ms old when shown: {message['message']}")
     assert "kinect" in message["message"]
     box.behave("")
     box.until_live()

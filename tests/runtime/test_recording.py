@@ -174,6 +174,8 @@ def test_looping_goes_on_counting_and_time_goes_on(recording: Path) -> None:
         frames = [source.read() for _ in range(3)]
     assert [frame.index for frame in frames] == [0, 1, 2]
     assert np.diff([frame.timestamp_s for frame in frames]) == pytest.approx([0.2, 0.2])
+    felt = [frame.imu.timestamp_s for frame in frames if frame.imu is not None]
+    assert np.diff(felt) == pytest.approx([0.2, 0.2])
 
 
 def test_tracks_are_grouped_by_time_though_depth_runs_late(longer: Path) -> None:
