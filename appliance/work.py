@@ -45,10 +45,13 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
     estimate = calibrations.current(site) if name == "site" else None
     folders = plates.usable(site) if name == "site" else ()
     scenario = load_scenario(name, estimate=estimate, plates=folders)
+    asked = [kind for kind in ("depth", "infrared") if parameters.get(kind)]
+    scenario = scenario.model_copy(update=dict.fromkeys(asked, True))
     # A new calibration, or other plates, begin a new data set.
     label = f"site{row.id}{plates.label(folders)}" if row else scenario.name
     renderer = str(parameters.get("renderer") or "numba")
-    own_name = f"{label}-{count}-seed{seed}" + ("" if renderer == "numba" else f"-{renderer}")
+    own_name = f"{label}-{count}-seed{seed}" + "".join(f"-{kind}" for kind in asked)
+    own_name += "" if renderer == "numba" else f"-{renderer}"
     out = Path(parameters["out"]) if parameters.get("out") else site.datasets / own_name
     # A job that was cut off is given again with the same parameters: it goes on by itself.
     resume = bool(parameters.get("resume", False)) or not parameters.get("out")

@@ -58,6 +58,7 @@ def composite(
     shade, shaded_depth = _shadows(renderer, scene, backdrop.receivers, camera_from_bed, pinhole)
 
     seen = lens.bend(replace(alone, color=_premultiplied(alone.color, cover)))
+    seen = replace(seen, depth=lens.bend_depth(alone.depth))
     alpha = lens.bend_color(cover).astype(np.float32) / 255
     if backdrop.blur_px > 0.1:
         softened = cv2.GaussianBlur(np.dstack([seen.color.astype(np.float32), alpha]), (0, 0), backdrop.blur_px)

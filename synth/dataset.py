@@ -2,6 +2,7 @@
 
     images/NNNNNN.jpg    the pictures
     labels/NNNNNN.txt    YOLO's view of their labels
+    depth/, infrared/    16-bit PNG of each picture, where the scenario asks for them
     records/NNNNNN.json  everything known about one picture; written last, so its presence means the picture is done
     annotations.json     COCO's view, put together from the records when all are there
     dataset.json         the specification, and the versions it was made with
@@ -39,7 +40,7 @@ from calibration.errors import WardposeError
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
 from synth.scenario import Scenario
-from synth.sensor import encode_jpeg
+from synth.sensor import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
     from synth.sample import Sample, StageClock
@@ -179,7 +180,8 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
         raise WardposeError("is not empty and holds no data set", where=str(out), mend="give an empty or new folder")
     elif out.exists() and not out.is_dir():
         raise WardposeError("is a file", where=str(out), mend="give a folder")
-    for folder in ("images", "labels", "records"):
+    asked = [kind for kind in ("depth", "infrared") if getattr(spec.scenario, kind)]
+    for folder in ("images", "labels", "records", *asked):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for left in (out / folder).glob(".*.part"):  # of a run that was killed while writing
             left.unlink(missing_ok=True)
@@ -288,7 +290,7 @@ def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
     write_bytes(image, encode_jpeg(sample.color, sample.exposure.jpeg_quality))
     write_bytes(label, yolo_lines(sample.annotations, width, height).encode())
     view = Viewpoint.from_transform(sample.camera_from_bed)
-    described = {
+    described: dict[str, Any] = {
         "id": index + 1,
         "file_name": image.name,
         "width": width,
@@ -302,6 +304,11 @@ def make_one(spec: DatasetSpec, out: Path, index: int) -> int:
         "bed": sample.plan.bed.to_dict(),
         "look": hashlib.sha256(repr(sample.look).encode()).hexdigest()[:16],
     }
+    for kind, plane in (("depth", sample.depth), ("infrared", sample.infrared)):
+        if plane is not None:
+            written = out / kind / f"{index:06d}.png"
+            write_bytes(written, encode_png(plane))
+            described[f"{kind}_file"] = f"{kind}/{written.name}"
     write_bytes(record, _json({"image": described, "annotations": sample.annotations}))
     return index
 

@@ -18,6 +18,7 @@ from synth.backdrop import draw_backdrop, draw_plate, fits_mirrored
 from synth.body.figure import Figure
 from synth.company import make_people
 from synth.composite import Backdrop, composite
+from synth.infrared import infrared, kinect_depth, millimetres, shown
 from synth.labels import Annotation, annotate
 from synth.people import repainted
 from synth.plan import Plan, draw_plan, draw_view
@@ -40,7 +41,7 @@ from synth.ward.scene import (
 # Now and then nobody can be seen, behind a curtain or wholly under a blanket; such a picture is drawn anew with other
 # people, this many times at most.
 _ATTEMPTS = 4
-_STAGES = ("plan", "people", "bedding", "scene", "render", "label", "sensor")
+_STAGES = ("plan", "people", "bedding", "scene", "render", "label", "infrared", "sensor")
 
 
 @dataclass
@@ -86,7 +87,8 @@ class Staging:
 class Sample:
     """color (H, W, 3) uint8 RGB as the sensor gives it; annotations without ids; and what it was made from.
 
-    scene: the number of the scene it shows; pictures of equal scenes show the same poses.
+    scene: the number of the scene it shows; pictures of equal scenes show the same poses. depth (H, W) millimetres and
+    infrared (H, W) counts where the scenario asks for them.
     """
 
     color: NDArray[np.uint8]
@@ -98,6 +100,8 @@ class Sample:
     figures: tuple[Figure, ...]
     look: WardLook
     scene: int
+    depth: NDArray[np.uint16] | None = None
+    infrared: NDArray[np.uint16] | None = None
 
 
 def make_sample(
@@ -184,7 +188,9 @@ def _photograph(
     segmentation: bool,
     clock: StageClock,
 ) -> Sample:
-    view_rng, look_rng, paint_rng, sensor_rng, backdrop_rng = (np.random.default_rng(s) for s in sequence.spawn(5))
+    view_rng, look_rng, paint_rng, sensor_rng, backdrop_rng, tof_rng = (
+        np.random.default_rng(s) for s in sequence.spawn(6)
+    )
     with clock.stage("plan"):
         camera, camera_from_bed = draw_view(scenario, staging.plan, view_rng)
         lens = lens_of(camera)
@@ -200,7 +206,10 @@ def _photograph(
             scene = replace(scene, lights=tuple(replace(light, casts_shadow=False) for light in scene.lights))
     with clock.stage("render"):
         if backdrop is None:
-            seen = lens.bend(renderer.render(scene, camera_from_bed, lens.pinhole))
+            ideal = renderer.render(scene, camera_from_bed, lens.pinhole)
+            seen = lens.bend(ideal)
+            if scenario.depth or scenario.infrared or look.light_preset == "infrared":
+                seen = replace(seen, depth=lens.bend_depth(ideal.depth))
         else:
             seen = composite(renderer, scene, backdrop, camera_from_bed, lens)
     with clock.stage("label"):
@@ -212,13 +221,29 @@ def _photograph(
             coverage_of_first=scene.blanket_coverage,
             segmentation=segmentation,
         )
+    with clock.stage("infrared"):
+        depth_rng, infrared_rng = tof_rng.spawn(2)
+        by_infrared = look.light_preset == "infrared"
+        depth = counts = None
+        if scenario.depth:
+            depth = kinect_depth(seen.depth, lens, depth_rng) if scenario.depth_noise else millimetres(seen.depth)
+        if scenario.infrared or by_infrared:
+            counts = infrared(
+                renderer, scene, staging.figures, camera_from_bed, lens, seen.color, seen.part, seen.depth, infrared_rng
+            )
+            seen = replace(seen, color=shown(counts)) if by_infrared else seen
     with clock.stage("sensor"):
         exposure = draw_exposure(sensor_rng, scenario.sensor)
         if not staging.plate:  # the site's camera chose the exposure of its plate already
             exposure = metered(seen.color, exposure, scenario.sensor)
+        if by_infrared:
+            exposure = replace(exposure, gain=(exposure.gain[1],) * 3)
         color = expose(seen.color, exposure)
+        if by_infrared:  # one sensor, no colours: not those of the noise either
+            color = np.repeat(color[..., 1:2], 3, axis=2)
     return Sample(
-        color, annotations, camera, camera_from_bed, exposure, staging.plan, staging.figures, look, group
+        color, annotations, camera, camera_from_bed, exposure, staging.plan, staging.figures, look, group, depth,
+        counts if scenario.infrared else None,
     )  # fmt: skip
 
 

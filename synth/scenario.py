@@ -97,6 +97,10 @@ class Scenario(BaseModel):
     backgrounds: str = Field(default="", title="Folder of photographs to put people into")
     background_share: float = Field(default=0.5, title="Share of pictures composed into a photograph", ge=0, le=1)
 
+    depth: bool = Field(default=False, title="Write depth, registered to the picture (16 bit, mm)")
+    depth_noise: bool = Field(default=True, title="Depth with a Kinect's noise, holes and range (no: exact)")
+    infrared: bool = Field(default=False, title="Write what the depth camera sees in its infrared light (16 bit)")
+
     sensor: SensorSettings = Field(default_factory=SensorSettings, title="Sensor")
 
     @model_validator(mode="before")

@@ -25,6 +25,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 # The pinhole may have at most this many times the picture's pixels; only a broken calibration asks for more.
 _LARGEST_OVERSIZE = 4.0
 _GRID_STEP_PX = 8
+_ONE_SURFACE = 0.03  # share by which the depths of neighbouring pixels on one surface may differ
 # Mean linear light that automatic exposure aims at, and how far it can go.
 _METER_TARGET, _METER_LIMITS = 0.25, (0.4, 6.0)
 
@@ -51,6 +52,14 @@ class Lens:
         self._maps = (map_x.astype(np.float32), map_y.astype(np.float32))
         self._nearest = (np.rint(map_y).astype(np.intp), np.rint(map_x).astype(np.intp))
 
+    def rays(self) -> NDArray[np.float64]:
+        """Camera-frame rays (H, W, 3), z = 1, through the centres of the distorted picture's pixels."""
+        camera, pinhole = self.camera, self.pinhole
+        x, y = self._maps or np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (camera.width, camera.height)))
+        rays = np.ones((camera.height, camera.width, 3))
+        rays[..., 0], rays[..., 1] = (x - pinhole.cx) / pinhole.fx, (y - pinhole.cy) / pinhole.fy
+        return rays
+
     def bend_color(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A pinhole picture (h, w, 3) as the lens shows it (H, W, 3)."""
         if self._maps is None:
@@ -60,6 +69,17 @@ class Lens:
     def bend_plane(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
         """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge."""
         return plane if self._nearest is None else plane[self._nearest]
+
+    def bend_depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth (h, w), smooth on surfaces, where `bend_plane` steps by half a pixel; as that does at edges."""
+        nearest = self.bend_plane(depth)
+        if self._maps is None:
+            return nearest
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A plane's inverse depth is linear over the picture.
+            inverse = cv2.remap(np.where(depth > 0, 1 / depth, 0).astype(np.float32), *self._maps, cv2.INTER_LINEAR)
+            smooth = np.abs(inverse * nearest - 1) < _ONE_SURFACE
+            return np.where(smooth, 1 / inverse, nearest).astype(np.float32)
 
     def bend(self, rendering: Rendering) -> Rendering:
         return Rendering(
@@ -215,6 +235,14 @@ def sensor_noise(seed: int, shape: tuple[int, int], scale: float) -> NDArray[np.
     colored = cv2.resize(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]), interpolation=cv2.INTER_LINEAR)
     colored = colored[: shape[0], : shape[1]]
     return np.asarray(colored + brightness[..., None], dtype=np.float32)
+
+
+def encode_png(plane: NDArray[np.generic]) -> bytes:
+    """PNG bytes of a plane (H, W), uint8 or uint16."""
+    ok, data = cv2.imencode(".png", plane)
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a plane of shape {plane.shape}")
+    return data.tobytes()
 
 
 def encode_jpeg(color: NDArray[np.uint8], quality: int) -> bytes:

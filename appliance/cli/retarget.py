@@ -21,6 +21,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--renderer", default="numba", help="numba (default, needs nothing), moderngl (OpenGL by EGL) or pyrender"
     )
     synth.add_argument("--resume", action="store_true", help="go on with a folder that was cut off")
+    synth.add_argument("--depth", action="store_true", help="write depth too: 16-bit PNG, mm, as a Kinect measures it")
+    synth.add_argument("--infrared", action="store_true", help="write the depth camera's infrared picture too")
     synth.set_defaults(run=make_images)
     preview = commands.add_parser("preview", parents=[common], help="draw a data set's labels and write its data card")
     preview.add_argument("folder", type=Path, metavar="DIR", help="a data set, or a COCO file")
@@ -93,7 +95,7 @@ def make_images(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     with out.progress("making images") as progress:
-        given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume")
+        given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume", "depth", "infrared")
         result = work.synthesise(site, given, progress)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
     out.answer(result)

@@ -16,7 +16,8 @@ from synth.render.renderer import Light
 
 # With the weights they are drawn by unless a scenario says otherwise.
 PRESETS = {
-    "daylight": 0.2, "overcast": 0.14, "ceiling": 0.24, "mixed": 0.14, "lamp": 0.08, "night": 0.06, "paper": 0.14
+    "daylight": 0.2, "overcast": 0.14, "ceiling": 0.24, "mixed": 0.14, "lamp": 0.08, "night": 0.06, "paper": 0.14,
+    "infrared": 0.0,
 }  # fmt: skip
 BY_DAY = ("daylight", "overcast", "mixed")  # something bright is outside
 PANELS_ON = ("ceiling", "mixed", "paper")
@@ -87,7 +88,8 @@ def make_lighting(rng: np.random.Generator, preset: str, window_side: float = 1.
     daylight: sun or bright sky through the window. overcast: soft light from the window. ceiling: panels. mixed: panels
     and a window. lamp: evening with a reading lamp at the head end. night: one dim lamp. paper: the five directional
     lights of DIGITAL HEALTH 2026, doi 10.1177/20552076261418835: front, back, left, right and above, each aimed at the
-    body with an intensity uniform in 0.3–3.0.
+    body with an intensity uniform in 0.3–3.0. infrared: a dark room seen by the depth camera's own light, which the
+    picture is taken in (`synth.infrared`); the light given here is what little else there is.
     """
     if preset not in PRESETS:
         raise ValueError(f"light preset must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -156,7 +158,7 @@ def _paper(u: _Uniform, rng: np.random.Generator, side: float) -> _Parts:
 
 _MAKERS: Mapping[str, Callable[[_Uniform, np.random.Generator, float], _Parts]] = {
     "daylight": _daylight, "overcast": _overcast, "ceiling": _ceiling, "mixed": _mixed, "lamp": _lamp, "night": _night,
-    "paper": _paper,
+    "paper": _paper, "infrared": _night,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from synth.composite import Backdrop
 from synth.look.color import linear
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
+from synth.sensor import lens_of
 from synth.ward.bed import MATTRESS_THICKNESS
 from synth.ward.lights import Lighting, without_shoulder
 from synth.ward.shapes import Surface, box
@@ -88,19 +89,11 @@ def seen_from(plate: Plate, camera: CameraModel, camera_from_bed: NDArray[np.flo
         trusted = cv2.remap(trusted, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     depth = np.where(trusted > 0, depth, 0)
     step = slice(None, None, _MESH_STEP)
-    rays = _rays(camera, _MESH_STEP)
+    rays = lens_of(camera).rays()[step, step]
     bed_from_camera = np.linalg.inv(camera_from_bed)
     near = cv2.medianBlur(np.ascontiguousarray(depth[step, step]), 3)
     points = (rays * near[..., None]) @ bed_from_camera[:3, :3].T + bed_from_camera[:3, 3]
     return PlateView(np.asarray(color, np.uint8), np.asarray(depth, np.float32), points, near > 0)
-
-
-@lru_cache(maxsize=8)
-def _rays(camera: CameraModel, step: int) -> NDArray[np.float64]:
-    """Rays (h, w, 3), z = 1, through every `step`-th pixel."""
-    v, u = np.mgrid[0 : camera.height : step, 0 : camera.width : step]
-    rays = camera.unproject(np.column_stack([u.ravel(), v.ravel()]).astype(np.float64))
-    return rays.reshape(*u.shape, 3)
 
 
 def _changed_view(
@@ -109,7 +102,7 @@ def _changed_view(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
     """Where each pixel of the new view lies in the plate (H, W) ×2, and its depth there over the plate's (H, W)."""
     own_from_camera = own_from_bed @ np.linalg.inv(camera_from_bed)
-    rays = _rays(camera, _GRID)
+    rays = lens_of(camera).rays()[::_GRID, ::_GRID]
     rows, columns = rays.shape[:2]
     smooth = cv2.blur(np.where(depth > 0, depth, np.median(depth[depth > 0])).astype(np.float32), (9, 9))
     v, u = np.mgrid[0 : camera.height : _GRID, 0 : camera.width : _GRID].astype(np.float32)
