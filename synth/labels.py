@@ -56,7 +56,7 @@ def annotate(
         return None
     in_camera = figure.keypoints @ camera_from_bed[:3, :3].T + camera_from_bed[:3, 3]
     pixels = project(lens, in_camera)
-    visibility = keypoint_visibility(pixels, in_camera[:, 2], figure.joint_radius, seen.instance, seen.depth, person)
+    visibility = keypoint_visibility(figure, person, pixels, camera_from_bed, seen)
     pixels[visibility == ABSENT] = 0.0
     keypoints = [
         value for (x, y), v in zip(pixels, visibility, strict=True) for value in (round(x, 2), round(y, 2), int(v))

@@ -226,7 +226,7 @@ def _finished(
     ]
     traits = Traits(shape.age_years, shape.sex, rest.bmi, rest.height_m, tone, outfit)
     return Figure(
-        tuple(meshes), posed.keypoints, studio.body.joint_radius(rest), posture, traits,
+        tuple(meshes), posed.keypoints, studio.body.joint_skin, posture, traits,
         clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=hair_color,
         hair=tuple(range(first_hair, first_hair + len(grown_hair))),
     )  # fmt: skip

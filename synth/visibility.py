@@ -5,42 +5,56 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.body.figure import Figure
+from synth.render.renderer import Rendering
+
 ABSENT, HIDDEN, VISIBLE = 0, 1, 2
 
-# A ray rarely passes a joint where the flesh is thinnest: allow twice that thickness, and 3 cm of clothing.
-_THICKNESS_FACTOR, _CLOTHING_M = 2.0, 0.03
-_NEIGHBOURHOOD = 2  # px to each side: a single pixel at an edge must not decide
+_FACE = 5  # nose, eyes and ears, which lie on the skin; the other keypoints lie inside the body
+_FACE_DEPTH_M = 0.04  # what may lie over them: hair, glasses, the bridge of the nose
+_BEHIND_M = 0.01  # a surface this far behind a keypoint hides nothing
 
 
 def keypoint_visibility(
-    pixels: NDArray[np.float64],
-    depth_of_keypoint: NDArray[np.float64],
-    joint_radius: NDArray[np.float64],
-    instance: NDArray[np.uint8],
-    depth: NDArray[np.float32],
-    person: int,
+    figure: Figure, person: int, pixels: NDArray[np.float64], camera_from_bed: NDArray[np.float64], seen: Rendering
 ) -> NDArray[np.int64]:
-    """COCO's v of each keypoint (K,): 0 outside the picture, 2 seen, 1 hidden.
+    """COCO's v of each of the figure's keypoints (17,): 0 outside the picture, 2 seen, 1 hidden.
 
-    pixels (K, 2) and depth_of_keypoint (K,), metres along the optical axis, of the joints themselves, which lie
-    inside the body; joint_radius (K,) metres to the nearest skin. A joint is seen where most of its neighbourhood
-    in `instance` (H, W) belongs to `person` and the first surface in `depth` (H, W) lies no further in front of it
-    than its own flesh is thick, so that a chest hides the arm behind it.
+    pixels (17, 2): where the keypoints fall in `seen`. Of the first surface on the way to a keypoint one asks whose it
+    is and, where it is the person's own, what part of the body lies next to it: a joint is seen where that is skin over
+    this very joint (`Figure.joint_skin`), so that an arm hides the chest behind it, and the near hip the far one.
     """
-    height, width = depth.shape
+    height, width = seen.depth.shape
+    rotation, shift = camera_from_bed[:3, :3], camera_from_bed[:3, 3]
+    in_camera = figure.keypoints @ rotation.T + shift
+    inside = (in_camera[:, 2] > 0) & ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=1)
     result = np.full(len(pixels), ABSENT, np.int64)
-    for k, ((x, y), z, radius) in enumerate(zip(pixels, depth_of_keypoint, joint_radius, strict=True)):
-        if not (z > 0 and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
-            continue
-        column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
-        window = (
-            slice(max(row - _NEIGHBOURHOOD, 0), row + _NEIGHBOURHOOD + 1),
-            slice(max(column - _NEIGHBOURHOOD, 0), column + _NEIGHBOURHOOD + 1),
-        )
-        own = instance[window] == person
-        if own.mean() <= 0.5:
-            result[k] = HIDDEN
-            continue
-        gap = z - float(np.median(depth[window][own]))
-        result[k] = VISIBLE if gap < _THICKNESS_FACTOR * radius + _CLOTHING_M else HIDDEN
+    if not inside.any():
+        return result
+    numbers = np.flatnonzero(inside)
+    joints = in_camera[inside]
+    # Each of the four pixels about a keypoint answers, the nearer the louder: one alone is half a pixel off.
+    corner = np.floor(pixels[inside]).astype(np.intp)
+    fraction = pixels[inside] - corner
+    shown = np.zeros(len(joints))
+    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        columns = np.clip(corner[:, 0] + right, 0, width - 1)
+        rows = np.clip(corner[:, 1] + below, 0, height - 1)
+        weight = np.abs(1 - right - fraction[:, 0]) * np.abs(1 - below - fraction[:, 1])
+        depth = seen.depth[rows, columns].astype(np.float64)
+        behind = (depth == 0) | (depth > joints[:, 2] + _BEHIND_M)
+        surface = joints * (depth / joints[:, 2])[:, None]  # where the way to the keypoint meets that depth
+        shallow = np.linalg.norm(joints - surface, axis=1) < _FACE_DEPTH_M
+        nearest = _nearest(figure.meshes[0].vertices, (surface - shift) @ rotation)
+        own = (seen.instance[rows, columns] == person) & figure.joint_skin[nearest, numbers]
+        shown += weight * (behind | (own & (shallow | (numbers >= _FACE))))
+    result[inside] = np.where(shown >= 0.5, VISIBLE, HIDDEN)
     return result
+
+
+def _nearest(vertices: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The number of the vertex (V, 3) nearest to each point (N, 3)."""
+    # About the points' middle, where single precision is enough.
+    middle = points.mean(0)
+    skin, asked = vertices - middle.astype(np.float32), (points - middle).astype(np.float32)
+    return np.asarray(((skin**2).sum(1)[:, None] - 2.0 * skin @ asked.T).argmin(0))

@@ -18,7 +18,8 @@ from scipy import sparse
 
 from calibration.errors import WardposeError
 from synth.body.body_model import Pose, PosedBody, RestBody, Shape, Topology
-from synth.body.measure import distance_to_skin, height_and_bmi
+from synth.body.joint_skin import joint_skin
+from synth.body.measure import height_and_bmi
 from synth.body.retarget import Retargeter
 
 # Age in years against anny's own age axis: the anchors of its WHO-calibrated shape distribution.
@@ -90,6 +91,7 @@ class AnnyBody:
         self._triangles = triangles
         vertices, heads = self._rest_arrays(AVERAGE_ADULT.parameters)
         self._topology = Topology(triangles, names, parents, weights, vertices, heads)
+        self._joint_skin = joint_skin(self._topology, self._regressor @ vertices.astype(np.float64))
 
     @property
     def topology(self) -> Topology:
@@ -141,8 +143,9 @@ class AnnyBody:
     def joint_positions(self, rest: RestBody) -> dict[str, NDArray[np.float64]]:
         return self._retargeter.joint_positions(rest.heads)
 
-    def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
-        return distance_to_skin(self._regressor @ rest.vertices.astype(np.float64), rest.vertices)
+    @property
+    def joint_skin(self) -> NDArray[np.bool_]:
+        return self._joint_skin
 
 
 @cache

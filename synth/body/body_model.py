@@ -151,6 +151,7 @@ class BodyModel(Protocol):
         """Where SMPL-X's joints (and "pelvis") lie in the T-pose, SMPL-X axes, metres, relative to the pelvis."""
         ...
 
-    def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
-        """(17,) metres from each COCO keypoint to the nearest skin."""
+    @property
+    def joint_skin(self) -> NDArray[np.bool_]:
+        """(V, 17): which vertices are skin over which COCO keypoint; `synth.body.joint_skin` works it out."""
         ...

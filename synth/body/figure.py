@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.body.joint_skin import OPPOSITE
 from synth.render.mesh import Mesh
 
-# The keypoint that takes each one's place when left and right are swapped.
-_MIRRORED_KEYPOINTS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 MIRRORED_POSTURES = {"lateral_left": "lateral_right", "lateral_right": "lateral_left"}
 
 
@@ -29,12 +28,12 @@ class Traits:
 @dataclass(frozen=True, slots=True)
 class Figure:
     """meshes: body, clothes, hair, all with the same `instance`, the body first. keypoints: (17, 3) COCO order, bed
-    frame, metres. joint_radius: (17,) metres of flesh between each keypoint and the nearest skin, for the visibility
-    test. clothes, hair: which meshes are. hair_color: (3,) linear albedo."""
+    frame, metres. joint_skin: (V, 17), which vertices of the body are skin over which keypoint: what must be seen of
+    a joint to call it seen. clothes, hair: which meshes are. hair_color: (3,) linear albedo."""
 
     meshes: tuple[Mesh, ...]
     keypoints: NDArray[np.float64]
-    joint_radius: NDArray[np.float64]
+    joint_skin: NDArray[np.bool_]
     posture: str
     traits: Traits
     clothes: tuple[int, ...] = ()
@@ -43,12 +42,12 @@ class Figure:
 
     def mirrored(self) -> Figure:
         """Left and right swapped: the mirror image in the bed's plane y = 0."""
-        swap = list(_MIRRORED_KEYPOINTS)
+        swap = list(OPPOSITE)
         return replace(
             self,
             meshes=tuple(mesh.mirrored() for mesh in self.meshes),
             keypoints=self.keypoints[swap] * [1.0, -1.0, 1.0],
-            joint_radius=self.joint_radius[swap],
+            joint_skin=self.joint_skin[:, swap],
             posture=MIRRORED_POSTURES.get(self.posture, self.posture),
         )
 

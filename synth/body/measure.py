@@ -1,4 +1,4 @@
-"""Measuring a resting body: height, body mass index, and the flesh over its joints."""
+"""Measuring a resting body: height and body mass index."""
 
 from __future__ import annotations
 
@@ -14,10 +14,3 @@ def height_and_bmi(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) 
     a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
     volume = abs(float(np.einsum("ij,ij->", np.cross(a, b), c))) / 6.0
     return height, volume * _DENSITY / height**2
-
-
-def distance_to_skin(keypoints: NDArray[np.float64], vertices: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(K,) metres from each point to the nearest vertex. Measure at rest, where no other limb lies against a joint."""
-    skin = vertices.astype(np.float64)
-    squared = (skin**2).sum(1)[:, None] - 2.0 * skin @ keypoints.T + (keypoints**2).sum(1)
-    return np.asarray(np.sqrt(np.maximum(squared.min(0), 0.0)))

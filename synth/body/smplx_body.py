@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
 from synth.body.body_model import JOINTS, Pose, PosedBody, RestBody, Shape, Topology
-from synth.body.measure import distance_to_skin, height_and_bmi
+from synth.body.joint_skin import joint_skin
+from synth.body.measure import height_and_bmi
 from synth.body.retarget import ANNY_FROM_SMPLX, BONE_OF_JOINT, finger_bones
 from synth.npz import npz_shapes
 
@@ -95,6 +96,10 @@ class SmplxBody:
             raise WardposeError("is no SMPL-X body (f or kintree_table out of range)", where=str(file))
         average = self._rest_arrays(np.zeros(_BETAS))
         self._topology = Topology(triangles, _BONE_NAMES, self._parents, np.asarray(self._weights.toarray()), *average)
+        vertices, heads = average
+        self._joint_skin = joint_skin(
+            self._topology, np.concatenate([vertices[list(_FACE_VERTICES)], heads[list(_LIMB_KEYPOINTS)]])
+        )
 
     @property
     def topology(self) -> Topology:
@@ -143,6 +148,6 @@ class SmplxBody:
         relative = (rest.heads - rest.heads[0]) @ ANNY_FROM_SMPLX
         return {joint: relative[bone] for bone, joint in enumerate(("pelvis", *JOINTS))}
 
-    def joint_radius(self, rest: RestBody) -> NDArray[np.float64]:
-        face = rest.vertices[list(_FACE_VERTICES)].astype(np.float64)
-        return distance_to_skin(np.concatenate([face, rest.heads[list(_LIMB_KEYPOINTS)]]), rest.vertices)
+    @property
+    def joint_skin(self) -> NDArray[np.bool_]:
+        return self._joint_skin

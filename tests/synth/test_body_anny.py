@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from runtime.skeleton import KEYPOINTS
 from synth.body.ages import draw_age
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import Pose, Shape
@@ -39,15 +40,16 @@ def test_men_are_taller_than_women_alike_in_everything_else() -> None:
     assert heights["male"] > heights["female"] + 0.05
 
 
-def test_joint_radius_is_the_distance_to_the_nearest_skin() -> None:
-    from scipy.spatial import cKDTree
-
+def test_the_skin_of_a_joint_lies_about_it_and_on_its_own_side() -> None:
     body = anny_body()
-    rest = body.rest(AVERAGE_ADULT)
-    keypoints = body._regressor @ rest.vertices.astype(float)
-    nearest = cKDTree(rest.vertices).query(keypoints)[0]
-    np.testing.assert_allclose(body.joint_radius(rest), nearest, atol=1e-4)
-    assert (nearest[5:] > 0.008).all() and (nearest[5:] < 0.12).all()  # from the shoulders down they lie inside
+    vertices = body.topology.template.astype(float)
+    keypoints = body._regressor @ vertices
+    for k, (name, over) in enumerate(zip(KEYPOINTS, body.joint_skin.T, strict=True)):
+        distance = np.linalg.norm(vertices - keypoints[k], axis=1)
+        assert over[distance.argmin()], name
+        assert distance[over].max() < 0.45, name  # the longest bones' skin
+        if k >= 5:
+            assert (vertices[over, 0] * np.sign(keypoints[k, 0])).min() > -0.01, name
 
 
 def test_keypoints_are_in_coco_order() -> None:

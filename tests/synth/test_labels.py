@@ -31,7 +31,7 @@ def person() -> Figure:
     """A flat person 1.6 m long whose keypoints lie 1 cm under the surface, along the middle."""
     keypoints = np.column_stack([np.linspace(-0.75, 0.75, 17), np.zeros(17), np.full(17, 0.19)])
     body = slab((-0.8, 0.8), (-0.2, 0.2), 0.2, 1)
-    return Figure((body,), keypoints, np.full(17, 0.05), "supine", Traits(40.0, "female", 23.0, 1.6, 5, "gown"))
+    return Figure((body,), keypoints, np.ones((4, 17), bool), "supine", Traits(40.0, "female", 23.0, 1.6, 5, "gown"))
 
 
 def label(*covers: Mesh, segmentation: bool = False):  # type: ignore[no-untyped-def]

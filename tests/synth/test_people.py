@@ -40,7 +40,7 @@ def test_every_posture_of_a_bed_can_be_made(bed: Bed) -> None:
         figure = make_patient(np.random.default_rng(1), bed, 4, posture)
         assert figure.posture == posture
         assert {mesh.instance for mesh in figure.meshes} == {4}
-        assert figure.keypoints.shape == (17, 3) and figure.joint_radius.shape == (17,)
+        assert figure.keypoints.shape == (17, 3) and figure.joint_skin.shape == (len(figure.meshes[0].vertices), 17)
         assert np.isfinite(figure.keypoints).all()
 
 

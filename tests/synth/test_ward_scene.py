@@ -48,7 +48,8 @@ def person(instance: int = 1, at: tuple[float, float, float] = (0.0, 0.0, 0.0), 
         meshes.append(Mesh((points + offset).astype(np.float32), mesh.triangles, mesh.colors, instance))
     keypoints = np.tile(np.asarray(at, dtype=np.float64) + [0, 0, 0.1], (17, 1))
     posture = "standing" if upright else "supine"
-    return Figure(tuple(meshes), keypoints, np.full(17, 0.08), posture, Traits(40, "female", 24, 1.7, 5, "gown"))
+    skin = np.ones((len(meshes[0].vertices), 17), bool)
+    return Figure(tuple(meshes), keypoints, skin, posture, Traits(40, "female", 24, 1.7, 5, "gown"))
 
 
 def scene(seed: int, bed: Bed = Bed(), **arguments: float) -> WardScene:  # noqa: B008 (frozen)
