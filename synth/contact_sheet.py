@@ -61,14 +61,13 @@ def draw_person(
     canvas: NDArray[np.uint8], annotation: dict[str, Any], scale: float = 1.0, box_color: tuple[int, int, int] = _BOX[0]
 ) -> None:
     """Draw one COCO annotation onto an RGB picture (H, W, 3), in place; `scale` canvas pixels a label pixel."""
-    if "full_bbox" in annotation and annotation["full_bbox"] != annotation["bbox"]:
-        _dashed(canvas, [value * scale for value in annotation["full_bbox"]], box_color)
+    whole = annotation.get("full_bbox", annotation["bbox"])
+    if np.abs(np.subtract(whole, annotation["bbox"])).max() * scale > _DASH:
+        _dashed(canvas, [value * scale for value in whole], box_color)
     x, y, w, h = (value * scale for value in annotation["bbox"])
     cv2.rectangle(canvas, (round(x), round(y)), (round(x + w), round(y + h)), box_color, 1, cv2.LINE_AA)
-    name = str(annotation.get("posture", "")).replace("_", " ")
-    place = (round(x) + 2, max(round(y) - 3, 9))
-    cv2.putText(canvas, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 2, cv2.LINE_AA)
-    cv2.putText(canvas, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.33, box_color, 1, cv2.LINE_AA)
+    if name := str(annotation.get("posture", "")).replace("_", " "):
+        _tag(canvas, name, round(x), round(y), box_color)
     keypoints = np.asarray(annotation.get("keypoints", []), dtype=np.float64).reshape(-1, 3)
     if not len(keypoints):
         return
@@ -78,7 +77,16 @@ def draw_person(
             cv2.line(canvas, points[a], points[b], _side(a, b), 1, cv2.LINE_AA)
     for k, point in enumerate(points):
         if keypoints[k, 2] != ABSENT:
-            cv2.circle(canvas, point, 2, _side(k, k), -1 if keypoints[k, 2] == VISIBLE else 1, cv2.LINE_AA)
+            radius, line = (2, cv2.FILLED) if keypoints[k, 2] == VISIBLE else (3, 1)
+            cv2.circle(canvas, point, radius, _side(k, k), line, cv2.LINE_AA)
+
+
+def _tag(canvas: NDArray[np.uint8], text: str, x: int, y: int, color: tuple[int, int, int]) -> None:
+    """Dark letters on a plate of the box's colour, above the point (x, y) or, at the upper edge, below it."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    x, y = max(min(x, canvas.shape[1] - width - 4), 0), y if y > height + 5 else y + height + 5
+    cv2.rectangle(canvas, (x, y - height - 5), (x + width + 4, y), color, cv2.FILLED)
+    cv2.putText(canvas, text, (x + 2, y - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (16, 16, 16), 1, cv2.LINE_AA)
 
 
 def _tint(color: NDArray[np.uint8], annotation: dict[str, Any], tint: tuple[int, int, int]) -> None:

@@ -42,9 +42,12 @@ def _sprawled(rng: np.random.Generator) -> Pose:
 def _sitting(rng: np.random.Generator) -> Pose:
     """On the floor, legs stretched or drawn up, the trunk leaning back or to a side."""
     root, angles = sample_sitting(rng, "long_sitting")
+    back = rng.uniform(-8, 35)
     for side, sign in SIDES:
         if rng.random() < 0.5:
             bend = rng.uniform(20, 80)
             angles[f"{side}_hip"] = (-85.0 - 0.5 * bend, 0.0, sign * rng.uniform(0, 20))
             angles[f"{side}_knee"] = (bend, 0.0, 0.0)
-    return make_pose(rng, about("x", rng.normal(0, 14)) @ about("y", rng.uniform(-35, 8)) @ root, angles)
+        x, y, z = angles[f"{side}_hip"]
+        angles[f"{side}_hip"] = (x + back, y, z)  # the legs stay down
+    return make_pose(rng, about("x", rng.normal(0, 10)) @ about("y", -back) @ root, angles)

@@ -102,6 +102,7 @@ def test_somebody_fallen_lies_or_sits_on_the_floor() -> None:
         height = figure.meshes[0].vertices[:, 2] + 0.6
         assert -0.1 < height.min() < 0 and (height < 0.03).mean() > 0.015, "on the floor, not above it"
         assert figure.keypoints[11:13, 2].mean() + 0.6 < 0.45, "the hips are down"
+        assert figure.keypoints[15:17, 2].min() + 0.6 < 0.3, "and a foot with them"
         sitting += bool(figure.keypoints[0, 2] + 0.6 > 0.5)
     assert 1 <= sitting <= 8, "most lie, some sit up"
 
