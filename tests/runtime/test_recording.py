@@ -318,6 +318,44 @@ def test_half_a_jpeg_is_no_picture(recording: Path) -> None:
     assert decode_jpeg(b"") is None
 
 
+# Golden values: what k4a_transformation_depth_image_to_color_camera and …_to_point_cloud (libk4a 1.4.2 with its depth
+# engine, under Xvfb) give for the real recording: (u, v, mm) in the colour image, (u, v, x mm, y mm, z mm) in the depth
+# image, drawn at random from all readings.
+SDK_REGISTERED = [
+    (926, 24, 2183), (332, 59, 901), (428, 103, 1192), (340, 104, 919), (283, 107, 803), (299, 110, 833), (722, 115,
+    2153), (385, 117, 1035), (482, 184, 1457), (888, 201, 2051), (339, 245, 907), (554, 257, 1723), (983, 275,
+    1934), (607, 299, 2000), (1010, 307, 1873), (622, 322, 1974), (227, 330, 706), (884, 336, 1912), (456, 337,
+    1286), (188, 354, 655), (915, 356, 1889), (547, 381, 1634), (971, 388, 1837), (725, 402, 1887), (354, 430, 265),
+    (460, 435, 277), (776, 465, 1479), (461, 497, 276), (729, 523, 1462), (236, 531, 720), (965, 581, 1360), (295,
+    594, 254), (629, 657, 257), (449, 674, 237), (432, 701, 201), (808, 714, 188),
+]  # fmt: skip
+SDK_POINTS = [
+    (404, 28, 360, -1620, 2160), (274, 60, -244, -1199, 1841), (538, 105, 973, -1156, 2051), (377, 121, 195, -1006,
+    2063), (216, 136, -342, -623, 1357), (109, 137, -413, -391, 808), (196, 145, -359, -536, 1216), (53, 207, -433,
+    -219, 673), (174, 210, -372, -325, 1111), (229, 254, -322, -295, 1526), (213, 266, -338, -234, 1384), (68, 308,
+    -425, -65, 729), (137, 331, -113, -10, 277), (340, 338, 27, -41, 1890), (586, 362, 948, 49, 1722), (131, 391,
+    -116, 24, 273), (82, 469, -423, 203, 760), (474, 502, 421, 457, 1415), (271, 510, -41, 106, 320), (482, 572, 56,
+    83, 169),
+]  # fmt: skip
+
+
+def test_registered_depth_is_the_sdks(frame: Frame) -> None:
+    u, v, expected = np.array(SDK_REGISTERED).T
+    difference = np.abs(register_depth(frame)[v, u].astype(int) - expected)
+    # The SDK interpolates between readings, we take the nearest: that differs by the slope of what is seen.
+    assert np.median(difference) <= 1
+    assert np.mean(difference <= 5) > 0.9
+
+
+def test_the_point_cloud_is_the_sdks(frame: Frame) -> None:
+    assert frame.depth is not None and frame.color_from_depth is not None
+    u, v, *expected = np.array(SDK_POINTS).T
+    places = np.cumsum(frame.depth.ravel() > 0) - 1  # of each reading in the cloud
+    rotation, shift = frame.color_from_depth[:3, :3], frame.color_from_depth[:3, 3]
+    points = (point_cloud(frame)[places[v * 640 + u]] - shift) @ rotation * 1000
+    np.testing.assert_allclose(points, np.transpose(expected), atol=0.75)  # the SDK's are whole millimetres
+
+
 def flat_scene(z_m: float, step_m: float = 0.0) -> Frame:
     """A Kinect in front of a wall `z_m` away from the *depth* camera; its left half stands `step_m` nearer."""
     depth_camera = CameraModel(640, 576, 504.0, 504.0, 320.0, 288.0)
