@@ -106,6 +106,13 @@ def _refined(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[n
     return fine.reshape(-1, 3)
 
 
+def _normals(grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit normals of a grid of points, on its upper side."""
+    normals = np.cross(np.gradient(grid, axis=0), np.gradient(grid, axis=1))
+    normals *= np.where(normals[..., 2:] < 0, -1.0, 1.0)
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9))
+
+
 def _off_the_face(grid: NDArray[np.float64], face: NDArray[np.float64]) -> NDArray[np.float64]:
     """The grid without the rows, counted from the top edge, that came to lie on the face; at least four are left."""
     centre = face.mean(0)
@@ -168,7 +175,8 @@ def lay_blanket(
         folded = surface_points[:rows].copy()
         fade = np.sqrt(np.linspace(0, 1, rows))[:, None]
         crumple = 0.003 * textures.noise(rng, count, 20, 20)[:rows]
-        folded[..., 2] += np.maximum(0.006, 0.008 + 0.018 * fade + crumple)
+        # Off along the cloth's normals: where it hangs steeply, straight up would lie within it.
+        folded += _normals(folded) * np.maximum(0.006, 0.008 + 0.018 * fade + crumple)[..., None]
         meshes.append(shapes.sheet(folded, lining))
     over = HeightMap.over(meshes, bed)
     return Blanket(tuple(replace(mesh, instance=0) for mesh in meshes), coverage_of(body, over))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synth.render.mesh import Mesh
 from synth.ward import shapes, textures
@@ -106,6 +107,18 @@ def drip_stand(rng: np.random.Generator) -> list[Mesh]:
         pump = shapes.rounded_box([-0.06, -0.08, 1.05], [0.1, 0.08, 1.3], 0.02, _plastic(rng), 0.1)
         meshes.append(pump)
     return meshes
+
+
+def infusion_line(stand: Sequence[Mesh], wrist: NDArray[np.floating]) -> Mesh:
+    """The line from a drip stand's bag to somebody's wrist (3,), sagging as it hangs."""
+    points = np.concatenate([mesh.vertices for mesh in stand]).astype(np.float64)
+    top = points[points[:, 2].argmax()]
+    start = np.array([top[0], top[1], top[2] - 0.32])
+    t = np.linspace(0, 1, 18)[:, None]
+    path = start + t * (np.asarray(wrist, dtype=np.float64) + [0.0, 0.0, 0.02] - start)
+    path[:, 2] -= 0.35 * float(np.linalg.norm((start - wrist)[:2])) * (4 * t * (1 - t))[:, 0] * (1 - 0.6 * t[:, 0])
+    path[:, 2] = np.maximum(path[:, 2], float(wrist[2]) + 0.01)
+    return shapes.tube(path, 0.003, Surface(linear(0.85, 0.87, 0.86), gloss=0.5), 5)
 
 
 def monitor_cart(rng: np.random.Generator) -> list[Mesh]:

@@ -269,6 +269,24 @@ def _on_the_mattress(figure: Figure, bed: Bed) -> bool:
     return bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2 and -0.1 < hips[2] < 0.6)
 
 
+def _lines(
+    look: WardLook, groups: Sequence[tuple[Mesh, ...]], kept: Sequence[Mesh], patient: Figure | None
+) -> list[Mesh]:
+    """A line from each drip stand that was kept and is within reach to the patient's nearer wrist."""
+    if patient is None:
+        return []
+    present = {id(mesh) for mesh in kept}
+    lines = []
+    for piece, group in zip(look.pieces, groups, strict=False):
+        if piece.kind != "drip_stand" or not group or id(group[0]) not in present:
+            continue
+        wrists = patient.keypoints[9:11]
+        away = np.linalg.norm(wrists[:, :2] - piece.at, axis=1)
+        if away.min() < 1.3:
+            lines.append(furniture.infusion_line(group, wrists[int(away.argmin())]))
+    return lines
+
+
 @dataclass(frozen=True, slots=True)
 class Bedding:
     """How one patient lies in one bed, which stays while rooms, colours and light around it change.
@@ -361,6 +379,7 @@ def furnish(
         walls = _walls_behind(look.room, eye)
         meshes += _room_meshes(look.room, floor, look.light_preset, (bed.length / 2, bed.width / 2), walls)
         meshes += things
+        meshes += _lines(look, groups, things, patient)
     if around != "nothing":
         meshes += bedding.bed_meshes(bed, look.bed)
     if bedding.blanket:

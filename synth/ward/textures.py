@@ -229,7 +229,7 @@ def poster(rng: np.random.Generator, size: int = 128, notice: bool = False) -> P
             cv2.rectangle(canvas, (18, 40), (size - 18, 84), tuple((0.3 * head + 0.6).tolist()), -1)
         return _picture(canvas)
     y, _ = _axes(size)
-    base, other = rng.uniform(0.35, 0.9, 3) * [1.0, 0.97, 0.92], rng.uniform(0.25, 0.8, 3)
+    base, other = (rng.uniform(0.35, 0.9) + rng.normal(0.0, 0.08, 3) for _ in range(2))
     if rng.random() < 0.6:
         horizon = rng.uniform(0.3, 0.7) + 0.06 * noise(rng, size, 2, 5)
         land = other * np.array([0.85, 0.95, 0.75]) + 0.06 * noise(rng, size, 12, 12)[..., None]
@@ -238,7 +238,7 @@ def poster(rng: np.random.Generator, size: int = 128, notice: bool = False) -> P
         canvas = np.ones((size, size, 3), np.float32) * base.astype(np.float32)
         for _ in range(int(rng.integers(2, 6))):
             centre = tuple(int(v) for v in rng.integers(0, size, 2))
-            color = 0.6 * other + 0.4 * rng.uniform(0, 1, 3)
+            color = 0.75 * other + 0.25 * rng.uniform(0, 1, 3)
             cv2.circle(canvas, centre, int(rng.integers(6, size // 3)), tuple(color.tolist()), -1)
     canvas[:5], canvas[-5:], canvas[:, :5], canvas[:, -5:] = 0.95, 0.95, 0.95, 0.95
     return _picture(canvas)
