@@ -37,7 +37,7 @@ class Lens:
         self.camera = camera
         self.pinhole = camera
         self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        self._nearest: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._nearest: NDArray[np.intp] | None = None
         if not camera.distorted:
             return
         u, v = _pinhole_offsets(camera)
@@ -50,7 +50,7 @@ class Lens:
         self.pinhole = CameraModel(width, height, camera.fx, camera.fy, float(left), float(top))
         map_x, map_y = u + left, v + top
         self._maps = (map_x.astype(np.float32), map_y.astype(np.float32))
-        self._nearest = (np.rint(map_y).astype(np.intp), np.rint(map_x).astype(np.intp))
+        self._nearest = np.rint(map_y).astype(np.intp) * width + np.rint(map_x).astype(np.intp)
 
     def rays(self) -> NDArray[np.float64]:
         """Camera-frame rays (H, W, 3), z = 1, through the centres of the distorted picture's pixels."""
@@ -68,7 +68,7 @@ class Lens:
 
     def bend_plane(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
         """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge."""
-        return plane if self._nearest is None else plane[self._nearest]
+        return plane if self._nearest is None else plane.ravel()[self._nearest]
 
     def bend_depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Depth (h, w), smooth on surfaces, where `bend_plane` steps by half a pixel; as that does at edges."""

@@ -136,14 +136,22 @@ def _narrowed(
 @njit
 def rasterize(
     camera_points: Array, pixels: Array, triangles: Array, mesh_of: Array, single_sided: Array, fx: float, fy: float,
-    cx: float, cy: float, near: float, inverse_depth: Array, hit: Array,
+    cx: float, cy: float, near: float, bounds: Array, inverse_depth: Array, hit: Array,
 ) -> None:  # fmt: skip
-    """Keep the nearest triangle at every pixel centre; of equals, the first. Single-sided meshes show their front."""
+    """Keep the nearest triangle at every pixel centre; of equals, the first. Single-sided meshes show their front.
+
+    `bounds` (T, 4) int16 is filled for `rasterize_samples`: first and last column, first and last row within a quarter
+    of a pixel of each triangle.
+    """
     height, width = inverse_depth.shape
     nearest_allowed = 1.0 / near
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         left, right, top, bottom = _pixel_bounds(camera_points, pixels, a, b, c, fx, fy, cx, cy, near)
+        bounds[t, 0] = int(min(max(0.0, math.ceil(left - 0.250001)), width))
+        bounds[t, 1] = int(max(min(width - 1.0, math.floor(right + 0.250001)), -1.0))
+        bounds[t, 2] = int(min(max(0.0, math.ceil(top - 0.250001)), height))
+        bounds[t, 3] = int(max(min(height - 1.0, math.floor(bottom + 0.250001)), -1.0))
         # The slack keeps a pixel centre lying exactly on an edge inside the bounds.
         x_first, x_last = int(max(0.0, math.ceil(left - 1e-6))), int(min(width - 1.0, math.floor(right + 1e-6)))
         y_first, y_last = int(max(0.0, math.ceil(top - 1e-6))), int(min(height - 1.0, math.floor(bottom + 1e-6)))
@@ -205,23 +213,17 @@ def find_outlines(hit: Array, mesh_of: Array, faces: Array, crease_cosine: float
 
 @njit
 def rasterize_samples(
-    camera_points: Array, pixels: Array, triangles: Array, mesh_of: Array, single_sided: Array, fx: float, fy: float,
-    cx: float, cy: float, near: float, slot: Array, inverse_depth: Array, hit: Array,
+    camera_points: Array, triangles: Array, mesh_of: Array, single_sided: Array, fx: float, fy: float, cx: float,
+    cy: float, near: float, bounds: Array, slot: Array, inverse_depth: Array, hit: Array,
 ) -> None:  # fmt: skip
-    """As `rasterize`, at the four points a quarter of a pixel off the centre of each pixel that `slot` numbers.
+    """As `rasterize`, which filled `bounds`, at the four points a quarter of a pixel off the centre of each pixel that
+    `slot` numbers.
 
     inverse_depth and hit (N, 4): samples in the order left above, right above, left below, right below.
     """
-    height, width = slot.shape
     nearest_allowed = 1.0 / near
     for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        left, right, top, bottom = _pixel_bounds(camera_points, pixels, a, b, c, fx, fy, cx, cy, near)
-        x_first, x_last = int(max(0.0, math.ceil(left - 0.250001))), int(min(width - 1.0, math.floor(right + 0.250001)))
-        y_first, y_last = (
-            int(max(0.0, math.ceil(top - 0.250001))),
-            int(min(height - 1.0, math.floor(bottom + 0.250001))),
-        )
+        x_first, x_last, y_first, y_last = bounds[t, 0], bounds[t, 1], bounds[t, 2], bounds[t, 3]
         if x_first > x_last or y_first > y_last:
             continue
         wide = x_last - x_first > 12
@@ -232,6 +234,7 @@ def rasterize_samples(
                     marked |= slot[y, x] >= 0
             if not marked:
                 continue
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = _edges(camera_points, a, b, c, fx, fy, cx, cy)
         if volume == 0.0 or (volume > 0.0 and single_sided[mesh_of[t]]):
             continue

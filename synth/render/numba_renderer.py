@@ -24,7 +24,7 @@ from synth.render.shadows import ShadowMaps
 MAX_MESHES = 255  # `part` is a byte
 _MAX_MIP_LEVELS = 10
 _KEPT_CHAINS = 160
-_CREASE_COSINE = 0.9  # faces that turn by more than this are smoothed like outlines
+_CREASE_COSINE = 0.7  # faces that turn by more than this are smoothed like outlines
 _SRGB = np.arange(256) / 255.0
 _TO_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _LINEAR = np.arange(4096) / 4095.0
@@ -74,23 +74,21 @@ def _lay_out(meshes: Sequence[Mesh], camera_from_bed: NDArray[np.float64]) -> Ge
     )
 
 
-def _projected(geometry: Geometry, camera: CameraModel, near: float) -> NDArray[np.float64]:
-    """(V, 2) px; what lies behind the near plane is left at zero and not used."""
+def _hits(
+    geometry: Geometry, camera: CameraModel, near: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int16]]:
+    """Inverse depth and triangle (H, W) of every pixel, and each triangle's bounds (T, 4) in pixels."""
+    # What lies behind the near plane has no place in the picture; it stays at zero and is not used.
     pixels = np.zeros((len(geometry.camera_points), 2), np.float64)
     kernels.project(geometry.camera_points, camera.fx, camera.fy, camera.cx, camera.cy, near, pixels)
-    return pixels
-
-
-def _hits(
-    geometry: Geometry, pixels: NDArray[np.float64], camera: CameraModel, near: float
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     inverse_depth = np.zeros((camera.height, camera.width), np.float32)
     hit = np.full((camera.height, camera.width), -1, np.int32)
+    bounds = np.empty((len(geometry.triangles), 4), np.int16)
     kernels.rasterize(
         geometry.camera_points, pixels, geometry.triangles, geometry.mesh_of, geometry.single_sided, camera.fx,
-        camera.fy, camera.cx, camera.cy, near, inverse_depth, hit,
+        camera.fy, camera.cx, camera.cy, near, bounds, inverse_depth, hit,
     )  # fmt: skip
-    return inverse_depth, hit
+    return inverse_depth, hit, bounds
 
 
 def _vertices(meshes: Sequence[Mesh], geometry: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -125,7 +123,8 @@ def render_depth_ids(
     """
     require_pinhole(camera)
     geometry = _lay_out(meshes, camera_from_bed)
-    return _resolve(geometry, *_hits(geometry, _projected(geometry, camera, near), camera, near))
+    inverse_depth, hit, _ = _hits(geometry, camera, near)
+    return _resolve(geometry, inverse_depth, hit)
 
 
 _mip_chains: OrderedDict[int, tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]] = OrderedDict()
@@ -190,8 +189,7 @@ class NumbaRenderer:
         """The scene as the undistorted `camera` sees it; raises ValueError for a camera with distortion."""
         require_pinhole(camera)
         geometry = _lay_out(scene.meshes, camera_from_bed)
-        pixels = _projected(geometry, camera, self.near)
-        inverse_depth, hit = _hits(geometry, pixels, camera, self.near)
+        inverse_depth, hit, bounds = _hits(geometry, camera, self.near)
         depth, instance, part = _resolve(geometry, inverse_depth, hit)
         vertices, faces = _vertices(scene.meshes, geometry)
         slot, fine = np.full(hit.shape, -1, np.int32), np.empty((0, 4), np.int32)
@@ -199,8 +197,8 @@ class NumbaRenderer:
             count = kernels.find_outlines(hit, geometry.mesh_of, faces, _CREASE_COSINE, slot)
             fine = np.full((count, 4), -1, np.int32)
             kernels.rasterize_samples(
-                geometry.camera_points, pixels, geometry.triangles, geometry.mesh_of, geometry.single_sided, camera.fx,
-                camera.fy, camera.cx, camera.cy, self.near, slot, np.zeros((count, 4), np.float32), fine,
+                geometry.camera_points, geometry.triangles, geometry.mesh_of, geometry.single_sided, camera.fx,
+                camera.fy, camera.cx, camera.cy, self.near, bounds, slot, np.zeros((count, 4), np.float32), fine,
             )  # fmt: skip
         bed_from_camera = np.linalg.inv(np.asarray(camera_from_bed, dtype=np.float64))
         casting = [light for light in scene.lights if light.casts_shadow]

@@ -124,8 +124,9 @@ def _texture(
     i0 = i0 if i0 >= 0 else columns - 1
     j0 = j0 if j0 >= 0 else rows - 1
     w00, w01, w10, w11 = (1 - fj) * (1 - fi), (1 - fj) * fi, fj * (1 - fi), fj * fi
-    n00, n01, n10, n11 = start + j0 * columns + i0, start + j0 * columns + i1, start + j1 * columns + i0, 0
-    n11 = start + j1 * columns + i1
+    upper, lower = start + j0 * columns, start + j1 * columns
+    n00, n01 = np.uint64(upper + i0), np.uint64(upper + i1)
+    n10, n11 = np.uint64(lower + i0), np.uint64(lower + i1)
     red = (
         w00 * to_linear[texels[n00, 0]] + w01 * to_linear[texels[n01, 0]]
         + w10 * to_linear[texels[n10, 0]] + w11 * to_linear[texels[n11, 0]]
@@ -175,7 +176,7 @@ def shade(
                 px = x + (0.5 * (sample & 1) - 0.25 if edge else 0.0)
                 py = y + (0.5 * (sample >> 1) - 0.25 if edge else 0.0)
                 mesh = mesh_of[t]
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                a, b, c = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
                 ax, ay, az = camera_points[a, 0], camera_points[a, 1], camera_points[a, 2]
                 bx, by, bz = camera_points[b, 0], camera_points[b, 1], camera_points[b, 2]
                 cx, cy, cz = camera_points[c, 0], camera_points[c, 1], camera_points[c, 2]

@@ -155,9 +155,8 @@ def lay_blanket(
     if face is not None and len(face):
         top_edge = max(top_edge, float(face[:, 0].max()) + _CHIN)
     points, step_x, step_y = _start(rng, bed, top_edge, arrangement, ground, railed)
-    pairs, lengths, stiffness = cloth.constraints(_COUNT, _COUNT, step_x, step_y)
     cloth.drop(
-        points, pairs, lengths, stiffness, ground.heights, ground.low_x, ground.low_y, CELL, bed.length / 2,
+        points, _COUNT, step_x, step_y, ground.heights, ground.low_x, ground.low_y, CELL, bed.length / 2,
         bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0, 40, 5, THICKNESS, 0.5,
     )  # fmt: skip
     fine = _refined(points, rng)

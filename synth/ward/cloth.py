@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from synth.render.jit import njit
 
 Array = Any  # numba infers the element types
@@ -29,17 +26,44 @@ def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float,
 
 
 @njit
+def _relax(grid: Array, down: int, across: int, length: float, stiffness: float) -> None:
+    """Draw all points of the grid (R, C, 3) that lie `down` rows and `across` columns apart toward `length`.
+
+    The root in the distance is replaced by its first-order expansion about the rest length (Jakobsen 2001), which is
+    exact where it matters: as the cloth comes to rest.
+    """
+    squared = length * length
+    for row in range(grid.shape[0] - down):
+        for column in range(max(0, -across), grid.shape[1] - max(0, across)):
+            other_row, other_column = row + down, column + across
+            x0, y0, z0 = grid[row, column, 0], grid[row, column, 1], grid[row, column, 2]
+            x1, y1, z1 = (
+                grid[other_row, other_column, 0], grid[other_row, other_column, 1], grid[other_row, other_column, 2]
+            )  # fmt: skip
+            dx, dy, dz = x1 - x0, y1 - y0, z1 - z0
+            share = (0.5 - squared / (dx * dx + dy * dy + dz * dz + squared)) * stiffness
+            dx, dy, dz = dx * share, dy * share, dz * share
+            grid[row, column, 0], grid[row, column, 1], grid[row, column, 2] = x0 + dx, y0 + dy, z0 + dz
+            grid[other_row, other_column, 0] = x1 - dx
+            grid[other_row, other_column, 1] = y1 - dy
+            grid[other_row, other_column, 2] = z1 - dz
+
+
+@njit
 def drop(
-    points: Array, pairs: Array, lengths: Array, stiffness: Array, heights: Array, low_x: float, low_y: float,
+    points: Array, columns: int, step_down: float, step_across: float, heights: Array, low_x: float, low_y: float,
     cell: float, half_length: float, half_width: float, hinge: float, bed_bottom: float, floor: float,
     side_reach: float, steps: int, iterations: int, thickness: float, friction: float,
 ) -> None:  # fmt: skip
     """Let the cloth `points` (N, 3) float64, changed in place, fall for `steps` of 1/60 s.
 
+    They form a grid, `columns` to a row, at rest `step_down` metres between rows and `step_across` between columns.
     `heights` are those of body and mattress from above; the mattress's sides push cloth outward, no farther than
     `side_reach` from the mattress (a rail), or freely where it is infinite.
     """
     step = 1.0 / 60.0
+    grid = points.reshape(-1, columns, 3)
+    diagonal = math.hypot(step_down, step_across)
     previous = points.copy()
     for _ in range(steps):
         for i in range(points.shape[0]):
@@ -51,17 +75,12 @@ def drop(
                 previous[i, k] = points[i, k]
                 points[i, k] += move
         for _ in range(iterations):
-            for c in range(pairs.shape[0]):
-                i, j = pairs[c, 0], pairs[c, 1]
-                dx, dy, dz = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
-                length = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
-                share = (length - lengths[c]) / length * 0.5 * stiffness[c]
-                points[i, 0] += dx * share
-                points[i, 1] += dy * share
-                points[i, 2] += dz * share
-                points[j, 0] -= dx * share
-                points[j, 1] -= dy * share
-                points[j, 2] -= dz * share
+            _relax(grid, 0, 1, step_across, 1.0)  # threads
+            _relax(grid, 1, 0, step_down, 1.0)
+            _relax(grid, 1, 1, diagonal, 0.6)  # shear
+            _relax(grid, 1, -1, diagonal, 0.6)
+            _relax(grid, 0, 2, 2.0 * step_across, 0.06)  # bending
+            _relax(grid, 2, 0, 2.0 * step_down, 0.06)
         for i in range(points.shape[0]):
             x, y, z = points[i, 0], points[i, 1], points[i, 2]
             touching = False
@@ -99,23 +118,3 @@ def lift(
         ground = height_at(heights, low_x, low_y, cell, points[i, 0], points[i, 1]) + thickness
         if ground - reach < points[i, 2] < ground:
             points[i, 2] = ground
-
-
-def constraints(
-    rows: int, columns: int, step_y: float, step_x: float
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Pairs (C, 2), rest lengths (C,) and stiffnesses (C,) of a grid: threads, shear, bending."""
-    index = np.arange(rows * columns).reshape(rows, columns)
-    diagonal = math.hypot(step_x, step_y)
-    groups = [
-        (index[:, :-1], index[:, 1:], step_x, 1.0),
-        (index[:-1], index[1:], step_y, 1.0),
-        (index[:-1, :-1], index[1:, 1:], diagonal, 0.6),
-        (index[:-1, 1:], index[1:, :-1], diagonal, 0.6),
-        (index[:, :-2], index[:, 2:], 2 * step_x, 0.06),
-        (index[:-2], index[2:], 2 * step_y, 0.06),
-    ]
-    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], 1) for a, b, _, _ in groups]).astype(np.int32)
-    lengths = np.concatenate([np.full(a.size, length) for a, _, length, _ in groups])
-    stiffness = np.concatenate([np.full(a.size, value) for a, _, _, value in groups])
-    return pairs, lengths, stiffness
