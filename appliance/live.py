@@ -105,11 +105,15 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
 
     asked: `source`, `detector`, `pose` as for `plan`. A model is looked for only where it is needed.
     """
-    if name == "live":
-        live = plan(site, **asked)  # type: ignore[arg-type]
+    if name == "drift":
+        from appliance import drift
+
+        command = drift.command(site)
+    elif name == "live":
+        command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
         live = LivePlan(asked.get("source") or load_settings(site).camera.source, "", None)
-    command = process_command(site, name, live)
+        command = process_command(site, name, live)
     os.chdir(REPOSITORY)
     os.execv(command[0], command)
 

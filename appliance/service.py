@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, drift
 from appliance.job_runner import JobRunner
 from appliance.jobs import KINDS, Job, JobStore
 from appliance.live import LiveMeter, LivePlan, plan, process_specs, result_socket, ring_status
@@ -56,6 +56,8 @@ class Service:
         self._supervisor: Supervisor | None = None
         self._plan: LivePlan | None = None
         self._meter: LiveMeter | None = None
+        self._watch: Supervisor | None = None
+        self._drift: drift.DriftMeter | None = None
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
@@ -123,6 +125,8 @@ class Service:
         with self._live_lock:
             running, processes = self._plan, self._supervisor.to_dict() if self._supervisor else []
             figures = self._meter.figures() if self._meter else {"state": "off", "fps": 0.0}
+            processes += self._watch.to_dict() if self._watch else []
+            drifted = self._drift.figures() if self._drift else dict(drift.SILENT)
         row = calibrations.current_row(self.site)
         if running is not None and figures["state"] == "off":
             figures["state"] = "starting"
@@ -131,7 +135,7 @@ class Service:
             "live": figures | {"plan": asdict(running) if running else None, "socket": str(result_socket(self.site))},
             "processes": processes, "jobs": self.list_jobs(20),
             "models": {"detect": self.models.live("detect"), "pose": self.models.live("pose")},
-            "calibration": asdict(row) if row else None, "health": self._health,
+            "calibration": asdict(row) if row else None, "drift": drifted, "health": self._health,
         }  # fmt: skip
 
     def start_live(
@@ -192,8 +196,25 @@ class Service:
         self._meter = LiveMeter(self.site)
         self._meter.start()
         self._plan = wanted
+        self._begin_watch()
+
+    def _begin_watch(self) -> None:
+        """Watch the calibration of a live path, as soon as there is one."""
+        with self._live_lock:
+            if self._plan is None or self._watch is not None:
+                return
+            spec = drift.process_spec(self.site, self._plan.source)
+            if spec is not None:
+                self._watch, self._drift = Supervisor(self.site, [spec]), drift.DriftMeter(self.site)
+                self._watch.start()
+                self._drift.start()
 
     def _end_live(self) -> None:
+        if self._drift is not None:
+            self._drift.stop()
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch, self._drift = None, None
         if self._meter is not None:
             self._meter.stop()
         if self._supervisor is not None:
@@ -212,6 +233,7 @@ class Service:
     def _step(self) -> None:
         try:
             self._runner.step()
+            self._begin_watch()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
         except WardposeError as error:  # a full disk, for one: the live path must go on, and jobs when there is room
             sys.stderr.write(f"{error}\n")

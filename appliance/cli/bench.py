@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, carry-over."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, carry-over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "live": ("the live path, camera to skeleton", "seconds", 10),
     "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
     "evaluate": ("scoring detections", "pictures", 2000),
+    "drift": ("the watch over a calibration, for a simulated day", "disturbances", 2000),
 }
 
 

@@ -19,7 +19,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--pose", help="pose model (default: the one that is live)")
     run.add_argument("--headless", action="store_true", help="without the display page")
     run.add_argument("--seconds", type=float, help="stop after so many seconds of live picture")
-    run.add_argument("--only", choices=("capture", "live", "display"), help="be just this one process (for systemd)")
+    run.add_argument(
+        "--only", choices=("capture", "live", "display", "drift"), help="be just this one process (for systemd)"
+    )
     run.set_defaults(run=run_live)
     display = commands.add_parser("display", parents=[common], help="serve the display page on this box's loopback")
     display.set_defaults(run=show_display)

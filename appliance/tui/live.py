@@ -88,6 +88,9 @@ class LivePage(Page):
         )
         if plan["detector"] != data.detector:
             lines.append(f"{data.detector} is the detector now: start anew to use it")
+        drift = self.status.get("drift") or {"state": "off"}
+        if drift["state"] == "drifted":
+            lines.append(f"{drift['text']}: calibrate again (3){', then tune again (4)' if drift['retune'] else ''}")
         self.query_one("#figures", Static).update(Text("\n".join(lines)))
 
     def refuse(self, data: Seen) -> dict[str, str]:

@@ -37,7 +37,7 @@ class OverviewPage(Page):
         yield Facts(id="facts")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        looks = (self._live, self._camera, self._calibration, self._models, self._jobs, self._doctor)
+        looks = (self._live, self._camera, self._calibration, self._drift, self._models, self._jobs, self._doctor)
         return Seen(tuple(fact for look in looks for fact in look(status)))
 
     def show(self, data: Seen) -> None:
@@ -95,6 +95,23 @@ class OverviewPage(Page):
         )
         newer = rows[0].id != row.id
         yield Fact("Calibration", text, "good", "3 Calibrate: a newer one waits to be confirmed" if newer else "")
+
+    def _drift(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        drift = status.get("drift") or {"state": "off"}
+        if drift["state"] == "off":
+            return
+        words, mark, nexts = (
+            drift["text"],
+            {"steady": "good", "drifted": "bad", "blind": "warn"}.get(drift["state"], "off"),
+            "",
+        )
+        if drift["state"] == "drifted":
+            nexts = "3 Calibrate: calibrate again" + (
+                ", then 4 Retarget: tune to the new view" if drift["retune"] else ""
+            )
+        elif drift["state"] == "blind":
+            nexts = "3 Calibrate: nobody would notice a bumped camera"
+        yield Fact("Watch", words, mark, nexts)
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         store = ModelStore(self.site)

@@ -1,0 +1,103 @@
+"""The watch over this site's calibration: its files, its process, what it last said."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from appliance import audit, calibrations
+from appliance.live import result_socket, ring_name
+from appliance.settings import load_settings
+from appliance.site_folder import SiteFolder
+from appliance.supervisor import ProcessSpec
+from calibration.errors import WardposeError
+
+HEARD_WITHIN_S = 10.0
+SILENT: dict[str, Any] = {"state": "off", "text": "", "changes": [], "camera_deg": None, "retune": False}
+
+
+def drift_socket(site: SiteFolder) -> Path:
+    """Where the watch publishes its verdicts."""
+    return site.sockets / "drift.sock"
+
+
+def reference_file(site: SiteFolder, calibration: Path) -> Path:
+    """What the room looked like when that calibration was made: pieces of its background, none large enough to be a
+    picture of somebody."""
+    return calibration.with_suffix(".watch.npz")
+
+
+def command(site: SiteFolder) -> list[str]:
+    """The watch's command line; raises `WardposeError` where no calibration is confirmed."""
+    row = calibrations.current_row(site)
+    if row is None:
+        raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
+    calibration = site.resolve(row.file)
+    return [
+        sys.executable, "-m", "runtime.drift_watch", "--ring", ring_name(site), "--calibration", str(calibration),
+        "--reference", str(reference_file(site, calibration)), "--socket", str(drift_socket(site)),
+        "--pause-file", str(result_socket(site)) + ".paused",
+    ]  # fmt: skip
+
+
+def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
+    """How to start the watch on the frames of `source`; None where there is nothing to watch: no confirmed
+    calibration, or another camera than the site's."""
+    if calibrations.current_row(site) is None or source != load_settings(site).camera.source:
+        return None
+    # Through our own command line, so that each start takes the calibration that is in use then.
+    python = (sys.executable, "-m", "appliance", "run", "--only", "drift", "--home", str(site.root))
+    return ProcessSpec("drift", python)
+
+
+class DriftMeter:
+    """Listens to the watch on a thread of its own; what begins and what ends goes into the audit trail."""
+
+    def __init__(self, site: SiteFolder) -> None:
+        self._site = site
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._latest: dict[str, Any] = dict(SILENT)
+        self._heard_at = 0.0
+        self._thread = threading.Thread(target=self._listen, name="drift meter", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=3)
+
+    def figures(self) -> dict[str, Any]:
+        """What the watch says: `state` (steady, drifted, blind, starting, paused, no-signal, off), `text`, `changes`,
+        `camera_deg`, and `retune`: the new view lies outside what the model in use was tuned on.
+        """
+        with self._lock:
+            fresh = time.monotonic() - self._heard_at < HEARD_WITHIN_S
+            return dict(self._latest if fresh else SILENT)
+
+    def _listen(self) -> None:
+        from runtime.bus import BusTimeout, ResultClient
+
+        with ResultClient(drift_socket(self._site)) as client:
+            while not self._stop.is_set():
+                try:
+                    message = client.latest(timeout_s=0.5)
+                except BusTimeout:
+                    continue
+                except WardposeError:
+                    self._stop.wait(0.5)  # nobody serves yet, or not at present
+                    continue
+                self._note(message)
+
+    def _note(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            before, self._latest, self._heard_at = self._latest, message, time.monotonic()
+        was, now = ({change["what"] for change in told["changes"]} for told in (before, message))
+        if now - was:
+            audit.record(self._site, "drift.found", ", ".join(sorted(now)), message["text"])
+        elif was and not now and message["state"] == "steady":
+            audit.record(self._site, "drift.over", ", ".join(sorted(was)), message["text"])
