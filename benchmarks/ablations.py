@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from synth.pose.clinical import make_pose, sample_in_bed
-from synth.pose.settle import RECIPE, bank_arrays, write_bank
+from synth.pose.clinical import make_pose
+from synth.pose.make_bank import RECIPE, bank_arrays, write_bank
 from synth.scenario import Scenario
 from synth.sensor import SensorSettings
 
@@ -45,9 +45,9 @@ def _unsettled_bank(path: Path, count: int = 400) -> Path:
     """Postures straight from their joints' ranges: nothing fell, nothing touched."""
     rng = np.random.default_rng(0)
     rows = [
-        (posture, backrest, make_pose(rng, *sample_in_bed(rng, posture, backrest)))
-        for posture, backrest, share in RECIPE
-        for _ in range(round(share * count))
+        (entry.name, entry.backrest_deg, make_pose(rng, *entry.target(rng)))
+        for entry in RECIPE
+        for _ in range(round(entry.share * count))
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bank(path, bank_arrays(rows))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from synth.composite import Backdrop
-from synth.plan import COT_LENGTH, Plan
+from synth.plan import Plan
 from synth.scenario import Scenario
 from synth.sensor import Lens
 from synth.ward import photographs, plates
+from synth.ward.cot import is_cot
 
 
 def check_backdrops(scenario: Scenario) -> None:
@@ -35,7 +36,7 @@ def draw_plate(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tupl
         return plan, ""
     folder = scenario.plates[int(which * len(scenario.plates))]
     bed = plates.open_plate(folder).bed
-    if plan.bed.length < COT_LENGTH <= bed.length:  # an infant's cot does not go into the picture of a bed
+    if is_cot(plan.bed) and not is_cot(bed):  # an infant's cot does not go into the picture of a bed
         return plan, ""
     fitted = replace(
         plan,

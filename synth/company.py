@@ -9,6 +9,7 @@ from calibration.bed import Bed
 from synth.body.figure import Figure
 from synth.people import make_assistant, make_bystander, make_patient, make_upright
 from synth.plan import Companion, Plan
+from synth.ward.cot import is_cot
 
 _GAP = 0.05  # metres that clothed people keep from one another
 _STEP, _STEPS = 0.08, 12  # metres somebody steps back who stands in another's place, and how often
@@ -37,7 +38,7 @@ def make_people(plan: Plan, rng: np.random.Generator) -> tuple[Figure, ...]:
 
 def _can_be_touched(patient: Figure, bed: Bed) -> bool:
     hips = patient.keypoints[11:13].mean(0)
-    return bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2)
+    return not is_cot(bed) and bool(abs(hips[0]) < bed.length / 2 and abs(hips[1]) < bed.width / 2)
 
 
 def _beside(companion: Companion, plan: Plan, others: list[Figure], rng: np.random.Generator) -> Figure | None:

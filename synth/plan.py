@@ -15,9 +15,9 @@ from synth.body.ages import COT_YEARS, draw_age
 from synth.body.figure import MIRRORED_POSTURES
 from synth.casting import Casting
 from synth.scenario import Scenario
+from synth.ward.cot import is_cot
 
 _COT_HEIGHT = (0.6, 0.9)  # metres from the floor to the mattress of a cot
-COT_LENGTH = 1.5  # metres: a shorter bed is a cot
 _NEEDS_RAISED = frozenset({"fowler"})
 _NEEDS_FLAT = frozenset({"supine", "lateral_left", "lateral_right", "prone"})
 
@@ -88,7 +88,7 @@ def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:
 
 def _draw_patient(scenario: Scenario, bed: Bed, posture: str | None, rng: np.random.Generator) -> tuple[float, Bed]:
     """The patient's age and the bed for it: infants and toddlers lie in a cot, and whoever lies in a cot is one."""
-    if bed.length < COT_LENGTH:
+    if is_cot(bed):
         return draw_age(rng, (0.0, COT_YEARS)), replace(bed, backrest_deg=0.0)
     if posture in (None, *_NEEDS_FLAT) and rng.random() < scenario.infant_share:
         length, width = float(rng.uniform(1.15, 1.35)), float(rng.uniform(0.58, 0.7))

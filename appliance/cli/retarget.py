@@ -1,4 +1,4 @@
-"""wardpose synth, preview, tune, evaluate, export, promote, rollback, base: making a better model for this bedside."""
+"""wardpose synth, poses, preview, tune, evaluate, export, promote, rollback, base: a better model for this bedside."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.cli.output import Output
+from calibration.errors import WardposeError
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -24,6 +25,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     synth.add_argument("--depth", action="store_true", help="write depth too: 16-bit PNG, mm, as a Kinect measures it")
     synth.add_argument("--infrared", action="store_true", help="write the depth camera's infrared picture too")
     synth.set_defaults(run=make_images)
+    poses = commands.add_parser(
+        "poses", parents=[common], help="settle fresh in-bed poses by physics into a bank for a scenario's pose_bank"
+    )
+    poses.add_argument("--count", type=int, default=480, help="number of poses")
+    poses.add_argument("--seed", type=int, default=1, help="the same seed makes the same poses")
+    poses.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bank, an .npz file")
+    poses.set_defaults(run=settle_poses)
     preview = commands.add_parser("preview", parents=[common], help="draw a data set's labels and write its data card")
     preview.add_argument("folder", type=Path, metavar="DIR", help="a data set, or a COCO file")
     preview.add_argument("--target", type=Path, metavar="DIR|COCO.json", help="another set to show beside it")
@@ -99,6 +107,24 @@ def make_images(options: argparse.Namespace, out: Output) -> int:
         result = work.synthesise(site, given, progress)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
     out.answer(result)
+    return 0
+
+
+def settle_poses(options: argparse.Namespace, out: Output) -> int:
+    from synth.body.anny_body import AVERAGE_ADULT, anny_body
+    from synth.pose.make_bank import make_bank, write_bank
+
+    if options.count < 1:
+        raise WardposeError(f"--count must be at least 1, got {options.count}")
+    body = anny_body()
+    with out.progress("settling poses") as progress:
+        arrays, rejected = make_bank(body, body.rest(AVERAGE_ADULT), options.count, options.seed, progress)
+    write_bank(options.out, arrays)
+    kept = len(arrays["posture"])
+    out.say(f"{kept} settled poses in {options.out}; {rejected.total()} drops were rejected:")
+    for reason, times in rejected.most_common():
+        out.say(f"  {times:4d} {reason}")
+    out.answer({"ok": True, "poses": kept, "rejected": dict(rejected), "out": options.out, "seed": options.seed})
     return 0
 
 

@@ -38,6 +38,17 @@ AVERAGE_ADULT = Shape(
 )  # fmt: skip
 
 
+def _weight_and_muscle(rng: np.random.Generator, age_years: float) -> tuple[float, float]:
+    """Both 0…1. Little muscle at either end: only so are body mass indices of 13 and of 40 reached.
+
+    Below six years only anny's heaviest bodies are as heavy as WHO's curves say; a middling one-year-old has 12 kg/m².
+    """
+    weight = float(rng.beta(1.8, 1.0))
+    muscle = float(rng.uniform(0.0, 0.7)) * float(np.interp(weight, (0.0, 0.3, 0.5, 1.0), (0.2, 1.0, 1.0, 0.05)))
+    grown = min(age_years / 6.0, 1.0)
+    return 1.0 - (1.0 - weight) * (0.1 + 0.9 * grown), muscle * grown
+
+
 def anny_cache() -> Path:
     """Where anny keeps its prepared data (about 900 MB, made once)."""
     return Path(os.environ.setdefault("ANNY_CACHE_DIR", str(Path(sys.prefix) / "share" / "wardpose" / "anny")))
@@ -102,8 +113,7 @@ class AnnyBody:
         sex = ("female", "male")[int(rng.integers(2))]
         age = float(np.interp(age_years, _YEARS, _ANNY_AGE))
         alpha, beta = (float(np.interp(age, _HEIGHT_AGE, column)) for column in _HEIGHT_BETA[sex])
-        weight = float(rng.beta(1.6, 1.4))
-        muscle = float(rng.uniform(0.1, 0.7) * (1.0 - 0.9 * max(0.0, weight - 0.5) / 0.5))
+        weight, muscle = _weight_and_muscle(rng, age_years)
         ancestry = rng.dirichlet((0.7, 0.7, 0.7))
         return Shape(
             age_years,

@@ -16,7 +16,7 @@ from synth.npz import npz_shapes
 from synth.pose.clinical import about, relaxed_hands
 
 SHIPPED = Path(__file__).with_name("settled.npz")
-_VERSION = 1
+VERSION = 1
 _MEND = "make one: wardpose poses --out FILE"
 # Degrees of jitter (one standard deviation) where a change does not lift anything off the mattress much.
 _JITTER = {"neck": 4.0, "head": 5.0, "wrist": 8.0, "elbow": 4.0, "shoulder": 2.0, "ankle": 5.0, "knee": 1.5, "hip": 1.0}
@@ -52,8 +52,8 @@ class PoseBank:
                 self.joints = file["joints"].astype(np.float64)
         except (OSError, KeyError, ValueError) as error:
             raise WardposeError(f"is no bank of settled poses ({error})", where=str(path), mend=_MEND) from error
-        if version != _VERSION:
-            raise WardposeError(f"is a bank of version {version}, not {_VERSION}", where=str(path), mend=_MEND)
+        if version != VERSION:
+            raise WardposeError(f"is a bank of version {version}, not {VERSION}", where=str(path), mend=_MEND)
 
     def __len__(self) -> int:
         return len(self.posture)
@@ -65,8 +65,8 @@ class PoseBank:
         that the back stays on the backrest and the legs on the mattress.
         """
         stored, mirror = posture, bool(rng.random() < 0.5)
-        if posture in ("lateral_left", "lateral_right"):
-            stored, mirror = "lateral_left", posture == "lateral_right"
+        if "lateral" in posture:
+            stored, mirror = posture.replace("right", "left"), posture.endswith("right")
         fits = self.posture == stored
         raised = backrest_deg > 0
         fits &= (self.backrest_deg > 0) == raised

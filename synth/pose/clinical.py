@@ -97,13 +97,13 @@ def _arm(rng: np.random.Generator, side: str, sign: float, kind: str) -> Angles:
     """One arm: at the side, on the belly or chest, forward (lying on the side), or over the head."""
     u = rng.uniform
     if kind == "side":
-        shoulder, elbow = (u(-15, 35), u(-25, 10), u(-82, -60)), u(-45, 0)
+        shoulder, elbow = (u(-15, 35), u(-25, 10), u(-78, -50)), u(-60, 0)
     elif kind == "belly":
-        shoulder, elbow = (u(20, 50), u(-25, 10), u(-72, -52)), u(-115, -70)
+        shoulder, elbow = (u(15, 50), u(-25, 10), u(-70, -42)), u(-130, -75)
     elif kind == "wide":
         shoulder, elbow = (u(-65, -30), u(-15, 10), u(-68, -40)), u(-130, -70)
     elif kind == "forward":
-        shoulder, elbow = (u(-15, 25), u(-85, -45), u(-60, -10)), u(-125, -10)
+        shoulder, elbow = (u(-15, 25), u(-80, -40), u(-60, -10)), u(-140, -40)
     else:
         shoulder, elbow = (u(-20, 20), u(-15, 15), u(35, 80)), u(-140, -75)
     return {
@@ -144,7 +144,7 @@ def sample_in_bed(
     u = rng.uniform
     angles: Angles = _trunk(rng)
     root = about("y", backrest_deg) @ about("x", u(-8, 8)) @ about("z", u(-6, 6)) @ FACE_UP
-    arms = [("side", "belly", "wide")[int(rng.choice(3, p=[0.45, 0.35, 0.2]))] for _ in SIDES]
+    arms = [("side", "belly", "wide")[int(rng.choice(3, p=[0.3, 0.47, 0.23]))] for _ in SIDES]
     if posture in ("lateral_left", "lateral_right"):
         down = "left" if posture == "lateral_left" else "right"
         turn = -1.0 if down == "left" else 1.0
@@ -153,9 +153,7 @@ def sample_in_bed(
         angles["spine1"] = (u(0, 40), u(-6, 6), u(-5, 5))
         for side, sign in SIDES:
             lower = side == down
-            angles |= _leg(
-                rng, side, sign, (-60, -10) if lower else (-90, -25), (10, 90) if lower else (20, 110), (-6, 8)
-            )
+            angles |= _leg(rng, side, sign, (-50, 0) if lower else (-75, -18), (5, 90) if lower else (25, 120), (-6, 8))
             angles |= _arm(rng, side, sign, "forward" if lower or rng.random() < 0.7 else "side")
         return root, angles
     if posture == "prone":
@@ -173,12 +171,12 @@ def sample_in_bed(
                 }
             angles[f"{side}_ankle"] = (u(35, 50), 0.0, 0.0)
         return root, angles
-    knee = (0.0, 25.0) if rng.random() < 0.7 else (15.0, 55.0)
+    knee = (0.0, 25.0) if rng.random() < 0.75 else (15.0, 60.0)
     for k, (side, sign) in enumerate(SIDES):
         if backrest_deg > 0:
             angles |= _flat_leg(rng, side, sign, backrest_deg, (0.0, 40.0))
         else:
-            angles |= _leg(rng, side, sign, (-0.62 * knee[1], -0.45 * knee[0]), knee)
+            angles |= _flat_leg(rng, side, sign, u(-5, 5), knee)
         angles |= _arm(rng, side, sign, arms[k])
     if posture == "knees_bent":
         if backrest_deg == 0 and rng.random() < 0.4:  # ankles crossed

@@ -7,13 +7,14 @@ from typing import Self
 
 import numpy as np
 
-from synth.body.ages import INFANT_YEARS
+from synth.body.ages import COT_YEARS, INFANT_YEARS
 from synth.body.body_model import Pose
 from synth.pose.bank import SHIPPED, PoseBank, pose_bank
 from synth.pose.clinical import make_pose, sample_sitting, sample_upright
 
 _NEEDS_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
 _NEEDS_RAISED = ("fowler",)
+_NOT_IN_A_COT = ("bed_edge", "standing", "assisted")
 # How often each posture is met, before those are left out that do not go with the backrest.
 _SHARE = {
     "supine": 0.2, "lateral_left": 0.11, "lateral_right": 0.11, "prone": 0.07, "fowler": 0.25, "long_sitting": 0.07,
@@ -43,7 +44,9 @@ class ClinicalPoses:
     def shares(self, backrest_deg: float, age_years: float) -> dict[str, float]:
         if age_years < INFANT_YEARS and backrest_deg == 0:
             return dict(_INFANT_SHARE)
-        left_out = _NEEDS_FLAT if backrest_deg > 0 else _NEEDS_RAISED
+        left_out: tuple[str, ...] = _NEEDS_FLAT if backrest_deg > 0 else _NEEDS_RAISED
+        if age_years < COT_YEARS:
+            left_out += _NOT_IN_A_COT
         return {posture: share for posture, share in _SHARE.items() if posture not in left_out}
 
     def sample(

@@ -80,7 +80,8 @@ def _bent(bed: Bed, mesh: Mesh) -> Mesh:
     return replace(mesh, vertices=bend(bed, mesh.vertices).astype(np.float32))
 
 
-def _mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
+def build_mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
+    """The mattress in its sheet, bent with the backrest."""
     x, y = bed.length / 2, bed.width / 2
     surface = Surface(look.sheet_color, textures.fabric(rng, look.sheet_fabric), 0.5)
     mattress = shapes.rounded_box([-x, -y, -MATTRESS_THICKNESS], [x, y, 0.0], 0.045, surface, step=0.035)
@@ -105,7 +106,7 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
     frame = Surface(look.frame_color)
     board = Surface(look.board_color, textures.grain(rng), 1.5) if rng.random() < 0.5 else Surface(look.board_color)
     dark = Surface(linear(0.2, 0.2, 0.22))
-    meshes = [_mattress(bed, look, rng)]
+    meshes = [build_mattress(bed, look, rng)]
     deck = shapes.rounded_box([-x, -y + 0.02, under - 0.04], [x, y - 0.02, under], 0.01, frame, 0.1)
     meshes.append(_bent(bed, deck))
     low = floor + 0.42 * (under - floor)

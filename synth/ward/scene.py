@@ -22,6 +22,7 @@ from synth.render.renderer import Scene
 from synth.ward import furniture, lights, shapes, textures
 from synth.ward.bed import RAILS, BedLook, build_bed
 from synth.ward.blanket import lay_blanket
+from synth.ward.cot import build_cot, is_cot
 from synth.ward.lights import Lighting
 from synth.ward.palette import pick
 from synth.ward.pillow import lay_pillows
@@ -162,7 +163,7 @@ def sample_look(rng: np.random.Generator, light_weights: Mapping[str, float] | N
 
 @lru_cache(maxsize=8)
 def _bed_meshes(bed: Bed, look: BedLook) -> tuple[Mesh, ...]:
-    return tuple(build_bed(bed, look))
+    return tuple(build_cot(bed, look) if is_cot(bed) else build_bed(bed, look))
 
 
 @lru_cache(maxsize=8)
@@ -332,7 +333,7 @@ def make_bedding(
     look = _lowered_rails(look, bed, patient)
     pillow_rng, arrangement_rng, fall_rng = rng.spawn(3)
     lying = patient if patient is not None and _on_the_mattress(patient, bed) else None
-    pillows = tuple(lay_pillows(pillow_rng, bed, look.pillows, lying, _WHITE))
+    pillows = tuple(lay_pillows(pillow_rng, bed, 0 if is_cot(bed) else look.pillows, lying, _WHITE))
     if patient is None or patient.posture == "bed_edge" or lying is None:
         return Bedding(look, pillows)
     wanted = blanket_coverage
@@ -344,7 +345,7 @@ def make_bedding(
     arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
     blanket = lay_blanket(
         fall_rng, bed, patient.meshes, (*_bed_meshes(bed, look), *pillows), _WHITE, _WHITE, coverage=min(1.0, wanted),
-        arrangement=arrangement, railed=look.rails != "none", face=patient.keypoints[:5],
+        arrangement=arrangement, railed=look.rails != "none" or is_cot(bed), face=patient.keypoints[:5],
     )  # fmt: skip
     return Bedding(look, pillows, blanket.meshes, blanket.coverage)
 

@@ -9,9 +9,13 @@ import pytest
 
 from calibration.errors import WardposeError
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
+from synth.body.body_model import JOINT_INDEX
 from synth.pose.bank import SHIPPED, PoseBank
-from synth.pose.clinical import relaxed_hands, sample_in_bed
-from synth.pose.settle import Settler, make_bank, write_bank
+from synth.pose.clinical import SIDES, relaxed_hands, sample_in_bed
+from synth.pose.infant import INFANT_POSTURES, sample_infant
+from synth.pose.make_bank import RECIPE, make_bank, write_bank
+from synth.pose.mechanism import Build
+from synth.pose.settle import Settler
 from synth.pose.support import Support
 
 
@@ -36,8 +40,51 @@ def test_a_settled_body_touches_the_mattress_and_does_not_sink_in(posture: str, 
     assert np.quantile(height, 0.01) > -0.07
 
 
+def test_a_raised_leg_stays_up_where_muscles_hold_it() -> None:
+    body = anny_body()
+    rng = np.random.default_rng(1)
+    root, angles = sample_in_bed(rng, "supine")
+    angles |= {"left_hip": (-50.0, 0.0, 3.0), "left_knee": (0.0, 0.0, 0.0)}
+    raised = {}
+    for held in (0.0, 0.9):
+        settled = Settler(body, body.rest(AVERAGE_ADULT), 0.0, held=held).settle(root, angles, relaxed_hands(rng))
+        assert settled.pose is not None, settled.rejected
+        raised[held] = -np.degrees(settled.pose.joints[JOINT_INDEX["left_hip"], 0])
+    assert raised[0.9] > raised[0.0] + 8
+
+
+def test_the_measured_limbs_of_an_infant_are_an_infants() -> None:
+    body = anny_body()
+    adult = Build.of(body, body.rest(AVERAGE_ADULT))
+    infant = Build.of(body, body.rest(body.sample_shape(np.random.default_rng(0), 0.3)))
+    assert adult.radius["left_hip"] == pytest.approx(0.073, abs=0.006)
+    assert adult.head_scale == pytest.approx(1.0, abs=0.02)
+    assert 0.3 < infant.radius["left_hip"] / adult.radius["left_hip"] < 0.6
+    assert infant.head_scale > 1.3 * infant.height_m / adult.height_m  # a large head for its size
+
+
+@pytest.mark.parametrize("posture", INFANT_POSTURES)
+def test_infants_settle_in_a_cot(posture: str) -> None:
+    body = anny_body()
+    rest = body.rest(body.sample_shape(np.random.default_rng(2), 0.4))
+    settler = Settler(body, rest, 0.0, held=0.3, length=1.25, width=0.65)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        settled = settler.settle(*sample_infant(rng, posture), relaxed_hands(rng))
+        if settled.pose is not None:
+            break
+    assert settled.pose is not None, settled.rejected
+    height = body.pose(rest, settled.pose).vertices[:, 2]
+    assert height.min() > -0.03 and (height < 0.03).mean() > 0.15
+
+
+def bank_of(count: int, seed: int, progress=None):  # type: ignore[no-untyped-def]
+    body = anny_body()
+    return make_bank(body, body.rest(AVERAGE_ADULT), count, seed, progress)[0]
+
+
 def test_the_same_seed_makes_the_same_bank(tmp_path: Path) -> None:
-    first, second = (make_bank(10, 5)[0] for _ in range(2))
+    first, second = (bank_of(10, 5) for _ in range(2))
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name])
     write_bank(tmp_path / "a.npz", first)
@@ -50,14 +97,44 @@ def test_progress_can_cancel_settling() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_bank(10, 5, stop)
+        bank_of(10, 5, stop)
 
 
 def test_the_bank_that_ships_is_small_and_covers_every_lying_class() -> None:
     assert SHIPPED.stat().st_size < 400_000
     bank = PoseBank()
     assert len(bank) >= 300
-    assert set(bank.posture) == {"supine", "lateral_left", "prone", "knees_bent", "arm_over_head", "fowler"}
+    assert set(bank.posture) == {entry.name for entry in RECIPE}
+
+
+def angles_of(posture: str, joint: str, axis: int) -> np.ndarray:
+    """Degrees of one axis in the bank's poses of a class, both sides, as on the left."""
+    bank = PoseBank()
+    found = []
+    for side, sign in SIDES:
+        vectors = bank.joints[bank.posture == posture, JOINT_INDEX[f"{side}_{joint}"]]
+        found.append(np.degrees(vectors[:, axis]) * (1.0 if axis == 0 else sign))
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize(
+    ("posture", "joint", "axis", "low", "middle", "high"),
+    [
+        # 5th, 50th and 95th percentiles of fits of real people in beds (Clever et al. 2022).
+        ("supine", "hip", 0, -47, -11, 5), ("supine", "elbow", 1, -132, -90, -14),
+        ("lateral_left", "hip", 0, -71, -29, 5), ("lateral_left", "knee", 0, 4, 60, 117),
+        ("lateral_left", "elbow", 1, -143, -106, -1),
+    ],
+)  # fmt: skip
+def test_settled_angles_are_spread_like_real_peoples(
+    posture: str, joint: str, axis: int, low: float, middle: float, high: float
+) -> None:
+    found = np.percentile(angles_of(posture, joint, axis), [5, 50, 95])
+    assert np.abs(found - [low, middle, high]).max() < 30
+
+
+def test_knees_drawn_up_are_in_the_bank() -> None:
+    assert np.median(angles_of("knees_bent", "knee", 0)) > 60
 
 
 def test_a_right_lateral_is_a_left_one_mirrored() -> None:
