@@ -243,8 +243,11 @@ def _tensorrt(site: SiteFolder) -> Check:
 
 
 def _egl(site: SiteFolder) -> Check:
-    found = ctypes.util.find_library("EGL")
-    return Check("EGL", bool(found), found or "not installed; the numba renderer needs none", SETUP, True)
+    missing = [name for name in ("EGL", "GL") if not ctypes.util.find_library(name)]
+    detail = (
+        f"lib{' and lib'.join(missing)} not installed" if missing else "the renderers moderngl and pyrender can draw"
+    )
+    return Check("EGL", not missing, f"{detail}; the numba renderer needs none" if missing else detail, SETUP, True)
 
 
 def _xvfb(site: SiteFolder) -> Check:

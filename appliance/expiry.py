@@ -16,9 +16,7 @@ def parse_expiry(text: str, *, most: timedelta) -> timedelta:
     found = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", text.lower())
     span = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
     if span <= timedelta(0):
-        raise WardposeError(
-            f"{text!r} is no span of time", where="--expires", mend="write 12h, 7d or 2w, for example"
-        )
+        raise WardposeError(f"{text!r} is no span of time", where="--expires", mend="write 12h, 7d or 2w, for example")
     if span > most:
         raise WardposeError(
             f"{text} is longer than pictures are kept here", where="--expires", mend=f"give at most {most.days}d"

@@ -46,7 +46,8 @@ def plan() -> list[SetupStep]:
     return [
         SetupStep(
             "EGL", "drawing on a graphics card, or on Mesa's software one",
-            ((*apt, "libegl1", "libgl1-mesa-dri", "libgles2"),), lambda: bool(ctypes.util.find_library("EGL")),
+            ((*apt, "libegl1", "libegl-mesa0", "libgl1", "libgl1-mesa-dri"),),
+            lambda: all(ctypes.util.find_library(name) for name in ("EGL", "GL")),
         ),
         SetupStep(
             "Xvfb", "the Kinect's depth engine wants a display", ((*apt, "xvfb"),), lambda: bool(shutil.which("Xvfb")),

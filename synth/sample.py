@@ -109,7 +109,7 @@ def make_sample(
     seed: int,
     index: int,
     *,
-    renderer: str = "numba",
+    renderer: str | Renderer = "numba",
     segmentation: bool = False,
     clock: StageClock | None = None,
 ) -> Sample:
@@ -119,6 +119,7 @@ def make_sample(
     the viewpoint, the room, the light, all colours and the sensor on (seed, index).
     """
     clock = clock or StageClock()
+    drawing = open_renderer(renderer) if isinstance(renderer, str) else renderer
     group, view = divmod(index, scenario.views_per_scene)
     for attempt in range(_ATTEMPTS):
         staging = _staging_of(scenario, seed, group, attempt, clock)
@@ -126,7 +127,7 @@ def make_sample(
             with clock.stage("scene"):
                 staging = staging.mirrored()
         sequence = np.random.SeedSequence(entropy=seed, spawn_key=(_VIEW, index, attempt))
-        sample = _photograph(scenario, staging, group, view, sequence, open_renderer(renderer), segmentation, clock)
+        sample = _photograph(scenario, staging, group, view, sequence, drawing, segmentation, clock)
         if sample.annotations or not sample.figures:
             break
     return sample

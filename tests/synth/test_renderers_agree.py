@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import synth.sample
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.viewpoint import Viewpoint
@@ -22,6 +21,7 @@ from synth.render.moderngl_renderer import MOST_LIGHTS, ModernGLRenderer
 from synth.render.numba_renderer import NumbaRenderer
 from synth.render.pyrender_renderer import PyrenderRenderer
 from synth.render.renderer import Light, Renderer, Rendering, Scene
+from synth.sample import make_sample
 from synth.scenario import load_scenario
 from tests.conftest import REPOSITORY
 from tests.synth.test_render_numba import CAMERA, lit_scene, plane
@@ -73,12 +73,10 @@ def draw(renderer: Renderer) -> list[Drawn]:
     """The pictures as this renderer draws them, before the lens and the sensor."""
     recording = Recording(renderer)
     drawn = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synth.sample, "open_renderer", lambda name: recording)
-        for scenario, seed, index in PICTURES:
-            annotations = synth.sample.make_sample(load_scenario(scenario), seed, index).annotations
-            scene, _, rendering = recording.seen[-1]
-            drawn.append(Drawn(scene, rendering, annotations))
+    for scenario, seed, index in PICTURES:
+        annotations = make_sample(load_scenario(scenario), seed, index, renderer=recording).annotations
+        scene, _, rendering = recording.seen[-1]
+        drawn.append(Drawn(scene, rendering, annotations))
     return drawn
 
 

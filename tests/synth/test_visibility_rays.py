@@ -15,13 +15,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-import synth.sample
 from calibration.camera import CameraModel
 from runtime.skeleton import KEYPOINTS
 from synth.body.anny_body import anny_body
 from synth.body.figure import Figure
 from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Rendering, Scene
+from synth.sample import make_sample
 from synth.scenario import load_scenario
 
 OPPOSITE = [
@@ -114,19 +114,17 @@ def cast(scene: Scene, camera_from_bed: NDArray[np.float64], figures: tuple[Figu
 def compare(scenario: str, seed: int, indices: range) -> list[tuple[str, str, int, int]]:
     """(posture, keypoint, label, ray) of every keypoint inside the pictures."""
     pairs = []
-    with pytest.MonkeyPatch.context() as patch:
-        watched = Watched(NumbaRenderer())
-        patch.setattr(synth.sample, "open_renderer", lambda name: watched)
-        for index in indices:
-            sample = synth.sample.make_sample(load_scenario(scenario), seed, index)
-            assert watched.scene is not None
-            rays = cast(watched.scene, sample.camera_from_bed, sample.figures)
-            by_joints = {np.round(f.keypoints, 4).tobytes(): v for f, v in zip(sample.figures, rays, strict=True)}
-            for annotation in sample.annotations:
-                truth = by_joints[np.array(annotation["joints3d"]).tobytes()]
-                for name, v, ray in zip(KEYPOINTS, annotation["keypoints"][2::3], truth, strict=True):
-                    if v > 0:
-                        pairs.append((annotation["posture"], name, v, int(ray)))
+    watched = Watched(NumbaRenderer())
+    for index in indices:
+        sample = make_sample(load_scenario(scenario), seed, index, renderer=watched)
+        assert watched.scene is not None
+        rays = cast(watched.scene, sample.camera_from_bed, sample.figures)
+        by_joints = {np.round(f.keypoints, 4).tobytes(): v for f, v in zip(sample.figures, rays, strict=True)}
+        for annotation in sample.annotations:
+            truth = by_joints[np.array(annotation["joints3d"]).tobytes()]
+            for name, v, ray in zip(KEYPOINTS, annotation["keypoints"][2::3], truth, strict=True):
+                if v > 0:
+                    pairs.append((annotation["posture"], name, v, int(ray)))
     return pairs
 
 
