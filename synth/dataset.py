@@ -1,7 +1,7 @@
 """A folder of synthetic pictures with labels.
 
     images/NNNNNN.jpg    the pictures
-    labels/NNNNNN.txt    YOLO's view of their labels
+    labels/NNNNNN.txt    YOLO's view of their labels; data.yaml beside them names the folders for its trainers
     depth/, infrared/    16-bit PNG of each picture, where the scenario asks for them
     records/NNNNNN.json  everything known about one picture; written last, so its presence means the picture is done
     annotations.json     COCO's view, put together from the records when all are there
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from synth.sample import Sample, StageClock
 
 FORMAT_VERSION = 1
+# Without a path, YOLO trainers take the folders as relative to this file.
+_DATA_YAML = b"train: images\nval: images\nnames:\n  0: person\n"
 Progress = Callable[[int, int, str], None]
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -60,7 +62,7 @@ class DatasetSpec(BaseModel):
     count: int = Field(title="Number of pictures", ge=1, le=1_000_000)
     seed: int = Field(default=0, title="Seed", ge=0, le=2**63 - 1)
     renderer: str = Field(default="numba", title="Renderer")
-    segmentation: bool = Field(default=False, title="Write each person's outline")
+    segmentation: bool = Field(default=True, title="Write each person's outline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,5 +333,6 @@ def _put_together(spec: DatasetSpec, out: Path) -> int:
         "info": {"description": f"wardpose synthetic images, scenario {spec.scenario.name}, seed {spec.seed}"},
         "licenses": [], "categories": [CATEGORY], "images": images, "annotations": annotations,
     }  # fmt: skip
+    write_bytes(out / "data.yaml", _DATA_YAML)
     write_bytes(out / "annotations.json", json.dumps(content, ensure_ascii=False).encode() + b"\n")
     return len(annotations)

@@ -53,6 +53,28 @@ def test_pycocotools_reads_the_annotations(made: Path) -> None:
         assert len(annotation["keypoints"]) == 51
 
 
+def test_outline_box_and_area_of_each_person_are_one_truth(made: Path) -> None:
+    mask_utils = pytest.importorskip("pycocotools.mask")
+    people = json.loads((made / "annotations.json").read_bytes())["annotations"]
+    for person in people:
+        outline = mask_utils.frPyObjects(person["segmentation"], 90, 160)
+        assert int(mask_utils.area(outline)) == person["area"]
+        assert mask_utils.toBbox(outline).tolist() == person["bbox"]
+        (x, y, w, h), (fx, fy, fw, fh) = person["bbox"], person["full_bbox"]
+        assert fx <= x and fy <= y and fx + fw >= x + w and fy + fh >= y + h
+
+
+def test_ultralytics_finds_the_pictures_and_reads_the_labels(made: Path) -> None:
+    data = pytest.importorskip("ultralytics.data.utils")
+    found = data.check_det_dataset(str(made / "data.yaml"), autodownload=False)
+    assert (found["names"], Path(found["train"])) == ({0: "person"}, made / "images")
+    for image in sorted((made / "images").iterdir()):
+        label = data.img2label_paths([str(image)])[0]
+        lines = Path(label).read_text().splitlines()
+        checked = data.verify_image_label((str(image), label, "", False, 1, 0, 0, False))
+        assert len(checked[1]) == len(lines)
+
+
 def test_pictures_have_the_size_the_annotations_say(made: Path) -> None:
     for image in json.loads((made / "annotations.json").read_bytes())["images"]:
         assert cv2.imread(str(made / "images" / image["file_name"])).shape == (image["height"], image["width"], 3)
