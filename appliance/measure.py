@@ -13,6 +13,9 @@ from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from calibration.bed import Bed
     from calibration.camera import CameraModel
     from calibration.estimate import CalibrationEstimate
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
+DEPTH_PICTURES = 9  # their median is used
 FIRST_PICTURE_SECONDS = 60.0
 
 
@@ -71,6 +75,42 @@ def calibrate_tags(
         assert refusal is not None
         raise refusal
     return best
+
+
+def calibrate_by_depth(
+    site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
+    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None,
+) -> CalibrationEstimate:  # fmt: skip
+    """The estimate from some depth pictures of the bed as it is, without any target; see `calibrate_tags`."""
+    import numpy as np
+
+    from calibration.depth import DepthCalibrator
+
+    spec = source or load_settings(site).camera.source
+    frames = take_pictures(spec, DEPTH_PICTURES)
+    depths = [frame.depth for frame in frames if frame.depth is not None]
+    first = frames[0]
+    if progress is not None:
+        progress(1, 2, f"{len(depths)} depth pictures")
+    if not depths or first.depth_camera is None or first.color_from_depth is None:
+        raise WardposeError("the source gives no depth", where=spec, mend="use the tag sheet: wardpose calibrate tags")
+    estimate = DepthCalibrator().estimate_depth(
+        np.stack(depths), first.depth_camera, first.color_from_depth, camera_of(first, intrinsics), site_bed(site),
+        up=_up_in_depth(frames, first.color_from_depth),
+    )  # fmt: skip
+    if on_better is not None:
+        on_better(first, estimate)
+    return estimate
+
+
+def _up_in_depth(frames: Sequence[Frame], color_from_depth: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The direction against gravity (3,) in depth-camera coordinates; None for a camera that can't feel it."""
+    from runtime.capture.gravity import up_in_color
+
+    try:
+        return color_from_depth[:3, :3].T @ up_in_color(frames).up
+    except WardposeError:
+        return None
 
 
 def calibrate_by_corners(

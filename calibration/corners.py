@@ -15,12 +15,13 @@ from calibration.posterior import Transform, model_covariance, scaled_focal, sol
 
 CORNER_NAMES = ("head right", "head left", "foot left", "foot right")
 LARGEST_RMS_IN_SIGMAS = 4.0
+BED_SIZE_SIGMA_M = 0.03  # a catalogue's size, or a tape laid over bedding
 AGAIN = "click head right, head left, foot left, foot right (the patient's sides, lying on the back)"
 
 
 def calibrate_corners(
     corners_px: ArrayLike, camera: CameraModel, bed: Bed, click_sigma_px: float = 2.0, *,
-    bed_size_sigma_m: float = 0.01, focal_error: float = 0.002, draws: int = 200, seed: int = 0,
+    bed_size_sigma_m: float = BED_SIZE_SIGMA_M, focal_error: float = 0.002, draws: int = 200, seed: int = 0,
 ) -> CalibrationEstimate:  # fmt: skip
     """The estimate from clicks (4, 2) px in the order of `Bed.corners`: head right, head left, foot left, foot right.
 

@@ -58,7 +58,7 @@ class DepthSettings(BaseModel):
     )
     top_error_m: float = Field(default=0.006, ge=0, le=0.1, title="Mattress top's error in height (one σ, metres)")
     level_error_deg: float = Field(default=0.1, ge=0, le=5, title="Floor's unevenness (one σ, degrees)")
-    bed_size_error_m: float = Field(default=0.01, ge=0, le=0.2, title="Bed's length and width error (one σ, metres)")
+    bed_size_error_m: float = Field(default=0.03, ge=0, le=0.2, title="Bed's length and width error (one σ, metres)")
     largest_misfit_m: float = Field(default=0.05, gt=0, le=0.3, title="Most that the edges may miss the bed (metres)")
     largest_rotation_sigma_deg: float = Field(default=3.0, gt=0, le=20, title="Least certain rotation accepted")
     draws: int = Field(default=200, ge=50, le=5000, title="Monte-Carlo draws")

@@ -29,7 +29,7 @@ class TagSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fewest_tags: int = Field(default=3, ge=3, le=4, title="Fewest tags that must be read")
-    placement_m: float = Field(default=0.005, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
+    placement_m: float = Field(default=0.01, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
     scale_error: float = Field(default=0.003, ge=0, le=0.05, title="Printed scale's error (one σ, share of the size)")
     focal_error: float = Field(default=0.002, ge=0, le=0.05, title="Focal length's error (one σ, share)")
     corner_sigma_floor_px: float = Field(default=0.05, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")

@@ -1,4 +1,4 @@
-"""wardpose calibrate tags, corners, manual, confirm: where the camera stands relative to the bed."""
+"""wardpose calibrate tags, corners, depth, manual, confirm, show: where the camera stands relative to the bed."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         help="pixels of head right, head left, foot left, foot right (the patient's sides, lying on the back)",
     )  # fmt: skip
     corners.set_defaults(run=by_corners)
+    depth = methods.add_parser(
+        "depth", parents=[common, looking, confirming], help="from depth alone: no target, with or without a patient"
+    )
+    depth.set_defaults(run=by_depth)
     manual = methods.add_parser("manual", parents=[common, looking, confirming], help="from a tape measure")
     manual.add_argument(
         "--azimuth", type=float, required=True, help="degrees; 0 = from the foot end, + to the patient's right"
@@ -72,6 +76,16 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
         return 0
     with out.progress("looking for the tag sheet") as progress:
         estimate = calibrate_tags(site, source=options.source, intrinsics=options.intrinsics, progress=progress)
+    return _finish(site, estimate, options, out)
+
+
+def by_depth(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import calibrate_by_depth
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with out.progress("looking for the bed") as progress:
+        estimate = calibrate_by_depth(site, source=options.source, intrinsics=options.intrinsics, progress=progress)
     return _finish(site, estimate, options, out)
 
 

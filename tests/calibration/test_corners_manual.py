@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibrate import KINECT_720P, METHODS, run
+from benchmarks.calibrate import run
+from benchmarks.calibration_trials import CONDITIONS
+from benchmarks.sheet_pictures import KINECT_720P
 from calibration.bed import Bed
 from calibration.corners import calibrate_corners
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate, turned_round
 from calibration.manual import TapeMeasure, calibrate_manual
 from calibration.outline import draw_bed, project_bed_outline
+from calibration.posterior import pose_difference
 from calibration.viewpoint import Viewpoint
 
 BED = Bed()
@@ -135,22 +138,21 @@ def test_drawing_leaves_the_given_picture_alone(estimate: CalibrationEstimate) -
     assert (drawn[row - 2 : row + 3, column - 2 : column + 3] != 40).any()
 
 
-def test_the_benchmark_reports_every_method() -> None:
+def test_the_benchmark_reports_every_condition() -> None:
     seen: list[tuple[int, int, str]] = []
-    report = run(2, progress=lambda done, total, note: seen.append((done, total, note)))
-    assert set(report["methods"]) == set(METHODS)
-    for figures in report["methods"].values():
-        assert set(figures) == {"rotation_deg", "camera_mm", "coverage95", "refused"}
-    assert seen[-1][0] == seen[-1][1] == 2 * len(METHODS)
+    report = run(2, methods=("corners", "manual"), progress=lambda done, total, note: seen.append((done, total, note)))
+    assert set(report["methods"]) == {"corners", "manual"}
+    for figures in [*report["methods"].values(), *report["conditions"].values()]:
+        assert {"rotation_deg", "camera_mm", "coverage95", "refused", "wrong"} <= set(figures)
+    assert seen[-1][0] == seen[-1][1] == 2 * len(report["conditions"])
 
 
 @pytest.mark.parametrize("method", ["corners", "manual"])
 def test_posteriors_cover_what_they_claim(method: str) -> None:
     inside, trials = 0, 40
-    from calibration.posterior import pose_difference
-
+    simulate = next(condition.simulate for condition in CONDITIONS if condition.method == method)
     for trial in range(trials):
-        truth, guess = METHODS[method](np.random.default_rng([5, trial]))
+        truth, guess = simulate(np.random.default_rng([5, trial]))
         delta = pose_difference(truth, guess.camera_from_bed)
         inside += delta @ np.linalg.solve(guess.covariance, delta) <= 12.59
     assert inside >= 34

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from benchmarks.calibrate import KINECT_720P
 from benchmarks.depth_scenes import BedScene, cast, time_of_flight
+from benchmarks.sheet_pictures import KINECT_720P
 from calibration.bed import Bed
 from calibration.depth import DepthCalibrator, median_depth
 from calibration.errors import WardposeError

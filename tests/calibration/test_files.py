@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.calibrate import KINECT_720P
+from benchmarks.sheet_pictures import KINECT_720P
 from calibration.atomic import write_bytes
 from calibration.bed import Bed
 from calibration.errors import WardposeError

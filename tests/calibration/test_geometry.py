@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from benchmarks.calibrate import KINECT_720P
+from benchmarks.sheet_pictures import KINECT_720P
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.estimate import perturbed

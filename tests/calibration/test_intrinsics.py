@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.calibrate import KINECT_720P
+from benchmarks.sheet_pictures import KINECT_720P
 from calibration.board import Board, BoardView, board_pose, detect_board
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError

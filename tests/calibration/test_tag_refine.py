@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.calibrate import KINECT_720P, picture_of_sheet
+from benchmarks.sheet_pictures import KINECT_720P, picture_of_sheet
 from calibration.tag_refine import refine_tag
 from calibration.tag_sheet import TagSheet
 from calibration.tags import detect_tags

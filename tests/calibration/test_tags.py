@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibrate import KINECT_720P, picture_of_sheet
+from benchmarks.sheet_pictures import KINECT_720P, picture_of_sheet
 from calibration.bed import Bed
 from calibration.errors import WardposeError
 from calibration.pdf import POINTS_PER_METRE
