@@ -129,6 +129,8 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
         ('body_file = "SMPLX_MALE.npz"', "body_file: the body anny takes no file"),
         ('pose_bank = "none.npz"', "pose_bank"),
         ('pose_folder = "mocap"', "pose_folder goes with"),
+        ('pose_source = "amass"', "pose_source: motion recordings need a folder"),
+        ('pose_source = "bvh"\npose_folder = "nowhere"', "pose_folder"),
         ("age_years = [1, 40]", "age_years"),
     ],
 )
