@@ -80,6 +80,8 @@ def annotate(
         "height": round(figure.traits.height_m, 3),
         "clothing": figure.traits.clothing,
     }
+    if figure.making is not None:
+        annotation |= figure.making.to_dict()
     if segmentation:
         annotation["segmentation"] = run_lengths(mask)
     return annotation

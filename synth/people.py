@@ -15,7 +15,7 @@ from calibration.bed import Bed
 from calibration.errors import WardposeError
 from synth.body.ages import COT_YEARS, draw_age
 from synth.body.body_model import JOINT_INDEX, BodyModel, Pose, PosedBody, RestBody
-from synth.body.figure import Figure, Traits
+from synth.body.figure import Figure, Making, Traits
 from synth.casting import Casting
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
@@ -229,6 +229,7 @@ def _finished(
         tuple(meshes), posed.keypoints, studio.body.joint_skin, posture, traits,
         clothes=tuple(range(1, 1 + len(dressed.meshes))), hair_color=hair_color,
         hair=tuple(range(first_hair, first_hair + len(grown_hair))),
+        making=Making(studio.body.name, shape, posed.pose),
     )  # fmt: skip
 
 

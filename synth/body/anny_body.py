@@ -148,7 +148,7 @@ class AnnyBody:
         bones = np.concatenate([rotation, shift[:, :, None]], axis=2).reshape(-1, 12).astype(np.float32)
         blend = (self._weights @ bones).reshape(-1, 3, 4)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], rest.vertices) + blend[:, :, 3]
-        return PosedBody(vertices, self._regressor @ vertices.astype(np.float64), blend)
+        return PosedBody(vertices, self._regressor @ vertices.astype(np.float64), blend, pose)
 
     def joint_positions(self, rest: RestBody) -> dict[str, NDArray[np.float64]]:
         return self._retargeter.joint_positions(rest.heads)

@@ -99,11 +99,13 @@ class RestBody:
 @dataclass(frozen=True, slots=True)
 class PosedBody:
     """vertices (V, 3) float32 and keypoints (17, 3) in the bed frame; blend (V, 3, 4) float32: each vertex's own
-    transform from the rest body, so that anything attached to the rest body moves with the skin."""
+    transform from the rest body, so that anything attached to the rest body moves with the skin; pose: what put it
+    there."""
 
     vertices: NDArray[np.float32]
     keypoints: NDArray[np.float64]
     blend: NDArray[np.float32]
+    pose: Pose
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class SmplxBody:
         blend[:, :, 3] += np.einsum("vij,vj->vi", blend[:, :, :3], corrected)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], rest.vertices) + blend[:, :, 3]
         keypoints = np.concatenate([vertices[list(_FACE_VERTICES)], position[list(_LIMB_KEYPOINTS)]])
-        return PosedBody(vertices, keypoints, blend)
+        return PosedBody(vertices, keypoints, blend, pose)
 
     def joint_positions(self, rest: RestBody) -> dict[str, NDArray[np.float64]]:
         relative = (rest.heads - rest.heads[0]) @ ANNY_FROM_SMPLX

@@ -20,7 +20,7 @@ def moved(posed: PosedBody, offset: NDArray[np.float64]) -> PosedBody:
     shift = offset.astype(np.float32)
     blend = posed.blend.copy()
     blend[:, :, 3] += shift
-    return PosedBody(posed.vertices + shift, posed.keypoints + offset, blend)
+    return PosedBody(posed.vertices + shift, posed.keypoints + offset, blend, posed.pose.moved(offset))
 
 
 def on_floor(posed: PosedBody, position: tuple[float, float], floor_z: float, sunk: float = 0.0) -> PosedBody:

@@ -13,8 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
+from synth.body.anny_body import anny_body
+from synth.body.body_model import Pose, Shape
 from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
 from synth.scenario import NAMED
 from synth.sensor import encode_jpeg
@@ -62,6 +65,16 @@ def test_outline_box_and_area_of_each_person_are_one_truth(made: Path) -> None:
         assert mask_utils.toBbox(outline).tolist() == person["bbox"]
         (x, y, w, h), (fx, fy, fw, fh) = person["bbox"], person["full_bbox"]
         assert fx <= x and fy <= y and fx + fw >= x + w and fy + fh >= y + h
+
+
+def test_body_and_pose_of_an_annotation_make_its_joints_again(made: Path) -> None:
+    people = json.loads((made / "annotations.json").read_bytes())["annotations"]
+    for person in people:
+        assert person["body"].pop("model") == "anny"
+        body, values = anny_body(), {name: np.array(value) for name, value in person["pose"].items()}
+        root = Rotation.from_rotvec(values.pop("root")).as_matrix()
+        posed = body.pose(body.rest(Shape(person["age"], person["sex"], person["body"])), Pose(root, **values))
+        np.testing.assert_allclose(posed.keypoints, person["joints3d"], atol=0.004)  # of mirrored ones too
 
 
 def test_ultralytics_finds_the_pictures_and_reads_the_labels(made: Path) -> None:
