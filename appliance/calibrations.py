@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance import audit
 from appliance.database import now
 from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -112,3 +114,29 @@ def discard(site: SiteFolder, number: int) -> None:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
     audit.record(site, "calibration.discard", row.method, f"number {number}")
+
+
+def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 1000, look: bool = False) -> Path:
+    """Write the newest calibration's posterior page; returns where (default: the site's folder of pictures).
+
+    look: take a picture of the site's camera for the bed to be drawn over; it stays in the file, and the audit says so.
+    """
+    if not 10 <= samples <= 100_000:
+        raise WardposeError(f"{samples} samples make no page", mend="ask for 10 to 100000")
+    known = rows(site, 1)
+    if not known:
+        raise WardposeError("there is no calibration to show", mend=CALIBRATE_FIRST)
+    from appliance.measure import take_pictures
+    from appliance.settings import load_settings
+    from calibration.posterior_page import write_posterior_page
+
+    estimate, color = load(site, known[0]), None
+    path = path if path is not None else site.pictures / f"calibration-{known[0].id}.png"
+    if look:
+        color = take_pictures(load_settings(site).camera.source, 1)[0].color
+        audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
+    try:
+        write_posterior_page(estimate, path, samples=samples, color=color)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return path

@@ -57,6 +57,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
     )
     manual.set_defaults(run=by_hand)
+    show = methods.add_parser("show", parents=[common], help="one page: how well the newest calibration is known")
+    show.add_argument("--samples", type=int, default=1000, help="samples of the posterior (default 1000)")
+    show.add_argument("--out", type=Path, metavar="FILE.png", help="default: in the site's folder of pictures")
+    show.add_argument(
+        "--look", action="store_true", help="draw the bed over a picture taken now; kept in the file, and audited"
+    )
+    show.set_defaults(run=show_newest)
     confirm = methods.add_parser("confirm", parents=[common], help="confirm the newest calibration's head and foot")
     confirm.add_argument("--turned", action="store_true", help="head and foot were exchanged: turn them round")
     confirm.set_defaults(run=confirm_newest)
@@ -118,6 +125,17 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
     row = calibrations.confirm(site, turned=options.turned)
     out.say(f"calibration {row.id} ({row.method}) is confirmed and in use")
     out.answer({"ok": True, "id": row.id, "method": row.method, "confirmed": True})
+    return 0
+
+
+def show_newest(options: argparse.Namespace, out: Output) -> int:
+    from appliance import calibrations
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    path = calibrations.write_page(site, options.out, samples=options.samples, look=options.look)
+    out.say(f"{path}: how {options.samples} samples of the posterior lie around the estimate")
+    out.answer({"ok": True, "file": path, "samples": options.samples})
     return 0
 
 
