@@ -85,6 +85,7 @@ def capture(
         )
     require_empty_bed(view, estimate.camera_from_bed, estimate.bed, spec)
     _require_nobody(site, view.color, spec, progress)
+    audit.record(site, "plate.capture", spec, "the empty bed, shown to a person before it is kept")
     return Plate(
         color=view.color, depth=view.depth, measured=view.measured, camera=view.camera,
         camera_from_bed=estimate.camera_from_bed, bed=estimate.bed, calibration=row.file, noise=view.noise,

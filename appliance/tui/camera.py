@@ -11,10 +11,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
 
-from appliance import audit, cameras
+from appliance import audit, calibrations, cameras, plates
 from appliance.settings import load_settings, set_value
 from appliance.tui.dialogs import Blank, Form
-from appliance.tui.page import Page
+from appliance.tui.page import Page, Progress
 from appliance.tui.pictures import PictureScreen, take_picture
 from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
 
@@ -26,18 +26,23 @@ class Seen:
     source: str
     kinds: tuple[dict[str, Any], ...]
     running: Mapping[str, Any]
+    plates: tuple[plates.PlateRow, ...]
+    calibrated: bool
 
 
 class CameraPage(Page):
     TAB = "camera"
     ABOUT = (
         "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, probe it, "
-        "and then use it. A look through the camera asks for a reason and leaves a row in the audit trail."
+        "and then use it. A look through the camera asks for a reason and leaves a row in the audit trail. "
+        "A plate is a picture of the empty bed with its depth, into which training images put their people: empty the "
+        "bed, step aside, take it, and keep it only if nobody is in it. It is deleted after 30 days."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("probe", "Probe", "p", "primary", brief="Probe"),
         Action("use", "Use on this site", "u", brief="Use"),
         Action("look", "Look through it", "o", brief="Look"),
+        Action("plate", "Take a plate of the empty bed", "e", brief="Plate"),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -60,7 +65,10 @@ class CameraPage(Page):
     def gather(self, status: Mapping[str, Any]) -> Seen:
         if not self._kinds:
             self._kinds = tuple(cameras.list_cameras())
-        return Seen(load_settings(self.site).camera.source, self._kinds, status.get("camera") or {})
+        return Seen(
+            load_settings(self.site).camera.source, self._kinds, status.get("camera") or {},
+            tuple(plates.rows(self.site)), calibrations.current_row(self.site) is not None,
+        )  # fmt: skip
 
     def show(self, data: Seen) -> None:
         field = self.query_one("#source", Input)
@@ -74,7 +82,7 @@ class CameraPage(Page):
             facts.append(Fact("Running", "no: the live path is off", "off"))
         else:
             facts.append(Fact("Running", f"{state}: {data.running['message']}", "warn"))
-        facts.append(self._probe_fact())
+        facts += [self._probe_fact(), _plates_fact(data.plates)]
         self.query_one(Facts).show(facts)
         rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]
         fill(self.query_one("#kinds", DataTable), rows)
@@ -82,7 +90,10 @@ class CameraPage(Page):
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
         same = bool(plan) and plan.get("source") == self._spec and not self._spec.startswith(("simulated", "recording"))
-        return {"probe": "the live path has this camera open; stop it first (6 Live)" if same else ""}
+        return {
+            "probe": "the live path has this camera open; stop it first (6 Live)" if same else "",
+            "plate": "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration",
+        }
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         kind = selected(self.query_one("#kinds", DataTable))
@@ -161,6 +172,40 @@ class CameraPage(Page):
         height, width = frame.color.shape[:2]
         self.say("the look was written into the audit trail", "good")
         self.app.push_screen(PictureScreen(frame.color, f"{frame.source}  {width}×{height}  reason: {reason}"))
+
+    def do_plate(self) -> None:
+        def take(progress: Progress) -> Any:
+            return plates.capture(self.site, progress=progress)
+
+        self.ask(
+            "Is the bed empty, and does nobody stand in the picture? The camera looks for three seconds.",
+            "Take the plate", lambda: self.work("looking at the empty bed", take, self.show_plate),
+        )  # fmt: skip
+
+    def show_plate(self, taken: Any) -> None:
+        """Let a person see a plate, and keep it only when they say so."""
+        choices = (("k", "keep", "keep it: nobody is in it"), ("d", "discard", "discard"))
+        title = f"The empty bed; depth measured on {100 * taken.measured.mean():.0f} % of it. Nothing is kept yet."
+        screen = PictureScreen(taken.color, title, choices=choices)
+        self.app.push_screen(screen, lambda answer: self._keep_plate(taken) if answer == "keep" else self._drop_plate())
+
+    def _keep_plate(self, taken: Any) -> None:
+        self.work(
+            "keeping the plate", lambda _: plates.keep(self.site, taken),
+            lambda row: self.say(f"plate {row.name} is kept until {row.expires_at[:10]}", "good"),
+        )  # fmt: skip
+
+    def _drop_plate(self) -> None:
+        self.say("the plate was not kept", "warn")
+
+
+def _plates_fact(rows: tuple[plates.PlateRow, ...]) -> Fact:
+    used = [row for row in rows if row.usable]
+    if used:
+        until = min(row.expires_at for row in used)[:10]
+        return Fact("Plates", f"{len(used)} of the empty bed in use, the first until {until}", "good")
+    why = f"{rows[-1].name} is {rows[-1].why}" if rows else ""
+    return Fact("Plates", "none of the empty bed in use", "off", why or "e takes one: training images look more real")
 
 
 def _about(kind: Mapping[str, Any]) -> str:

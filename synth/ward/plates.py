@@ -31,7 +31,7 @@ _HARD_GIVE, _SOFT_GIVE = 0.015, 0.045  # metres that hard and soft things may be
 _SOFT_HEIGHT = 0.16  # metres above the mattress up to which what lies on it is soft: sheet, pillow
 _FAR_TURN_DEG, _FAR_MOVE_M = 4.0, 0.15  # a viewpoint further off than this shows what the plate has not seen
 _SOFTNESS = 0.15  # metres over which shadows fade: a ward has many lamps and we know one
-_TRUSTED_PX = 25  # side of the square about a reading within which a filled hole is believed
+_TRUSTED_PX = 321  # side of the square about a reading within which a filled hole is believed
 _CELL = 0.05  # metres a cell of the map of the free floor
 
 

@@ -125,6 +125,7 @@ def test_the_command_takes_a_plate_of_the_simulated_ward_and_keeps_it_when_told(
     assert picture.stat().st_size > 10_000 and plates.rows(calibrated) == []
     assert main(["plates", "capture", "--seconds", "1", "--keep", "yes", "--name", "told"]) == 0
     assert [row.name for row in plates.rows(calibrated)] == ["told"]
+    assert [what for what, _ in deeds(calibrated)] == ["plate.keep", "plate.capture", "plate.capture"]
     estimate: CalibrationEstimate = calibrations.current(calibrated)
     found = load_plate(calibrated.plates / "told")
     assert np.allclose(found.camera_from_bed, estimate.camera_from_bed)

@@ -15,18 +15,20 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input, Static
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, plates
 from appliance.client import ServiceClient
 from appliance.jobs import JobStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.tui.app import WardposeApp
+from appliance.tui.camera import CameraPage
 from appliance.tui.page import Page
-from appliance.tui.widgets import NO_ALARM, PAGES, Notice
+from appliance.tui.widgets import NO_ALARM, PAGES, Actions, Notice
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
+from calibration.plate import Plate
 from calibration.viewpoint import Viewpoint
 
 PATIENCE_S = 60.0  # the box may be busy; a test that passes does not wait for it
@@ -184,6 +186,30 @@ async def test_a_camera_is_chosen_for_the_site(served: SiteFolder) -> None:
         await pilot.press("u")
         await until(pilot, lambda: load_settings(served).camera.source == "simulated:tag_sheet")
         await until(pilot, lambda: [row.what for row in audit.rows(served)] == ["camera.choose"])
+
+
+async def test_a_plate_is_kept_only_when_the_person_has_seen_it(served: SiteFolder) -> None:
+    taken = Plate(
+        color=np.full((36, 64, 3), 90, np.uint8), depth=np.full((36, 64), 1800, np.uint16),
+        measured=np.ones((36, 64), bool), camera=estimate().camera.resized(64, 36),
+        camera_from_bed=estimate().camera_from_bed, bed=Bed(), calibration="", noise=0.01,
+        captured_at="2026-01-01T00:00:00Z", expires_at="2999-01-01T00:00:00Z",
+    )  # fmt: skip
+    async with terminal(served) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "none of the empty bed in use" in on_screen(pilot))
+        await until(pilot, lambda: page(pilot).query_one(Actions).why_not("plate"))
+        await pilot.press("e")
+        await until(pilot, lambda: "calibrate first" in page(pilot).notice.text)
+        camera = page(pilot)
+        assert isinstance(camera, CameraPage)
+        for answer, kept in (("d", 0), ("k", 1)):
+            camera.show_plate(taken)
+            await until(pilot, lambda: "depth measured on 100 %" in on_screen(pilot))
+            assert plates.rows(served) == []
+            await pilot.press(answer)
+            await until(pilot, lambda: isinstance(pilot.app.screen, Page) and not page(pilot).busy)
+            assert len(plates.rows(served)) == kept
 
 
 async def test_import_of_a_file_that_is_no_weights_is_refused_in_one_line(served: SiteFolder) -> None:
