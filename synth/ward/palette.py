@@ -33,11 +33,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 
 
 def pick(rng: np.random.Generator, family: str, anything: float = 0.0) -> Color:
-    """A colour of `FAMILIES`, varied; with chance `anything` one of any hue, at most half saturated."""
+    """A colour of `FAMILIES`, varied; with chance `anything` one of any hue, at most four tenths saturated."""
     names = FAMILIES[family]
     rgb = from_hex(names[int(rng.integers(len(names)))])
     vary, free = rng.normal(0.0, 1.0, 4), rng.random(4)
     if free[3] < anything:
-        rgb = np.array(colorsys.hsv_to_rgb(free[0], 0.15 + 0.45 * free[1], 0.3 + 0.6 * free[2]), np.float32)
+        rgb = np.array(colorsys.hsv_to_rgb(free[0], 0.08 + 0.34 * free[1], 0.35 + 0.55 * free[2]), np.float32)
     rgb = np.clip(rgb * (1.0 + 0.05 * vary[3]) + 0.012 * vary[:3], 0.02, 0.97)
     return linear(*(float(v) for v in rgb))

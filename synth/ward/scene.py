@@ -99,7 +99,7 @@ def _sample_room(rng: np.random.Generator, low: tuple[float, float], high: tuple
         floor_kind=floor_kind,
         floor_color=pick(rng, "wooden floor" if floor_kind == "wood" else "floor", 0.05),
         floor_gloss=float(rng.uniform(*_FLOOR_GLOSS[floor_kind])),
-        wall_color=pick(rng, "wall", 0.06),
+        wall_color=pick(rng, "wall", 0.04),
         dado_color=dado,
         window_side=float(rng.choice([-1.0, 1.0])),
         curtain_color=pick(rng, "curtain", 0.08) if rng.random() < 0.6 else None,

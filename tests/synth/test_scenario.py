@@ -16,6 +16,7 @@ from calibration.viewpoint import Viewpoint
 from synth.plan import draw_plan, draw_view
 from synth.scenario import KINECT_COLOR, NAMED, Scenario, load_scenario, site_scenario
 from synth.sensor import Lens
+from synth.ward.lights import draw_preset
 
 
 def estimate(confirmed: bool = True, sigma: float = 0.01) -> CalibrationEstimate:
@@ -132,6 +133,8 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
         ('pose_source = "amass"', "pose_source: motion recordings need a folder"),
         ('pose_source = "bvh"\npose_folder = "nowhere"', "pose_folder"),
         ("age_years = [1, 40]", "age_years"),
+        ("[light_presets]\ncandle = 1.0", "light_presets: no light preset is called 'candle'"),
+        ("[light_presets]\nnight = -1.0", "light_presets"),
     ],
 )
 def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_path: Path, text: str, named: str) -> None:
@@ -147,3 +150,11 @@ def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_pat
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(WardposeError, match="site, B, C, D, base"):
         load_scenario("E")
+
+
+def test_light_presets_are_drawn_by_their_weights() -> None:
+    rng = np.random.default_rng(0)
+    weights = Scenario(name="dark", light_presets={"night": 3.0, "lamp": 1.0}).light_presets
+    drawn = [draw_preset(rng, weights) for _ in range(400)]
+    assert set(drawn) == {"night", "lamp"}
+    assert drawn.count("night") / 400 == pytest.approx(0.75, abs=0.08)
