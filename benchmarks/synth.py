@@ -8,9 +8,13 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
+import psutil
 
 from benchmarks import pyrender_baseline
 from calibration.errors import WardposeError
@@ -19,62 +23,106 @@ from synth.sample import StageClock
 from synth.scenario import load_scenario
 from synth.sensor import encode_jpeg
 
-_TIMED_PICTURES = 8
+_TIMED_PICTURES = 9
+Progress = Callable[[int, int, str], None]
 
 
 def run(
-    count: int = 48,
+    count: int = 96,
     *,
     scenario: str = "C",
     seed: int = 0,
     workers: int | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make `count` pictures as a user would and report.
 
-    images_per_s: finished files, `workers` processes, their start not counted. stages_ms: means over one process's
-    pictures. rss_gib: the most memory this process and its workers held. ratio_to_pyrender: a picture's
-    processor time in `pyrender_baseline` over its time here, None where pyrender or EGL is missing.
-    distinct: how many different bodies, poses, blankets and looks the pictures hold.
+    images_per_s: finished files, `workers` processes, their start not counted. later_to_earlier: the second half's
+    rate over the first's (1: cost is linear). scaling: the rate over that of one process. cpu_ms: processor time of a
+    picture, all processes together. rss_gib: the most memory any one process held. stages_ms: processor time of each
+    stage, mean over one process's pictures. ratio_to_pyrender: a picture's processor time in `pyrender_baseline` over
+    its time here, None where pyrender or EGL is missing. distinct: how many different bodies, poses (a mirror image is
+    none), blankets and looks 1,000 pictures hold, from those made.
     """
     workers = workers or os.cpu_count() or 1
     spec = DatasetSpec(scenario=load_scenario(scenario), count=count, seed=seed)
-    stages = _stages(spec, min(count, _TIMED_PICTURES))
     with TemporaryDirectory() as folder:
-        finished: list[float] = []
-
-        def note(done: int, total: int, text: str) -> None:
-            finished.append(time.monotonic())
-            if progress:
-                progress(done, total, text)
-
-        make_dataset(spec, Path(folder) / "set", workers=workers, progress=note)
-        # The first call precedes all work, and the first pictures include the workers' start.
-        steady = finished[1:][min(2 * workers, count // 2) :]
-        rate = (len(steady) - 1) / (steady[-1] - steady[0]) if len(steady) > 1 else float("nan")
-        distinct = _distinct(Path(folder) / "set")
-    ratio = None
-    with contextlib.suppress(WardposeError):  # no pyrender, or no EGL
-        other_s = pyrender_baseline.seconds_a_picture(spec, min(count, _TIMED_PICTURES))
-        ratio = round(other_s / (sum(stages.values()) / 1e3), 2)
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if workers > 1:
-        kib += workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        many = _timed(spec, Path(folder) / "set", workers, progress)
+        distinct = _distinct(Path(folder) / "set", count)
+        one = _timed(spec, Path(folder) / "again", 1, progress) if workers > 1 else many
+    stages = _stages(spec, min(count, _TIMED_PICTURES))
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
-        "images_per_s": round(rate, 2),
-        "ratio_to_pyrender": ratio,
+        "images_per_s": _rounded(many.rate()),
+        "ratio_to_pyrender": _ratio_to_pyrender(spec, min(count, _TIMED_PICTURES), sum(stages.values()) / 1e3),
         "rss_gib": round(kib / 2**20, 2),
         "stages_ms": stages,
         "distinct": distinct,
+        "cpu_ms": _rounded(1e3 * many.cpu_s_a_picture(), 1),
+        "later_to_earlier": _rounded(many.rate(0.5, 1.0) / many.rate(0.0, 0.5)),
+        "scaling": _rounded(many.rate() / one.rate()),
         "images": count,
         "workers": workers,
         "scenario": scenario,
     }
 
 
+@dataclass
+class _Pace:
+    """When each picture was finished, and how much processor time all processes had used by then."""
+
+    skipped: int  # the first pictures, which include the processes' start
+    finished_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def note(self) -> None:
+        self.finished_s.append(time.monotonic())
+        family = [psutil.Process(), *psutil.Process().children()]
+        used = 0.0
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                used += times.user + times.system
+        self.cpu_s.append(used)
+
+    def rate(self, start: float = 0.0, end: float = 1.0) -> float:
+        """Pictures a second between two shares of the run; NaN where there are too few."""
+        steady = self.finished_s[self.skipped :]
+        part = steady[round(start * (len(steady) - 1)) : round(end * (len(steady) - 1)) + 1]
+        return (len(part) - 1) / (part[-1] - part[0]) if len(part) > 1 and part[-1] > part[0] else float("nan")
+
+    def cpu_s_a_picture(self) -> float:
+        steady = self.cpu_s[self.skipped :]
+        return (steady[-1] - steady[0]) / (len(steady) - 1) if len(steady) > 1 else float("nan")
+
+
+def _timed(spec: DatasetSpec, out: Path, workers: int, progress: Progress | None) -> _Pace:
+    # The first call precedes all work. Each process hands over a scene's pictures together.
+    pace = _Pace(1 + min(2 * workers * spec.scenario.views_per_scene, spec.count // 2))
+
+    def note(done: int, total: int, text: str) -> None:
+        pace.note()
+        if progress:
+            progress(done, total, text)
+
+    make_dataset(spec, out, workers=workers, progress=note)
+    return pace
+
+
+def _rounded(value: float, digits: int = 2) -> float | None:
+    return round(value, digits) if np.isfinite(value) else None
+
+
+def _ratio_to_pyrender(spec: DatasetSpec, count: int, seconds: float) -> float | None:
+    with contextlib.suppress(WardposeError):  # no pyrender, or no EGL
+        return round(pyrender_baseline.seconds_a_picture(spec, count) / seconds, 2)
+    return None
+
+
 def _stages(spec: DatasetSpec, count: int) -> dict[str, float]:
-    """Milliseconds a picture of each stage, after one picture to warm up."""
-    generate_sample(spec, 0)
+    """Processor milliseconds a picture of each stage, after one scene to warm up."""
+    for index in range(spec.scenario.views_per_scene):
+        generate_sample(spec, spec.count + index)
     clock = StageClock()
     for index in range(count):
         sample = generate_sample(spec, index, clock=clock)
@@ -83,14 +131,17 @@ def _stages(spec: DatasetSpec, count: int) -> dict[str, float]:
     return {name: round(1e3 * seconds / count, 1) for name, seconds in clock.seconds.items()}
 
 
-def _distinct(folder: Path) -> dict[str, int]:
-    bodies, poses, blankets, looks = set(), set(), set(), set()
+def _distinct(folder: Path, count: int) -> dict[str, int]:
+    """Different bodies, poses, blankets and looks, scaled from `count` pictures to 1,000."""
+    found: dict[str, set[Any]] = {"bodies": set(), "poses": set(), "blankets": set(), "looks": set()}
     for path in (folder / "records").glob("*.json"):
         record = json.loads(path.read_bytes())
-        looks.add(record["image"]["look"])
+        found["looks"].add(record["image"]["look"])
         for person in record["annotations"]:
-            bodies.add((person["age"], person["bmi"], person["sex"], person["height"]))
-            poses.add(json.dumps(person["joints3d"]))
+            found["bodies"].add((person["age"], person["bmi"], person["sex"], person["height"]))
+            joints = np.array(person["joints3d"])
+            spread = np.sort(np.linalg.norm(joints - joints.mean(0), axis=1))
+            found["poses"].add(tuple(np.round(spread, 3)))
             if person["blanket_coverage"] > 0:
-                blankets.add(person["blanket_coverage"])
-    return {"bodies": len(bodies), "poses": len(poses), "blankets": len(blankets), "looks": len(looks)}
+                found["blankets"].add((record["image"]["scene"], person["blanket_coverage"]))
+    return {name: round(1000 * len(values) / count) for name, values in found.items()}

@@ -10,7 +10,7 @@ from appliance.cli.output import Output
 
 # What is measured, and the option that says how much of it.
 BENCHMARKS = {
-    "synth": ("making images", "count", 16),
+    "synth": ("making images", "count", 96),
     "calibrate": ("the ways to calibrate", "trials", 30),
     "infer": ("the inference engines", "repeats", 30),
     "live": ("the live path, camera to skeleton", "seconds", 10),
