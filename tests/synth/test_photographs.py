@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from calibration.errors import WardposeError
+from runtime.engines.engine import open_engine
+from runtime.model_info import ModelInfo
 from synth.backdrop import check_backdrops
 from synth.sample import make_sample
 from synth.scenario import NAMED, Scenario
+from synth.ward.find_beds import find_beds
 from synth.ward.photographs import BEDS, photographs
 
 
@@ -80,3 +83,36 @@ def test_a_list_of_beds_that_is_none_is_told(folder: Path) -> None:
 def test_photographs_of_the_shared_data_take_people(shared_data: Path) -> None:
     sample = make_sample(scenario(shared_data / "backgrounds" / "images", patient_share=1.0), 4, 0)
     assert sample.annotations and np.ptp(sample.color) > 100
+
+
+def test_a_detector_of_cocos_classes_finds_the_bed(shared_data: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "yolox.onnx"
+    weights.write_bytes((shared_data / "weights" / "yolox_nano.onnx").read_bytes())
+    (tmp_path / "yolox.onnx.json").write_text(
+        json.dumps(
+            {"name": "yolox", "task": "detect", "layout": "yolox", "width": 416, "height": 416, "std": [1, 1, 1],
+             "channels": "bgr", "letterbox": "top-left", "classes": 80}
+        )
+    )  # fmt: skip
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    name = "000000373381.jpg"  # the data's list says that it shows a bed
+    (pictures / name).write_bytes((shared_data / "backgrounds" / "images" / name).read_bytes())
+    found = find_beds(pictures, open_engine(weights, prefer="onnxruntime-cpu"))
+    height, width = cv2.imread(str(pictures / name)).shape[:2]
+    x, y, box_width, box_height = found[name]
+    assert box_width * box_height > 0.1 * width * height and x + box_width <= width + 1 and y + box_height <= height + 1
+    (photograph,) = photographs(str(pictures))
+    assert photograph.known and list(photograph.bed) == found[name]
+
+
+def test_a_detector_of_people_alone_is_told(folder: Path) -> None:
+    class Engine:
+        name, why = "test", ()
+        info = ModelInfo(name="people", task="detect", layout="yolo", width=64, height=64)
+
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            raise AssertionError("not asked")
+
+    with pytest.raises(WardposeError, match="knows 1 classes"):
+        find_beds(folder, Engine())
