@@ -1,8 +1,8 @@
-"""Calibrate: where the camera stands relative to the bed, by the printed tag sheet; a person confirms head and foot."""
+"""Calibrate: where the camera stands relative to the bed; a person confirms head and foot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 
 from appliance import audit, calibrations
-from appliance.measure import calibrate_tags, print_tag_sheet, tag_source
+from appliance.measure import calibrate_by_depth, calibrate_tags, camera_of, print_tag_sheet, site_bed, tag_source
 from appliance.settings import Settings, load_settings
+from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
 from appliance.tui.pictures import PictureScreen, bed_ends, take_picture
@@ -40,11 +41,14 @@ class CalibratePage(Page):
     ABOUT = (
         "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
         "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing "
-        "uses a calibration that nobody has confirmed. The bed's measures stand in site.toml."
+        "uses a calibration that nobody has confirmed. Without a sheet: by depth (p), or by its four corners (k). "
+        "The bed's measures stand in site.toml."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("print", "Print the tag sheet", "s", brief="Sheet"),
         Action("tags", "Calibrate by the sheet", "c", "primary", brief="Calibrate"),
+        Action("depth", "Calibrate by depth", "p", brief="Depth"),
+        Action("corners", "Pick its corners", "k", brief="Corners"),
         Action("look", "Show the bed in the picture", "o", brief="Show"),
         Action("right", "Head and foot are right", "y", "success", brief="Right"),
         Action("turned", "They are turned round", "t", brief="Turned"),
@@ -91,11 +95,12 @@ class CalibratePage(Page):
     def refuse(self, data: Seen) -> dict[str, str]:
         source, plan = data.settings.camera.source, (self.status.get("live") or {}).get("plan")
         taken = plan and plan["source"] == source and not source.startswith(("simulated", "recording"))
+        busy = "the live path has the camera open; stop it first (6 Live)" if taken else ""
         waiting = (
             "" if data.newest is not None and not data.newest.confirmed else "no calibration waits to be confirmed"
         )
         return {
-            "tags": "the live path has the camera open; stop it first (6 Live)" if taken else "",
+            "tags": busy, "depth": busy, "corners": busy,
             "look": "" if data.newest is not None else "calibrate first",
             "right": waiting, "turned": waiting, "discard": waiting,
         }  # fmt: skip
@@ -125,21 +130,50 @@ class CalibratePage(Page):
         )  # fmt: skip
 
     def do_tags(self) -> None:
+        self._calibrate("looking for the tag sheet", calibrate_tags)
+
+    def do_depth(self) -> None:
+        self._calibrate("looking for the bed in depth", calibrate_by_depth)
+
+    def _calibrate(self, title: str, method: Callable[..., Any]) -> None:
         best: dict[str, Any] = {}
 
         def keep_picture(frame: Any, estimate: Any) -> None:
             best.update(color=frame.color, estimate=estimate)
 
         def calibrate(progress: Progress) -> None:
-            estimate = calibrate_tags(self.site, progress=progress, on_better=keep_picture)
-            calibrations.keep(self.site, estimate)
-            audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
+            self._keep(method(self.site, progress=progress, on_better=keep_picture))
 
-        self.work(
-            "looking for the tag sheet",
-            calibrate,
-            lambda _: self._show_bed(best["color"], best["estimate"], asking=True),
-        )
+        self.work(title, calibrate, lambda _: self._show_bed(best["color"], best["estimate"], asking=True))
+
+    def _keep(self, estimate: Any) -> None:
+        calibrations.keep(self.site, estimate)
+        audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
+
+    def do_corners(self) -> None:
+        def take(_: Progress) -> Any:
+            frame = take_picture(self.site, tag_source(self.site))
+            audit.record(self.site, "camera.look", frame.source, "the mattress's corners picked on the picture")
+            return frame
+
+        self.work("taking a picture", take, self._pick)
+
+    def _pick(self, frame: Any) -> None:
+        def solve(corners: list[tuple[float, float]] | None) -> None:
+            if corners:
+                self.work(
+                    "fitting the bed to the corners", lambda _: self._fit_corners(corners, frame),
+                    lambda estimate: self._show_bed(frame.color, estimate, asking=True),
+                )  # fmt: skip
+
+        self.app.push_screen(CornerPicker(frame.color), solve)
+
+    def _fit_corners(self, corners: list[tuple[float, float]], frame: Any) -> Any:
+        from calibration.corners import calibrate_corners
+
+        estimate = calibrate_corners(corners, camera_of(frame, None), site_bed(self.site))
+        self._keep(estimate)
+        return estimate
 
     def do_look(self) -> None:
         newest = calibrations.rows(self.site, 1)[0]

@@ -1,0 +1,143 @@
+"""Picking the mattress's four corners on the picture with the keys alone: cells, a cursor, and a zoom around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from appliance.tui.pictures import fitted, in_cells
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LARGEST_ZOOM, LEAP = 16, 8
+CURSOR, PICKED = (255, 60, 60), (255, 212, 0)
+KEYS = "arrows move, with Shift farther · + − zoom · Enter sets the corner · Backspace takes one back · Esc leaves"
+
+
+class CornerPicker(ModalScreen[list[tuple[float, float]]]):
+    """The picture in half blocks; returns the four corners in the order of `Bed.corners`, px, or [] when left.
+
+    One press of an arrow moves by half a cell's width at the present zoom, so at full zoom by less than a pixel.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            (key, f"move({x}, {y})", "")
+            for key, x, y in (("left", -1, 0), ("right", 1, 0), ("up", 0, -1), ("down", 0, 1))
+        ),
+        *(
+            (f"shift+{key}", f"move({LEAP * x}, {LEAP * y})", "")
+            for key, x, y in (("left", -1, 0), ("right", 1, 0), ("up", 0, -1), ("down", 0, 1))
+        ),
+        ("plus,equals_sign", "zoom(2)", "Closer"),
+        ("minus", "zoom(0.5)", "Farther"),
+        ("enter", "pick", "Set"),
+        ("backspace", "take_back", "Back"),
+        ("escape,q", "leave", "Leave"),
+    ]
+
+    def __init__(self, color: NDArray[np.uint8]) -> None:
+        from calibration.corners import CORNER_NAMES
+
+        super().__init__()
+        self._names = CORNER_NAMES
+        self._color = color
+        self._cursor = (color.shape[1] / 2, color.shape[0] / 2)
+        self._zoom = 1.0
+        self.corners: list[tuple[float, float]] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog picture"):
+            yield Static(id="title")
+            yield Static(id="picture")
+            yield Static(Text(KEYS, "bold"), id="keys")
+
+    def on_mount(self) -> None:
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def action_move(self, x: int, y: int) -> None:
+        height, width = self._color.shape[:2]
+        step = self._window()[2] / self._cells()[0] / 2
+        self._cursor = (
+            min(max(self._cursor[0] + x * step, 0.0), width - 1.0),
+            min(max(self._cursor[1] + y * step, 0.0), height - 1.0),
+        )
+        self._draw()
+
+    def action_zoom(self, factor: float) -> None:
+        self._zoom = min(max(self._zoom * factor, 1.0), float(LARGEST_ZOOM))
+        self._draw()
+
+    def action_pick(self) -> None:
+        self.corners.append(self._cursor)
+        if len(self.corners) == len(self._names):
+            self.dismiss(self.corners)
+        else:
+            self._zoom = 1.0
+            self._draw()
+
+    def action_take_back(self) -> None:
+        if self.corners:
+            self._cursor = self.corners.pop()
+            self._draw()
+
+    def action_leave(self) -> None:
+        self.dismiss([])
+
+    def _cells(self) -> tuple[int, int]:
+        columns, rows = self.app.size
+        return fitted(self._color.shape[1], self._color.shape[0], columns - 2, rows - 4)
+
+    def _window(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height (px) of the part on show; the cursor is in it."""
+        height, width = self._color.shape[:2]
+        span_x, span_y = round(width / self._zoom), round(height / self._zoom)
+        left = min(max(round(self._cursor[0] - span_x / 2), 0), width - span_x)
+        top = min(max(round(self._cursor[1] - span_y / 2), 0), height - span_y)
+        return left, top, span_x, span_y
+
+    def _draw(self) -> None:
+        import cv2
+        import numpy as np
+
+        columns, rows = self._cells()
+        left, top, span_x, span_y = self._window()
+        part = self._color[top : top + span_y, left : left + span_x]
+        shrinking = span_x > columns
+        small = cv2.resize(part, (columns, 2 * rows), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        zoom = np.array([columns / span_x, 2 * rows / span_y])
+        for corner in self.corners:
+            _mark(small, np.floor((np.array(corner) + 0.5 - [left, top]) * zoom), PICKED, arm=1)
+        _mark(small, np.floor((np.array(self._cursor) + 0.5 - [left, top]) * zoom), CURSOR, arm=3)
+        # The picture has the right size already, so drawing it in cells changes nothing.
+        self.query_one("#picture", Static).update(in_cells(np.asarray(small, np.uint8), columns, rows))
+        number = len(self.corners)
+        name = self._names[min(number, len(self._names) - 1)]
+        x, y = self._cursor
+        self.query_one("#title", Static).update(
+            Text.assemble(
+                (f"Corner {number + 1} of 4: {name}", "bold"),
+                " of the mattress's top (patient's sides, on the back); ",
+                f"{x:.1f}, {y:.1f} px, zoom {self._zoom:g}",
+            )
+        )
+
+
+def _mark(small: NDArray[np.uint8], place: NDArray[np.float64], shade: tuple[int, int, int], arm: int) -> None:
+    """A cross at place (column, row) whose middle stays open, so that what is under it can be seen."""
+    for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        for away in range(1, arm + 1):
+            column, row = int(place[0]) + x * away, int(place[1]) + y * away
+            if 0 <= column < small.shape[1] and 0 <= row < small.shape[0]:
+                small[row, column] = shade
