@@ -23,7 +23,7 @@ from synth.sample import StageClock
 from synth.scenario import load_scenario
 from synth.sensor import encode_jpeg
 
-_TIMED_PICTURES = 9
+_TIMED_PICTURES = 12
 Progress = Callable[[int, int, str], None]
 
 

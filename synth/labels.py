@@ -116,11 +116,19 @@ def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArra
     A few pixels of a sleeve seen between two folds of a blanket are nothing that a person would draw a box around, but
     they would stretch the box over everything the blanket covers.
     """
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if not mask.any():
+        return mask
+    x, y, width, height = extent(mask)
+    inner = (slice(y, y + height), slice(x, x + width))
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask[inner].astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
     sizes = statistics[:, cv2.CC_STAT_AREA]
-    kept = sizes >= least_share * mask.sum()
+    kept = sizes >= least_share * sizes[1:].sum()
     kept[0] = False
-    return kept[parts] if count > 2 else mask
+    found = np.zeros_like(mask)
+    found[inner] = kept[parts]
+    return found
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Scenario(BaseModel):
     backrest_deg: Span = Field(default=(25.0, 60.0), title="Angle of a raised backrest (degrees)")
     look_seed: int | None = Field(default=None, title="Seed of one fixed room (none: every picture its own)", ge=0)
     views_per_scene: int = Field(
-        default=3, title="Pictures of the same people in the same poses, each in a room, light and colours of its own",
+        default=4, title="Pictures of the same people in the same poses, each in a room, light and colours of its own",
         ge=1, le=16,
     )  # fmt: skip
 

@@ -57,4 +57,5 @@ def _nearest(vertices: NDArray[np.float32], points: NDArray[np.float64]) -> NDAr
     # About the points' middle, where single precision is enough.
     middle = points.mean(0)
     skin, asked = vertices - middle.astype(np.float32), (points - middle).astype(np.float32)
-    return np.asarray(((skin**2).sum(1)[:, None] - 2.0 * skin @ asked.T).argmin(0))
+    # Points along the rows, so that each one's candidates lie side by side in memory.
+    return np.asarray((np.einsum("vk,vk->v", skin, skin) - (2.0 * asked) @ skin.T).argmin(1))
