@@ -171,7 +171,8 @@ def make_staging(scenario: Scenario, sequence: np.random.SeedSequence, clock: St
         look = sample_look(_look_rng(scenario, bedding_rng), scenario.light_presets)
         patient = figures[0] if plan.has_patient else None
         bed_look = replace(look.bed, rails="both" if railed(plate) else "none") if plate else look.bed
-        bedding = make_bedding(bedding_rng, plan.bed, patient, bed_look, plan.blanket_coverage)
+        companions = figures[1:] if plan.has_patient else figures
+        bedding = make_bedding(bedding_rng, plan.bed, patient, bed_look, plan.blanket_coverage, companions)
     return Staging(plan, figures, bedding, plate)
 
 

@@ -251,13 +251,15 @@ def _standing_things(
     return kept
 
 
-def _lowered_rails(look: BedLook, bed: Bed, patient: Figure | None) -> BedLook:
-    """The look with the rail down on a side over which the patient's limbs reach."""
-    if patient is None or look.rails == "none":
+def _lowered_rails(look: BedLook, bed: Bed, people: Sequence[Figure]) -> BedLook:
+    """The look with the rail down on a side over which the patient's limbs, or a clinician's arms, reach."""
+    if not people or look.rails == "none":
         return look
-    points = np.concatenate([mesh.vertices for mesh in patient.meshes])
-    points = points[(points[:, 2] < 0.4) & (np.abs(points[:, 0]) < bed.length / 2)]
-    right, left = bool((points[:, 1] < -bed.width / 2 - 0.02).any()), bool((points[:, 1] > bed.width / 2 + 0.02).any())
+    points = np.concatenate([mesh.vertices for person in people for mesh in person.meshes])
+    points = points[(points[:, 2] > -0.1) & (points[:, 2] < 0.4) & (np.abs(points[:, 0]) < bed.length / 2)]
+    beyond = np.abs(points[:, 1]) - bed.width / 2
+    over = points[(beyond > 0.02) & (beyond < 0.10), 1]
+    right, left = bool((over < 0).any()), bool((over > 0).any())
     up = {"right": not right, "left": not left, "both": not (right or left)}[look.rails]
     if up:
         return look
@@ -323,14 +325,15 @@ _WHITE = Surface((1.0, 1.0, 1.0), np.full((1, 1, 3), 255, np.uint8), 1.0)
 
 
 def make_bedding(
-    rng: np.random.Generator, bed: Bed, patient: Figure | None, look: BedLook, blanket_coverage: float | None = None
-) -> Bedding:
-    """Rails raised or lowered and a blanket laid to suit the patient.
+    rng: np.random.Generator, bed: Bed, patient: Figure | None, look: BedLook, blanket_coverage: float | None = None,
+    companions: Sequence[Figure] = (),
+) -> Bedding:  # fmt: skip
+    """Rails raised or lowered and a blanket laid to suit the patient, and companions whose arms reach over the rails.
 
     blanket_coverage: the share of the patient to cover from the feet up, 0 for no blanket, None to draw whether and
     how much. A patient not on the mattress, or sitting on its edge, has none.
     """
-    look = _lowered_rails(look, bed, patient)
+    look = _lowered_rails(look, bed, (*(() if patient is None else (patient,)), *companions))
     pillow_rng, arrangement_rng, fall_rng = rng.spawn(3)
     lying = patient if patient is not None and _on_the_mattress(patient, bed) else None
     pillows = tuple(lay_pillows(pillow_rng, bed, 0 if is_cot(bed) else look.pillows, lying, _WHITE))
@@ -356,7 +359,7 @@ def compose(
     camera_centre: NDArray[np.floating] | None = None,
 ) -> WardScene:  # fmt: skip
     """The ward with these people in it: `make_bedding`, then `furnish`."""
-    bedding = make_bedding(rng, bed, patient, look.bed, blanket_coverage)
+    bedding = make_bedding(rng, bed, patient, look.bed, blanket_coverage, bystanders)
     return furnish(bed, patient, bystanders, look, bedding, extra, camera_centre)
 
 

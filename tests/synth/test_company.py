@@ -11,6 +11,8 @@ from synth.body.figure import Figure
 from synth.company import make_people
 from synth.plan import Companion, Plan, draw_plan
 from synth.scenario import Scenario
+from synth.ward.bed import BedLook
+from synth.ward.scene import make_bedding
 
 
 def skin(figure: Figure) -> np.ndarray:
@@ -55,6 +57,14 @@ def test_a_clinicians_hand_lies_on_the_assisted_patient(seed: int) -> None:
     apart = cKDTree(skin(patient)).query(skin(helper))[0]
     hands = np.min([np.linalg.norm(skin(helper) - helper.keypoints[w], axis=1) for w in (9, 10)], axis=0) < 0.3
     assert (apart[~hands] < 0.01).mean() < 0.01  # only the hand and forearm touch
+
+
+def test_the_rail_is_down_where_a_clinician_reaches_over_it() -> None:
+    bed = Bed()
+    patient, helper = make_people(Plan(True, bed, True, "assisted", 0.0, ()), np.random.default_rng(1))
+    side = "left" if helper.keypoints[11, 1] > 0 else "right"
+    bedding = make_bedding(np.random.default_rng(0), bed, patient, BedLook(rails="both"), 0.0, (helper,))
+    assert bedding.bed.rails not in ("both", side)
 
 
 def nearest_to_patient(helper: Figure, patient: Figure, wrist: int) -> float:
