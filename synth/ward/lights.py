@@ -21,6 +21,7 @@ PRESETS = {
 }  # fmt: skip
 BY_DAY = ("daylight", "overcast", "mixed")  # something bright is outside
 PANELS_ON = ("ceiling", "mixed", "paper")
+ONE_LAMP = ("lamp", "night")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "coloured sheet": ("b9d0e2", "c5dccb", "e6d9bb", "d9c3cc", "9db9d3", "d3d8dc"),
     "blanket": ("eeeae0", "c9d8e4", "8aa6c1", "5f7ea3", "e3d3b8", "b7c7b4", "9a9ca0", "70424a", "3d4b63",
                 "c8afa6", "d8d9dc"),
-    "notice": ("ffffff", "f3f0e0", "e0ebf2", "f6e7a6", "dcead8"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from synth.render.mesh import Mesh
 from synth.ward import fittings, shapes, textures
-from synth.ward.lights import BY_DAY, PANELS_ON
+from synth.ward.lights import BY_DAY, ONE_LAMP, PANELS_ON
 from synth.ward.palette import pick
 from synth.ward.shapes import Surface, linear
 from synth.ward.walls import WALLS, Wall
@@ -213,6 +213,9 @@ def build_room(
     for panel in panels:
         middle = panel.vertices.astype(np.float64).mean(0)
         glows.append(_Glow(middle, np.array([0.0, 0.0, -1.0]), 0.9 if preset in PANELS_ON else 0.0))
+    if preset in ONE_LAMP:  # at the head end, shining down and into the room
+        lamp = np.array([x0 + 0.45, float(rng.uniform(-0.8, 0.8)), floor + 1.75])
+        glows.append(_Glow(lamp, np.array([0.35, 0.0, -0.94]), 2.2))
     meshes += [*_hall(look, floor, wall_paint), *panels]
 
     def corner_at(x: float, y: float, z: float) -> NDArray[np.float64]:
