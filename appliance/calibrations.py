@@ -103,6 +103,16 @@ def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False
     return keep(site, replace(turned_round(estimate) if turned else estimate, confirmed=True))
 
 
+def refine_newest(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationEstimate:
+    """`estimate` combined with the newest calibration kept; raises `WardposeError` where they contradict each other."""
+    from calibration.refine import refined
+
+    known = rows(site, 1)
+    if not known:
+        raise WardposeError("there is no calibration to refine", mend="calibrate without --refine first")
+    return refined(load(site, known[0]), estimate)
+
+
 def discard(site: SiteFolder, number: int) -> None:
     """Forget a calibration that nobody has confirmed; raises `WardposeError` for one that is in use or was."""
     row = find(site, number)

@@ -26,6 +26,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     confirming.add_argument(
         "--confirm", choices=("yes", "turned", "no"), help="whether head and foot are right (default: ask, or no)"
     )
+    confirming.add_argument(
+        "--refine", action="store_true", help="combine it with the newest calibration, where nothing has moved since"
+    )
     tags = methods.add_parser(
         "tags", parents=[common, looking, confirming], help="from the printed tag sheet on the empty bed"
     )
@@ -142,6 +145,8 @@ def show_newest(options: argparse.Namespace, out: Output) -> int:
 def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.Namespace, out: Output) -> int:
     from appliance import calibrations
 
+    if options.refine:
+        estimate = calibrations.refine_newest(site, estimate)
     view = estimate.viewpoint
     out.say(
         f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
