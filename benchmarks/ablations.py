@@ -28,7 +28,6 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "without the sensor model": {"sensor": PERFECT_SENSOR},
     "one person at one distance": {"bystander_weights": (1.0,), "distance_m": (2.5, 2.5)},
     "without people on the floor": {"fallen_share": 0.0},
-    "beds only": {"open_room_share": 0.0},
 }
 
 
