@@ -33,7 +33,8 @@ from synth.simulated_camera import (
     SimulatedCameraConfig,
 )
 from synth.ward import lights
-from synth.ward.scene import WardLook, compose, sample_look
+from synth.ward.look import WardLook, sample_look
+from synth.ward.scene import compose
 
 Progress = Callable[[int, int, str], None]
 Transform = NDArray[np.float64]

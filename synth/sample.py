@@ -26,17 +26,9 @@ from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Scenario
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
+from synth.ward.look import WardLook, sample_look
 from synth.ward.plates import railed
-from synth.ward.scene import (
-    Around,
-    Bedding,
-    WardLook,
-    WardScene,
-    compose_open,
-    furnish,
-    make_bedding,
-    sample_look,
-)
+from synth.ward.scene import Around, Bedding, WardScene, compose_open, furnish, make_bedding
 
 # Now and then nobody can be seen, behind a curtain or wholly under a blanket; such a picture is drawn anew with other
 # people, this many times at most.

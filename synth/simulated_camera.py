@@ -302,7 +302,7 @@ class SimulatedCamera:
 
     def _ward_scene(self, index: int) -> Scene:
         from synth.sample import build_scene, make_staging
-        from synth.ward.scene import sample_look
+        from synth.ward.look import sample_look
 
         sequence = np.random.SeedSequence(entropy=self._stream(_LIVE), spawn_key=(index,))
         staging_sequence, room_sequence = sequence.spawn(2)
@@ -313,7 +313,8 @@ class SimulatedCamera:
 
     def _empty_scene(self) -> Scene:
         """The ward with nobody in it, and with the tag sheet on the bed where that is asked for."""
-        from synth.ward.scene import compose, sample_look
+        from synth.ward.look import sample_look
+        from synth.ward.scene import compose
 
         look = sample_look(np.random.default_rng(self._look_seed))
         extra: tuple[Mesh, ...] = ()

@@ -1,6 +1,6 @@
 """Whole scenes: a ward with its bed and people, or any room with people standing and sitting in it.
 
-A `WardLook` is everything about a ward that stays while people come and go; `sample_look` draws one, `compose` puts
+A `WardLook` (see `synth.ward.look`) is everything about a ward that stays while people come and go; `compose` puts
 people, a blanket and things into it. Equal looks share their geometry within a process.
 """
 
@@ -20,50 +20,16 @@ from synth.render import kernels
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
 from synth.ward import furniture, lights, shapes, textures
-from synth.ward.bed import RAILS, BedLook, build_bed
+from synth.ward.bed import BedLook, build_bed
 from synth.ward.blanket import lay_blanket
 from synth.ward.cot import build_cot, is_cot
-from synth.ward.lights import Lighting
+from synth.ward.look import MAKES, BlanketLook, Piece, WardLook, sample_room
 from synth.ward.palette import pick
 from synth.ward.pillow import lay_pillows
 from synth.ward.room import RoomLook, build_curtain, build_room
 from synth.ward.shapes import Surface
 
-Color = tuple[float, float, float]
 Around = Literal["ward", "bed", "nothing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of furniture: one of `furniture.FURNITURE`, where it stands (bed frame x, y), which way it faces."""
-
-    kind: str
-    at: tuple[float, float]
-    yaw_deg: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlanketLook:
-    """color and lining: linear albedo of the outside and of the side shown when folded back."""
-
-    color: Color = (0.5, 0.55, 0.65)
-    fabric: str = "plain"
-    repeat: float = 0.4
-    lining: Color = (0.8, 0.8, 0.8)
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class WardLook:
-    """One ward: bed, room, furniture, bedding and light."""
-
-    bed: BedLook
-    room: RoomLook
-    blanket: BlanketLook
-    lighting: Lighting
-    light_preset: str
-    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,94 +37,6 @@ class WardScene(Scene):
     """A scene that also says which share, 0…1, of the patient's outline from above lies under the blanket."""
 
     blanket_coverage: float = 0.0
-
-
-_MAKES = 24  # of each kind of furniture; they are kept once made
-
-
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))
-
-
-_FLOOR_GLOSS = {
-    "linoleum": (0.3, 0.75),
-    "tiles": (0.3, 0.8),
-    "wood": (0.15, 0.5),
-    "terrazzo": (0.4, 0.8),
-    "carpet": (0, 0),
-}
-
-
-def _sample_room(rng: np.random.Generator, low: tuple[float, float], high: tuple[float, float]) -> RoomLook:
-    dado = pick(rng, "dado", 0.08) if rng.random() < 0.35 else None
-    floor_kind = str(rng.choice(textures.FLOORS, p=[0.5, 0.16, 0.16, 0.13, 0.05]))
-    return RoomLook(
-        low=low,
-        high=high,
-        ceiling=float(rng.uniform(2.5, 3.1)),
-        floor_kind=floor_kind,
-        floor_color=pick(rng, "wooden floor" if floor_kind == "wood" else "floor", 0.05),
-        floor_gloss=float(rng.uniform(*_FLOOR_GLOSS[floor_kind])),
-        wall_color=pick(rng, "wall", 0.04),
-        dado_color=dado,
-        window_side=float(rng.choice([-1.0, 1.0])),
-        curtain_color=pick(rng, "curtain", 0.08) if rng.random() < 0.6 else None,
-        seed=_seed(rng),
-    )
-
-
-def _sample_pieces(rng: np.random.Generator, room: RoomLook) -> tuple[Piece, ...]:
-    (x0, y0), (x1, y1) = room.low, room.high
-    side = float(rng.choice([-1.0, 1.0]))
-    pieces = []
-
-    def add(kind: str, x: float, y: float, yaw: float, chance: float) -> None:
-        inside = x0 + 0.3 < x < x1 - 0.3 and y0 + 0.3 < y < y1 - 0.3
-        if rng.random() < chance and inside:
-            pieces.append(Piece(kind, (float(x), float(y)), float(yaw + rng.normal(0, 6)), int(rng.integers(_MAKES))))
-
-    u = rng.uniform
-    add("bedside_cabinet", x0 + 0.35, side * u(0.85, 1.1), 0, 0.85)
-    add("drip_stand", u(-0.9, -0.2), -side * u(0.75, 1.0), u(0, 360), 0.55)
-    add("monitor_cart", u(-1.0, -0.6), -side * u(1.05, 1.4), -side * -20, 0.45)
-    if rng.random() < 0.15:
-        add("overbed_table", u(0.3, 0.8), side * 0.05, 0 if side > 0 else 180, 1.0)
-    else:
-        add("overbed_table", u(0.6, 1.2), side * u(1.1, 1.5), u(0, 360), 0.35)
-    add("chair", u(-0.3, 0.9), side * u(1.3, 1.8), -90 * side, 0.6)
-    add("chair", x1 - u(0.5, 0.9), u(-1.2, 1.2), 180, 0.25)
-    add("wardrobe", x1 - 0.4, u(y0 + 0.7, y1 - 0.7), 180, 0.35)
-    add("wardrobe", u(0.8, 2.0), side * 10 if side < 0 else y1 - 0.4, -90, 0.2)
-    add("bin", u(x0 + 0.4, 0.3), -side * u(0.9, 1.9), 0, 0.4)
-    add("stool", u(-0.2, 1.6), -side * u(0.9, 1.6), 0, 0.3)
-    return tuple(pieces)
-
-
-def sample_look(rng: np.random.Generator, light_weights: Mapping[str, float] | None = None) -> WardLook:
-    """A ward drawn at random; `light_weights` are those of `lights.PRESETS`, or None for the usual ones."""
-    u = rng.uniform
-    room = _sample_room(rng, (-u(1.12, 1.5), -u(1.7, 4.0)), (u(2.2, 4.5), u(1.7, 4.0)))
-    bed = BedLook(
-        sheet_color=pick(rng, "sheet" if rng.random() < 0.75 else "coloured sheet", 0.06),
-        sheet_fabric="plain" if rng.random() < 0.85 else str(rng.choice(["stripes", "waffle", "checks"])),
-        frame_color=pick(rng, "plastic" if rng.random() < 0.6 else "steel", 0.03),
-        board_color=pick(rng, "wood" if rng.random() < 0.55 else "plastic", 0.05),
-        rails=str(rng.choice(RAILS, p=[0.3, 0.15, 0.15, 0.4])),
-        boards=bool(rng.random() < 0.9),
-        pillows=int(rng.choice([0, 1, 2], p=[0.06, 0.8, 0.14])),
-        seed=_seed(rng),
-    )
-    plain = rng.random() < 0.65
-    blanket = BlanketLook(
-        color=pick(rng, "blanket", 0.15) if rng.random() < 0.65 else pick(rng, "sheet"),
-        fabric="plain" if plain else str(rng.choice(textures.FABRICS[1:])),
-        repeat=float(u(0.15, 0.6)),
-        lining=pick(rng, "sheet"),
-        seed=_seed(rng),
-    )
-    preset = lights.draw_preset(rng, light_weights)
-    light = lights.make_lighting(rng, preset, room.window_side)
-    return WardLook(bed, room, blanket, light, preset, _sample_pieces(rng, room))
 
 
 @lru_cache(maxsize=8)
@@ -427,14 +305,14 @@ def compose_open(
         bounds = _bounds(figure.meshes)
         low, high = np.minimum(low, bounds[0][:2]), np.maximum(high, bounds[1][:2])
     low, high = low - rng.uniform(0.4, 2.5, 2), high + rng.uniform(0.4, 2.5, 2)
-    room = _sample_room(rng, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+    room = sample_room(rng, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
     preset = lights.draw_preset(rng, light_weights)
     lighting = lights.make_lighting(rng, preset, room.window_side)
     groups = []
     for _ in range(int(rng.integers(0, 8))):
         kind = str(rng.choice(list(furniture.FURNITURE)))
         x, y = rng.uniform(low + 0.35, high - 0.35)
-        piece = Piece(kind, (float(x), float(y)), float(rng.uniform(0, 360)), int(rng.integers(_MAKES)))
+        piece = Piece(kind, (float(x), float(y)), float(rng.uniform(0, 360)), int(rng.integers(MAKES)))
         groups.append(_piece_meshes(piece, floor_z))
     if room.curtain_color is not None and rng.random() < 0.4:
         groups.append(_curtain_meshes(room, floor_z))

@@ -17,7 +17,8 @@ from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Rendering, Scene
 from synth.scenario import KINECT_COLOR
 from synth.sensor import Lens, lens_of
-from synth.ward.scene import WardLook, compose, sample_look
+from synth.ward.look import WardLook, sample_look
+from synth.ward.scene import compose
 
 CAMERA = KINECT_COLOR.resized(640, 360)
 

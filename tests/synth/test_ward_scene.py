@@ -25,8 +25,9 @@ from synth.ward import shapes
 from synth.ward.bed import BedLook, bend, build_bed
 from synth.ward.furniture import FURNITURE
 from synth.ward.lights import PRESETS, make_lighting
+from synth.ward.look import sample_look
 from synth.ward.room import RoomLook, build_room
-from synth.ward.scene import WardScene, compose, compose_open, sample_look
+from synth.ward.scene import WardScene, compose, compose_open
 from synth.ward.shapes import Surface
 
 CAMERA = CameraModel(160, 90, 105.0, 105.0, 79.5, 44.5)
