@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from calibration.bed import Bed
     from calibration.camera import CameraModel
-    from calibration.estimate import CalibrationEstimate
+    from calibration.estimate import CalibrationEstimate, Calibrator
     from runtime.frames import Frame
 
 Progress = Callable[[int, int, str], None]
@@ -34,11 +34,14 @@ def site_bed(site: SiteFolder) -> Bed:
     return Bed(**load_settings(site).bed.model_dump())
 
 
-def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet") -> int:
-    """Write the tag sheet for this site's bed as a PDF; returns the number of pages."""
+def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet", board: str = "sheet") -> int:
+    """Write the tag sheet for this site's bed, or the ChArUco board, as a PDF; returns the number of pages."""
+    from calibration.charuco import CharucoCalibrator
     from calibration.tag_sheet import TagSheet
 
     try:
+        if board == "charuco":
+            return CharucoCalibrator().write_pdf(path)
         return TagSheet.for_bed(site_bed(site)).write_pdf(path, paper=paper)  # type: ignore[arg-type]
     except OSError as error:
         raise disk_error(error, path) from error
@@ -46,18 +49,20 @@ def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet") -> in
 
 def calibrate_tags(
     site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
-    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None,
+    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None, board: str = "sheet",
 ) -> CalibrationEstimate:  # fmt: skip
     """The best estimate from a few pictures of the tag sheet on the empty bed.
 
+    board: "sheet", or "charuco" for that board.
     on_better: told each picture that did better than those before it, for a person to see the bed drawn on it.
     Raises `WardposeError` with the reason of the last refusal when no picture would do.
     """
+    from calibration.charuco import CharucoCalibrator
     from calibration.tag_sheet import TagSheet
     from calibration.tags import TagCalibrator
 
     bed = site_bed(site)
-    calibrator = TagCalibrator(TagSheet.for_bed(bed))
+    calibrator: Calibrator = CharucoCalibrator() if board == "charuco" else TagCalibrator(TagSheet.for_bed(bed))
     best, refusal = None, None
     for number, frame in enumerate(take_pictures(tag_source(site, source), PICTURES), start=1):
         try:

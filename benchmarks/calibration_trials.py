@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.depth_scenes import BedScene, cast, time_of_flight
 from benchmarks.sheet_pictures import KINECT_720P, picture_of_sheet
 from calibration.bed import Bed
+from calibration.charuco import CharucoCalibrator
 from calibration.corners import BED_SIZE_SIGMA_M, calibrate_corners
 from calibration.depth import DepthCalibrator
 from calibration.estimate import CalibrationEstimate
@@ -52,6 +53,16 @@ def _tags(rng: np.random.Generator, settings: TagSettings, elevation: Span = (20
     lens = scaled_focal(KINECT_720P, 1 + rng.normal(0.0, settings.focal_error))
     scale = 1 + rng.normal(0.0, settings.scale_error)
     picture = picture_of_sheet(calibrator.sheet, KINECT_720P, truth @ bed_from_sheet, rng, scale=scale)
+    return truth, calibrator.estimate(picture, lens, Bed())
+
+
+def _charuco(rng: np.random.Generator, settings: TagSettings) -> Trial:
+    calibrator = CharucoCalibrator(settings=settings)
+    truth = _view(rng, elevation=(40, 60), distance=(2.4, 2.6)).camera_from_bed
+    bed_from_board = shifted_on_plane(rng, settings.placement_m, calibrator.width / 2)
+    lens = scaled_focal(KINECT_720P, 1 + rng.normal(0.0, settings.focal_error))
+    scale = 1 + rng.normal(0.0, settings.scale_error)
+    picture = picture_of_sheet(calibrator, KINECT_720P, truth @ bed_from_board, rng, scale=scale)
     return truth, calibrator.estimate(picture, lens, Bed())
 
 
@@ -125,5 +136,7 @@ CONDITIONS = (
     Condition("depth", "patient, both rails", partial(_depth, view=FOOT, patient=True, rails=(-1, 1)), (4.1, 68)),
     Condition("depth", "patient, no boards", partial(_depth, view=OBLIQUE, patient=True, boards=False), (7.0, 68)),
     Condition("depth", "patient, backrest 40°", partial(_depth, view=OBLIQUE, patient=True, backrest_deg=40.0)),
+    Condition("charuco", "board laid 1 cm off", partial(_charuco, settings=TagSettings())),
+    Condition("charuco", "board exact", partial(_charuco, settings=EXACT_SHEET), (0.17, 7.0)),
     Condition("manual", "tape measure", _manual),
 )  # fmt: skip

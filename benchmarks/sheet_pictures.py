@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
-from calibration.tag_sheet import TagSheet
 
 # An Azure Kinect's factory calibration at 720p.
 KINECT_720P = CameraModel(
     1280, 720, 611.796, 611.927, 639.304, 365.853,
     (0.330121, -2.489397, -0.000161782, -0.000129445, 1.453671, 0.208912, -2.302915, 1.375128),
 )  # fmt: skip
+
+
+class Printed(Protocol):
+    """What lies on the bed: its extent along the bed and across it in metres, and its picture, head left."""
+
+    @property
+    def width(self) -> float: ...
+
+    @property
+    def height(self) -> float: ...
+
+    def image(self, px_per_metre: float = 800.0) -> NDArray[np.uint8]: ...
 
 
 @lru_cache(maxsize=4)
@@ -29,7 +41,7 @@ def _rays(camera: CameraModel) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def picture_of_sheet(
-    sheet: TagSheet, camera: CameraModel, camera_from_sheet: NDArray[np.float64], rng: np.random.Generator, *,
+    sheet: Printed, camera: CameraModel, camera_from_sheet: NDArray[np.float64], rng: np.random.Generator, *,
     blur_px: float = 1.0, noise: float = 4.0, gain: float = 0.7, offset: float = 25.0, background: int = 110,
     scale: float = 1.0, subsamples: int = 3, px_per_metre: float = 800.0,
 ) -> NDArray[np.uint8]:  # fmt: skip
@@ -65,7 +77,7 @@ def picture_of_sheet(
 
 
 def _window(
-    sheet: TagSheet, camera: CameraModel, camera_from_sheet: NDArray[np.float64], scale: float, rim: int
+    sheet: Printed, camera: CameraModel, camera_from_sheet: NDArray[np.float64], scale: float, rim: int
 ) -> tuple[slice, slice]:
     """Rows and columns that hold the sheet, or the whole picture where a part of the sheet lies outside it."""
     x, y = scale * sheet.width / 2, scale * sheet.height / 2

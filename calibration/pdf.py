@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.atomic import write_bytes
 
@@ -28,7 +30,7 @@ def write_tag_sheet_pdf(sheet: TagSheet, path: Path, paper: Paper) -> int:
     """
     if paper == "sheet":
         size = (sheet.width + 2 * MARGIN, sheet.height + 2 * MARGIN + FOOTER)
-        pages = [_page(sheet, size, (0.0, 0.0), (sheet.width, sheet.height), "1 of 1")]
+        pages = [_page(size, (0.0, 0.0), (sheet.width, sheet.height), "1 of 1")]
     elif paper in PAPER_SIZES:
         size = PAPER_SIZES[paper]
         window = (size[0] - 2 * MARGIN, size[1] - 2 * MARGIN - FOOTER)
@@ -38,7 +40,7 @@ def write_tag_sheet_pdf(sheet: TagSheet, path: Path, paper: Paper) -> int:
         )
         pages = [
             _page(
-                sheet, size,
+                size,
                 (column * (window[0] - OVERLAP), sheet.height - row * (window[1] - OVERLAP) - window[1]), window,
                 f"row {row + 1} of {rows} from the patient's left, column {column + 1} of {columns} from the head",
             )
@@ -49,6 +51,26 @@ def write_tag_sheet_pdf(sheet: TagSheet, path: Path, paper: Paper) -> int:
         raise ValueError(f"paper must be sheet, a4 or a3, got {paper!r}")
     write_bytes(path, _document(size, _drawing(sheet), (sheet.width, sheet.height), pages))
     return len(pages)
+
+
+def write_raster_pdf(image: NDArray[np.uint8], size: tuple[float, float], path: Path, hint: str) -> None:
+    """Write a black and white picture (H, W) as one page that shows it at exactly `size` metres, above a ruler.
+
+    Each row of equal neighbours below it becomes one filled rectangle, so edges are exact at any resolution.
+    """
+    black = image < 128
+    steps = np.flatnonzero(np.any(black[1:] != black[:-1], axis=1)) + 1
+    borders = [0, *steps.tolist(), len(black)]
+    step_x, step_y = size[0] / black.shape[1], size[1] / black.shape[0]
+    parts = ["0 g"]
+    for top, bottom in itertools.pairwise(borders):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], black[top].astype(np.int8), [0]])))
+        for start, end in edges.reshape(-1, 2).tolist():
+            lower = size[1] - bottom * step_y
+            parts.append(f"{_points(start * step_x, lower, (end - start) * step_x, (bottom - top) * step_y)} re")
+    parts.append("f")
+    page = (size[0] + 2 * MARGIN, size[1] + 2 * MARGIN + FOOTER)
+    write_bytes(path, _document(page, "\n".join(parts), size, [_page(page, (0.0, 0.0), size, hint)]))
 
 
 def _points(*metres: float) -> str:
@@ -95,9 +117,7 @@ def _drawing(sheet: TagSheet) -> str:
     return "\n".join(parts)
 
 
-def _page(
-    sheet: TagSheet, size: tuple[float, float], origin: tuple[float, float], window: tuple[float, float], where: str
-) -> str:
+def _page(size: tuple[float, float], origin: tuple[float, float], window: tuple[float, float], where: str) -> str:
     """One page that shows the sheet's window `window` from `origin`, with the ruler below it; metres."""
     bottom = MARGIN + FOOTER
     parts = [

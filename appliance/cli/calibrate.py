@@ -36,6 +36,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--print", dest="print_to", type=Path, metavar="FILE.pdf", help="write the sheet to print, and stop"
     )
     tags.add_argument("--paper", choices=("sheet", "a3", "a4"), default="sheet", help="one large page, or tiles")
+    tags.add_argument(
+        "--board", choices=("sheet", "charuco"), default="sheet", help="the sheet of four tags, or a ChArUco board"
+    )
     tags.set_defaults(run=by_tags)
     corners = methods.add_parser(
         "corners", parents=[common, looking, confirming], help="from the mattress's four corners in the picture"
@@ -78,14 +81,16 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     if options.print_to:
-        pages = print_tag_sheet(site, options.print_to, paper=options.paper)
+        pages = print_tag_sheet(site, options.print_to, paper=options.paper, board=options.board)
         out.say(
             f"{options.print_to}: {pages} page{'s' if pages > 1 else ''}; print at 100 %, then measure the 100 mm ruler"
         )
         out.answer({"ok": True, "file": options.print_to, "pages": pages})
         return 0
     with out.progress("looking for the tag sheet") as progress:
-        estimate = calibrate_tags(site, source=options.source, intrinsics=options.intrinsics, progress=progress)
+        estimate = calibrate_tags(
+            site, source=options.source, intrinsics=options.intrinsics, progress=progress, board=options.board
+        )
     return _finish(site, estimate, options, out)
 
 
