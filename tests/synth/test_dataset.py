@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -150,7 +151,9 @@ def test_a_run_stopped_in_the_middle_resumes_to_the_same_bytes(made: Path, tmp_p
     assert contents(tmp_path / "set") == contents(made)
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["run", "worker"])
+def test_a_killed_process_loses_nothing(victim: str, made: Path, tmp_path: Path) -> None:
+    """The whole run, or one of its workers, ended by SIGKILL: resuming completes the same data set."""
     out = tmp_path / "set"
     (tmp_path / "spec.json").write_text(SPEC.model_dump_json())
     program = (
@@ -161,12 +164,19 @@ def test_a_killed_run_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> N
     )
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "spec.json"), str(out)]
-    run = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 240
     while run.poll() is None and not list(out.glob("records/0*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    if victim == "run":
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+    else:
+        workers = [p for p in psutil.Process(run.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+        workers[0].send_signal(signal.SIGKILL)
+        assert "a worker process died" in run.communicate(timeout=60)[1]
     time.sleep(0.5)  # its workers end with it
     make_dataset(SPEC, out, resume=True, workers=1)
     assert contents(out) == contents(made)
