@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from calibration.bed import Bed
     from calibration.camera import CameraModel
     from calibration.estimate import CalibrationEstimate, Calibrator
+    from calibration.intrinsics import IntrinsicsFit
     from runtime.frames import Frame
 
 Progress = Callable[[int, int, str], None]
 PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
+LENS_KEY = "wardpose_lens"
 DEPTH_PICTURES = 9  # their median is used
 FIRST_PICTURE_SECONDS = 60.0
 
@@ -148,6 +150,55 @@ def calibrate_by_hand(
     return calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
 
 
+def measure_lens(
+    pictures: Sequence[Path], out: Path, *, squares: tuple[int, int], square_m: float, marker_m: float
+) -> IntrinsicsFit:
+    """A camera's intrinsics from photographs of a ChArUco board, written to `out` for `camera_of` to read."""
+    import json
+
+    import cv2
+
+    from calibration.atomic import write_text
+    from calibration.board import Board
+    from calibration.intrinsics import calibrate_intrinsics
+
+    try:
+        board = Board(*squares, square_m, marker_m)
+    except ValueError as error:
+        raise WardposeError(str(error), where="calibrate intrinsics", mend="measure the board again") from None
+    images = []
+    for path in pictures:
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            raise WardposeError("is no picture that can be read", where=str(path), mend="leave it out")
+        images.append(image)
+    fit = calibrate_intrinsics(images, board)  # type: ignore[arg-type]
+    try:
+        write_text(out, json.dumps({LENS_KEY: fit.camera.to_dict()}, indent=1) + "\n")
+    except OSError as error:
+        raise disk_error(error, out) from error
+    return fit
+
+
+def _own_lens(content: bytes, where: Path, size: tuple[int, int]) -> CameraModel | None:
+    """The camera of a file of `measure_lens`; None where it is another kind of file."""
+    import json
+
+    from calibration.camera import CameraModel
+
+    try:
+        values = json.loads(content)
+        camera = CameraModel.from_dict(values[LENS_KEY])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if (camera.width, camera.height) != size:
+        raise WardposeError(
+            f"the lens was measured at {camera.width}×{camera.height}, the pictures are {size[0]}×{size[1]}",
+            where=str(where), mend="measure it at the resolution the camera runs at",
+        )  # fmt: skip
+    return camera
+
+
 def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
     """The lens a frame was taken with: read from `intrinsics` when given, else what the source itself knows."""
     height, width = frame.color.shape[:2]
@@ -165,6 +216,8 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
         content = intrinsics.read_bytes()
     except OSError as error:
         raise disk_error(error, intrinsics) from error
+    if (camera := _own_lens(content, intrinsics, (width, height))) is not None:
+        return camera
     try:
         return read_k4a_calibration(content, (width, height)).color
     except WardposeError as error:

@@ -20,7 +20,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     looking = argparse.ArgumentParser(add_help=False)
     looking.add_argument("--source", help="where the picture comes from (default: the site's camera)")
     looking.add_argument(
-        "--intrinsics", type=Path, help="the lens, where the source does not know it: a Kinect's calibration JSON"
+        "--intrinsics",
+        type=Path,
+        help="the lens, where the source does not know it: a Kinect's JSON, or a file of `calibrate intrinsics`",
     )
     confirming = argparse.ArgumentParser(add_help=False)
     confirming.add_argument(
@@ -63,6 +65,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
     )
     manual.set_defaults(run=by_hand)
+    lens = methods.add_parser("intrinsics", parents=[common], help="the lens of another camera, from views of a board")
+    lens.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="photographs of the board, 6 or more")
+    lens.add_argument("--squares", type=_squares, default=(7, 5), metavar="7x5", help="of the board (default 7x5)")
+    lens.add_argument("--square-mm", type=float, default=110.0, help="edge of a square (default 110)")
+    lens.add_argument("--marker-mm", type=float, default=83.0, help="edge of a marker (default 83)")
+    lens.add_argument("--out", type=Path, required=True, metavar="LENS.json", help="for --intrinsics of the others")
+    lens.set_defaults(run=find_intrinsics)
     show = methods.add_parser("show", parents=[common], help="one page: how well the newest calibration is known")
     show.add_argument("--samples", type=int, default=1000, help="samples of the posterior (default 1000)")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="default: in the site's folder of pictures")
@@ -136,6 +145,29 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
+def find_intrinsics(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import measure_lens
+
+    fit = measure_lens(
+        options.pictures, options.out, squares=options.squares, square_m=options.square_mm / 1e3,
+        marker_m=options.marker_mm / 1e3,
+    )  # fmt: skip
+    out.say(
+        f"{options.out}: fx {fit.camera.fx:.1f} ± {fit.sigmas[0]:.1f} px from {fit.views} pictures, "
+        f"reprojection {fit.rms_px:.2f} px"
+    )
+    left_out = [options.pictures[index] for index in fit.left_out]
+    if left_out:
+        out.say(f"no whole board in {', '.join(path.name for path in left_out)}")
+    out.answer(
+        {
+            "ok": True, "file": options.out, "rms_px": fit.rms_px, "views": fit.views, "left_out": left_out,
+            "camera": fit.camera.to_dict(),
+        }
+    )  # fmt: skip
+    return 0
+
+
 def show_newest(options: argparse.Namespace, out: Output) -> int:
     from appliance import calibrations
     from appliance.site_folder import SiteFolder
@@ -205,6 +237,11 @@ def _ask() -> str:
         return "no"
     print("Is that right? [y]es, [t]urned round, [n]ot sure: ", end="", file=sys.stderr, flush=True)
     return {"y": "yes", "t": "turned"}.get(sys.stdin.readline().strip().lower()[:1], "no")
+
+
+def _squares(text: str) -> tuple[int, int]:
+    across, down = (int(part) for part in text.lower().split("x"))
+    return across, down
 
 
 def _pair(text: str) -> tuple[float, float]:
