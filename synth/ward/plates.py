@@ -27,7 +27,7 @@ from synth.ward.shapes import Surface, box
 SHEET_ALBEDO = 0.8  # what the mattress is taken to reflect
 _MESH_STEP = 4  # px of the picture between the surface's points
 _GRID = 8  # px between the points at which a change of viewpoint is worked out
-_HARD_GIVE, _SOFT_GIVE = 0.015, 0.045  # metres that hard and soft things may be off
+_HARD_GIVE, _SOFT_GIVE = 0.015, 0.025  # metres that hard and soft things may be off
 _SOFT_HEIGHT = 0.16  # metres above the mattress up to which what lies on it is soft: sheet, pillow
 _FAR_TURN_DEG, _FAR_MOVE_M = 4.0, 0.15  # a viewpoint further off than this shows what the plate has not seen
 _SOFTNESS = 0.15  # metres over which shadows fade: a ward has many lamps and we know one
@@ -145,16 +145,17 @@ def _mattress(bed: Bed) -> Mesh:
     return box([-x, -y, -MATTRESS_THICKNESS], [x, y, -0.03], Surface((0.5, 0.5, 0.5)))
 
 
-def give(plate: Plate, camera: CameraModel, view: PlateView) -> NDArray[np.float32]:
+def give(
+    plate: Plate, camera: CameraModel, camera_from_bed: NDArray[np.float64], depth: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """How far (H, W) metres a person may lie behind what the plate shows: further in bedding than behind a rail."""
-    x, y, z = np.moveaxis(view.points, -1, 0)
+    bed_from_camera = np.linalg.inv(camera_from_bed).astype(np.float32)
+    points = lens_of(camera).rays().astype(np.float32) @ bed_from_camera[:3, :3].T * depth[..., None]
+    x, y, z = np.moveaxis(points + bed_from_camera[:3, 3], -1, 0)
     bed = plate.bed
     inside = (np.abs(x) < bed.length / 2) & (np.abs(y) < bed.width / 2 - 0.02) & (z > -0.12)
     soft = inside & (z < _SOFT_HEIGHT + np.where(x < 0, np.tan(np.radians(bed.backrest_deg)) * -x, 0.0))
-    amount = np.where(soft, _SOFT_GIVE, _HARD_GIVE).astype(np.float32)
-    return np.asarray(
-        cv2.resize(amount, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST), dtype=np.float32
-    )
+    return np.where(soft, _SOFT_GIVE, _HARD_GIVE).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -268,7 +269,7 @@ def backdrop(
     depth = np.where(view.depth > 0, view.depth, np.inf).astype(np.float32)
     scale = camera.width / plate.camera.width
     return Backdrop(
-        view.color, depth, give(plate, camera, view), (surface_mesh(view), _mattress(plate.bed)),
+        view.color, depth, give(plate, camera, camera_from_bed, view.depth), (surface_mesh(view), _mattress(plate.bed)),
         varied(match_light(folder), rng),
         blur_px=0.35 * min(1.0, scale) + 0.1,
     )  # fmt: skip
