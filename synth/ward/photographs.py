@@ -73,7 +73,7 @@ def _beds(path: Path) -> dict[str, tuple[float, float, float, float]]:
         }
     except (OSError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise WardposeError(
-            f"is no list of beds: {error}", where=str(path), mend="write it with `wardpose backgrounds --model`, or remove it"
+            f"is no list of beds: {error}", where=str(path), mend="write it with `wardpose backgrounds`, or remove it"
         ) from None
 
 
