@@ -36,6 +36,7 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
 
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
+    from appliance import drift
     from appliance.client import ServiceClient
     from appliance.live import LiveMeter, become, plan, process_specs, ring_status
     from appliance.site_folder import SiteFolder
@@ -58,9 +59,12 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
         from appliance.settings import load_settings
 
         out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
-    supervisor, meter = Supervisor(site, process_specs(site, wanted)), LiveMeter(site)
+    watched = drift.process_spec(site, wanted.source)
+    specs = process_specs(site, wanted) + ([watched] if watched else [])
+    supervisor, meter, watch = Supervisor(site, specs), LiveMeter(site), drift.DriftMeter(site)
     supervisor.start()
     meter.start()
+    watch.start()
     figures, live_since, told = meter.figures(), None, ("", 0.0)
     began, interrupted = time.monotonic(), False
     try:
@@ -71,15 +75,21 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
                 live_since = time.monotonic()
             if options.seconds is not None and live_since is None:
                 _give_up_if_hopeless(supervisor, camera, time.monotonic() - began, wanted.source)
-            told = _tell(out, _line(figures, supervisor, camera), told, lively=figures["state"] == "live")
+            line = _line(figures, supervisor, camera)
+            if (drifted := watch.figures())["state"] == "drifted":
+                line += f"; {drifted['text']}: calibrate again"
+            told = _tell(out, line, told, lively=figures["state"] == "live")
     except KeyboardInterrupt:
         interrupted = True
     finally:
+        verdict = watch.figures()
         supervisor.stop()
         meter.stop()
+        watch.stop()
     out.answer(
         {"ok": live_since is not None, "source": wanted.source, "detector": wanted.detector, "pose": wanted.pose}
         | figures
+        | {"drift": verdict}
     )
     if interrupted and options.seconds is not None:
         raise KeyboardInterrupt
