@@ -13,6 +13,9 @@ from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from calibration.estimate import CalibrationEstimate
 
 CALIBRATE_FIRST = "calibrate first: wardpose calibrate tags"
@@ -124,6 +127,18 @@ def discard(site: SiteFolder, number: int) -> None:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
     audit.record(site, "calibration.discard", row.method, f"number {number}")
+
+
+def write_picture(site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path) -> None:
+    """Write color (H, W, 3) RGB with the bed drawn on it as a PNG that the user alone can read; the audit says so."""
+    import cv2
+
+    from calibration.atomic import write_bytes
+    from calibration.outline import draw_bed
+
+    _, png = cv2.imencode(".png", cv2.cvtColor(draw_bed(color, estimate), cv2.COLOR_RGB2BGR))
+    write_bytes(path, png.tobytes())
+    audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
 
 
 def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 1000, look: bool = False) -> Path:

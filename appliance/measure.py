@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runtime.frames import Frame
 
 Progress = Callable[[int, int, str], None]
+OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
 PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
 LENS_KEY = "wardpose_lens"
 DEPTH_PICTURES = 9  # their median is used
@@ -51,7 +52,7 @@ def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet", board
 
 def calibrate_tags(
     site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
-    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None, board: str = "sheet",
+    on_better: OnBetter | None = None, board: str = "sheet",
 ) -> CalibrationEstimate:  # fmt: skip
     """The best estimate from a few pictures of the tag sheet on the empty bed.
 
@@ -86,7 +87,7 @@ def calibrate_tags(
 
 def calibrate_by_depth(
     site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
-    on_better: Callable[[Frame, CalibrationEstimate], None] | None = None,
+    on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:  # fmt: skip
     """The estimate from some depth pictures of the bed as it is, without any target; see `calibrate_tags`."""
     import numpy as np
@@ -126,19 +127,24 @@ def calibrate_by_corners(
     *,
     source: str | None = None,
     intrinsics: Path | None = None,
+    on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:
-    """The estimate from four clicked mattress corners, in the order of `Bed.corners`."""
+    """The estimate from four clicked mattress corners, in the order of `Bed.corners`; see `calibrate_tags`."""
     from calibration.corners import calibrate_corners
 
     (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
-    return calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
+    estimate = calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
+    if on_better is not None:
+        on_better(frame, estimate)
+    return estimate
 
 
 def calibrate_by_hand(
     site: SiteFolder, *, azimuth_deg: float, elevation_deg: float, distance: float, roll_deg: float = 0.0,
     look_at: tuple[float, float, float] = (0.0, 0.0, 0.0), source: str | None = None, intrinsics: Path | None = None,
+    on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:  # fmt: skip
-    """The estimate from measures taken with a tape."""
+    """The estimate from measures taken with a tape; see `calibrate_tags`."""
     from calibration.manual import calibrate_manual
     from calibration.viewpoint import Viewpoint
 
@@ -147,7 +153,10 @@ def calibrate_by_hand(
     except ValueError as error:
         raise WardposeError(str(error), where="calibrate manual", mend="measure again") from None
     (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
-    return calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
+    estimate = calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
+    if on_better is not None:
+        on_better(frame, estimate)
+    return estimate
 
 
 def measure_lens(

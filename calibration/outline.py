@@ -46,6 +46,29 @@ def draw_bed(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> NDArray
     return picture
 
 
+def bed_ends(estimate: CalibrationEstimate) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The middles (2,) of the head end and the foot end in the picture, px; None when one is behind the camera."""
+    ends = np.array([[-estimate.bed.length / 2, 0.0, 0.0], [estimate.bed.length / 2, 0.0, 0.0]])
+    seen = ends @ estimate.camera_from_bed[:3, :3].T + estimate.camera_from_bed[:3, 3]
+    if (seen[:, 2] <= 0.05).any():
+        return None
+    head, foot = estimate.camera.project(seen)
+    return head, foot
+
+
+def where_the_head_is(estimate: CalibrationEstimate) -> str:
+    """Head and foot in words that a person can check by looking at the bed."""
+    ends = bed_ends(estimate)
+    if ends is None:
+        return "one end of the bed lies behind the camera"
+    (head_x, head_y), (foot_x, foot_y) = ends
+    if abs(head_x - foot_x) > abs(head_y - foot_y):
+        side = "left" if head_x < foot_x else "right"
+    else:
+        side = "upper" if head_y < foot_y else "lower"
+    return f"the head is taken to be at the {side} end in the picture"
+
+
 def _project_visible(points: NDArray[np.float64], estimate: CalibrationEstimate) -> NDArray[np.float64]:
     in_camera = points @ estimate.camera_from_bed[:3, :3].T + estimate.camera_from_bed[:3, 3]
     pixels = np.full((len(points), 2), np.nan)

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from appliance.site_folder import SiteFolder
     from calibration.estimate import CalibrationEstimate
+    from runtime.frames import Frame
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -30,6 +34,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     confirming.add_argument(
         "--refine", action="store_true", help="combine it with the newest calibration, where nothing has moved since"
+    )
+    confirming.add_argument(
+        "--picture", type=Path, metavar="FILE.png", help="keep the picture with the bed drawn on it; audited"
     )
     tags = methods.add_parser(
         "tags", parents=[common, looking, confirming], help="from the printed tag sheet on the empty bed"
@@ -96,11 +103,13 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
         )
         out.answer({"ok": True, "file": options.print_to, "pages": pages})
         return 0
+    seen = _Seen()
     with out.progress("looking for the tag sheet") as progress:
         estimate = calibrate_tags(
-            site, source=options.source, intrinsics=options.intrinsics, progress=progress, board=options.board
-        )
-    return _finish(site, estimate, options, out)
+            site, source=options.source, intrinsics=options.intrinsics, progress=progress, board=options.board,
+            on_better=seen,
+        )  # fmt: skip
+    return _finish(site, estimate, seen, options, out)
 
 
 def by_depth(options: argparse.Namespace, out: Output) -> int:
@@ -108,9 +117,12 @@ def by_depth(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    seen = _Seen()
     with out.progress("looking for the bed") as progress:
-        estimate = calibrate_by_depth(site, source=options.source, intrinsics=options.intrinsics, progress=progress)
-    return _finish(site, estimate, options, out)
+        estimate = calibrate_by_depth(
+            site, source=options.source, intrinsics=options.intrinsics, progress=progress, on_better=seen
+        )
+    return _finish(site, estimate, seen, options, out)
 
 
 def by_corners(options: argparse.Namespace, out: Output) -> int:
@@ -118,8 +130,11 @@ def by_corners(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
-    estimate = calibrate_by_corners(site, options.corner, source=options.source, intrinsics=options.intrinsics)
-    return _finish(site, estimate, options, out)
+    seen = _Seen()
+    estimate = calibrate_by_corners(
+        site, options.corner, source=options.source, intrinsics=options.intrinsics, on_better=seen
+    )
+    return _finish(site, estimate, seen, options, out)
 
 
 def by_hand(options: argparse.Namespace, out: Output) -> int:
@@ -127,11 +142,13 @@ def by_hand(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    seen = _Seen()
     estimate = calibrate_by_hand(
         site, azimuth_deg=options.azimuth, elevation_deg=options.elevation, distance=options.distance,
         roll_deg=options.roll, look_at=options.look_at, source=options.source, intrinsics=options.intrinsics,
+        on_better=seen,
     )  # fmt: skip
-    return _finish(site, estimate, options, out)
+    return _finish(site, estimate, seen, options, out)
 
 
 def confirm_newest(options: argparse.Namespace, out: Output) -> int:
@@ -179,8 +196,11 @@ def show_newest(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.Namespace, out: Output) -> int:
+def _finish(
+    site: SiteFolder, estimate: CalibrationEstimate, seen: _Seen, options: argparse.Namespace, out: Output
+) -> int:
     from appliance import calibrations
+    from calibration.outline import where_the_head_is
 
     if options.refine:
         estimate = calibrations.refine_newest(site, estimate)
@@ -193,7 +213,9 @@ def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.N
             f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
     for note in estimate.notes:
         out.say(f"note: {note}")
-    out.say(_where_the_head_is(estimate))
+    if seen.color is not None:
+        _show_bed(site, estimate, seen.color, options.picture, out)
+    out.say(where_the_head_is(estimate))
     row = calibrations.keep(site, estimate)
     answer = options.confirm or _ask()
     if answer != "no":
@@ -214,21 +236,27 @@ def _finish(site: SiteFolder, estimate: CalibrationEstimate, options: argparse.N
     return 0
 
 
-def _where_the_head_is(estimate: CalibrationEstimate) -> str:
-    """Head and foot in words that a person can check by looking at the picture."""
-    import numpy as np
+class _Seen:
+    """The picture that the estimate was made on."""
 
-    ends = np.array([[-estimate.bed.length / 2, 0.0, 0.0], [estimate.bed.length / 2, 0.0, 0.0]])
-    rotation, shift = estimate.camera_from_bed[:3, :3], estimate.camera_from_bed[:3, 3]
-    seen = ends @ rotation.T + shift
-    if (seen[:, 2] <= 0.05).any():
-        return "one end of the bed lies behind the camera"
-    (head_x, head_y), (foot_x, foot_y) = estimate.camera.project(seen)
-    if abs(head_x - foot_x) > abs(head_y - foot_y):
-        side = "left" if head_x < foot_x else "right"
-    else:
-        side = "upper" if head_y < foot_y else "lower"
-    return f"it takes the head of the bed to be at the {side} end in the picture"
+    def __init__(self) -> None:
+        self.color: NDArray[np.uint8] | None = None
+
+    def __call__(self, frame: Frame, _: CalibrationEstimate) -> None:
+        self.color = frame.color
+
+
+def _show_bed(
+    site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path | None, out: Output
+) -> None:
+    """The bed drawn over the picture: in the terminal's cells, and in the file that was asked for; both audited."""
+    from appliance import audit, calibrations
+
+    if path is not None:
+        calibrations.write_picture(site, estimate, color, path)
+        out.say(f"{path}: the bed drawn on the picture")
+    if out.picture(color, estimate):
+        audit.record(site, "camera.look", "calibration", "the bed drawn on the picture")
 
 
 def _ask() -> str:

@@ -9,7 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from calibration.estimate import CalibrationEstimate
 
 Progress = Callable[[int, int, str], None]
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
@@ -41,6 +47,21 @@ class Output:
         for line in [list(columns), ["─" * width for width in widths], *cells]:
             padded = (text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))
             self.say("  ".join(padded).rstrip())
+
+    def picture(self, color: NDArray[np.uint8], estimate: CalibrationEstimate | None = None) -> bool:
+        """A picture (H, W, 3) RGB in half blocks, the bed of `estimate` on it; False, and nothing, off a terminal."""
+        stream = sys.stderr if self.as_json else sys.stdout
+        if not stream.isatty():
+            return False
+        import shutil
+
+        from rich.console import Console
+
+        from appliance.cells import in_cells
+
+        size = shutil.get_terminal_size()
+        Console(file=stream).print(in_cells(color, size.columns - 1, size.lines - 4, estimate))
+        return True
 
     def answer(self, values: dict[str, Any]) -> None:
         """The command's one JSON object; nothing for a person."""

@@ -100,15 +100,8 @@ def _show(plate: Plate, path: Path | None, out: Output) -> None:
 
         write_bytes(path, picture_of(plate))
         out.say(str(path))
-    elif sys.stderr.isatty():
-        import shutil
-
-        from rich.console import Console
-
-        from appliance.tui.pictures import in_cells
-
-        size = shutil.get_terminal_size()
-        Console(stderr=True).print(in_cells(plate.color, size.columns - 1, size.lines - 4))
+    else:
+        out.picture(plate.color)
 
 
 def _ask() -> str:

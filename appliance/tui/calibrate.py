@@ -15,7 +15,7 @@ from appliance.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
-from appliance.tui.pictures import PictureScreen, bed_ends, take_picture
+from appliance.tui.pictures import PictureScreen, take_picture
 from appliance.tui.widgets import Action, Actions, Fact, Facts, when
 
 CHOICES = (
@@ -86,6 +86,8 @@ class CalibratePage(Page):
         else:
             facts.append(Fact("In use", describe(data.row, data.used), "good"))
         if data.newest is not None and not data.newest.confirmed:
+            from calibration.outline import where_the_head_is
+
             asked = f"{where_the_head_is(data.estimate)}: look at it (o), then say y, t or d"
             facts.append(Fact("To confirm", describe(data.newest, data.estimate), "warn", asked))
         elif data.newest is None:
@@ -187,6 +189,8 @@ class CalibratePage(Page):
         self.work("taking a picture", take, lambda seen: self._show_bed(*seen, asking=not newest.confirmed))
 
     def _show_bed(self, color: Any, estimate: Any, *, asking: bool) -> None:
+        from calibration.outline import where_the_head_is
+
         title = f"The bed as calibrated; {where_the_head_is(estimate)}."
         screen = PictureScreen(color, title, estimate, CHOICES if asking else ())
         self.app.push_screen(screen, lambda answer: getattr(self, f"do_{answer}")() if answer else None)
@@ -221,14 +225,3 @@ def describe(row: calibrations.CalibrationRow, estimate: Any) -> str:
         f"known to ± {estimate.rotation_sigma_deg:.2f}° and ± {estimate.centre_sigma_mm:.0f} mm; "
         f"reprojection {row.reprojection_px:.2f} px; number {row.id}, by {row.method}, {when(row.made_at)}{notes}"
     )
-
-
-def where_the_head_is(estimate: Any) -> str:
-    """Head and foot in words that a person can check by looking at the bed."""
-    ends = bed_ends(estimate)
-    if ends is None:
-        return "one end of the bed lies behind the camera"
-    (head_x, head_y), (foot_x, foot_y) = ends
-    if abs(head_x - foot_x) > abs(head_y - foot_y):
-        return f"the head is taken to be at the {'left' if head_x < foot_x else 'right'} end in the picture"
-    return f"the head is taken to be at the {'upper' if head_y < foot_y else 'lower'} end in the picture"

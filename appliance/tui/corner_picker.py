@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from appliance.tui.pictures import fitted, in_cells
+from appliance.cells import fitted, in_cells
 
 if TYPE_CHECKING:
     import numpy as np
