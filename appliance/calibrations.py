@@ -106,6 +106,17 @@ def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False
     return keep(site, replace(turned_round(estimate) if turned else estimate, confirmed=True))
 
 
+def leaves_earlier_view(site: SiteFolder, row: CalibrationRow) -> bool | None:
+    """Whether a confirmed calibration lies outside the posterior of the one confirmed before it, from which the site's
+    images were sampled, so that making images and tuning again pays; None for the first one."""
+    from calibration.drift import leaves_posterior
+
+    earlier = next((other for other in rows(site) if other.confirmed and other.id < row.id), None)
+    if earlier is None:
+        return None
+    return leaves_posterior(load(site, earlier), load(site, row).camera_from_bed)
+
+
 def refine_newest(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationEstimate:
     """`estimate` combined with the newest calibration kept; raises `WardposeError` where they contradict each other."""
     from calibration.refine import refined

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from appliance.calibrations import CalibrationRow
     from appliance.site_folder import SiteFolder
     from calibration.estimate import CalibrationEstimate
     from runtime.frames import Frame
@@ -158,7 +159,8 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
     site = SiteFolder.open(options.home)
     row = calibrations.confirm(site, turned=options.turned)
     out.say(f"calibration {row.id} ({row.method}) is confirmed and in use")
-    out.answer({"ok": True, "id": row.id, "method": row.method, "confirmed": True})
+    retune = _say_whether_to_retune(site, row, out)
+    out.answer({"ok": True, "id": row.id, "method": row.method, "confirmed": True, "retune": retune})
     return 0
 
 
@@ -221,6 +223,7 @@ def _finish(
     if answer != "no":
         row = calibrations.confirm(site, row.id, turned=answer == "turned")
         out.say(f"calibration {row.id} is confirmed and in use")
+        _say_whether_to_retune(site, row, out)
     else:
         out.say("kept, but not in use until somebody confirms head and foot: wardpose calibrate confirm [--turned]")
     used = calibrations.load(site, row)
@@ -234,6 +237,18 @@ def _finish(
         }
     )  # fmt: skip
     return 0
+
+
+def _say_whether_to_retune(site: SiteFolder, row: CalibrationRow, out: Output) -> bool | None:
+    """Compare with the calibration before it, from whose posterior the images in use were sampled."""
+    from appliance import calibrations
+
+    retune = calibrations.leaves_earlier_view(site, row)
+    if retune:
+        out.say("the view has left what images were sampled from: make new ones and tune again (wardpose synth, tune)")
+    elif retune is not None:
+        out.say("the view lies within what images were sampled from: no new tuning is needed")
+    return retune
 
 
 class _Seen:
