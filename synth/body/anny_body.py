@@ -15,9 +15,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from calibration.errors import WardposeError
 from synth.body.body_model import Pose, PosedBody, RestBody, Shape, Topology
+from synth.body.coarsen import coarsened
 from synth.body.joint_skin import joint_skin
 from synth.body.measure import height_and_bmi
 from synth.body.retarget import Retargeter
@@ -49,6 +51,41 @@ def _weight_and_muscle(rng: np.random.Generator, age_years: float) -> tuple[floa
     return 1.0 - (1.0 - weight) * (0.1 + 0.9 * grown), muscle * grown
 
 
+def _shortest_edges(
+    names: tuple[str, ...], weights: NDArray[np.float32], vertices: NDArray[np.float32], heads: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(V,) metres below which an edge at each vertex is too short to be worth its triangles: anny has three quarters
+    of them in head, hands and feet, smaller than the pixels of a camera that sees a whole bed."""
+
+    def moved_by(*parts: str) -> NDArray[np.bool_]:
+        return np.asarray(weights[:, [any(part in name for part in parts) for name in names]].sum(1) > 0.5)
+
+    eyes = heads[[names.index("eye.L"), names.index("eye.R")]].mean(0)
+    shortest = np.full(len(vertices), 0.014, np.float32)
+    shortest[moved_by("head", "foot", "toe")] = 0.010
+    shortest[moved_by("wrist", "finger", "metacarpal")] = 0.008
+    shortest[np.linalg.norm(vertices - (eyes - [0.0, 0.02, 0.03]), axis=1) < 0.075] = 0.0042  # the face
+    shortest[moved_by("eye.")] = 0.0
+    return shortest
+
+
+def _carried_over(
+    regressor: NDArray[np.float64], whole: NDArray[np.float32], kept: NDArray[np.intp]
+) -> sparse.csr_array:
+    """A keypoint regressor (17, V) for the kept vertices alone: each weight goes to the nearest of them, and the least
+    change to the weights makes the keypoints of `whole` (V, 3) exactly what they were."""
+    nearest = cKDTree(whole[kept]).query(whole)[1]
+    found = np.zeros((len(regressor), len(kept)))
+    np.add.at(found.T, nearest, regressor.T)
+    points = whole.astype(np.float64)
+    for row, before in zip(found, regressor, strict=True):
+        used = np.flatnonzero(row)
+        affine = np.column_stack([points[kept[used]], np.ones(len(used))])
+        missing = np.append(before @ points, before.sum()) - row[used] @ affine
+        row[used] += np.linalg.lstsq(affine.T, missing, rcond=None)[0]
+    return sparse.csr_array(found)
+
+
 def anny_cache() -> Path:
     """Where anny keeps its prepared data (about 900 MB, made once)."""
     return Path(os.environ.setdefault("ANNY_CACHE_DIR", str(Path(sys.prefix) / "share" / "wardpose" / "anny")))
@@ -73,7 +110,8 @@ class AnnyBody:
         cls.check(file)
         return cls()
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        """whole: with every vertex of anny's, which bodies in pictures have too many of."""
         anny_cache()
         try:
             import anny
@@ -94,14 +132,20 @@ class AnnyBody:
         weights = np.zeros((len(indices), len(names)), np.float32)
         np.add.at(weights, (np.arange(len(indices))[:, None], indices), values)
         weights /= weights.sum(1, keepdims=True)
-        self._weights = sparse.csr_array(weights)
-        # The first seventeen labels are COCO's, in COCO's order; the rest are feet.
-        self._regressor = sparse.csr_array(regressor.regression_weights.numpy()[:17].astype(np.float64))
         self._retargeter = Retargeter(names, parents)
-        triangles = np.ascontiguousarray(self._model.faces.numpy().astype(np.int32))
-        self._triangles = triangles
         vertices, heads = self._rest_arrays(AVERAGE_ADULT.parameters)
-        self._topology = Topology(triangles, names, parents, weights, vertices, heads)
+        shortest = _shortest_edges(names, weights, vertices, heads)
+        kept, self._triangles = coarsened(
+            vertices, self._model.faces.numpy().astype(np.int32), np.zeros_like(shortest) if whole else shortest
+        )
+        self._model.blendshapes = self._model.blendshapes[:, kept].contiguous()
+        for name in ("template_vertices", "vertex_bone_weights", "vertex_bone_indices", "dense_vertex_bone_weights"):
+            setattr(self._model, name, getattr(self._model, name)[kept].contiguous())
+        # The first seventeen labels are COCO's, in COCO's order; the rest are feet.
+        self._regressor = _carried_over(regressor.regression_weights.numpy()[:17].astype(np.float64), vertices, kept)
+        vertices, weights = vertices[kept], weights[kept]
+        self._weights = sparse.csr_array(weights)
+        self._topology = Topology(self._triangles, names, parents, weights, vertices, heads)
         self._joint_skin = joint_skin(self._topology, self._regressor @ vertices.astype(np.float64))
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.body.anny_body import AVERAGE_ADULT, anny_body
+from synth.body.anny_body import AVERAGE_ADULT, AnnyBody
 from synth.body.body_model import JOINTS, Pose, Shape
 from synth.body.retarget import BONE_OF_JOINT, finger_bones
 
@@ -42,7 +42,7 @@ def _merged(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> NDAr
 @cache
 def smplx_arrays() -> dict[str, Any]:
     """The arrays of the file."""
-    body = anny_body()
+    body = AnnyBody(whole=True)
     topology = body.topology
 
     def t_posed(**changes: float) -> NDArray[np.float64]:
