@@ -25,6 +25,9 @@ class Fabric:
 
 
 _WHITE = np.ones(3, np.float32)
+# Loud clothes look less like a ward, yet from them a detector learns what a person's outline is: one epoch on 360
+# pictures gained 11 points of person score on photographs of people who lie, and with usual colours alone none.
+_ANY_COLOR = 0.7
 # What clothes are dyed in, most of all.
 _DYES = (
     "1f2430", "2b3a55", "3c4f6b", "6f86a3", "9fb4c7", "1a1a1a", "3b3b3d", "6b6c6e", "a7a8a8", "e9e8e4", "f3f1ea",
@@ -46,10 +49,10 @@ def _plain(rng: np.random.Generator, color: NDArray[np.float32]) -> Fabric:
 
 
 def _dye(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Mostly a usual colour, now and then any."""
-    if rng.random() < 0.1:
-        value, hue = rng.uniform(0.2, 0.85), rng.uniform(0.0, 1.0, 3)
-        return np.clip(value + 0.6 * (hue - hue.mean()), 0.02, 0.97).astype(np.float32)
+    """A usual colour, or any at all, loud ones too."""
+    if rng.random() < _ANY_COLOR:
+        value, saturation, hue = rng.uniform(0.05, 0.9), rng.uniform(0.0, 0.8), rng.uniform(0.0, 1.0, 3)
+        return np.clip(value + saturation * (hue - hue.mean()), 0.02, 0.97).astype(np.float32)
     color = from_hex(_DYES[int(rng.integers(len(_DYES)))])
     return np.clip(color * rng.uniform(0.85, 1.12) + rng.normal(0.0, 0.015, 3), 0.02, 0.96).astype(np.float32)
 
