@@ -208,9 +208,11 @@ def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
     steps += 0.5
     shown = _tone_curve(exposure.contrast)[steps.astype(np.uint16)]
     if exposure.noise or exposure.shot_noise:
-        grain = sensor_noise(exposure.grain, shown.shape[:2], scale)
-        grain *= np.sqrt(exposure.noise**2 + exposure.shot_noise**2 * np.maximum(shown, 0))
-        shown = shown + grain
+        spread = np.float32(exposure.shot_noise**2) * shown
+        spread += np.float32(exposure.noise**2)
+        np.sqrt(spread, out=spread)
+        spread *= sensor_noise(exposure.grain, shown.shape[:2], scale)
+        shown += spread
     np.clip(shown, 0, 1, out=shown)
     shown *= 255
     shown += 0.5
@@ -222,9 +224,23 @@ def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
 _BRIGHTNESS_SHARE, _COLOR_SHARE, _GRAIN_PX = 0.92, 0.39, 0.5
 
 
+_GRAIN_MARGIN = 256  # pixels by which the kept noise reaches beyond a picture, each way
+
+
 def sensor_noise(seed: int, shape: tuple[int, int], scale: float) -> NDArray[np.float32]:
-    """Noise (H, W, 3) of unit variance in each channel; `scale` is the picture's width over 640 px."""
+    """Noise (H, W, 3) of unit variance in each channel, to be read only; `scale` is the picture's width over 640 px.
+
+    A piece of a larger field that is kept: two seeds' pieces lie, or are turned, differently.
+    """
     rng = np.random.Generator(np.random.SFC64(seed))
+    top, left, turn = (int(rng.integers(n)) for n in (_GRAIN_MARGIN, _GRAIN_MARGIN, 4))
+    field = _noise_field((shape[0] + _GRAIN_MARGIN, shape[1] + _GRAIN_MARGIN), scale)
+    return field[top : top + shape[0], left : left + shape[1]][:: 1 - 2 * (turn & 1), :: 1 - (turn & 2)]
+
+
+@lru_cache(maxsize=2)
+def _noise_field(shape: tuple[int, int], scale: float) -> NDArray[np.float32]:
+    rng = np.random.Generator(np.random.SFC64(16))
     sigma = _GRAIN_PX * float(np.sqrt(max(scale, 0.25)))
     kernel = cv2.getGaussianKernel(5, sigma, cv2.CV_32F)
     kernel *= _BRIGHTNESS_SHARE**0.5 / np.linalg.norm(kernel)
@@ -233,8 +249,9 @@ def sensor_noise(seed: int, shape: tuple[int, int], scale: float) -> NDArray[np.
     # Linear interpolation to twice the size leaves 0.625 of the standard deviation.
     coarse *= np.float32(_COLOR_SHARE / 0.625)
     colored = cv2.resize(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]), interpolation=cv2.INTER_LINEAR)
-    colored = colored[: shape[0], : shape[1]]
-    return np.asarray(colored + brightness[..., None], dtype=np.float32)
+    field = np.asarray(colored[: shape[0], : shape[1]] + brightness[..., None], dtype=np.float32)
+    field.flags.writeable = False
+    return field
 
 
 def encode_png(plane: NDArray[np.generic]) -> bytes:

@@ -17,6 +17,7 @@ from synth.render.kernels import differ
 Array = Any  # numba infers the element types
 SHADOW_BLOCK = 4  # texels along a side of the blocks whose least and greatest heights are known
 _TAPS = 8
+_DIMMEST_LOBE = 1e-4  # share of a highlight's peak below which it is not worth a power
 # A spiral of taps about each pixel, turned by one of sixteen phases: (16, 8, 2), of unit reach.
 _SPIRALS = np.array(
     [
@@ -159,6 +160,11 @@ def shade(
     height, width = hit.shape
     casting = shadows.shape[0]
     q = bed_from_camera
+    # What holds for a whole triangle, or mesh, is worked out when another one begins: most neighbours share it.
+    last, mesh, volume, shine, sharpness, least_along = -1, 0, 0.0, 0.0, 0.0, 0.0
+    a, b, c = np.uint32(0), np.uint32(0), np.uint32(0)
+    e0x, e0y, e0z, e1x, e1y, e1z, e2x, e2y, e2z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    dimmest = np.exp(math.log(_DIMMEST_LOBE) / (4.0 + 120.0 * gloss * gloss))
     for y in range(height):
         for x in range(width):
             n = slot[y, x]
@@ -175,17 +181,22 @@ def shade(
                     continue
                 px = x + (0.5 * (sample & 1) - 0.25 if edge else 0.0)
                 py = y + (0.5 * (sample >> 1) - 0.25 if edge else 0.0)
-                mesh = mesh_of[t]
-                a, b, c = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
-                ax, ay, az = camera_points[a, 0], camera_points[a, 1], camera_points[a, 2]
-                bx, by, bz = camera_points[b, 0], camera_points[b, 1], camera_points[b, 2]
-                cx, cy, cz = camera_points[c, 0], camera_points[c, 1], camera_points[c, 2]
                 rx, ry = (px - lens[2]) / lens[0], (py - lens[3]) / lens[1]
-                e0x, e0y, e0z = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+                if t != last:
+                    last, mesh = t, mesh_of[t]
+                    a, b, c = np.uint32(triangles[t, 0]), np.uint32(triangles[t, 1]), np.uint32(triangles[t, 2])
+                    ax, ay, az = camera_points[a, 0], camera_points[a, 1], camera_points[a, 2]
+                    bx, by, bz = camera_points[b, 0], camera_points[b, 1], camera_points[b, 2]
+                    cx, cy, cz = camera_points[c, 0], camera_points[c, 1], camera_points[c, 2]
+                    e0x, e0y, e0z = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+                    e1x, e1y, e1z = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
+                    e2x, e2y, e2z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+                    volume = ax * e0x + ay * e0y + az * e0z
+                    shine, least_along = gloss[mesh], dimmest[mesh]
+                    sharpness = 4.0 + 120.0 * shine * shine
                 e0 = e0x * rx + e0y * ry + e0z
-                e1 = (cy * az - cz * ay) * rx + (cz * ax - cx * az) * ry + (cx * ay - cy * ax)
-                e2 = (ay * bz - az * by) * rx + (az * bx - ax * bz) * ry + (ax * by - ay * bx)
-                volume = ax * e0x + ay * e0y + az * e0z
+                e1 = e1x * rx + e1y * ry + e1z
+                e2 = e2x * rx + e2y * ry + e2z
                 over_total = 1.0 / (e0 + e1 + e2)
                 w0, w1, w2 = e0 * over_total, e1 * over_total, e2 * over_total
                 z = volume * over_total
@@ -201,8 +212,7 @@ def shade(
                 red = (up * sky[0] + (1.0 - up) * ground[0]) * open_share
                 green = (up * sky[1] + (1.0 - up) * ground[1]) * open_share
                 blue = (up * sky[2] + (1.0 - up) * ground[2]) * open_share
-                shine = gloss[mesh]
-                mirror_x, mirror_y, mirror_z, fresnel, sharpness = 0.0, 0.0, 0.0, 0.0, 0.0
+                mirror_x, mirror_y, mirror_z, fresnel = 0.0, 0.0, 0.0, 0.0
                 bright_red, bright_green, bright_blue = 0.0, 0.0, 0.0
                 if shine > 0.0:
                     nearer = -1.0 / math.sqrt(rx * rx + ry * ry + 1.0)
@@ -215,7 +225,6 @@ def shade(
                     # Schlick's approximation for a dielectric; roughness takes from the grazing rise.
                     away = 1.0 - facing
                     fresnel = 0.04 + 0.96 * shine * away * away * away * away * away
-                    sharpness = 4.0 + 120.0 * shine * shine
                     above = 0.5 + 0.5 * mirror_z
                     share = shine * fresnel * open_share
                     bright_red = share * (above * sky[0] + (1.0 - above) * ground[0])
@@ -247,7 +256,7 @@ def shade(
                     blue += cosine * light_colors[k, 2]
                     if shine > 0.0 and cosine > 0.0:
                         along = mirror_x * lights[k, 0] + mirror_y * lights[k, 1] + mirror_z * lights[k, 2]
-                        if along > 0.0:  # Phong's lobe, normalised so that a sharper one is brighter
+                        if along > least_along:  # Phong's lobe, normalised so that a sharper one is brighter
                             lobe = cosine * fresnel * 0.5 * (sharpness + 2.0) * along**sharpness
                             bright_red += lobe * light_colors[k, 0]
                             bright_green += lobe * light_colors[k, 1]
