@@ -84,7 +84,7 @@ def build_mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
     """The mattress in its sheet, bent with the backrest."""
     x, y = bed.length / 2, bed.width / 2
     surface = Surface(look.sheet_color, textures.fabric(rng, look.sheet_fabric), 0.5)
-    mattress = shapes.rounded_box([-x, -y, -MATTRESS_THICKNESS], [x, y, 0.0], 0.045, surface, step=0.035)
+    mattress = shapes.rounded_box([-x, -y, -MATTRESS_THICKNESS], [x, y, 0.0], 0.045, surface, step=0.05)
     vertices = mattress.vertices.astype(np.float64)
     # Creases of the sheet, downward only: nothing may rise above the mattress plane.
     crease = textures.noise(rng, 128, 10, 5) + 0.6 * textures.noise(rng, 128, 24, 18)
