@@ -24,6 +24,8 @@ from synth.simulated_camera import KINECT_COLOR_FROM_DEPTH, KINECT_DEPTH
 
 Trial = tuple[NDArray[np.float64], CalibrationEstimate]
 Span = tuple[float, float]
+# Where a depth camera sees the whole bed: nearer and higher than colour needs to be.
+DEPTH_VIEW: dict[str, Span] = {"azimuth": (-95.0, 95.0), "elevation": (28.0, 48.0), "distance": (2.2, 2.9)}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Condition:
     table: tuple[float, float] | None = None
 
 
-def _view(
+def view(
     rng: np.random.Generator, azimuth: Span = (-60, 60), elevation: Span = (20, 45), distance: Span = (2.4, 3.4)
 ) -> Viewpoint:
     """A camera at the foot end or a side, as clinics mount it."""
@@ -48,7 +50,7 @@ def _view(
 
 def _tags(rng: np.random.Generator, settings: TagSettings, elevation: Span = (20, 45)) -> Trial:
     calibrator = TagCalibrator(settings=settings)
-    truth = _view(rng, elevation=elevation).camera_from_bed
+    truth = view(rng, elevation=elevation).camera_from_bed
     bed_from_sheet = shifted_on_plane(rng, settings.placement_m, calibrator.sheet.width / 2)
     lens = scaled_focal(KINECT_720P, 1 + rng.normal(0.0, settings.focal_error))
     scale = 1 + rng.normal(0.0, settings.scale_error)
@@ -58,7 +60,7 @@ def _tags(rng: np.random.Generator, settings: TagSettings, elevation: Span = (20
 
 def _charuco(rng: np.random.Generator, settings: TagSettings) -> Trial:
     calibrator = CharucoCalibrator(settings=settings)
-    truth = _view(rng, elevation=(40, 60), distance=(2.4, 2.6)).camera_from_bed
+    truth = view(rng, elevation=(40, 60), distance=(2.4, 2.6)).camera_from_bed
     bed_from_board = shifted_on_plane(rng, settings.placement_m, calibrator.width / 2)
     lens = scaled_focal(KINECT_720P, 1 + rng.normal(0.0, settings.focal_error))
     scale = 1 + rng.normal(0.0, settings.scale_error)
@@ -67,11 +69,11 @@ def _charuco(rng: np.random.Generator, settings: TagSettings) -> Trial:
 
 
 def _corners(
-    rng: np.random.Generator, click_px: float, bed_size_m: float, view: dict[str, Span] | None = None
+    rng: np.random.Generator, click_px: float, bed_size_m: float, place: dict[str, Span] | None = None
 ) -> Trial:
     bed, size_error = Bed(), rng.normal(0.0, 1.0, 2) * bed_size_m
     while True:
-        truth = _view(rng, **(view or {})).camera_from_bed
+        truth = view(rng, **(place or {})).camera_from_bed
         corners = bed.corners * np.array([1 + size_error[0] / bed.length, 1 + size_error[1] / bed.width, 1.0])
         pixels = KINECT_720P.project(corners @ truth[:3, :3].T + truth[:3, 3])
         if (pixels > 2).all() and (pixels < [KINECT_720P.width - 3, KINECT_720P.height - 3]).all():
@@ -83,7 +85,7 @@ def _corners(
 
 
 def _depth(
-    rng: np.random.Generator, view: dict[str, Span] | None = None, **scene: bool | tuple[int, ...] | float
+    rng: np.random.Generator, place: dict[str, Span] | None = None, **scene: bool | tuple[int, ...] | float
 ) -> Trial:
     """Without a scene of its own: any bed, with or without patient, blanket, rails and a raised backrest."""
     calibrator = DepthCalibrator()
@@ -100,16 +102,21 @@ def _depth(
         real, board_gap=rng.uniform(0, 0.05), board_thickness=rng.uniform(0.02, 0.06), rail_gap=rng.uniform(0, 0.04),
         **scene,  # type: ignore[arg-type]
     )  # fmt: skip
-    truth = _view(
-        rng, **(view or {"azimuth": (-95.0, 95.0), "elevation": (28.0, 48.0), "distance": (2.2, 2.9)})
-    ).camera_from_bed
-    metres = cast(standing, KINECT_DEPTH, np.linalg.inv(KINECT_COLOR_FROM_DEPTH) @ truth)
-    depths = time_of_flight(metres, rng, 3)
+    truth = view(rng, **(place or DEPTH_VIEW)).camera_from_bed
+    depths = depth_pictures(standing, truth, rng)
     return truth, calibrator.estimate_depth(depths, KINECT_DEPTH, KINECT_COLOR_FROM_DEPTH, KINECT_720P, bed)
 
 
+def depth_pictures(
+    scene: BedScene, camera_from_bed: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    """Three pictures (3, h, w) of the Kinect's depth camera, millimetres, its colour camera at camera_from_bed."""
+    metres = cast(scene, KINECT_DEPTH, np.linalg.inv(KINECT_COLOR_FROM_DEPTH) @ camera_from_bed)
+    return time_of_flight(metres, rng, 3)
+
+
 def _manual(rng: np.random.Generator) -> Trial:
-    tape, stated = TapeMeasure(), _view(rng)
+    tape, stated = TapeMeasure(), view(rng)
     return tape.draw(stated, rng).camera_from_bed, calibrate_manual(stated, KINECT_720P, Bed(), tape)
 
 
@@ -127,15 +134,15 @@ CONDITIONS = (
     Condition("tags", "sheet laid 1 cm off", partial(_tags, settings=TagSettings())),
     Condition("tags", "sheet exact", partial(_tags, settings=EXACT_SHEET, elevation=(15, 40)), (0.11, 2.7)),
     Condition("corners", "2 px, bed 3 cm off", partial(_corners, click_px=2.0, bed_size_m=BED_SIZE_SIGMA_M)),
-    Condition("corners", "2 px, bed exact", partial(_corners, click_px=2.0, bed_size_m=0.0, view=FOOT), (0.73, 35)),
-    Condition("corners", "5 px, bed exact", partial(_corners, click_px=5.0, bed_size_m=0.0, view=FOOT), (1.8, 87)),
-    Condition("corners", "5 px, bed 3 cm off", partial(_corners, click_px=5.0, bed_size_m=0.03, view=FOOT), (1.8, 117)),
+    Condition("corners", "2 px, bed exact", partial(_corners, click_px=2.0, bed_size_m=0.0, place=FOOT), (0.73, 35)),
+    Condition("corners", "5 px, bed exact", partial(_corners, click_px=5.0, bed_size_m=0.0, place=FOOT), (1.8, 87)),
+    Condition("corners", "5 px, 3 cm off", partial(_corners, click_px=5.0, bed_size_m=0.03, place=FOOT), (1.8, 117)),
     Condition("depth", "any bed, 3 cm off", _depth),
-    Condition("depth", "empty, from the side", partial(_depth, view=SIDE, patient=False), (0.3, 40)),
-    Condition("depth", "patient, from the foot end", partial(_depth, view=FOOT, patient=True), (0.5, 68)),
-    Condition("depth", "patient, both rails", partial(_depth, view=FOOT, patient=True, rails=(-1, 1)), (4.1, 68)),
-    Condition("depth", "patient, no boards", partial(_depth, view=OBLIQUE, patient=True, boards=False), (7.0, 68)),
-    Condition("depth", "patient, backrest 40°", partial(_depth, view=OBLIQUE, patient=True, backrest_deg=40.0)),
+    Condition("depth", "empty, from the side", partial(_depth, place=SIDE, patient=False), (0.3, 40)),
+    Condition("depth", "patient, from the foot end", partial(_depth, place=FOOT, patient=True), (0.5, 68)),
+    Condition("depth", "patient, both rails", partial(_depth, place=FOOT, patient=True, rails=(-1, 1)), (4.1, 68)),
+    Condition("depth", "patient, no boards", partial(_depth, place=OBLIQUE, patient=True, boards=False), (7.0, 68)),
+    Condition("depth", "patient, backrest 40°", partial(_depth, place=OBLIQUE, patient=True, backrest_deg=40.0)),
     Condition("charuco", "board laid 1 cm off", partial(_charuco, settings=TagSettings())),
     Condition("charuco", "board exact", partial(_charuco, settings=EXACT_SHEET), (0.17, 7.0)),
     Condition("manual", "tape measure", _manual),

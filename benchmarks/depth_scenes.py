@@ -64,7 +64,10 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class BedScene:
-    """What stands on and around one bed; boards and rails stand `board_gap` and `rail_gap` off the mattress, metres."""
+    """What stands on and around one bed; boards and rails stand `board_gap` and `rail_gap` off the mattress, metres.
+
+    standing: False where the bed itself is away and only the room is there. others: furniture beside it.
+    """
 
     bed: Bed
     patient: bool = False
@@ -77,8 +80,13 @@ class BedScene:
     rail_gap: float = 0.02
     wall: bool = True
     table: bool = True
+    standing: bool = True
+    others: tuple[Block, ...] = ()
 
     def parts(self) -> list[Block | Ellipsoid]:
+        return [*(self._bed_parts() if self.standing else []), *self._room_parts(), *self.others]
+
+    def _bed_parts(self) -> list[Block | Ellipsoid]:
         bed, lying = self.bed, Rotation.from_euler("y", self.backrest_deg, degrees=True)
         x, y, floor = bed.length / 2, bed.width / 2, -bed.height
         raised = {"turn": lying, "about": (HINGE_X, 0.0, -MATTRESS_THICKNESS / 2)}
@@ -110,6 +118,11 @@ class BedScene:
             parts.append(Block((-0.1, -y - 0.015, -0.2), (x - 0.08, y + 0.015, 0.015)))
             if self.patient:
                 parts.append(Ellipsoid((0.4, 0.0, 0.0), (0.62, 0.33, 0.2)))
+        return parts
+
+    def _room_parts(self) -> list[Block | Ellipsoid]:
+        x, y, floor = self.bed.length / 2, self.bed.width / 2, -self.bed.height
+        parts: list[Block | Ellipsoid] = []
         if self.wall:
             parts.append(Block((-x - 0.3, -4.0, floor), (-x - 0.25, 4.0, floor + 2.8)))
         if self.table:

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
 
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
-from calibration.posterior import Transform, model_covariance, scaled_focal, solve_pose
+from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, solve_pose
 
 CORNER_NAMES = ("head right", "head left", "foot left", "foot right")
-LARGEST_RMS_IN_SIGMAS = 4.0
+LARGEST_SURPRISE = float(chi2.ppf(0.999, 2))
 BED_SIZE_SIGMA_M = 0.03  # a catalogue's size, or a tape laid over bedding
 AGAIN = "click head right, head left, foot left, foot right (the patient's sides, lying on the back)"
 
@@ -39,13 +40,10 @@ def calibrate_corners(
     solution = solve_pose(points, pixels, camera)
     if solution is None or solution.camera_from_points[:3, 2] @ solution.camera_from_points[:3, 3] >= 0:
         raise WardposeError("no camera above the mattress sees its corners there", where="corners", mend=AGAIN)
-    allowed = LARGEST_RMS_IN_SIGMAS * float(
-        np.hypot(click_sigma_px, _size_error_px(solution.camera_from_points, camera, bed_size_sigma_m))
-    )
-    if solution.rms_px > allowed:
+    if _surprise(solution, camera, bed, click_sigma_px, bed_size_sigma_m) > LARGEST_SURPRISE:
         raise WardposeError(
-            f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px "
-            f"({allowed:.1f} px is the most)",
+            f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px, "
+            f"more than clicks {click_sigma_px:g} px off and a size {100 * bed_size_sigma_m:g} cm off explain",
             where="corners", mend="click the mattress's corners again, measure its length and width",
         )  # fmt: skip
 
@@ -90,6 +88,23 @@ def _refuse_order(pixels: NDArray[np.float64], camera: CameraModel, click_sigma_
         )
 
 
-def _size_error_px(camera_from_bed: Transform, camera: CameraModel, bed_size_sigma_m: float) -> float:
-    """About how many pixels a wrong bed size shows as, seen from the camera's distance."""
-    return camera.fx * bed_size_sigma_m / float(np.linalg.norm(camera_from_bed[:3, 3]))
+def _surprise(
+    solution: PoseSolution, camera: CameraModel, bed: Bed, click_sigma_px: float, bed_size_sigma_m: float
+) -> float:
+    """The residuals' squared Mahalanobis length under errors of the clicks and of the bed's size, any pose allowed.
+
+    Eight numbers less six of the pose: chi² of two degrees of freedom where the errors are what they are said to be.
+    """
+    pose, corners = solution.camera_from_points, bed.corners
+    step = 1e-3
+    by_size = [
+        camera.project((corners * (1 + step * axis / size)) @ pose[:3, :3].T + pose[:3, 3])
+        - camera.project(corners @ pose[:3, :3].T + pose[:3, 3])
+        for axis, size in zip(np.eye(3)[:2], (bed.length, bed.width), strict=True)
+    ]
+    size_jacobian = np.stack([change.ravel() for change in by_size], axis=1) / step
+    covariance = click_sigma_px**2 * np.eye(8) + bed_size_sigma_m**2 * size_jacobian @ size_jacobian.T
+    # What the pose could still take up counts for nothing: only directions outside its Jacobian's span are left.
+    outside = np.linalg.svd(solution.jacobian)[0][:, 6:]
+    left = outside.T @ solution.residuals.ravel()
+    return float(left @ np.linalg.solve(outside.T @ covariance @ outside, left))

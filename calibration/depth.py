@@ -54,9 +54,9 @@ class DepthSettings(BaseModel):
     offset_error_m: float = Field(default=0.004, ge=0, le=0.1, title="Depth's constant error (one σ, metres)")
     focal_error: float = Field(default=0.001, ge=0, le=0.05, title="Focal length's error (one σ, share)")
     edge_error_m: float = Field(
-        default=0.014, ge=0, le=0.1, title="How far a whole side may be off where it is seen (one σ, metres)"
+        default=0.015, ge=0, le=0.1, title="How far a whole side may be off where it is seen (one σ, metres)"
     )
-    top_error_m: float = Field(default=0.006, ge=0, le=0.1, title="Mattress top's error in height (one σ, metres)")
+    top_error_m: float = Field(default=0.009, ge=0, le=0.1, title="Mattress top's error in height (one σ, metres)")
     level_error_deg: float = Field(default=0.1, ge=0, le=5, title="Floor's unevenness (one σ, degrees)")
     bed_size_error_m: float = Field(default=0.03, ge=0, le=0.2, title="Bed's length and width error (one σ, metres)")
     largest_misfit_m: float = Field(default=0.05, gt=0, le=0.3, title="Most that the edges may miss the bed (metres)")

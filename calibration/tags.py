@@ -32,7 +32,7 @@ class TagSettings(BaseModel):
     placement_m: float = Field(default=0.01, ge=0, le=0.1, title="How well the sheet is centred (one σ, metres)")
     scale_error: float = Field(default=0.003, ge=0, le=0.05, title="Printed scale's error (one σ, share of the size)")
     focal_error: float = Field(default=0.002, ge=0, le=0.05, title="Focal length's error (one σ, share)")
-    corner_sigma_floor_px: float = Field(default=0.05, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
+    corner_sigma_floor_px: float = Field(default=0.03, gt=0, le=5, title="Least corner noise believed (one σ, pixels)")
     largest_rms_px: float = Field(
         default=2.0, gt=0, le=20, title="Largest reprojection error (RMS, pixels at 720 lines)"
     )
