@@ -18,6 +18,7 @@ from synth.scenario import Scenario
 from synth.ward.cot import is_cot
 
 _COT_HEIGHT = (0.6, 0.9)  # metres from the floor to the mattress of a cot
+_CAMERA_OVER_FLOOR_M = 0.3
 _NEEDS_RAISED = frozenset({"fowler"})
 _NEEDS_FLAT = frozenset({"supine", "lateral_left", "lateral_right", "prone"})
 
@@ -145,8 +146,10 @@ def draw_view(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tuple
         float(rng.uniform(*span)) for span in (scenario.azimuth_deg, elevations, scenario.distance_m, scenario.roll_deg)
     )
     centre = _centre_of_interest(plan, rng)
-    look_at = tuple(float(c + rng.normal(0, s)) for c, s in zip(centre, scenario.look_at_spread_m, strict=True))
-    view = Viewpoint(azimuth, elevation, distance, roll, (look_at[0], look_at[1], look_at[2]))
+    x, y, z = (float(c + rng.normal(0, s)) for c, s in zip(centre, scenario.look_at_spread_m, strict=True))
+    # Somebody on the floor, looked at from low down, must not draw the camera into the floor.
+    lowest = _CAMERA_OVER_FLOOR_M - plan.bed.height - distance * float(np.sin(np.radians(elevation)))
+    view = Viewpoint(azimuth, elevation, distance, roll, (x, y, max(z, lowest)))
     return _draw_camera(scenario, rng), view.camera_from_bed
 
 

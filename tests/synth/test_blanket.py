@@ -78,11 +78,13 @@ def test_a_kicked_blanket_covers_less() -> None:
 
 
 def test_a_folded_blanket_shows_its_lining_above_itself() -> None:
-    blanket = lay(1, 0.6, "folded_back")
-    assert len(blanket.meshes) == 2
-    outside, fold = (HeightMap.over([mesh], BED).heights for mesh in blanket.meshes)
-    both = (outside > -50) & (fold > -50)
-    assert (fold - outside)[both].min() > 0
+    for seed in (1, 2, 3):
+        blanket = lay(seed, 0.6, "folded_back")
+        assert len(blanket.meshes) == 2
+        outside, fold = (HeightMap.over([mesh], BED).heights for mesh in blanket.meshes)
+        both = (outside > -50) & (fold > -50)
+        # At the edge of a hanging fold a cell of the map may hold the one's top and the other's hem.
+        assert (fold > outside)[both].mean() > 0.99
 
 
 def test_cloth_hangs_beside_the_bed_but_not_beyond_rails() -> None:
