@@ -55,8 +55,8 @@ def run(
         for trap in kinds
     }
     headline = {condition.method: f"{condition.method}: {condition.name}" for condition in reversed(chosen)}
-    methods = {method: figures[headline[method]] | _of_all(method, traps) for method in reversed(headline)}
-    return {"methods": methods, "conditions": figures, "traps": traps, "trials": trials, "seed": seed}
+    headlines = {method: figures[headline[method]] | _of_all(method, traps) for method in reversed(headline)}
+    return {"methods": headlines, "conditions": figures, "traps": traps, "trials": trials, "seed": seed}
 
 
 def _measure(
