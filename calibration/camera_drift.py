@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
@@ -59,6 +58,8 @@ class CameraTurn:
 
     @property
     def rotation_vector_deg(self) -> NDArray[np.float64]:
+        from scipy.spatial.transform import Rotation  # OpenCV's Rodrigues calls rotations below 1e-6 rad none at all
+
         return np.degrees(Rotation.from_matrix(self.now_from_then).as_rotvec())
 
     @property

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
 
 from calibration.bed import Bed
 from calibration.camera import CameraModel
@@ -15,7 +15,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, solve_pose
 
 CORNER_NAMES = ("head right", "head left", "foot left", "foot right")
-LARGEST_SURPRISE = float(chi2.ppf(0.999, 2))
+LARGEST_SURPRISE = -2.0 * math.log(0.001)
 BED_SIZE_SIGMA_M = 0.03  # a catalogue's size, or a tape laid over bedding
 AGAIN = "click head right, head left, foot left, foot right (the patient's sides, lying on the back)"
 

@@ -15,7 +15,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from calibration.atomic import atomic_file
 from calibration.bed import Bed
@@ -262,6 +261,8 @@ class DriftMonitor:
 
 def leaves_posterior(estimate: CalibrationEstimate, camera_from_bed: NDArray[np.float64]) -> bool:
     """Whether a pose lies outside the 99 % region of the posterior that the site's images were sampled from."""
+    from scipy.stats import chi2
+
     delta = pose_difference(camera_from_bed, estimate.camera_from_bed)
     # A pseudo-inverse: the posterior of a simulated truth has next to no extent.
     distance = float(delta @ np.linalg.pinv(estimate.covariance, hermitian=True) @ delta)

@@ -14,3 +14,13 @@ def height_and_bmi(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) 
     a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
     volume = abs(float(np.einsum("ij,ij->", np.cross(a, b), c))) / 6.0
     return height, volume * _DENSITY / height**2
+
+
+def vertex_areas(vertices: NDArray[np.floating], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The surface (N,), m², around each vertex: a third of that of the triangles that meet there.
+
+    Shares of a surface are by area: a face has more vertices than a back, and how many depends on the mesh.
+    """
+    a, b, c = (vertices[triangles[:, k]].astype(np.float64) for k in range(3))
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 6.0
+    return np.bincount(triangles.ravel(), np.repeat(areas, 3), len(vertices)).astype(np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.body.body_model import JOINTS, PARENTS, BodyModel, Pose, RestBody
+from synth.body.measure import vertex_areas
 from synth.body.retarget import BONE_OF_JOINT
 from synth.pose.clinical import limits_of
 from synth.pose.support import HINGE_FRACTION
@@ -59,7 +60,8 @@ class Build:
         joints = body.joint_positions(rest) | {"pelvis": np.zeros(3)}
         skin = body.pose(rest, Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))).vertices.astype(np.float64)
         part = _parts(body)
-        depth = {joint: np.ptp(np.percentile(skin[part == joint, 2], [5, 95])) for joint in ("spine1", "head")}
+        area = vertex_areas(skin, body.topology.triangles)
+        depth = {joint: _depth(skin[part == joint, 2], area[part == joint]) for joint in _AVERAGE_DEPTH}
         trunk_scale, head_scale = depth["spine1"] / _AVERAGE_DEPTH["spine1"], depth["head"] / _AVERAGE_DEPTH["head"]
         radius = {}
         for joint, (start, end, average, _) in _CAPSULES.items():
@@ -73,7 +75,16 @@ class Build:
         return cls(joints, radius, float(head_scale), rest.bmi * rest.height_m**2, rest.height_m)
 
 
-_AVERAGE_DEPTH = {"spine1": 0.222, "head": 0.1216}  # metres, of the average adult
+_AVERAGE_DEPTH = {"spine1": 0.223, "head": 0.178}  # metres, of the average adult
+
+
+def _depth(z: NDArray[np.float64], area: NDArray[np.float64]) -> float:
+    """From the height that 5 % of the skin lies below to that 95 % does. By area: a face has more vertices than a nape,
+    and how many depends on the mesh."""
+    order = np.argsort(z)
+    below = np.cumsum(area[order]) / area.sum()
+    low, high = np.interp((0.05, 0.95), below, z[order])
+    return float(high - low)
 
 
 def _parts(body: BodyModel) -> NDArray[np.str_]:

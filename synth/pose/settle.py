@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
 from synth.body.body_model import JOINT_INDEX, JOINTS, BodyModel, Pose, RestBody
+from synth.body.measure import vertex_areas
 from synth.pose.clinical import Angles, limits_of
 from synth.pose.mechanism import Build, free_axes, mechanism
 from synth.pose.support import Support
@@ -119,6 +120,7 @@ class Settler:
         depth = depth - contact
         if (depth < -0.045 * scale).mean() > 0.003:
             return Settled(None, "a limb deep in the mattress")
-        if (depth < 0.06 * scale).mean() < 0.12:
+        skin = vertex_areas(vertices, self._body.topology.triangles)
+        if skin[depth < 0.06 * scale].sum() < 0.07 * skin.sum():
             return Settled(None, "hardly touches the mattress")
         return Settled(pose)
