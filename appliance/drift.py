@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import audit, calibrations
+from appliance.listener import Listener
 from appliance.live import result_socket, ring_name
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
@@ -54,22 +55,15 @@ def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
 
 
 class DriftMeter:
-    """Listens to the watch on a thread of its own; what begins and what ends goes into the audit trail."""
+    """Remembers what the watch said last; what begins and what ends goes into the audit trail."""
 
     def __init__(self, site: SiteFolder) -> None:
         self._site = site
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._latest: dict[str, Any] = dict(SILENT)
         self._heard_at = 0.0
-        self._thread = threading.Thread(target=self._listen, name="drift meter", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=3)
+        self._listener = Listener(drift_socket(site), self._note)
+        self.start, self.stop = self._listener.start, self._listener.stop
 
     def figures(self) -> dict[str, Any]:
         """What the watch says: `state` (steady, drifted, blind, starting, paused, no-signal, off), `text`, `changes`,
@@ -78,20 +72,6 @@ class DriftMeter:
         with self._lock:
             fresh = time.monotonic() - self._heard_at < HEARD_WITHIN_S
             return dict(self._latest if fresh else SILENT)
-
-    def _listen(self) -> None:
-        from runtime.bus import BusTimeout, ResultClient
-
-        with ResultClient(drift_socket(self._site)) as client:
-            while not self._stop.is_set():
-                try:
-                    message = client.latest(timeout_s=0.5)
-                except BusTimeout:
-                    continue
-                except WardposeError:
-                    self._stop.wait(0.5)  # nobody serves yet, or not at present
-                    continue
-                self._note(message)
 
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.listener import Listener
 from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
@@ -135,24 +136,17 @@ def _ready(site: SiteFolder, name: str) -> Path:
 
 
 class LiveMeter:
-    """Listens to the runtime's results on a thread of its own and keeps count; pixels never come this way."""
+    """Keeps count of the runtime's results; pixels never come this way."""
 
     def __init__(self, site: SiteFolder) -> None:
         self._path = result_socket(site)
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._latest: dict[str, Any] = {}
         self._ages_ms: deque[float] = deque(maxlen=WINDOW)
         self._finished: deque[float] = deque(maxlen=WINDOW)
         self._frames = 0
-        self._thread = threading.Thread(target=self._listen, name="live meter", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=3)
+        self._listener = Listener(self._path, self._note)
+        self.start, self.stop = self._listener.start, self._listener.stop
 
     def figures(self) -> dict[str, Any]:
         """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`.
@@ -182,20 +176,6 @@ class LiveMeter:
 
         with ResultClient(self._path) as client:
             return client.command(name)
-
-    def _listen(self) -> None:
-        from runtime.bus import BusTimeout, ResultClient
-
-        with ResultClient(self._path) as client:
-            while not self._stop.is_set():
-                try:
-                    message = client.latest(timeout_s=0.5)
-                except BusTimeout:
-                    continue
-                except WardposeError:
-                    self._stop.wait(0.3)  # nobody serves yet, or not at present
-                    continue
-                self._note(message)
 
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ at.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -64,7 +65,7 @@ class DriftWatch:
     def run(self) -> None:
         notify("READY=1")
         try:
-            while not self._stop.is_set() and not self._outdated():
+            while not self._stop.is_set() and not newer_is_confirmed(self._calibration):
                 began = time.monotonic()
                 message = self._step()
                 self._server.publish({"looked_at": time.time(), **message})
@@ -73,9 +74,6 @@ class DriftWatch:
         finally:
             notify("STOPPING=1")
             self._server.close()
-
-    def _outdated(self) -> bool:
-        return newest_confirmed(self._calibration.parent) not in (None, self._calibration)
 
     def _wait_until(self, moment: float) -> None:
         while (left := moment - time.monotonic()) > 0 and not self._stop.wait(min(left, 1.0)):
@@ -113,15 +111,14 @@ class DriftWatch:
         return _told("steady", "watching from now on")
 
 
-def newest_confirmed(folder: Path) -> Path | None:
-    """The newest confirmed calibration of a folder; their names begin with the time they were made."""
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        try:
-            if load_estimate(path).confirmed:
-                return path
-        except WardposeError:
-            continue
-    return None
+def newer_is_confirmed(calibration: Path) -> bool:
+    """Whether its folder has a newer confirmed calibration; their names begin with the time they were made."""
+    for path in calibration.parent.glob("*.json"):
+        if path.name > calibration.name:
+            with contextlib.suppress(WardposeError):
+                if load_estimate(path).confirmed:
+                    return True
+    return False
 
 
 def _confirmed(calibration: Path) -> CalibrationEstimate:

@@ -5,6 +5,7 @@ As in the paper, one frame in a hundred of a recording's central 80 % is used, w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,21 +64,21 @@ def recordings(folder: Path | None, pattern: str) -> list[Path]:
     return found
 
 
-class MotionPoses:
+class MotionPoses(ABC):
     """`PoseSource` of a folder of recordings; a subclass says how one is read."""
 
     name: ClassVar[str] = "motion"
     pattern: ClassVar[str] = "*"
 
     @classmethod
+    @abstractmethod
     def count_frames(cls, path: Path) -> int:
         """How many frames a recording has; WardposeError where it is none."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def read_frame(cls, path: Path, index: int) -> MotionFrame:
         """One frame of a recording."""
-        raise NotImplementedError
 
     @classmethod
     def check(cls, path: Path | None) -> None:
