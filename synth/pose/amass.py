@@ -1,4 +1,7 @@
-"""AMASS recordings (Mahmood et al. 2019) of the site's own: SMPL-H `*_poses.npz` and SMPL-X `*_stageii.npz`."""
+"""AMASS recordings (Mahmood et al. 2019) of the site's own: SMPL-H `*_poses.npz` and SMPL-X `*_stageii.npz`.
+
+Other `.npz` files, such as each subject's `shape.npz`, lie beside them in the folders AMASS delivers.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class AmassPoses(MotionPoses):
     """`PoseSource` of a folder of AMASS files. Their world has z up, and their axes are SMPL-X's."""
 
     name = "amass"
-    pattern = "*.npz"
+    patterns = ("*_poses.npz", "*_stageii.npz")
 
     @classmethod
     def count_frames(cls, path: Path) -> int:
@@ -38,7 +41,7 @@ class AmassPoses(MotionPoses):
         if len(shape) != 2 or shape[1] not in _HANDS_AT or not shape[0]:
             raise WardposeError(
                 f"is no AMASS recording (poses {shape or 'missing'}, not frames × 156 or 165)", where=str(path),
-                mend="keep only *_poses.npz and *_stageii.npz files in the folder",
+                mend="take the file out",
             )  # fmt: skip
         return shape[0]
 

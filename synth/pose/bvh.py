@@ -209,7 +209,7 @@ class BvhPoses(MotionPoses):
     """`PoseSource` of a folder of BVH files."""
 
     name = "bvh"
-    pattern = "*.bvh"
+    patterns = ("*.bvh",)
 
     @classmethod
     def count_frames(cls, path: Path) -> int:

@@ -54,13 +54,17 @@ def _settler(backrest_deg: float) -> Settler:
     return Settler(body, body.rest(AVERAGE_ADULT), backrest_deg, held=_HELD)
 
 
-def recordings(folder: Path | None, pattern: str) -> list[Path]:
-    """The recordings in a folder and below, sorted. Raises WardposeError where there are none."""
+def recordings(folder: Path | None, patterns: Sequence[str]) -> list[Path]:
+    """The files in a folder and below whose names fit a pattern, sorted. Raises WardposeError where there are none."""
     if folder is None:
         raise WardposeError("motion recordings need a folder", mend='give it, such as pose_folder = "mocap"')
-    found = sorted(folder.rglob(pattern)) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise WardposeError("there is no such folder", where=str(folder), mend="give the folder of the recordings")
+    found = sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
     if not found:
-        raise WardposeError(f"holds no motion recordings ({pattern})", where=str(folder), mend="give another folder")
+        raise WardposeError(
+            f"holds no motion recordings ({' or '.join(patterns)})", where=str(folder), mend="give another folder"
+        )
     return found
 
 
@@ -68,7 +72,7 @@ class MotionPoses(ABC):
     """`PoseSource` of a folder of recordings; a subclass says how one is read."""
 
     name: ClassVar[str] = "motion"
-    pattern: ClassVar[str] = "*"
+    patterns: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -82,12 +86,12 @@ class MotionPoses(ABC):
 
     @classmethod
     def check(cls, path: Path | None) -> None:
-        cls.count_frames(recordings(path, cls.pattern)[0])
+        cls.open(path)
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
         """All recordings of the folder at `path` and below."""
-        return cls(recordings(path, cls.pattern))
+        return cls(recordings(path, cls.patterns))
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._frames = [(file, index) for file in files for index in sampled_frames(self.count_frames(file))]

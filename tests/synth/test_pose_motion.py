@@ -167,14 +167,35 @@ def test_somebody_from_a_recording_rests_on_the_bed_or_stands_beside_it(tmp_path
     np.testing.assert_array_equal(figure.keypoints, again.keypoints)
 
 
+def test_a_folder_as_amass_delivers_it_is_read_to_its_last_subject(tmp_path: Path) -> None:
+    """Beside the motions AMASS puts every subject's `shape.npz` or `neutral_stagei.npz`, and its licence."""
+    for subject in ("ACCAD/s001", "CMU/01"):
+        (tmp_path / subject).mkdir(parents=True)
+        amass_folder(tmp_path / subject, 200)
+        np.savez(tmp_path / subject / "shape.npz", betas=np.zeros(16), gender="male")
+        np.savez(tmp_path / subject / "neutral_stagei.npz", betas=np.zeros(16))
+    (tmp_path / "LICENSE.txt").write_text("for research")
+    AmassPoses.check(tmp_path)
+    assert len(AmassPoses.open(tmp_path)) == 4 * len(sampled_frames(200))
+
+
 def test_what_is_no_recording_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(WardposeError, match="pose_folder"):
         AmassPoses.check(None)
-    with pytest.raises(WardposeError, match="no motion recordings"):
-        AmassPoses.check(tmp_path)
+    with pytest.raises(WardposeError, match="there is no such folder"):
+        AmassPoses.check(tmp_path / "nowhere")
     np.savez(tmp_path / "shape.npz", betas=np.zeros(16))
-    with pytest.raises(WardposeError, match="no AMASS recording"):
+    with pytest.raises(WardposeError, match=r"no motion recordings \(\*_poses.npz or \*_stageii.npz\)") as caught:
         AmassPoses.check(tmp_path)
-    np.savez(tmp_path / "shape.npz", poses=np.array([{}], dtype=object))
-    with pytest.raises(WardposeError, match="no AMASS recording"):
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    for betas in ({"betas": np.zeros(16)}, {"poses": np.array([{}], dtype=object)}):
+        np.savez(tmp_path / "walk_poses.npz", **betas)
+        with pytest.raises(WardposeError, match=r"walk_poses.npz: is no AMASS recording"):
+            AmassPoses.check(tmp_path)
+
+
+def test_every_recording_of_a_folder_is_looked_at_before_any_work(tmp_path: Path) -> None:
+    amass_folder(tmp_path, 20)
+    (tmp_path / "zoo_poses.npz").write_bytes(b"half a download")
+    with pytest.raises(WardposeError, match="zoo_poses.npz"):
         AmassPoses.check(tmp_path)
