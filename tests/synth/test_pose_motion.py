@@ -190,7 +190,7 @@ def test_what_is_no_recording_is_refused_before_any_work(tmp_path: Path) -> None
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     for betas in ({"betas": np.zeros(16)}, {"poses": np.array([{}], dtype=object)}):
         np.savez(tmp_path / "walk_poses.npz", **betas)
-        with pytest.raises(WardposeError, match=r"walk_poses.npz: is no AMASS recording"):
+        with pytest.raises(WardposeError, match="is no AMASS recording"):
             AmassPoses.check(tmp_path)
 
 
