@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from calibration.errors import WardposeError
 from synth.body.body_model import Pose, PosedBody, RestBody, Shape, Topology
+from synth.body.builds import draw_bmi, usual_bmi
 from synth.body.coarsen import coarsened
 from synth.body.joint_skin import joint_skin
 from synth.body.measure import height_and_bmi
@@ -33,22 +35,14 @@ _HEIGHT_BETA = {
     "male": ((21.60, 51.98, 22.15, 13.40, 16.50), (58.60, 57.36, 45.86, 22.10, 25.66)),
     "female": ((29.52, 66.28, 31.82, 21.26, 13.68), (96.72, 74.54, 59.49, 23.98, 25.75)),
 }
+# Least and most of its weight axis. Beyond 0…1, where it is anny's own, thin men and heavy women and infants are met;
+# further out than this, bodies stop looking like anybody's.
+_WEIGHTS = (-0.25, 1.6)
 AVERAGE_ADULT = Shape(
     45.0, "female",
     {"gender": 0.5, "age": 0.8, "muscle": 0.45, "weight": 0.5, "height": 0.4, "proportions": 0.5, "cupsize": 0.4,
      "firmness": 0.5, "african": 0.33, "asian": 0.33, "caucasian": 0.34},
 )  # fmt: skip
-
-
-def _weight_and_muscle(rng: np.random.Generator, age_years: float) -> tuple[float, float]:
-    """Both 0…1. Little muscle at either end: only so are body mass indices of 13 and of 40 reached.
-
-    Below six years only anny's heaviest bodies are as heavy as WHO's curves say; a middling one-year-old has 12 kg/m².
-    """
-    weight = float(rng.beta(1.8, 1.0))
-    muscle = float(rng.uniform(0.0, 0.7)) * float(np.interp(weight, (0.0, 0.3, 0.5, 1.0), (0.2, 1.0, 1.0, 0.05)))
-    grown = min(age_years / 6.0, 1.0)
-    return 1.0 - (1.0 - weight) * (0.1 + 0.9 * grown), muscle * grown
 
 
 def _shortest_edges(
@@ -124,7 +118,9 @@ class AnnyBody:
         self._torch = torch
         with torch.no_grad():
             # Plain skinning is asked for because the default compiles kernels into the home directory; we skin anyway.
-            self._model: Any = anny.Anny(phenotypes="all", skinning_method="lbs").to(dtype=torch.float32)
+            self._model: Any = anny.Anny(
+                phenotypes="all", skinning_method="lbs", extrapolate_phenotypes=True
+            ).to(dtype=torch.float32)  # fmt: skip
             regressor = anny.KeypointsRegressor.coco(self._model)
         names = tuple(self._model.bone_labels)
         parents = tuple(int(parent) for parent in self._model.bone_parents)
@@ -153,20 +149,22 @@ class AnnyBody:
         return self._topology
 
     def sample_shape(self, rng: np.random.Generator, age_years: float) -> Shape:
-        """A person. Height follows WHO curves; high weight goes with little muscle, or body mass index stays low."""
+        """A person. Height follows WHO curves, weight `draw_bmi`."""
         sex = ("female", "male")[int(rng.integers(2))]
         age = float(np.interp(age_years, _YEARS, _ANNY_AGE))
         alpha, beta = (float(np.interp(age, _HEIGHT_AGE, column)) for column in _HEIGHT_BETA[sex])
-        weight, muscle = _weight_and_muscle(rng, age_years)
+        bmi = draw_bmi(rng, age_years)
+        # Little muscle at either end: the starved have none left, and anny's muscles make the heaviest lighter.
+        fit = float(np.interp(bmi / usual_bmi(age_years), (0.55, 0.8, 1.0, 1.25), (0.1, 1.0, 1.0, 0.05)))
         ancestry = rng.dirichlet((0.7, 0.7, 0.7))
-        return Shape(
+        shape = Shape(
             age_years,
             sex,
             {
                 "gender": float(rng.uniform(0.75, 1.0) if sex == "female" else rng.uniform(0.0, 0.25)),
                 "age": age,
-                "muscle": muscle,
-                "weight": weight,
+                "muscle": float(rng.uniform(0.0, 0.7)) * fit * min(age_years / 6.0, 1.0),
+                "weight": 0.5,
                 "height": min(float(rng.beta(alpha, beta)), 0.55),  # a taller adult outgrows a two-metre mattress
                 "proportions": float(rng.uniform(0.25, 0.75)),
                 "cupsize": float(rng.uniform(0.2, 0.8)),
@@ -176,6 +174,27 @@ class AnnyBody:
                 "caucasian": float(ancestry[2]),
             },
         )
+        return self.with_bmi(shape, bmi)
+
+    def with_bmi(self, shape: Shape, bmi: float) -> Shape:
+        """The same person, so thin or heavy as to have this body mass index, kg/m², or as near it as anny's bodies go.
+
+        Muscle is given up where it is in the way. On either side of anny's average weight of 0.5 every vertex moves
+        along a straight line.
+        """
+        with self._torch.no_grad():
+            weights = self._torch.tensor([0.0, 0.5, 1.0])
+            coefficients = self._model.get_phenotype_blendshape_coefficients(**(shape.parameters | {"weight": weights}))
+            thin, average, heavy = self._model.get_rest_vertices(coefficients).numpy()
+        middle = height_and_bmi(average, self._triangles)[1]
+        end, furthest = (thin, _WEIGHTS[0]) if bmi < middle else (heavy, _WEIGHTS[1])
+        steps = np.array([0.0, 1.0, 2.0 * abs(furthest - 0.5)])  # from the average to anny's end, and beyond
+        bmis = [middle, *(height_and_bmi(average + step * (end - average), self._triangles)[1] for step in steps[1:])]
+        # Three points on a slightly bent line: a parabola through them, read the other way round.
+        step = float(np.clip(np.polynomial.Polynomial.fit(bmis, steps, 2)(bmi), 0.0, steps[2]))
+        if step > 1.0 and shape.parameters["muscle"] > 0.0:
+            return self.with_bmi(replace(shape, parameters=shape.parameters | {"muscle": 0.0}), bmi)
+        return replace(shape, parameters=shape.parameters | {"weight": 0.5 + step * (furthest - 0.5) / steps[2]})
 
     def _rest_arrays(self, parameters: dict[str, float]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         with self._torch.no_grad():

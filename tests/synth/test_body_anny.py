@@ -6,23 +6,56 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+import trimesh
 
 from runtime.skeleton import KEYPOINTS
 from synth.body.ages import draw_age
-from synth.body.anny_body import AVERAGE_ADULT, anny_body
+from synth.body.anny_body import AVERAGE_ADULT, AnnyBody, anny_body
 from synth.body.body_model import Pose, Shape
 
 T_POSE = Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))
 
 
-def test_adults_have_human_height_and_mass() -> None:
-    body = anny_body()
-    rng = np.random.default_rng(3)
-    people = [body.rest(body.sample_shape(rng, draw_age(rng))) for _ in range(40)]
-    heights, bmis = np.array([p.height_m for p in people]), np.array([p.bmi for p in people])
-    assert heights.min() > 1.35 and heights.max() < 2.0
-    assert bmis.min() > 13.0 and bmis.max() < 42.0
-    assert np.ptp(bmis) > 8.0  # both thin and heavy people are met
+DENSITY = 980.0  # kg/m³
+
+
+def weighed(body: AnnyBody, shape: Shape) -> float:
+    """Body mass index, kg/m², by trimesh's volume, which shares nothing with `synth.body.measure`."""
+    rest = body.rest(shape)
+    surface = trimesh.Trimesh(rest.vertices, body.topology.triangles, process=False)
+    return float(abs(surface.volume)) * DENSITY / float(np.ptp(rest.vertices[:, 2])) ** 2
+
+
+def test_adults_are_as_tall_as_adults_and_from_starved_to_very_heavy_in_both_sexes() -> None:
+    body, rng = anny_body(), np.random.default_rng(3)
+    people = [body.rest(body.sample_shape(rng, draw_age(rng))) for _ in range(400)]
+    heights = np.array([person.height_m for person in people])
+    assert heights.min() > 1.35 and heights.max() < 2.05
+    for sex in ("female", "male"):
+        bmis = np.array([person.bmi for person in people if person.shape.sex == sex])
+        assert 12.5 < bmis.min() < 14.5 and 38.5 < bmis.max() < 40.5
+        assert 22.0 < np.median(bmis) < 28.0
+        assert np.mean(bmis < 16.0) > 0.01 and np.mean(bmis > 35.0) > 0.03
+
+
+@pytest.mark.parametrize("sex", ["female", "male"])
+@pytest.mark.parametrize("bmi", [13.0, 16.0, 20.0, 25.0, 32.0, 40.0])
+def test_an_adult_weighs_what_is_asked_for_whoever_it_is(sex: str, bmi: float) -> None:
+    body, rng = anny_body(), np.random.default_rng(int(bmi))
+    shapes = (body.sample_shape(rng, float(rng.uniform(18.0, 90.0))) for _ in range(40))
+    asked = [body.with_bmi(shape, bmi) for shape in shapes if shape.sex == sex]
+    assert len(asked) > 8
+    np.testing.assert_allclose([weighed(body, shape) for shape in asked], bmi, atol=0.5)
+
+
+# Medians of both sexes, WHO Child Growth Standards (2006) and Reference (2007), kg/m².
+@pytest.mark.parametrize(("age_years", "bmi"), [(0.5, 17.1), (1.0, 16.6), (2.0, 15.9), (5.0, 15.3), (10.0, 16.5)])
+def test_children_weigh_what_children_of_their_age_weigh(age_years: float, bmi: float) -> None:
+    body, rng = anny_body(), np.random.default_rng(1)
+    weighing = [weighed(body, body.sample_shape(rng, age_years)) for _ in range(60)]
+    assert np.median(weighing) == pytest.approx(bmi, abs=0.7)
+    assert np.ptp(weighing) > 3.0
 
 
 def test_a_child_is_smaller_than_an_adult() -> None:
