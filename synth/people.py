@@ -18,7 +18,7 @@ from synth.body.body_model import JOINT_INDEX, BodyModel, Pose, PosedBody, RestB
 from synth.body.figure import Figure, Making, Traits
 from synth.casting import Casting
 from synth.look.anatomy import Anatomy
-from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
+from synth.look.clothes import PAINTED_SHARE, PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
 from synth.look.glasses import Glasses
 from synth.look.hair import Hair
 from synth.look.skin import GLOSS as SKIN_GLOSS
@@ -210,7 +210,8 @@ def _finished(
     style = studio.hair.style(rng, shape.age_years, shape.sex)
     skin = studio.skin.paint(rng, tone, hair_color, shape.sex, shape.age_years)
     normals = studio.wardrobe.anatomy.normals(rest.vertices)
-    dressed = studio.wardrobe.dress(rng, rest, normals, posed, outfit, instance)
+    painted = bool(rng.random() < PAINTED_SHARE)
+    dressed = studio.wardrobe.dress(rng, rest, normals, posed, outfit, instance, painted=painted)
     triangles = studio.body.topology.triangles[~dressed.hidden]
     body = Mesh(posed.vertices, triangles, skin, instance, gloss=SKIN_GLOSS)
     grown = studio.hair.grow(rng, rest, normals, posed, style, hair_color, instance, dressed.worn)

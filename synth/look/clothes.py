@@ -1,4 +1,7 @@
-"""Outfits: hospital gown, pyjamas, T-shirt and trousers, scrubs, everyday clothes, shoes and socks."""
+"""Outfits: hospital gown, pyjamas, T-shirt and trousers, scrubs, everyday clothes, shoes and socks.
+
+Each hangs about the body as cloth, or, on a few people, is painted on: a skin-tight layer without folds of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from synth.render.mesh import Mesh
 PATIENT_OUTFITS = ("gown", "pyjamas", "tshirt_trousers", "shorts")
 STAFF_OUTFITS = ("scrubs", "tunic")
 VISITOR_OUTFITS = ("tshirt_trousers", "jumper_trousers", "shorts", "dress")
+PAINTED_SHARE = 0.12  # of people; a detector that meets tight clothes too relies less on how cloth hangs
+_PAINT_M = 0.0015  # thickness of a painted layer: enough for a depth buffer to tell it from what is beneath
 # Share of people who wear shoes or socks with it.
 _SHOD = {
     "gown": 0.2,
@@ -51,6 +56,7 @@ class _Fitting:
     filled: NDArray[np.float32]
     worn: NDArray[np.float32]  # (V,) metres from the skin to the outermost cloth so far
     instance: int
+    painted: bool
     meshes: list[Mesh] = field(default_factory=list)
     hidden: NDArray[np.bool_] | None = None
 
@@ -95,6 +101,7 @@ class Wardrobe:
             fields = {
                 "top": lambda: self._sleeved(forearm, 0.05, hips),
                 "gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, a.hip_z - 0.02),
+                "painted_gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, a.knee_z - level),
                 "trousers": lambda: self._trousers(a.ankle_z + level * (a.knee_z + 0.12 - a.ankle_z) + 0.02, waist),
                 "shoes": lambda: a.ankle_z + 0.02 + level - a.z,
             }
@@ -110,21 +117,27 @@ class Wardrobe:
 
     def dress(
         self, rng: np.random.Generator, rest: RestBody, normals: NDArray[np.float32], posed: PosedBody, outfit: str,
-        instance: int,
+        instance: int, *, painted: bool = False,
     ) -> Dressed:  # fmt: skip
-        """Clothe one posed body; normals (V, 3) are the resting body's. Raises ValueError on an unknown outfit."""
+        """Clothe one posed body; normals (V, 3) are the resting body's. Raises ValueError on an unknown outfit.
+
+        painted: the clothes are a layer on the skin, a gown's or a dress's skirt on the thighs.
+        """
         if outfit not in _SHOD:
             raise ValueError(f"unknown outfit {outfit!r}")
         a = self.anatomy
         hollow = a.smoothed(rest.vertices, 14) - rest.vertices
         filled = np.maximum((hollow * normals).sum(1), 0.0)
         fitting = _Fitting(
-            rest, posed, normals, filled.astype(np.float32), np.zeros(len(normals), np.float32), instance
+            rest, posed, normals, filled.astype(np.float32), np.zeros(len(normals), np.float32), instance, painted
         )
         u = rng.uniform
         if rng.random() < _SHOD[outfit]:  # first, since trousers fall over socks
             self._shoes(rng, fitting)
-        if outfit == "gown":
+        if painted and outfit in ("gown", "dress"):
+            cloth = fabric.hospital_gown(rng) if outfit == "gown" else fabric.everyday(rng, 0.6)
+            self._wear(rng, fitting, self._cut("painted_gown", (0.0, 0.12, -0.12)[int(rng.integers(3))]), cloth)
+        elif outfit == "gown":
             cloth, offset = fabric.hospital_gown(rng), u(0.014, 0.024)
             self._wear(rng, fitting, self._cut("gown", 0.0), cloth, offset, 0.006, u(0.0, 0.02))
             self._wear_skirt(rng, fitting, (0.0, 0.12, -0.12)[int(rng.integers(3))], cloth, offset, u(0.01, 0.03))
@@ -171,16 +184,24 @@ class Wardrobe:
         return Dressed(tuple(fitting.meshes), hidden, fitting.worn)
 
     def _wear(
-        self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float, folds_m: float,
-        loose: float = 0.0,
+        self, rng: np.random.Generator, fitting: _Fitting, pattern: Cut, cloth: Fabric, offset: float = 0.0,
+        folds_m: float = 0.0, loose: float = 0.0,
     ) -> None:  # fmt: skip
-        """Put on one garment: `offset` metres off the skin, `loose` metres more where cloth hangs free of the body."""
+        """Put on one garment: `offset` metres off the skin, `loose` metres more where cloth hangs free of the body.
+
+        What is painted on has a thickness of its own.
+        """
         broad, fine = self.anatomy.noise(rng, 12), self.anatomy.noise(rng, 4)
         folds = (0.8 * broad + 0.6 * fine).astype(np.float32)
-        distance = offset + loose * self._hanging + fitting.filled + folds_m * folds
-        # Over what is worn already, so that no lower layer shows through an upper one.
-        distance = np.maximum(distance, fitting.worn + CLEARANCE).astype(np.float32)
-        resting = pushed_out(pattern, fitting.rest.vertices, fitting.normals, distance)
+        if fitting.painted:
+            distance = fitting.worn + np.float32(_PAINT_M)
+        else:
+            distance = offset + loose * self._hanging + fitting.filled + folds_m * folds
+            # Over what is worn already, so that no lower layer shows through an upper one.
+            distance = np.maximum(distance, fitting.worn + CLEARANCE).astype(np.float32)
+        resting = pushed_out(
+            pattern, fitting.rest.vertices, fitting.normals, distance, _PAINT_M if fitting.painted else CLEARANCE
+        )
         fitting.worn = np.where(pattern.covered, distance, fitting.worn)
         blend = pattern.on(fitting.posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]

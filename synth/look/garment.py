@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HEM_MARGIN = 0.02  # metres of skin kept beneath a hem, so that nobody looks into an empty sleeve
-CLEARANCE = 0.004  # metres: cloth never comes closer to the skin
+CLEARANCE = 0.004  # metres: loose cloth never comes closer to the skin
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ def cut(field: NDArray[np.float64], triangles: NDArray[np.int32]) -> Cut:
 
 
 def pushed_out(
-    pattern: Cut, rest: NDArray[np.float32], normals: NDArray[np.float32], distance: NDArray[np.float32]
-) -> NDArray[np.float32]:
+    pattern: Cut, rest: NDArray[np.float32], normals: NDArray[np.float32], distance: NDArray[np.float32],
+    least: float = CLEARANCE,
+) -> NDArray[np.float32]:  # fmt: skip
     """Cloth vertices (G, 3) at rest: the body's (V, 3), `distance` (V,) metres along its normals, never nearer than
-    `CLEARANCE`."""
-    away = np.maximum(pattern.on(distance), CLEARANCE)
+    `least`."""
+    away = np.maximum(pattern.on(distance), np.float32(least))
     return np.asarray(pattern.on(rest) + pattern.on(normals) * away[:, None], dtype=np.float32)

@@ -8,11 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import trimesh
+from scipy.spatial import cKDTree
 
 from calibration.camera import CameraModel
 from calibration.viewpoint import Viewpoint
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import Pose
+from synth.body.measure import vertex_areas
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
 from synth.look.color import from_hex, linear
@@ -80,8 +83,6 @@ def test_a_cut_keeps_the_triangles_orientation() -> None:
 
 @pytest.mark.parametrize("outfit", OUTFITS)
 def test_cloth_stays_clear_of_the_skin_it_covers(outfit: str) -> None:
-    from scipy.spatial import cKDTree
-
     body, a = anny_body(), anatomy()
     rng = np.random.default_rng(OUTFITS.index(outfit))
     rest = body.rest(body.sample_shape(rng, 50.0))
@@ -103,13 +104,13 @@ def test_cloth_stays_clear_of_the_skin_it_covers(outfit: str) -> None:
 
 
 @pytest.mark.parametrize("outfit", OUTFITS)
-@pytest.mark.parametrize("posture", ["supine", "lateral_left"])
-def test_hardly_any_skin_pokes_through_the_cloth_of_somebody_lying(outfit: str, posture: str) -> None:
+@pytest.mark.parametrize(("posture", "painted"), [("supine", False), ("lateral_left", False), ("supine", True)])
+def test_hardly_any_skin_pokes_through_the_cloth_of_somebody_lying(outfit: str, posture: str, painted: bool) -> None:
     body, a = anny_body(), anatomy()
     rng = np.random.default_rng(OUTFITS.index(outfit))
     rest = body.rest(body.sample_shape(rng, 50.0))
     posed = body.pose(rest, pose_bank().sample(rng, posture, 0.0))
-    dressed = wardrobe().dress(rng, rest, a.normals(rest.vertices), posed, outfit, 1)
+    dressed = wardrobe().dress(rng, rest, a.normals(rest.vertices), posed, outfit, 1, painted=painted)
     shown = a.topology.triangles[~dressed.hidden]
     under = (dressed.worn > 0)[shown].all(1)  # what is drawn although cloth lies on it: a margin beneath the hems
     bare, covered = (
@@ -127,6 +128,43 @@ def test_hardly_any_skin_pokes_through_the_cloth_of_somebody_lying(outfit: str, 
             seen[number] += int((instance == number).sum())
     assert seen[3] > 1000
     assert seen[2] < 0.02 * seen[3]
+
+
+@pytest.mark.parametrize("outfit", OUTFITS)
+def test_a_painted_outfit_lies_on_the_skin_and_the_same_as_cloth_hangs_off_it(outfit: str) -> None:
+    body, a = anny_body(), anatomy()
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    surface = trimesh.Trimesh(posed.vertices, a.topology.triangles, process=False)
+    skin = cKDTree(trimesh.sample.sample_surface(surface, 200_000, seed=1)[0])  # some 3 mm apart
+    furthest, covered = {}, {}
+    for painted in (True, False):
+        rng = np.random.default_rng(4)
+        dressed = wardrobe().dress(rng, rest, a.normals(rest.vertices), posed, outfit, 1, painted=painted)
+        points = np.concatenate([mesh.vertices for mesh in dressed.meshes])
+        furthest[painted] = float(np.percentile(skin.query(points)[0], 95))
+        covered[painted] = float(vertex_areas(posed.vertices, a.topology.triangles[dressed.hidden]).sum())
+    assert furthest[True] < 0.006, "two layers and a sock at most"
+    assert furthest[False] > 0.012
+    assert covered[True] == pytest.approx(covered[False], rel=0.45)
+
+
+def test_a_painted_gown_is_one_piece_from_the_collar_to_the_knees() -> None:
+    body, a = anny_body(), anatomy()
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    shod = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        dressed = wardrobe().dress(rng, rest, a.normals(rest.vertices), posed, "gown", 1, painted=True)
+        gown = dressed.meshes[-1]
+        shod += len(dressed.meshes) - 1
+        low, high = gown.vertices[:, 1].min(), gown.vertices[:, 1].max()  # SMPL-X axes here: y is up
+        knees, shoulders = posed.keypoints[13:15, 1].mean(), posed.keypoints[5:7, 1].mean()
+        assert abs(low - knees) < 0.16 and high > shoulders
+        bare = dressed.worn == 0
+        assert bare[a.head > 0.9].all() and bare[a.hand > 0.9].all()
+    assert shod < 6
 
 
 def test_an_upper_layer_lies_outside_the_lower_one() -> None:

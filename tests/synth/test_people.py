@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from calibration.bed import Bed
 from calibration.errors import WardposeError
@@ -139,6 +140,16 @@ def test_skin_tone_is_drawn_independently_of_the_body() -> None:
     tones = [make_upright(np.random.default_rng(s), (0, 0), 0, 0, 1).traits.skin_tone for s in range(60)]
     assert len(set(tones)) >= 9
     assert np.bincount(tones, minlength=11)[1:].max() < 20
+
+
+def test_clothes_of_a_few_people_are_painted_on() -> None:
+    """Painted cloth lies a millimetre and a half on the skin, so its vertices repeat the skin's to within that."""
+    painted = 0
+    for seed in range(60):
+        figure = make_upright(np.random.default_rng(seed), (0, 0), 0, 0, 1, "staff", "standing")
+        top = figure.meshes[figure.clothes[-1]].vertices
+        painted += bool(np.median(cKDTree(figure.meshes[0].vertices).query(top)[0]) < 0.004)
+    assert 2 <= painted <= 15
 
 
 def test_wrong_requests_say_what_to_choose() -> None:
