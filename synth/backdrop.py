@@ -20,7 +20,11 @@ from synth.ward.cot import is_cot
 def check_backdrops(scenario: Scenario) -> None:
     """Raise WardposeError, before any work, where a plate or a background of the scenario can't be used."""
     if scenario.plates and scenario.calibration is None:
-        raise WardposeError("plates need a calibration", where=f"scenario {scenario.name}, plates", mend="use `site`")
+        raise WardposeError(
+            "plates need a calibration",
+            where=f"scenario {scenario.name}, plates",
+            mend="choose the scenario site, or give the plates' calibration too",
+        )
     for folder in scenario.plates:
         estimate = CalibrationEstimate.from_dict(scenario.calibration or {})
         plates.require_same_view(plates.open_plate(folder), estimate.camera_from_bed, folder)

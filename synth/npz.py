@@ -33,9 +33,9 @@ def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
                     if not dtype.hasobject:
                         found[name.removesuffix(".npy")] = shape
     except FileNotFoundError:
-        raise WardposeError("there is no such file", where=str(path)) from None
+        raise WardposeError("there is no such file", where=str(path), mend="check its name and folder") from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=str(path)) from None
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError):
-        raise WardposeError("is no .npz file, or a damaged one", where=str(path)) from None
+        raise WardposeError("is no .npz file, or a damaged one", where=str(path), mend="copy it here anew") from None
     return found

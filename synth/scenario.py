@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,7 @@ _LIMITS: Mapping[str, Span] = {
     "backrest_deg": (5, 75), "age_years": (COT_YEARS, 100),
 }  # fmt: skip
 
-_FILES = ("body_file", "pose_folder", "pose_bank")
-
+_FILES = ("body_file", "pose_folder", "pose_bank", "backgrounds", "plates")
 
 _WARD: dict[str, Any] = {"camera": KINECT_COLOR.to_dict(), "elevation_deg": (12.0, 50.0), "distance_m": (1.8, 3.6)}
 
@@ -234,6 +234,24 @@ def site_scenario(estimate: CalibrationEstimate, *, width: int = 640, **changes:
     return Scenario(**(fields | changes))
 
 
+def _beside(path: Path, named: Any) -> Any:
+    return str((path.parent / named).absolute()) if isinstance(named, str) else named
+
+
+def _told(error: ValidationError, spec: str) -> WardposeError:
+    """The first mistake that was found in a scenario's file."""
+    first = error.errors()[0]
+    where = f"{spec}, {'.'.join(str(part) for part in first['loc']) or 'scenario'}"
+    if first["type"] == "extra_forbidden":
+        nearest = get_close_matches(str(first["loc"][-1]), Scenario.model_fields, n=1)
+        mend = f"did you mean {nearest[0]}?" if nearest else "take it out; README.md names the fields"
+        return WardposeError("no field of a scenario has this name", where=where, mend=mend)
+    if first["type"] in ("tuple_type", "missing"):
+        return WardposeError(f"must be numbers in brackets, got {first['input']!r}", where=where, mend="such as [1, 2]")
+    what = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return WardposeError(what if "got" in what else f"{what}, got {first['input']!r}", where=where)
+
+
 def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None, plates: tuple[str, ...] = ()) -> Scenario:
     """The scenario that `spec` names: `B`, `C`, `D`, `base`, `site` (with its `estimate` and `plates`) or a TOML file.
 
@@ -266,15 +284,16 @@ def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None, pla
                 f"no scenario is called {like!r}", where=f"{spec}, like", mend=f"choose one of: {', '.join(NAMED)}"
             )
         values = NAMED[like].model_dump() | {"name": path.stem} | values
-    for field in _FILES:
-        if isinstance(values.get(field), str):  # beside the scenario's own file, wherever it is read from
-            values[field] = str((path.parent / values[field]).absolute())
+    for field in _FILES:  # beside the scenario's own file, wherever it is read from
+        named = values.get(field)
+        if isinstance(named, list):
+            values[field] = [_beside(path, each) for each in named]
+        elif named:
+            values[field] = _beside(path, named)
     try:
         scenario = Scenario(**({"name": path.stem} | values))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "scenario"
-        raise WardposeError(first["msg"].removeprefix("Value error, "), where=f"{spec}, {field}") from None
+        raise _told(error, spec) from None
     for field, check in (
         ("body_file" if scenario.body_file else "body", scenario.casting.check_body),
         ("pose_folder" if scenario.pose_folder else "pose_bank" if scenario.pose_bank else "pose_source",

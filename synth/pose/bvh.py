@@ -67,7 +67,9 @@ def read_bvh(path: Path) -> Skeleton:
     try:
         return _parsed(words)
     except (ValueError, IndexError):
-        raise WardposeError("is no BVH recording, or a damaged one", where=str(path)) from None
+        raise WardposeError(
+            "is no BVH recording, or a damaged one", where=str(path), mend="export it anew, or take it out"
+        ) from None
 
 
 def _parsed(words: list[str]) -> Skeleton:

@@ -119,7 +119,10 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
     [
         ("elevation_deg = [60, 20]", "elevation_deg"),
         ("elevation_deg = [10, 200]", "elevation_deg"),
-        ("distance = [1, 2]", "distance"),
+        ("distance = [1, 2]", "distance: no field of a scenario has this name; did you mean distance_m?"),
+        ("distance_m = [1.0]", "distance_m"),
+        ('age_years = "old"', "age_years: must be numbers in brackets, got 'old'; such as [1, 2]"),
+        ("width = 0", "width: must be greater than or equal to 64, got 0"),
         ("bystander_weights = [0, 0]", "bystander_weights"),
         ('like = "Z"', "like"),
         ("elevation_deg = [10, 20", "TOML"),
@@ -146,6 +149,14 @@ def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_pat
     assert named in str(caught.value)
     assert "wrong.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_files_and_folders_are_looked_for_beside_the_scenarios_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "C"\nbackgrounds = "rooms"\nplates = ["first", "/plates/second"]\n')
+    scenario = load_scenario(str(path))
+    assert scenario.backgrounds == str(tmp_path / "rooms")
+    assert scenario.plates == (str(tmp_path / "first"), "/plates/second")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
