@@ -43,6 +43,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     over.add_argument(
         "--alpha", type=float, action="append", help="score the weights this far on the way as well (may be repeated)"
     )
+    over.add_argument(
+        "--orders", type=int, default=1, help="train this often, on the pictures in another order, and take the means"
+    )
     over.add_argument("--ablations", action="store_true", help="leave one ingredient out at a time as well")
     over.add_argument("--work", type=Path, help="folder that keeps images and models; what it holds is not made again")
     over.set_defaults(run=measure_carry_over)
@@ -86,8 +89,8 @@ def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
         result = run(
             options.count, model=store.folder(options.detector or BUILT_IN_LIVE["detect"]),
             sets=dict(evaluation_set(text) for text in options.score), scenario=options.scenario, data=options.data,
-            alphas=options.alpha or (), ablations=options.ablations, size=options.size, seed=options.seed,
-            work=options.work, progress=progress,
+            alphas=options.alpha or (), ablations=options.ablations, orders=options.orders, size=options.size,
+            seed=options.seed, work=options.work, progress=progress,
         )  # fmt: skip
     rows = [
         (trained, column, *(figures.get(key) for key in ("AP50", "AP", "person_score", "person_score_gained", "p")))

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from benchmarks.ablations import ABLATIONS, PERFECT_SENSOR, PHYSICS, without
-from benchmarks.carry_over import run
+from benchmarks.carry_over import gained, run
 from benchmarks.real_people import read_columns, score
 from runtime.detections import Detections
 from synth.pose.bank import PoseBank
 from synth.sample import make_sample
 from synth.scenario import Scenario, load_scenario
 from tests.tuning.drawn import draw_people
+from tuning.card import read_card
+from tuning.evaluate.report import Evaluation
+from tuning.weights import read_weights
 
 
 def with_postures(folder: Path, postures: list[str]) -> Path:
@@ -98,5 +101,29 @@ def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: P
     result = run(model=random_detector, sets=sets, data=data, alphas=[0.0], size=96, threads=1)
     assert result["before"]["drawn"]["people"] == 4
     assert result["tuned"]["everything"]["drawn"].keys() >= {"AP50", "person_score", "person_score_gained", "p"}
+    assert result["tuned"]["everything"]["drawn"]["spread"] == 0
     untouched = result["tuned"]["everything, alpha 0.0"]["drawn"]
     assert untouched["AP50"] == result["before"]["drawn"]["AP50"] and untouched["p"] == 1
+
+
+def evaluation(scores: list[float], ap50: float) -> Evaluation:
+    return Evaluation(AP=0.5, AP50=ap50, AR=0.5, person_score=float(np.mean(scores)), images=2, people=4, scores=scores)
+
+
+def test_runs_in_several_orders_count_by_each_persons_mean() -> None:
+    before = [evaluation([0.0, 0.0, 0.8, 0.0], 0.5)]
+    after = [evaluation([0.9, 0.0, 0.8, 0.8], 0.7), evaluation([0.9, 0.8, 0.0, 0.0], 0.6)]
+    found = gained(before, after)
+    assert found["person_score"] == pytest.approx(0.525)
+    assert found["person_score_gained"] == pytest.approx(0.325)
+    assert found["AP50_gained"] == pytest.approx(0.15)
+    assert found["spread"] == pytest.approx(0.2 / 2**0.5, abs=1e-4)
+
+
+def test_another_order_is_another_training(tmp_path: Path, random_detector: Path) -> None:
+    data = draw_people(tmp_path / "data", 16)
+    sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
+    work = tmp_path / "work"
+    run(model=random_detector, sets=sets, data=data, orders=2, size=96, threads=1, work=work)
+    first, second = (read_weights(folder, read_card(folder)) for folder in (work / "tuned", work / "tuned-1"))
+    assert any(not np.array_equal(first[name], second[name]) for name in first)

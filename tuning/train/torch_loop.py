@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
+from tuning.train.torch_batches import TrainingData, prepared_batches, to_device
 from tuning.weights import State, read_safetensors, write_safetensors
 
 Progress = Callable[[int, int, str], None]
@@ -51,13 +52,12 @@ class LoopSettings(BaseModel):
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
     bfloat16: bool = Field(default=False, title="Forward pass in bfloat16: faster, a little coarser")
-
-
-class TrainingData(Protocol):
-    def __len__(self) -> int: ...
-    def batch(self, epoch: int, indices: list[int]) -> dict[str, Any]:
-        """Samples as one batch of arrays or tensors; what is random depends on (seed, epoch, index) alone."""
-        ...
+    workers: int | None = Field(
+        default=None,
+        title="Processes that prepare batches (default: none on a CPU, one a core for a GPU)",
+        ge=0,
+        le=256,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def fit(
     started, saved = time.monotonic() - elapsed, time.monotonic()
     recent: list[float] = []
     fraction = _fraction(step, total, elapsed, settings)
-    order: list[int] = []
-    ordered_epoch = -1
+    workers = settings.workers if settings.workers is not None else 0 if device == "cpu" else os.cpu_count() or 1
+    prepared = prepared_batches(data, settings.batch, settings.epochs, settings.seed, first=step, workers=workers)
 
     def save() -> None:
         if checkpoint is not None:
@@ -131,15 +131,13 @@ def fit(
 
     try:
         while fraction < 1:
-            epoch, place = divmod(step, batches)
-            if epoch != ordered_epoch:
-                order = np.random.default_rng((settings.seed, epoch)).permutation(len(data)).tolist()
-                ordered_epoch = epoch
+            epoch = step // batches
             rate = _rate(fraction, step, settings)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             _training_mode(model, settings.freeze_statistics)
-            batch = _to_device(data.batch(epoch, order[place * settings.batch : (place + 1) * settings.batch]), device)
+            count, batch = next(prepared)
+            batch = to_device(batch, device)
             terms = loss(model, batch)
             for name, term in terms.items():
                 if not bool(torch.isfinite(term)):
@@ -157,10 +155,7 @@ def fit(
                 optimizer.zero_grad(set_to_none=True)
                 if average:
                     average.update(model)
-            recent = [
-                *recent[-49:],
-                float(summed.detach()) / len(order[place * settings.batch : (place + 1) * settings.batch]),
-            ]
+            recent = [*recent[-49:], float(summed.detach()) / count]
             elapsed = time.monotonic() - started
             fraction = _fraction(step, total, elapsed, settings)
             if progress:
@@ -221,15 +216,6 @@ def _training_mode(model: Any, freeze_statistics: bool) -> None:
                 module.eval()
 
 
-def _to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
-    moved = {}
-    for key, value in batch.items():
-        if isinstance(value, np.ndarray):
-            value = torch.from_numpy(value)
-        moved[key] = value.to(device) if isinstance(value, torch.Tensor) else value
-    return moved
-
-
 class _Average:
     """Running average of the weights: early on it follows them closely, later it smooths."""
 
@@ -252,7 +238,7 @@ class _Average:
 
 
 def _fingerprint(settings: LoopSettings, images: int, model: Any) -> str:
-    kept = settings.model_dump(exclude={"minutes", "threads", "device"})
+    kept = settings.model_dump(exclude={"minutes", "threads", "device", "workers"})
     kept["images"] = images
     kept["tensors"] = sum(value.numel() for value in model.state_dict().values())
     return json.dumps(kept, sort_keys=True)

@@ -329,16 +329,15 @@ class _Samples:
                     "a picture cannot be read", where=str(error), mend="make the data set again"
                 ) from None
         batch = self._collate(samples)
-        kept: dict[str, Any] = {key: batch[key] for key in ("batch_idx", "cls", "bboxes", "keypoints") if key in batch}
-        kept["img"] = batch["img"].float() / 255
-        return kept
+        return {key: batch[key] for key in ("img", "batch_idx", "cls", "bboxes", "keypoints") if key in batch}
 
 
 def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool, keypoint_tolerance: float) -> dict[str, Any]:
     if getattr(model, "criterion", None) is None and "keypoints" in batch:  # only now is it on its device
         model.criterion = model.init_criterion()
         model.criterion.keypoint_loss.sigmas = model.criterion.keypoint_loss.sigmas * keypoint_tolerance
-    terms, _ = model.loss(batch, predict(model, batch["img"], bfloat16=bfloat16))
+    pictures = batch["img"].float() / 255  # bytes until now: less to hand from process to process
+    terms, _ = model.loss(batch, predict(model, pictures, bfloat16=bfloat16))
     names = ("box", "pose", "seen", "class", "shape") if "keypoints" in batch else ("box", "class", "shape")
     return {names[i] if i < len(names) else f"term{i}": term for i, term in enumerate(terms.reshape(-1))}
 
