@@ -36,7 +36,7 @@ class Mesh:
         if self.triangles.ndim != 2 or self.triangles.shape[1] != 3:
             raise ValueError(f"triangles must be (T, 3), got {self.triangles.shape}")
         # As unsigned numbers, negative ones are too large as well.
-        if len(self.triangles) and not self.triangles.astype(np.uint32).max() < len(self.vertices):
+        if len(self.triangles) and not self.triangles.view(np.uint32).max() < len(self.vertices):
             raise ValueError("triangles name vertices that do not exist")
         if (self.texture is None) != (self.uv is None):
             raise ValueError("a texture needs uv coordinates, and the other way round")

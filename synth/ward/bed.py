@@ -7,6 +7,7 @@ bed at `hinge_x(bed)`; `bend` is the one place that says how, for the mattress, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ from synth.ward.shapes import Surface, linear
 MATTRESS_THICKNESS = 0.14
 RAILS = ("none", "left", "right", "both")
 BEND_LENGTH = 0.10  # metres of mattress over which the backrest's angle is taken up
+_BLANK = (0.0, 0.0, 0.0)
+_RUBBER = linear(0.2, 0.2, 0.22)  # of wheels and of what is under the mattress
+# What a bed's parts are made of, as shares of the three in the colours of a `BedShape`.
+FRAME, BOARD, RUBBER = Surface((1.0, 0.0, 0.0)), Surface((0.0, 1.0, 0.0)), Surface((0.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,27 @@ class BedLook:
     boards: bool = True
     pillows: int = 1
     seed: int = 0
+
+    def unpainted(self) -> BedLook:
+        """Without its colours: equal for beds that differ in nothing else."""
+        return replace(self, sheet_color=_BLANK, frame_color=_BLANK, board_color=_BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class BedShape:
+    """A bed or cot yet to be painted. mattress: in any colour; shade (V, 1) float32: what its colour is multiplied by.
+    parts: all else, in the colours of `FRAME`, `BOARD` and `RUBBER`."""
+
+    mattress: Mesh
+    shade: NDArray[np.float32]
+    parts: tuple[Mesh, ...]
+
+    def painted(self, look: BedLook) -> list[Mesh]:
+        """The meshes in the look's colours, the mattress first."""
+        sheet = (np.asarray(look.sheet_color, dtype=np.float32) * self.shade).clip(0, 1)
+        paints = np.array([look.frame_color, look.board_color, _RUBBER], dtype=np.float32)
+        parts = [replace(part, colors=part.colors @ paints) for part in self.parts]
+        return [replace(self.mattress, colors=sheet), *parts]
 
 
 def hinge_x(bed: Bed) -> float:
@@ -80,10 +106,10 @@ def _bent(bed: Bed, mesh: Mesh) -> Mesh:
     return replace(mesh, vertices=bend(bed, mesh.vertices).astype(np.float32))
 
 
-def build_mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
-    """The mattress in its sheet, bent with the backrest."""
+def make_mattress(bed: Bed, fabric: str, rng: np.random.Generator) -> tuple[Mesh, NDArray[np.float32]]:
+    """A `BedShape`'s mattress in its sheet, bent with the backrest, and the shade (V, 1) on it."""
     x, y = bed.length / 2, bed.width / 2
-    surface = Surface(look.sheet_color, textures.fabric(rng, look.sheet_fabric), 0.5)
+    surface = Surface(_BLANK, textures.fabric(rng, fabric), 0.5)
     mattress = shapes.rounded_box([-x, -y, -MATTRESS_THICKNESS], [x, y, 0.0], 0.045, surface, step=0.05)
     vertices = mattress.vertices.astype(np.float64)
     # Creases of the sheet, downward only: nothing may rise above the mattress plane.
@@ -94,31 +120,33 @@ def build_mattress(bed: Bed, look: BedLook, rng: np.random.Generator) -> Mesh:
     vertices[top, 2] -= 0.0025 * np.clip(crease[row, column][top] + 1.5, 0, 3)
     # Shading creases finer than the mesh: a slight darkening along them.
     shade = 1 + 0.018 * np.clip(crease[row, column], -2, 2)
-    colors = (mattress.colors * shade[:, None]).clip(0, 1).astype(np.float32)
-    return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32), colors=colors))
+    return _bent(bed, replace(mattress, vertices=vertices.astype(np.float32))), shade[:, None]
 
 
 def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
-    """The bed's meshes, all of instance 0."""
+    """The bed's meshes, all of instance 0; the mattress first."""
+    return _shape(bed, look.unpainted()).painted(look)
+
+
+@lru_cache(maxsize=8)
+def _shape(bed: Bed, look: BedLook) -> BedShape:
     rng = np.random.default_rng([look.seed, 11])
     x, y, floor = bed.length / 2, bed.width / 2, -bed.height
     under = -MATTRESS_THICKNESS
-    frame = Surface(look.frame_color)
-    board = Surface(look.board_color, textures.grain(rng), 1.5) if rng.random() < 0.5 else Surface(look.board_color)
-    dark = Surface(linear(0.2, 0.2, 0.22))
-    meshes = [build_mattress(bed, look, rng)]
-    deck = shapes.rounded_box([-x, -y + 0.02, under - 0.04], [x, y - 0.02, under], 0.01, frame, 0.1)
-    meshes.append(_bent(bed, deck))
+    board = replace(BOARD, texture=textures.grain(rng), repeat=1.5) if rng.random() < 0.5 else BOARD
+    mattress, shade = make_mattress(bed, look.sheet_fabric, rng)
+    deck = shapes.rounded_box([-x, -y + 0.02, under - 0.04], [x, y - 0.02, under], 0.01, FRAME, 0.1)
+    meshes = [_bent(bed, deck)]
     low = floor + 0.42 * (under - floor)
-    meshes.append(shapes.box([-x - 0.04, -y - 0.01, low], [x + 0.04, -y + 0.03, low + 0.07], frame))
-    meshes.append(shapes.box([-x - 0.04, y - 0.03, low], [x + 0.04, y + 0.01, low + 0.07], frame))
-    meshes.append(shapes.box([-0.7 * x, -0.6 * y, floor + 0.12], [0.7 * x, 0.6 * y, low + 0.05], dark))
+    meshes.append(shapes.box([-x - 0.04, -y - 0.01, low], [x + 0.04, -y + 0.03, low + 0.07], FRAME))
+    meshes.append(shapes.box([-x - 0.04, y - 0.03, low], [x + 0.04, y + 0.01, low + 0.07], FRAME))
+    meshes.append(shapes.box([-0.7 * x, -0.6 * y, floor + 0.12], [0.7 * x, 0.6 * y, low + 0.05], RUBBER))
     for px in (-x + 0.1, x - 0.1):
         for py in (-y + 0.06, y - 0.06):
             meshes.append(
-                shapes.box([px - 0.025, py - 0.025, floor + 0.1], [px + 0.025, py + 0.025, under - 0.03], frame)
+                shapes.box([px - 0.025, py - 0.025, floor + 0.1], [px + 0.025, py + 0.025, under - 0.03], FRAME)
             )
-            wheel = shapes.disc_stack([0, 0, 0], [(0.0, -0.02), (0.055, -0.02), (0.055, 0.02), (0.0, 0.02)], dark)
+            wheel = shapes.disc_stack([0, 0, 0], [(0.0, -0.02), (0.055, -0.02), (0.055, 0.02), (0.0, 0.02)], RUBBER)
             upright = wheel.vertices[:, [0, 2, 1]] + np.array([px, py, floor + 0.055], np.float32)
             meshes.append(replace(wheel, vertices=upright.astype(np.float32)))
     if look.boards:
@@ -126,14 +154,14 @@ def build_bed(bed: Bed, look: BedLook) -> list[Mesh]:
         meshes.append(shapes.rounded_box([-x - 0.08, -y - 0.02, low], [-x - 0.035, y + 0.02, head], 0.02, board, 0.15))
         meshes.append(shapes.rounded_box([x + 0.035, -y - 0.02, low], [x + 0.08, y + 0.02, foot], 0.02, board, 0.15))
     meshes += _rails(bed, look, rng)
-    return shapes.joined(meshes)
+    return BedShape(mattress, shade, tuple(shapes.joined(meshes)))
 
 
 def _rails(bed: Bed, look: BedLook, rng: np.random.Generator) -> list[Mesh]:
     x, y = bed.length / 2, bed.width / 2
     height = float(rng.uniform(0.26, 0.36))
     solid = rng.random() < 0.45
-    surface = Surface(look.board_color if solid else look.frame_color)
+    surface = BOARD if solid else FRAME
     meshes: list[Mesh] = []
     for side, names in ((-1, ("right", "both")), (1, ("left", "both"))):
         if look.rails not in names:

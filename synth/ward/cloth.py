@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from synth.render.jit import njit
 
 Array = Any  # numba infers the element types
@@ -27,26 +29,28 @@ def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float,
 
 @njit
 def _relax(grid: Array, down: int, across: int, length: float, stiffness: float) -> None:
-    """Draw all points of the grid (R, C, 3) that lie `down` rows and `across` columns apart toward `length`.
+    """Draw all points of the grid (3, R, C) that lie `down` rows, at least one, and `across` columns apart toward
+    `length`, row after row.
 
     The root in the distance is replaced by its first-order expansion about the rest length (Jakobsen 2001), which is
-    exact where it matters: as the cloth comes to rest.
+    exact where it matters: as the cloth comes to rest. No two pairs that begin in one row share a point; in loops as
+    short as these, many are worked on at once.
     """
     squared = length * length
-    for row in range(grid.shape[0] - down):
-        for column in range(max(0, -across), grid.shape[1] - max(0, across)):
-            other_row, other_column = row + down, column + across
-            x0, y0, z0 = grid[row, column, 0], grid[row, column, 1], grid[row, column, 2]
-            x1, y1, z1 = (
-                grid[other_row, other_column, 0], grid[other_row, other_column, 1], grid[other_row, other_column, 2]
-            )  # fmt: skip
-            dx, dy, dz = x1 - x0, y1 - y0, z1 - z0
-            share = (0.5 - squared / (dx * dx + dy * dy + dz * dz + squared)) * stiffness
-            dx, dy, dz = dx * share, dy * share, dz * share
-            grid[row, column, 0], grid[row, column, 1], grid[row, column, 2] = x0 + dx, y0 + dy, z0 + dz
-            grid[other_row, other_column, 0] = x1 - dx
-            grid[other_row, other_column, 1] = y1 - dy
-            grid[other_row, other_column, 2] = z1 - dz
+    count = grid.shape[2] - abs(across)
+    begin, end = max(0, -across), max(0, across)
+    share = np.empty(count)
+    for row in range(grid.shape[1] - down):
+        ones, others = grid[:, row, begin : begin + count], grid[:, row + down, end : end + count]
+        for i in range(count):
+            dx, dy, dz = others[0, i] - ones[0, i], others[1, i] - ones[1, i], others[2, i] - ones[2, i]
+            share[i] = (0.5 - squared / (dx * dx + dy * dy + dz * dz + squared)) * stiffness
+        for k in range(3):
+            one, other = ones[k], others[k]
+            for i in range(count):
+                move = (other[i] - one[i]) * share[i]
+                one[i] += move
+                other[i] -= move
 
 
 @njit
@@ -62,51 +66,51 @@ def drop(
     `side_reach` from the mattress (a rail), or freely where it is infinite.
     """
     step = 1.0 / 60.0
-    grid = points.reshape(-1, columns, 3)
+    # One coordinate after the other, so that neighbours' lie side by side.
+    x, y, z = falling = points.T.copy()
+    grid = falling.reshape(3, -1, columns)
+    turned = grid.transpose(0, 2, 1)
     diagonal = math.hypot(step_down, step_across)
-    previous = points.copy()
+    previous = falling.copy()
     for _ in range(steps):
-        for i in range(points.shape[0]):
-            for k in range(3):
-                move = (points[i, k] - previous[i, k]) * 0.985
-                if k == 2:
-                    move -= GRAVITY * step * step
-                move = min(0.03, max(-0.03, move))
-                previous[i, k] = points[i, k]
-                points[i, k] += move
+        for k in range(3):
+            fall = GRAVITY * step * step if k == 2 else 0.0
+            for i in range(points.shape[0]):
+                move = (falling[k, i] - previous[k, i]) * 0.985 - fall
+                previous[k, i] = falling[k, i]
+                falling[k, i] += min(0.03, max(-0.03, move))
         for _ in range(iterations):
-            _relax(grid, 0, 1, step_across, 1.0)  # threads
+            _relax(turned, 1, 0, step_across, 1.0)  # threads
             _relax(grid, 1, 0, step_down, 1.0)
             _relax(grid, 1, 1, diagonal, 0.6)  # shear
             _relax(grid, 1, -1, diagonal, 0.6)
-            _relax(grid, 0, 2, 2.0 * step_across, 0.06)  # bending
+            _relax(turned, 2, 0, 2.0 * step_across, 0.06)  # bending
             _relax(grid, 2, 0, 2.0 * step_down, 0.06)
         for i in range(points.shape[0]):
-            x, y, z = points[i, 0], points[i, 1], points[i, 2]
             touching = False
-            over_bed = abs(x) < half_length + thickness
-            if abs(y) > half_width and over_bed and z > bed_bottom - 0.3 and abs(y) > half_width + side_reach:
-                y = math.copysign(half_width + side_reach, y)
-                points[i, 1] = y
+            over_bed = abs(x[i]) < half_length + thickness
+            if abs(y[i]) > half_width and over_bed and z[i] > bed_bottom - 0.3 and abs(y[i]) > half_width + side_reach:
+                y[i] = math.copysign(half_width + side_reach, y[i])
                 touching = True
-            ground = height_at(heights, low_x, low_y, cell, x, y) + thickness
+            ground = height_at(heights, low_x, low_y, cell, x[i], y[i]) + thickness
             # Deep below the top beside the mattress's edge the way out is sideways, not up.
-            inside = half_width + thickness - abs(y)
-            if ground - OVERHANG < z < ground:
-                if over_bed and 0.0 < inside < ground - z and inside < 0.05 and x > hinge:
-                    points[i, 1] = math.copysign(half_width + thickness, y)
+            inside = half_width + thickness - abs(y[i])
+            if ground - OVERHANG < z[i] < ground:
+                if over_bed and 0.0 < inside < ground - z[i] and inside < 0.05 and x[i] > hinge:
+                    y[i] = math.copysign(half_width + thickness, y[i])
                 else:
-                    points[i, 2] = ground
+                    z[i] = ground
                 touching = True
-            elif over_bed and inside > 0.0 and bed_bottom < z < 0.0 and ground < -1.0:
-                points[i, 1] = math.copysign(half_width + thickness, y)
+            elif over_bed and inside > 0.0 and bed_bottom < z[i] < 0.0 and ground < -1.0:
+                y[i] = math.copysign(half_width + thickness, y[i])
                 touching = True
-            if points[i, 2] < floor + thickness:
-                points[i, 2] = floor + thickness
+            if z[i] < floor + thickness:
+                z[i] = floor + thickness
                 touching = True
             if touching:
                 for k in range(3):
-                    previous[i, k] += (points[i, k] - previous[i, k]) * friction
+                    previous[k, i] += (falling[k, i] - previous[k, i]) * friction
+    points[:] = falling.T
 
 
 @njit

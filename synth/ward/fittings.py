@@ -94,10 +94,10 @@ def bed_head_unit(rng: np.random.Generator, wall: Wall) -> list[Mesh]:
         meshes.append(shapes.disc_stack(head, [(0.0, 0.0), (0.06, 0.0), (0.035, 0.07), (0.0, 0.08)], body, 12))
     for _ in range(int(rng.integers(1, 4))):  # cables and hoses that hang from it
         at = start + float(rng.uniform(0.1, 0.9)) * width
-        t = np.linspace(0, 1, 14)
+        t = np.linspace(0, 1, 14)[:, None]
         sag, shift = float(rng.uniform(0.2, 0.55)), float(rng.uniform(-0.35, 0.35))
-        path = [wall.at(at + shift * s, low + 0.05 - sag * 4 * s * (1 - s) - 0.3 * s, depth + 0.12 * s) for s in t]
-        meshes.append(shapes.tube(np.array(path), 0.005, dark if rng.random() < 0.6 else body, 5))
+        path = wall.at(at + shift * t, low + 0.05 - sag * 4 * t * (1 - t) - 0.3 * t, depth + 0.12 * t)
+        meshes.append(shapes.tube(path, 0.005, dark if rng.random() < 0.6 else body, 5))
     return meshes
 
 

@@ -6,12 +6,15 @@ lights only; that walls are brighter near a window or under a panel, and darker 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.render.jit import njit
 from synth.render.mesh import Mesh
 from synth.ward import fittings, shapes, textures
 from synth.ward.lights import BY_DAY, ONE_LAMP, PANELS_ON
@@ -19,6 +22,7 @@ from synth.ward.palette import pick
 from synth.ward.shapes import Surface, linear
 from synth.ward.walls import WALLS, Wall
 
+Array = Any  # numba infers the element types
 Point = tuple[float, float, float]
 HALL = 5.0  # metres that the hall about the room reaches beyond its walls
 _STEP = 0.3  # metres between the points that the light on walls and ceiling is painted at
@@ -42,8 +46,7 @@ class RoomLook:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Glow:
+class _Glow(NamedTuple):
     """A rectangle that shines: its centre, the way it faces, its strength on a surface one metre before it."""
 
     centre: NDArray[np.float64]
@@ -51,39 +54,55 @@ class _Glow:
     strength: float
 
 
-def _light_on(points: NDArray[np.float64], normal: NDArray[np.float64], glows: Sequence[_Glow]) -> NDArray[np.float64]:
-    """(N,) factor about one: what the shining things add to points (N, 3) of a surface that faces `normal`."""
+# Centres (K, 3), facings (K, 3) and strengths (K,) of all that shines.
+_Glows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+@njit
+def _light_on(points: Array, along: Array, up: Array, centres: Array, facings: Array, strengths: Array) -> Array:
+    """(N,) factor about one: what the shining things add to points (N, 3) of a surface that faces along × up."""
+    nx, ny, nz = (
+        along[1] * up[2] - along[2] * up[1],
+        along[2] * up[0] - along[0] * up[2],
+        along[0] * up[1] - along[1] * up[0],
+    )
+    area = math.sqrt(nx * nx + ny * ny + nz * nz)
+    nx, ny, nz = nx / area, ny / area, nz / area
     total = np.full(len(points), 0.8)
-    for glow in glows:
-        away = points - glow.centre
-        squared = (away**2).sum(1) + 0.3
-        leaving = np.clip((away * glow.facing).sum(1), 0.0, None)
-        arriving = np.clip(-(away * normal).sum(1), 0.0, None)
-        total += glow.strength * (leaving * arriving / squared**2 + 0.12 / squared)
+    for k in range(len(strengths)):
+        for i in range(len(points)):
+            x, y, z = points[i, 0] - centres[k, 0], points[i, 1] - centres[k, 1], points[i, 2] - centres[k, 2]
+            squared = x * x + y * y + z * z + 0.3
+            leaving = max(x * facings[k, 0] + y * facings[k, 1] + z * facings[k, 2], 0.0)
+            arriving = max(-(x * nx + y * ny + z * nz), 0.0)
+            total[i] += strengths[k] * (leaving * arriving / (squared * squared) + 0.12 / squared)
     return total
+
+
+def _edge(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How dark a corner of the room is, as a factor, at these distances (N,) from it."""
+    return np.asarray(1.0 - 0.22 * np.exp(-distance / 0.28))
 
 
 def _painted(
     corner: NDArray[np.float64], along: NDArray[np.float64], up: NDArray[np.float64], surface: Surface,
-    glows: Sequence[_Glow], *, step: float = _STEP, corners: bool = True, bed: tuple[float, float] | None = None,
+    glows: _Glows, *, step: float = _STEP, corners: bool = True, bed: tuple[float, float] | None = None,
 ) -> Mesh:  # fmt: skip
     """A rectangle as `shapes.quad` makes it, with light pooling on it; darker along its edges where it has `corners`
     and beneath the `bed` (half length, half width)."""
     width, height = float(np.linalg.norm(along)), float(np.linalg.norm(up))
-    u, v = np.meshgrid(
-        np.linspace(0, 1, max(2, round(width / step) + 1)), np.linspace(0, 1, max(2, round(height / step) + 1))
-    )
-    points = corner + u[..., None] * along + v[..., None] * up
-    made = shapes.sheet(points, surface, single_sided=True)
-    flat = points.reshape(-1, 3)
-    light = _light_on(flat, np.cross(along, up) / (width * height), glows)
+    u, v = (np.linspace(0, 1, max(2, round(size / step) + 1)) for size in (width, height))
+    points = corner + u[:, None] * along + (v[:, None] * up)[:, None]
+    light = _light_on(points.reshape(-1, 3), along, up, *glows).reshape(len(v), len(u))
     if corners:
-        for distance in (u * width, (1 - u) * width, v * height, (1 - v) * height):
-            light *= 1.0 - 0.22 * np.exp(-distance.ravel() / 0.28)
+        light *= _edge(u * width)
+        light *= _edge((1 - u) * width)
+        light *= _edge(v * height)[:, None]
+        light *= _edge((1 - v) * height)[:, None]
     if bed is not None:
-        outside = np.hypot(*(np.clip(np.abs(flat[:, k]) - bed[k] + 0.12, 0.0, None) for k in range(2)))
+        outside = np.hypot(*(np.clip(np.abs(points[..., k]) - bed[k] + 0.12, 0.0, None) for k in range(2)))
         light *= 1.0 - 0.62 * np.exp(-((outside / 0.3) ** 2))
-    return replace(made, colors=(made.colors * light[:, None]).astype(np.float32))
+    return shapes.sheet(points, surface, shade=light, single_sided=True)
 
 
 def _window(
@@ -149,9 +168,8 @@ def hanging(
     x = start[0] + direction[0] * (s[None] + slide) + side[0] * sway
     y = start[1] + direction[1] * (s[None] + slide) + side[1] * sway
     z = np.broadcast_to((top + (bottom - top) * rows)[:, None], x.shape)
-    made = shapes.sheet(np.stack([x, y, z], -1), surface)
     shade = 1.0 + 0.16 * np.sin(phase)[None] * (0.5 + 0.5 * rows[:, None])  # light does not reach into the folds
-    return replace(made, colors=(made.colors * shade.reshape(-1, 1)).astype(np.float32))
+    return shapes.sheet(np.stack([x, y, z], -1), surface, shade=shade)
 
 
 def _door(wall: Wall, rng: np.random.Generator) -> list[Mesh]:
@@ -209,13 +227,15 @@ def build_room(
     curtain = Surface(pick(rng, "curtain", 0.08), textures.fabric(rng, "plain"), 0.6)
     meshes, window = _window(walls[window_wall], look, rng, preset in BY_DAY, curtain)
     panels = fittings.luminaires(rng, look.low, look.high, floor + look.ceiling, preset in PANELS_ON)
-    glows = [window]
+    shining = [window]
     for panel in panels:
         middle = panel.vertices.astype(np.float64).mean(0)
-        glows.append(_Glow(middle, np.array([0.0, 0.0, -1.0]), 0.9 if preset in PANELS_ON else 0.0))
+        shining.append(_Glow(middle, np.array([0.0, 0.0, -1.0]), 0.9 if preset in PANELS_ON else 0.0))
     if preset in ONE_LAMP:  # at the head end, shining down and into the room
         lamp = np.array([x0 + 0.45, float(rng.uniform(-0.8, 0.8)), floor + 1.75])
-        glows.append(_Glow(lamp, np.array([0.35, 0.0, -0.94]), 2.2))
+        shining.append(_Glow(lamp, np.array([0.35, 0.0, -0.94]), 2.2))
+    centres, facings, strengths = (np.array(part) for part in zip(*shining, strict=True))
+    glows = centres, facings, strengths
     meshes += [*_hall(look, floor, wall_paint), *panels]
 
     def corner_at(x: float, y: float, z: float) -> NDArray[np.float64]:

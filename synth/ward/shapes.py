@@ -24,6 +24,7 @@ class Surface:
     gloss: float = 0.0
 
 
+@lru_cache(maxsize=256)
 def linear(red: float, green: float, blue: float) -> tuple[float, float, float]:
     """Linear albedo of an sRGB colour given as 0…1."""
     value = np.array([red, green, blue], dtype=np.float64)
@@ -33,12 +34,13 @@ def linear(red: float, green: float, blue: float) -> tuple[float, float, float]:
 
 def make_mesh(
     vertices: ArrayLike, triangles: ArrayLike, uv_metres: ArrayLike | None, surface: Surface, *,
-    single_sided: bool = False,
+    shade: ArrayLike = 1.0, single_sided: bool = False,
 ) -> Mesh:  # fmt: skip
-    """A mesh of one surface; `uv_metres` (V, 2) may be None where the surface has no texture."""
+    """A mesh of one surface, its colour multiplied by `shade` (V, 1); `uv_metres` (V, 2) may be None where the surface
+    has no texture."""
     points = np.asarray(vertices, dtype=np.float32)
     colors = np.empty_like(points)
-    colors[:] = surface.color
+    np.multiply(np.asarray(surface.color, dtype=np.float32), shade, out=colors, casting="same_kind")
     faces = np.asarray(triangles, dtype=np.int32)
     if surface.texture is None:
         return Mesh(points, faces, colors, single_sided=single_sided, gloss=surface.gloss)
@@ -81,31 +83,35 @@ def _faces_of_a_box() -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[n
 
 _QUAD = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 _CORNERS, _BOX, _ALONG = _faces_of_a_box()
+_OPPOSITE, _EACH_CORNER = 1 - _CORNERS, np.arange(24)[:, None]
 _BEND = 1 - np.cos(np.linspace(0, np.pi / 2, 4)[:-1])  # a rounded edge's steps, of unit radius
 
 
 def box(low: ArrayLike, high: ArrayLike, surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    vertices = a * (1 - _CORNERS) + b * _CORNERS
-    return make_mesh(vertices, _BOX, np.take_along_axis(vertices, _ALONG, axis=1), surface)
+    vertices = a * _OPPOSITE + b * _CORNERS
+    uv = None if surface.texture is None else vertices[_EACH_CORNER, _ALONG]
+    return make_mesh(vertices, _BOX, uv, surface)
 
 
 @lru_cache(maxsize=512)
 def _grids_of_a_box(counts: tuple[int, int, int]) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[np.intp]]:
-    """Of a box whose faces are grids of so many lines along each axis: each vertex's line along each axis (V, 3), the
-    triangles (T, 3), and the axes (V, 2) along its face."""
+    """Of a box whose faces are grids of so many lines along each axis, numbered through: each vertex's line along each
+    axis (V, 3), the triangles (T, 3), and the two of the lines (V, 2) along its face."""
     lines, triangles, along, start = [], [], [], 0
+    first = np.cumsum([0, *counts[:2]])
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         uu, vv = (grid.ravel() for grid in np.meshgrid(np.arange(counts[u]), np.arange(counts[v])))
         for side in (0, 1):
             line = np.empty((uu.size, 3), np.intp)
             line[:, axis], line[:, u], line[:, v] = (counts[axis] - 1) * side, uu, vv
+            line += first
             lines.append(line)
             faces = grid_triangles(counts[v], counts[u])
             triangles.append((faces if side else faces[:, ::-1]) + np.int32(start))
-            along.append(np.broadcast_to(np.array([u, v]), (uu.size, 2)))
+            along.append(line[:, [u, v]])
             start += uu.size
     return np.concatenate(lines), np.concatenate(triangles), np.concatenate(along)
 
@@ -114,18 +120,20 @@ def rounded_box(low: ArrayLike, high: ArrayLike, radius: float, surface: Surface
     """A box with rounded edges and corners; `step` metres is the mesh's spacing on the flats."""
     a, b = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     radius = min(radius, float((b - a).min()) / 2)
-    axes = []
+    axes, cores = [], []
     for start, end in zip(a.tolist(), b.tolist(), strict=True):
         count = max(2, int((end - start) / step)) if end - start > 2 * radius + 1e-9 else 1
         inner = np.linspace(start + radius, end - radius, count)
         axes.append(np.concatenate([start + radius * _BEND, inner, end - radius * _BEND[::-1]]))
+        cores.append(np.minimum(np.maximum(axes[-1], start + radius), end - radius))
     lines, triangles, along = _grids_of_a_box((len(axes[0]), len(axes[1]), len(axes[2])))
-    points = np.stack([axis[lines[:, k]] for k, axis in enumerate(axes)], axis=1)
-    core = np.minimum(np.maximum(points, a + radius), b - radius)
-    away = points - core
-    length = np.sqrt((away * away).sum(1, keepdims=True))
-    vertices = core + away * (np.minimum(length, radius) / np.maximum(length, 1e-9))
-    return make_mesh(vertices, triangles, np.take_along_axis(points, along, axis=1), surface)
+    # All that depends on one axis alone is reckoned once a line of the grids, not once a vertex.
+    axis, core = np.concatenate(axes), np.concatenate(cores)
+    away = axis - core
+    length = np.sqrt((away * away)[lines].sum(1, keepdims=True))
+    vertices = core[lines] + away[lines] * (np.minimum(length, radius) / np.maximum(length, 1e-9))
+    uv = None if surface.texture is None else axis[along]
+    return make_mesh(vertices, triangles, uv, surface)
 
 
 @lru_cache(maxsize=32)
@@ -152,10 +160,10 @@ def tube(path: ArrayLike, radius: float, surface: Surface, sides: int = 8) -> Me
     angles, circle = _circle(sides)
     ring = side[:, None] * circle[None, :, :1] + other[:, None] * circle[None, :, 1:]
     vertices = (points[:, None] + radius * ring).reshape(-1, 3)
-    uv = np.empty((len(points), sides + 1, 2))
-    uv[..., 0] = angles * radius
-    uv[0, :, 1] = 0.0
-    uv[1:, :, 1] = np.cumsum(np.sqrt((steps * steps).sum(1)))[:, None]
+    uv = np.zeros((len(points), sides + 1, 2))
+    if surface.texture is not None:
+        uv[..., 0] = angles * radius
+        uv[1:, :, 1] = np.cumsum(np.sqrt((steps * steps).sum(1)))[:, None]
     return make_mesh(vertices, grid_triangles(len(points), sides + 1), uv.reshape(-1, 2), surface)
 
 
@@ -173,8 +181,12 @@ def disc_stack(centre: ArrayLike, profile: Sequence[tuple[float, float]], surfac
     return make_mesh(rings.reshape(-1, 3), triangles, uv.reshape(-1, 2), surface)
 
 
-def sheet(points: NDArray[np.floating], surface: Surface, *, single_sided: bool = False) -> Mesh:
-    """A surface through a grid of points (rows, columns, 3), its uv the lengths along both directions."""
+def sheet(
+    points: NDArray[np.floating], surface: Surface, *, shade: NDArray[np.float64] | None = None,
+    single_sided: bool = False,
+) -> Mesh:  # fmt: skip
+    """A surface through a grid of points (rows, columns, 3), its uv the lengths along both directions; `shade`
+    (rows, columns) multiplies its colour."""
     rows, columns = points.shape[:2]
     uv = np.zeros((rows, columns, 2))
     if surface.texture is not None:
@@ -182,7 +194,9 @@ def sheet(points: NDArray[np.floating], surface: Surface, *, single_sided: bool 
         uv[:, 1:, 0] = np.cumsum(np.sqrt((across * across).sum(2)).mean(0))
         uv[1:, :, 1] = np.cumsum(np.sqrt((down * down).sum(2)).mean(1))[:, None]
     triangles = grid_triangles(rows, columns)
-    return make_mesh(points.reshape(-1, 3), triangles, uv.reshape(-1, 2), surface, single_sided=single_sided)
+    factor = 1.0 if shade is None else shade.reshape(-1, 1)
+    vertices = points.reshape(-1, 3)
+    return make_mesh(vertices, triangles, uv.reshape(-1, 2), surface, shade=factor, single_sided=single_sided)
 
 
 def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:

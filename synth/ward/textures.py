@@ -43,9 +43,8 @@ def _stocked(draw: _Draw) -> _Draw:
 
 def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> NDArray[np.float32]:
     """Smooth noise (size, size), zero mean, unit variance, repeating."""
-    small = rng.standard_normal((cells_y, cells_x)).astype(np.float32)
     pad = 3
-    wide = np.pad(small, pad, mode="wrap")
+    wide = _wrapped(rng.standard_normal((cells_y, cells_x)).astype(np.float32), pad)
     scale_y, scale_x = size / cells_y, size / cells_x
     big = cv2.resize(
         wide, (round(wide.shape[1] * scale_x), round(wide.shape[0] * scale_y)), interpolation=cv2.INTER_CUBIC
@@ -55,17 +54,24 @@ def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> ND
     return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
 
 
+def _wrapped(field: NDArray[np.floating], pad: int) -> NDArray[np.floating]:
+    """A repeating field (h, w) with `pad` more of its repeats on every side."""
+    rows, columns = (np.arange(-pad, count + pad) % count for count in field.shape)
+    return field[rows[:, None], columns]
+
+
 def _picture(field: NDArray[np.floating]) -> Picture:
     return np.asarray(np.clip(field, 0, 1) * 255 + 0.5, dtype=np.uint8)
 
 
 def _gray(field: NDArray[np.floating]) -> Picture:
-    return _picture(np.repeat(field[..., None], 3, axis=2))
+    return cv2.cvtColor(_picture(field), cv2.COLOR_GRAY2RGB)
 
 
 def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y, x = np.mgrid[0:size, 0:size] / size
-    return y, x
+    """Rows (size, 1) and columns (1, size) from 0 to below 1, to be broadcast."""
+    steps = np.arange(size) / size
+    return steps[:, None], steps[None]
 
 
 @_stocked
@@ -154,11 +160,10 @@ def creases(number: int, size: int = 256) -> NDArray[np.float32]:
     height = np.zeros((size, size), np.float32)
     for rows, columns, share in ((3, 6, 1.0), (7, 4, 0.6), (11, 14, 0.35)):
         ridge = 1.0 - np.minimum(np.abs(noise(rng, size, rows, columns)) * 1.6, 1.0)
-        bent = cv2.remap(
-            np.pad(ridge, size // 4, mode="wrap"), x + push[0] + size // 4, y + push[1] + size // 4, cv2.INTER_LINEAR
-        )
+        bent = cv2.remap(_wrapped(ridge, size // 4), x + push[0] + size // 4, y + push[1] + size // 4, cv2.INTER_LINEAR)
         height += np.float32(share) * bent**2 * np.clip(0.6 + noise(rng, size, 2, 3), 0.0, 1.5)
-    height = cv2.GaussianBlur(np.tile(height, (3, 3)), (0, 0), 1.2)[size : 2 * size, size : 2 * size]
+    pad = size // 8
+    height = cv2.GaussianBlur(_wrapped(height, pad), (0, 0), 1.2)[pad:-pad, pad:-pad]
     lit = (np.roll(height, 2, 0) - np.roll(height, -2, 0)) + 0.6 * (np.roll(height, 2, 1) - np.roll(height, -2, 1))
     return np.asarray((lit - lit.mean()) / lit.std(), dtype=np.float32)
 

@@ -12,6 +12,8 @@ from synth.ward import shapes
 from synth.ward.shapes import Surface
 
 WALLS = ("head", "foot", "right", "left")
+_UP = np.array([0.0, 0.0, 1.0])
+_Metres = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,13 @@ class Wall:
         x, y, ax, ay = {
             "head": (x0, y0, 0, 1), "foot": (x1, y1, 0, -1), "right": (x1, y0, -1, 0), "left": (x0, y1, 1, 0)
         }[name]  # fmt: skip
-        along = np.array([ax, ay, 0.0])
+        along, inward = np.array([ax, ay, 0.0]), np.array([ay, -ax, 0.0])
         length = y1 - y0 if ax == 0 else x1 - x0
-        return cls(np.array([x, y, floor]), along, np.cross(along, [0, 0, 1.0]), length, floor)
+        return cls(np.array([x, y, floor]), along, inward, length, floor)
 
-    def at(self, start: float, height: float, proud: float) -> NDArray[np.float64]:
-        """(3,) in the bed frame, `proud` metres before the wall."""
-        return self.corner + self.along * start + self.inward * proud + np.array([0, 0, height])
+    def at(self, start: _Metres, height: _Metres, proud: _Metres) -> NDArray[np.float64]:
+        """(3,) in the bed frame, `proud` metres before the wall; (N, 3) from columns (N, 1) of metres."""
+        return np.asarray(self.corner + self.along * start + self.inward * proud + _UP * height)
 
     def panel(self, start: float, width: float, low: float, high: float, proud: float, surface: Surface) -> Mesh:
         """A rectangle `proud` metres before the wall."""
@@ -48,5 +50,5 @@ class Wall:
 
     def block(self, start: float, width: float, low: float, high: float, depth: float, surface: Surface) -> Mesh:
         """A box that stands `depth` metres out of the wall."""
-        ends = np.stack([self.at(start, low, 0.0), self.at(start + width, high, depth)])
-        return shapes.box(ends.min(0), ends.max(0), surface)
+        one, other = self.at(start, low, 0.0), self.at(start + width, high, depth)
+        return shapes.box(np.minimum(one, other), np.maximum(one, other), surface)
