@@ -19,7 +19,7 @@ import psutil
 from benchmarks import pyrender_baseline
 from calibration.errors import WardposeError
 from synth.dataset import DatasetSpec, generate_sample, make_dataset
-from synth.sample import StageClock
+from synth.sample import StageClock, open_renderer
 from synth.scenario import load_scenario
 from synth.sensor import encode_jpeg
 
@@ -32,10 +32,11 @@ def run(
     *,
     scenario: str = "C",
     seed: int = 0,
+    renderer: str = "numba",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make `count` pictures as a user would and report.
+    """Make `count` pictures as a user would, drawn by `renderer`, and report.
 
     images_per_s: finished files, `workers` processes, their start not counted. later_to_earlier: the second half's
     rate over the first's (1: cost is linear). scaling: the rate over that of one process. cpu_ms: processor time of a
@@ -45,7 +46,8 @@ def run(
     none), blankets and looks 1,000 pictures hold, from those made.
     """
     workers = workers or os.cpu_count() or 1
-    spec = DatasetSpec(scenario=load_scenario(scenario), count=count, seed=seed)
+    open_renderer(renderer)  # a missing one is told before any work
+    spec = DatasetSpec(scenario=load_scenario(scenario), count=count, seed=seed, renderer=renderer)
     with TemporaryDirectory() as folder:
         many = _timed(spec, Path(folder) / "set", workers, progress)
         distinct = _distinct(Path(folder) / "set", count)
@@ -64,6 +66,7 @@ def run(
         "images": count,
         "workers": workers,
         "scenario": scenario,
+        "renderer": renderer,
     }
 
 

@@ -193,6 +193,8 @@ def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
     is added there with a variance of read noise plus a part growing with brightness. Demosaicing and denoising leave
     it correlated: mostly brightness, a little colour in coarser grains, as an Azure Kinect's pictures have it.
     """
+    from synth.develop import develop  # numba, which reading a scenario's sensor settings does not need
+
     scale = color.shape[1] / 640
     if exposure.sharpening > 0.02:
         fine = cv2.GaussianBlur(color, (0, 0), scale)
@@ -203,20 +205,13 @@ def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
         linear = cv2.GaussianBlur(linear, (0, 0), exposure.blur_px * scale)
     if any(exposure.motion_px):
         linear = cv2.filter2D(linear, -1, _motion_kernel(exposure.motion_px, scale), borderType=cv2.BORDER_REPLICATE)
-    steps = np.clip(linear, 0, 1)
-    steps *= _CURVE_STEPS
-    steps += 0.5
-    shown = _tone_curve(exposure.contrast)[steps.astype(np.uint16)]
-    if exposure.noise or exposure.shot_noise:
-        spread = np.float32(exposure.shot_noise**2) * shown
-        spread += np.float32(exposure.noise**2)
-        np.sqrt(spread, out=spread)
-        spread *= sensor_noise(exposure.grain, shown.shape[:2], scale)
-        shown += spread
-    np.clip(shown, 0, 1, out=shown)
-    shown *= 255
-    shown += 0.5
-    return shown.astype(np.uint8)
+    picture = np.empty(linear.shape, np.uint8)
+    grain = sensor_noise(exposure.grain, linear.shape[:2], scale)
+    develop(
+        linear, _tone_curve(exposure.contrast), grain, np.float32(exposure.noise**2),
+        np.float32(exposure.shot_noise**2), picture,
+    )  # fmt: skip
+    return picture
 
 
 # Measured on an Azure Kinect's frame, brought to 640 px: brightness noise of 1.15/255 with a correlation of 0.36 to the

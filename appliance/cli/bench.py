@@ -26,6 +26,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     for name, (title, amount, default) in BENCHMARKS.items():
         bench = kinds.add_parser(name, parents=[common], help=title)
         bench.add_argument(f"--{amount}", dest="amount", type=int, default=default, help=f"default {default}")
+        if name == "synth":
+            bench.add_argument("--renderer", default="numba", help="numba (default), moderngl or pyrender")
         if name in ("infer", "live"):
             bench.add_argument("--detector", help="a model of this site (default: the built-in one)")
             bench.add_argument("--pose", help="a model of this site (default: the built-in one)")
@@ -70,6 +72,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
         for task in ("detector", "pose"):
             if name := getattr(options, task, None):
                 arguments[task] = exported(SiteFolder.open(options.home), name, progress)
+        if renderer := getattr(options, "renderer", None):
+            arguments["renderer"] = renderer
         if "progress" in signature(run).parameters:
             arguments["progress"] = progress
         result = run(**arguments)

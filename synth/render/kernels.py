@@ -169,7 +169,7 @@ def rasterize(
                 first, last = _narrowed(a0, r0, a1, r1, a2, r2, first, last)
             for x in range(first, last + 1):
                 e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
-                if e0 < 0.0 or e1 < 0.0 or e2 < 0.0:
+                if min(e0, e1, e2) < 0.0:
                     continue
                 inverse = np.float32((e0 + e1 + e2) * scale)
                 if inverse > inverse_depth[y, x] and inverse <= nearest_allowed:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
-from synth.render.numba_renderer import _CREASE_COSINE, _TO_LINEAR, Geometry, _lay_out, _pack_textures, _vertices
+from synth.render.layout import CREASE_COSINE, TO_LINEAR, Geometry, interpolated, lay_out, pack_textures
 from synth.render.renderer import Light, Rendering, Scene, require_pinhole
 from synth.render.shadows import ShadowFrame, shadow_casters, shadow_frame
 
@@ -72,7 +72,7 @@ class ModernGLRenderer:
                 ("smooth", "screen"), ("shade", "screen"),
             )
         }  # fmt: skip
-        self._curve = self._gl.buffer(_TO_LINEAR.tobytes())
+        self._curve = self._gl.buffer(TO_LINEAR.tobytes())
 
     @property
     def driver(self) -> str:
@@ -87,7 +87,7 @@ class ModernGLRenderer:
         require_pinhole(camera)
         if len(scene.lights) > MOST_LIGHTS:
             raise ValueError(f"a scene holds at most {MOST_LIGHTS} lights, got {len(scene.lights)}")
-        geometry = _lay_out(scene.meshes, camera_from_bed)
+        geometry = lay_out(scene.meshes, camera_from_bed)
         with self._gl:
             return self._draw(scene, geometry, camera_from_bed, camera)
 
@@ -96,7 +96,7 @@ class ModernGLRenderer:
     ) -> Rendering:
         gl, size = self._gl, (camera.width, camera.height)
         points = gl.buffer(np.ascontiguousarray(geometry.camera_points, np.float32).tobytes() or _EMPTY.tobytes())
-        vertices, faces = _vertices(scene.meshes, geometry)
+        vertices, faces = interpolated(scene.meshes, geometry)
         geometry, faces = _without_backs(geometry, faces)
         corners = gl.buffer(geometry.triangles.tobytes() or _EMPTY.tobytes())
         buffers = self._storage(scene, geometry, points, vertices, faces)  # kept alive until the pictures are read
@@ -122,7 +122,7 @@ class ModernGLRenderer:
         for k, (texture, _) in enumerate(shadows):
             texture.use(3 + k)
         self._screen(
-            "shade", (color,), hits=0, fine_hits=1, openness=2, antialias=self.antialias, crease_cosine=_CREASE_COSINE,
+            "shade", (color,), hits=0, fine_hits=1, openness=2, antialias=self.antialias, crease_cosine=CREASE_COSINE,
             focal=(camera.fx, camera.fy), centre=(camera.cx, camera.cy), size=size, sky=scene.sky, ground=scene.ground,
             **_light_uniforms(lights, [frame for _, frame in shadows], bed_from_camera),
         )  # fmt: skip
@@ -157,9 +157,7 @@ class ModernGLRenderer:
         self, scene: Scene, geometry: Geometry, points: Any, vertices: NDArray[np.float32], faces: NDArray[np.float32]
     ) -> list[Any]:
         """The buffers the shaders read, bound to the places shade.frag names."""
-        packed, table = _pack_textures(scene.meshes)
-        texels = np.zeros((len(packed), 4), np.uint8)
-        texels[:, :3] = packed
+        texels, table = pack_textures(scene.meshes)
         levels = np.zeros((*table.shape[:2], 4), np.int32)
         levels[..., :3] = table
         meshes = np.zeros((max(1, len(scene.meshes)), 4), np.int32)

@@ -13,6 +13,7 @@ import numpy as np
 
 from synth.render.jit import inlined, njit
 from synth.render.kernels import differ
+from synth.render.layout import TEXTURE_STEPS
 
 Array = Any  # numba infers the element types
 SHADOW_BLOCK = 4  # texels along a side of the blocks whose least and greatest heights are known
@@ -110,8 +111,8 @@ def _shadow_share(shadow: Array, least: Array, greatest: Array, size: int, x: fl
 def _texture(
     texels: Array, levels: Array, to_linear: Array, mesh: int, u: float, v: float, span: float
 ) -> tuple[float, float, float]:
-    """Linear colour (3,) of a mesh's texture at (u, v), bilinear, in the mip level of which one pixel covers `span`
-    texels' area of the base picture."""
+    """Linear colour (3,) of a mesh's texture at (u, v), bilinear in display values, in the mip level that suits a pixel
+    which spans an area of `span` texels of the base picture."""
     level, last, area = 1, levels[mesh, 0, 0], span * 0.3789  # half a level's bias keeps prints crisp
     while area > 1.0 and level < last:
         level += 1
@@ -126,21 +127,14 @@ def _texture(
     j0 = j0 if j0 >= 0 else rows - 1
     w00, w01, w10, w11 = (1 - fj) * (1 - fi), (1 - fj) * fi, fj * (1 - fi), fj * fi
     upper, lower = start + j0 * columns, start + j1 * columns
-    n00, n01 = np.uint64(upper + i0), np.uint64(upper + i1)
-    n10, n11 = np.uint64(lower + i0), np.uint64(lower + i1)
-    red = (
-        w00 * to_linear[texels[n00, 0]] + w01 * to_linear[texels[n01, 0]]
-        + w10 * to_linear[texels[n10, 0]] + w11 * to_linear[texels[n11, 0]]
-    )  # fmt: skip
-    green = (
-        w00 * to_linear[texels[n00, 1]] + w01 * to_linear[texels[n01, 1]]
-        + w10 * to_linear[texels[n10, 1]] + w11 * to_linear[texels[n11, 1]]
-    )  # fmt: skip
-    blue = (
-        w00 * to_linear[texels[n00, 2]] + w01 * to_linear[texels[n01, 2]]
-        + w10 * to_linear[texels[n10, 2]] + w11 * to_linear[texels[n11, 2]]
-    )  # fmt: skip
-    return red, green, blue
+    t00, t01 = np.uint32(texels[np.uint64(upper + i0)]), np.uint32(texels[np.uint64(upper + i1)])
+    t10, t11 = np.uint32(texels[np.uint64(lower + i0)]), np.uint32(texels[np.uint64(lower + i1)])
+    red = w00 * (t00 & 255) + w01 * (t01 & 255) + w10 * (t10 & 255) + w11 * (t11 & 255)
+    t00, t01, t10, t11 = t00 >> 8, t01 >> 8, t10 >> 8, t11 >> 8
+    green = w00 * (t00 & 255) + w01 * (t01 & 255) + w10 * (t10 & 255) + w11 * (t11 & 255)
+    blue = w00 * (t00 >> 8) + w01 * (t01 >> 8) + w10 * (t10 >> 8) + w11 * (t11 >> 8)
+    steps = float(TEXTURE_STEPS)
+    return to_linear[int(red * steps + 0.5)], to_linear[int(green * steps + 0.5)], to_linear[int(blue * steps + 0.5)]
 
 
 @njit

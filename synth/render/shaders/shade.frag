@@ -8,7 +8,7 @@ layout(std430, binding = 2) readonly buffer Meshes { ivec4 meshes[]; };  // inst
 layout(std430, binding = 3) readonly buffer Vertices { float vertices[]; };  // normal (bed frame), colour, u v
 layout(std430, binding = 4) readonly buffer Levels { ivec4 levels[]; };      // start, rows, columns, unused
 layout(std430, binding = 5) readonly buffer Texels { uint texels[]; };       // sRGB, one byte a channel
-layout(std430, binding = 6) readonly buffer Curve { float to_linear[256]; };
+layout(std430, binding = 6) readonly buffer Curve { float to_linear[1021]; };  // of display values in quarter steps
 layout(std430, binding = 7) readonly buffer Faces { float faces[]; };        // unit normal, bed frame
 uniform sampler2D hits;
 uniform sampler2D fine_hits;
@@ -50,7 +50,7 @@ float lit(int k, vec3 camera_point, vec3 offset) {
 
 vec3 texel(ivec4 level, ivec2 place) {
     uint bytes = texels[level.x + place.y * level.z + place.x];
-    return vec3(to_linear[bytes & 255u], to_linear[(bytes >> 8) & 255u], to_linear[(bytes >> 16) & 255u]);
+    return vec3(bytes & 255u, (bytes >> 8) & 255u, bytes >> 16);
 }
 
 vec2 uv_of(int vertex) {
@@ -75,9 +75,11 @@ vec3 texture_color(ivec4 triangle, ivec4 mesh, vec3 share, vec2 ray, float z) {
     vec2 f = place - vec2(first);
     ivec2 second = (first + 1) % extent;
     first = (first + extent) % extent;
-    return mix(
+    vec3 display = mix(
         mix(texel(level, first), texel(level, ivec2(second.x, first.y)), f.x),
         mix(texel(level, ivec2(first.x, second.y)), texel(level, second), f.x), f.y);
+    ivec3 place_on_curve = ivec3(4.0 * display + 0.5);
+    return vec3(to_linear[place_on_curve.x], to_linear[place_on_curve.y], to_linear[place_on_curve.z]);
 }
 
 vec3 shade(int hit, vec2 place, float open) {
