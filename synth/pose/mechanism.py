@@ -46,10 +46,12 @@ _LENGTH = 2.0  # metres of mattress; the hinge of the backrest lies at a share o
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What decides how a body lies. joints: T-pose positions, SMPL-X axes, with "pelvis"; radius: of each capsule."""
+    """What decides how a body lies. joints: T-pose positions, SMPL-X axes, with "pelvis"; radius: of each capsule;
+    belly_m: how much further before the spine the trunk's middle lies than in an adult of the same depth."""
 
     joints: dict[str, NDArray[np.float64]]
     radius: dict[str, float]
+    belly_m: float
     head_scale: float
     mass_kg: float
     height_m: float
@@ -61,8 +63,11 @@ class Build:
         skin = body.pose(rest, Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))).vertices.astype(np.float64)
         part = _parts(body)
         area = vertex_areas(skin, body.topology.triangles)
-        depth = {joint: _depth(skin[part == joint, 2], area[part == joint]) for joint in _AVERAGE_DEPTH}
-        trunk_scale, head_scale = depth["spine1"] / _AVERAGE_DEPTH["spine1"], depth["head"] / _AVERAGE_DEPTH["head"]
+        (back, front), (nape, face) = (
+            _bounds(skin[part == joint, 2], area[part == joint]) for joint in ("spine1", "head")
+        )
+        trunk_scale, head_scale = (front - back) / _TRUNK_DEPTH, (face - nape) / _HEAD_DEPTH
+        before_spine = (back + front) / 2 - float(joints["spine1"][2])
         radius = {}
         for joint, (start, end, average, _) in _CAPSULES.items():
             if joint in _TRUNK:
@@ -72,19 +77,21 @@ class Build:
             here = skin[part == joint] - joints[start]
             along = np.clip(here @ bone / (bone @ bone), 0, 1)
             radius[joint] = float(np.median(np.linalg.norm(here - along[:, None] * bone, axis=1)))
-        return cls(joints, radius, float(head_scale), rest.bmi * rest.height_m**2, rest.height_m)
+        belly_m = max(0.0, before_spine - _BEFORE_SPINE * trunk_scale)
+        return cls(joints, radius, belly_m, head_scale, rest.bmi * rest.height_m**2, rest.height_m)
 
 
-_AVERAGE_DEPTH = {"spine1": 0.223, "head": 0.178}  # metres, of the average adult
+# Of the average adult, metres: depth of trunk and head, and the most that the trunk's middle lies before the spine.
+_TRUNK_DEPTH, _HEAD_DEPTH, _BEFORE_SPINE = 0.223, 0.178, 0.018
 
 
-def _depth(z: NDArray[np.float64], area: NDArray[np.float64]) -> float:
-    """From the height that 5 % of the skin lies below to that 95 % does. By area: a face has more vertices than a nape,
-    and how many depends on the mesh."""
+def _bounds(z: NDArray[np.float64], area: NDArray[np.float64]) -> tuple[float, float]:
+    """The heights that 5 % and 95 % of the skin lie below. By area: a face has more vertices than a nape, and how many
+    depends on the mesh."""
     order = np.argsort(z)
     below = np.cumsum(area[order]) / area.sum()
     low, high = np.interp((0.05, 0.95), below, z[order])
-    return float(high - low)
+    return float(low), float(high)
 
 
 def _parts(body: BodyModel) -> NDArray[np.str_]:
@@ -142,6 +149,8 @@ def mechanism(build: Build, backrest_deg: float, held: float) -> str:
                 a, b = a * 0.7 - down, b * 0.7 - down
             if name == "pelvis":
                 a, b = a * 0.6, b * 0.6
+            elif name in _TRUNK:
+                a, b = a + [0.0, 0.0, build.belly_m], b + [0.0, 0.0, build.belly_m]
             ends = f"{_numbers(a)} {_numbers(b)}"
             return (
                 f'<geom type="capsule" size="{build.radius[name]:.5f}" fromto="{ends}" '

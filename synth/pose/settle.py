@@ -22,7 +22,9 @@ from synth.pose.support import Support
 
 _RESTING, _STILL = 0.08, 0.35  # m/s and rad/s: at rest, and as good as
 _AVERAGE_HEIGHT = 1.72
-_LIFTED = 0.16  # metres over the mattress where the lower shoulder and the lower hip of somebody lying never are
+# Metres, of an adult: no more than this is between the mattress and the flesh of somebody lying, at the lower shoulder
+# and at the lower hip.
+_LIFTED = 0.055
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,10 @@ class Settler:
         self._mujoco, self._body, self._rest = mujoco, body, rest
         self._support = Support(length, width, backrest_deg)
         self._scale = rest.height_m / _AVERAGE_HEIGHT
-        self._model: Any = mujoco.MjModel.from_xml_string(mechanism(Build.of(body, rest), backrest_deg, held))
+        build = Build.of(body, rest)
+        # Joints lie as deep in the flesh as the trunk is thick: the fatter, the higher over the mattress.
+        self._lifted = build.radius["pelvis"] + _LIFTED * self._scale
+        self._model: Any = mujoco.MjModel.from_xml_string(mechanism(build, backrest_deg, held))
         self._addresses = {
             (joint, axis): int(self._model.joint(f"{joint}_{axis}").qposadr[0])
             for joint in JOINTS
@@ -111,7 +116,7 @@ class Settler:
         if np.ptp(vertices[:, 0]) > support.length - 0.1 * scale:
             return Settled(None, "longer than the mattress")
         trunk = support.height(posed.keypoints[[5, 6, 11, 12]]).reshape(2, 2).min(1)
-        if trunk.max() > _LIFTED * scale:
+        if trunk.max() > self._lifted:
             return Settled(None, "shoulders or hips off the mattress")
         depth = support.height(vertices)
         contact = float(np.quantile(depth, 0.01))

@@ -61,6 +61,8 @@ def test_the_measured_limbs_of_an_infant_are_an_infants() -> None:
     assert adult.head_scale == pytest.approx(1.0, abs=0.02)
     assert 0.3 < infant.radius["left_hip"] / adult.radius["left_hip"] < 0.6
     assert infant.head_scale > 1.3 * infant.height_m / adult.height_m  # a large head for its size
+    assert adult.belly_m == 0.0
+    assert 0.004 < infant.belly_m < 0.02
 
 
 @pytest.mark.parametrize("posture", INFANT_POSTURES)
@@ -68,14 +70,15 @@ def test_infants_settle_in_a_cot(posture: str) -> None:
     body = anny_body()
     rest = body.rest(body.sample_shape(np.random.default_rng(2), 0.4))
     settler = Settler(body, rest, 0.0, held=0.3, length=1.25, width=0.65)
-    for seed in range(10):
+    kept = []
+    for seed in range(9):
         rng = np.random.default_rng(seed)
         settled = settler.settle(*sample_infant(rng, posture), relaxed_hands(rng))
         if settled.pose is not None:
-            break
-    assert settled.pose is not None, settled.rejected
-    height = body.pose(rest, settled.pose).vertices[:, 2]
-    assert height.min() > -0.03 and (height < 0.03).mean() > 0.15
+            kept.append(body.pose(rest, settled.pose).vertices[:, 2])
+    assert len(kept) >= 6
+    for height in kept:
+        assert height.min() > -0.03 and (height < 0.03).mean() > 0.15
 
 
 def bank_of(count: int, seed: int, progress=None):  # type: ignore[no-untyped-def]
