@@ -50,7 +50,8 @@ def annotate(
     seen: the picture's rendering, through the lens. alone: (H, W) where the person would be with nothing in front.
     """
     mask = without_specks(seen.instance == person)
-    area, full_area = int(mask.sum()), int((alone | mask).sum())
+    whole = alone | mask
+    area, full_area = int(np.count_nonzero(mask)), int(np.count_nonzero(whole))
     least = LEAST_VISIBLE_AREA * mask.size / _REFERENCE_AREA
     if area < least or area < LEAST_VISIBLE_SHARE * full_area:
         return None
@@ -58,14 +59,13 @@ def annotate(
     pixels = project(lens, in_camera)
     visibility = keypoint_visibility(figure, person, pixels, camera_from_bed, seen)
     pixels[visibility == ABSENT] = 0.0
-    keypoints = [
-        value for (x, y), v in zip(pixels, visibility, strict=True) for value in (round(x, 2), round(y, 2), int(v))
-    ]
+    places = np.round(pixels, 2).tolist()
+    keypoints = [value for (x, y), v in zip(places, visibility.tolist(), strict=True) for value in (x, y, v)]
     annotation: Annotation = {
         "category_id": CATEGORY["id"],
         "iscrowd": 0,
         "bbox": extent(mask),
-        "full_bbox": extent(alone | mask),
+        "full_bbox": extent(whole),
         "area": area,
         "visible_share": round(area / full_area, 4),
         "keypoints": keypoints,
@@ -106,8 +106,7 @@ def project(lens: Lens, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def extent(mask: NDArray[np.bool_]) -> list[int]:
     """COCO's [x, y, width, height] of the true pixels of a mask (H, W) that has some."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
+    return list(cv2.boundingRect(mask.view(np.uint8)))
 
 
 def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArray[np.bool_]:
@@ -120,10 +119,10 @@ def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArra
         return mask
     x, y, width, height = extent(mask)
     inner = (slice(y, y + height), slice(x, x + width))
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(mask[inner].astype(np.uint8), connectivity=8)
+    count, parts = cv2.connectedComponents(mask[inner].view(np.uint8), connectivity=8)
     if count <= 2:
         return mask
-    sizes = statistics[:, cv2.CC_STAT_AREA]
+    sizes = np.bincount(parts.ravel())
     kept = sizes >= least_share * sizes[1:].sum()
     kept[0] = False
     found = np.zeros_like(mask)
@@ -133,8 +132,8 @@ def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArra
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """COCO's uncompressed run-length encoding: column by column, beginning with the length of a run of zeros."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(flat)) + 1
+    flat = cv2.transpose(mask.view(np.uint8)).ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     edges = np.concatenate([[0], changes, [flat.size]])
     counts = np.diff(edges).tolist()
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}

@@ -88,6 +88,7 @@ def make_patient(
     side = float(rng.choice([-1.0, 1.0]))
     support = Support(bed.length, bed.width, bed.backrest_deg)
     best: PosedBody | None = None
+    least = np.inf  # metres by which it reaches beyond the mattress
     for _ in range(_TRIES):
         pose = poses.sample(rng, posture, bed.backrest_deg, age_years, side)
         posed = studio.body.pose(rest, pose)
@@ -99,9 +100,10 @@ def make_patient(
             best = on_edge(rng, posed, bed, side)
             break
         posed = on_mattress(rng, posed, pose, support)
-        if best is None or excess(posed, support) < excess(best, support):
-            best = posed
-        if excess(best, support) <= 0:
+        beyond = excess(posed, support)
+        if beyond < least:
+            best, least = posed, beyond
+        if least <= 0:
             break
     assert best is not None
     odds = (0.5, 0.25, 0.17, 0.08) if age_years > COT_YEARS else (0.1, 0.75, 0.1, 0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from synth.body.builds import draw_bmi, usual_bmi
 from synth.body.coarsen import coarsened
 from synth.body.joint_skin import joint_skin
 from synth.body.measure import height_and_bmi
+from synth.body.phenotypes import kinds_of
 from synth.body.retarget import Retargeter
 
 # Age in years against anny's own age axis: the anchors of its WHO-calibrated shape distribution.
@@ -110,6 +112,7 @@ class AnnyBody:
         try:
             import anny
             import torch
+            from anny.models.model_data import PHENOTYPE_VARIATIONS
         except ImportError as error:
             raise WardposeError(
                 f"the body model anny cannot be imported ({error.name} is missing)", mend="run ./wardpose setup"
@@ -122,6 +125,9 @@ class AnnyBody:
                 phenotypes="all", skinning_method="lbs", extrapolate_phenotypes=True
             ).to(dtype=torch.float32)  # fmt: skip
             regressor = anny.KeypointsRegressor.coco(self._model)
+            parts = self._model.stacked_phenotype_blend_shapes_mask  # which kinds each of anny's blend shapes is of
+            self._parts, self._no_parts = parts, 1 - parts
+        self._anchors = {axis: self._model.anchors[axis].numpy() for axis in PHENOTYPE_VARIATIONS if axis != "race"}
         names = tuple(self._model.bone_labels)
         parents = tuple(int(parent) for parent in self._model.bone_parents)
         indices, values = self._model.vertex_bone_indices.numpy(), self._model.vertex_bone_weights.numpy()
@@ -182,24 +188,36 @@ class AnnyBody:
         Muscle is given up where it is in the way. On either side of anny's average weight of 0.5 every vertex moves
         along a straight line.
         """
-        with self._torch.no_grad():
-            weights = self._torch.tensor([0.0, 0.5, 1.0])
-            coefficients = self._model.get_phenotype_blendshape_coefficients(**(shape.parameters | {"weight": weights}))
-            thin, average, heavy = self._model.get_rest_vertices(coefficients).numpy()
-        middle = height_and_bmi(average, self._triangles)[1]
+        weights = (0.0, 0.5, 1.0)
+        thin, average, heavy = self._coefficients(*(shape.parameters | {"weight": weight} for weight in weights))
+        start = self._rest_vertices(average)
+        middle = height_and_bmi(start, self._triangles)[1]
         end, furthest = (thin, _WEIGHTS[0]) if bmi < middle else (heavy, _WEIGHTS[1])
+        change = self._rest_vertices(end) - start
         steps = np.array([0.0, 1.0, 2.0 * abs(furthest - 0.5)])  # from the average to anny's end, and beyond
-        bmis = [middle, *(height_and_bmi(average + step * (end - average), self._triangles)[1] for step in steps[1:])]
+        bmis = [middle, *(height_and_bmi(start + step * change, self._triangles)[1] for step in steps[1:])]
         # Three points on a slightly bent line: a parabola through them, read the other way round.
         step = float(np.clip(np.polynomial.Polynomial.fit(bmis, steps, 2)(bmi), 0.0, steps[2]))
         if step > 1.0 and shape.parameters["muscle"] > 0.0:
             return self.with_bmi(replace(shape, parameters=shape.parameters | {"muscle": 0.0}), bmi)
         return replace(shape, parameters=shape.parameters | {"weight": 0.5 + step * (furthest - 0.5) / steps[2]})
 
-    def _rest_arrays(self, parameters: dict[str, float]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        with self._torch.no_grad():
-            found = self._model.get_rest_model(self._model.get_phenotype_blendshape_coefficients(**parameters))
-        return found["rest_vertices"][0].numpy(), found["rest_bone_heads"][0].numpy().astype(np.float64)
+    def _coefficients(self, *people: Mapping[str, float]) -> Any:
+        """(B, K) tensor: how much of each blend shape the bodies with these parameters have."""
+        kinds = self._torch.from_numpy(np.stack([kinds_of(person, self._anchors) for person in people]))
+        shares = self._torch.prod(kinds[:, None] * self._parts + self._no_parts, dim=-1)
+        return shares @ self._model.phenotype_blendshape_projection
+
+    def _rest_vertices(self, coefficients: Any) -> NDArray[np.float32]:
+        return np.asarray(self._model.get_rest_vertices(coefficients[None])[0].numpy())
+
+    def _rest_arrays(self, parameters: Mapping[str, float]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        # Not by `get_rest_model`, which also works out how bones are turned: that takes long, and `retarget` knows.
+        (coefficients,) = self._coefficients(parameters)
+        heads = self._model.template_bone_heads + self._torch.einsum(
+            "cpd, c -> pd", self._model.bone_heads_blendshapes, coefficients
+        )
+        return self._rest_vertices(coefficients), heads.numpy().astype(np.float64)
 
     def rest(self, shape: Shape) -> RestBody:
         vertices, heads = self._rest_arrays(shape.parameters)

@@ -57,7 +57,7 @@ class Pose:
             actual = getattr(self, name).shape
             if actual != shape:
                 raise ValueError(f"pose {name} must be {shape}, got {actual}")
-        if not np.allclose(self.root @ self.root.T, np.eye(3), atol=1e-4):
+        if not (np.abs(self.root @ self.root.T - np.eye(3)) < 1e-4).all():
             raise ValueError("pose root must be a rotation matrix")
 
     def moved(self, offset: NDArray[np.float64]) -> Pose:

@@ -34,6 +34,17 @@ for _side, _letter in (("left", "L"), ("right", "R")):
         f"{_side}_wrist": f"wrist.{_letter}",
     }
 _FINGERS = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
+# Bones that are straightened: from where, to the beginning of which other, toward which direction.
+_LIMBS = tuple(
+    (f"{start}.{letter}", f"{tip}.{letter}", toward)
+    for letter, sign in (("L", 1.0), ("R", -1.0))
+    for start, tip, toward in (
+        ("upperarm01", "lowerarm01", (sign, 0.0, 0.0)),
+        ("lowerarm01", "wrist", (sign, 0.0, 0.0)),
+        ("upperleg01", "lowerleg01", (sign * 0.06, 0.0, -1.0)),
+        ("lowerleg01", "foot", (sign * 0.02, 0.05, -1.0)),
+    )
+)
 # Bones without a joint of their own that still lie along a straightened limb.
 _FOLLOWS_LIMB = ("arm02", "leg02", "wrist", "finger", "metac")
 
@@ -46,8 +57,9 @@ def finger_bones(letter: str) -> tuple[str, ...]:
 def rotation_between(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest rotation (3, 3) that turns direction `start` (3,) into direction `end` (3,)."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    v, c = np.cross(a, b), float(a @ b)
-    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    (ax, ay, az), (bx, by, bz), c = a, b, float(a @ b)
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + k + k @ k / (1.0 + c))
 
 
@@ -55,51 +67,48 @@ class Retargeter:
     """Turns poses into bone rotations and positions for one skeleton layout."""
 
     def __init__(self, bone_names: tuple[str, ...], bone_parents: tuple[int, ...]) -> None:
-        self._parents = bone_parents
         self._index = {name: i for i, name in enumerate(bone_names)}
         self._joint_bones = [self._index[BONE_OF_JOINT[joint]] for joint in JOINTS]
         self._finger_bones = [self._index[bone] for letter in "LR" for bone in finger_bones(letter)]
-        self._follows = [any(part in name for part in _FOLLOWS_LIMB) for name in bone_names]
+        self._parents = np.array(bone_parents)
+        starts = [start for start, _, _ in _LIMBS]
+        depth = np.zeros(len(bone_parents), int)
+        self._limb = np.full(len(bone_parents), len(_LIMBS))  # which of them each bone lies along, or none
+        for bone, (name, parent) in enumerate(zip(bone_names, bone_parents, strict=True)):
+            if parent >= 0:
+                depth[bone] = depth[parent] + 1
+            if name in starts:
+                self._limb[bone] = starts.index(name)
+            elif parent >= 0 and any(part in name for part in _FOLLOWS_LIMB):
+                self._limb[bone] = self._limb[parent]
+        # All bones whose parents are turned can be turned at once.
+        self._levels = [np.flatnonzero(depth == level) for level in range(1, depth.max() + 1)]
 
     def straighten(self, heads: NDArray[np.float64]) -> NDArray[np.float64]:
         """(J, 3, 3) rotations from anny's rest pose to the T-pose, for a body whose bones begin at `heads` (J, 3)."""
-        own: dict[int, NDArray[np.float64]] = {}
-        for letter, sign in (("L", 1.0), ("R", -1.0)):
-            for bone, tip, toward in (
-                ("upperarm01", "lowerarm01", (sign, 0.0, 0.0)),
-                ("lowerarm01", "wrist", (sign, 0.0, 0.0)),
-                ("upperleg01", "lowerleg01", (sign * 0.06, 0.0, -1.0)),
-                ("lowerleg01", "foot", (sign * 0.02, 0.05, -1.0)),
-            ):
-                start = self._index[f"{bone}.{letter}"]
-                own[start] = rotation_between(heads[self._index[f"{tip}.{letter}"]] - heads[start], np.array(toward))
-        turned = np.tile(np.eye(3), (len(self._parents), 1, 1))
-        for index, parent in enumerate(self._parents):
-            if index in own:
-                turned[index] = own[index]
-            elif parent >= 0 and self._follows[index]:
-                turned[index] = turned[parent]
-        return turned
+        turns = [
+            rotation_between(heads[self._index[tip]] - heads[self._index[start]], np.array(toward))
+            for start, tip, toward in _LIMBS
+        ]
+        return np.stack([*turns, np.eye(3)])[self._limb]
 
     def bone_transforms(
         self, heads: NDArray[np.float64], pose: Pose
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rotations (J, 3, 3) and head positions (J, 3) in the bed frame of a body with rest `heads` (J, 3)."""
-        local = np.tile(np.eye(3), (len(self._parents), 1, 1))
+        parents = self._parents
+        local = np.tile(np.eye(3), (len(parents), 1, 1))
         c = ANNY_FROM_SMPLX
         moved = Rotation.from_rotvec(np.concatenate([pose.joints, pose.hands.reshape(30, 3)])).as_matrix()
         local[self._joint_bones + self._finger_bones] = c @ moved @ c.T
-        straight = self.straighten(heads)
-        chain = np.empty_like(local)
-        rotation, position = np.empty_like(local), np.empty((len(heads), 3))
-        for bone, parent in enumerate(self._parents):
-            if parent < 0:
-                chain[bone] = pose.root @ c.T
-                position[bone] = pose.pelvis
-            else:
-                chain[bone] = chain[parent] @ local[bone]
-                position[bone] = position[parent] + rotation[parent] @ (heads[bone] - heads[parent])
-            rotation[bone] = chain[bone] @ straight[bone]
+        chain, position = np.empty_like(local), np.empty((len(heads), 3))
+        chain[0], position[0] = pose.root @ c.T, pose.pelvis
+        for bones in self._levels:
+            chain[bones] = chain[parents[bones]] @ local[bones]
+        rotation = chain @ self.straighten(heads)
+        offset = rotation[parents] @ (heads - heads[parents])[:, :, None]
+        for bones in self._levels:
+            position[bones] = position[parents[bones]] + offset[bones, :, 0]
         return rotation, position
 
     def joint_positions(self, heads: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

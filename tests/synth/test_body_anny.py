@@ -39,6 +39,18 @@ def test_adults_are_as_tall_as_adults_and_from_starved_to_very_heavy_in_both_sex
         assert np.mean(bmis < 16.0) > 0.01 and np.mean(bmis > 35.0) > 0.03
 
 
+def test_bodies_are_mixed_as_anny_mixes_them() -> None:
+    body, rng = anny_body(), np.random.default_rng(5)
+    for age_years in (0.0, 0.4, 3.0, 12.0, 17.0, 40.0, 64.0, 95.0):
+        parameters = body.sample_shape(rng, age_years).parameters | {"weight": float(rng.uniform(-0.25, 1.6))}
+        theirs = body._model.get_phenotype_blendshape_coefficients(**parameters)
+        np.testing.assert_array_equal(body._coefficients(parameters), theirs)
+        vertices, heads = body._rest_arrays(parameters)
+        rest = body._model.get_rest_model(theirs)
+        np.testing.assert_array_equal(vertices, rest["rest_vertices"][0])
+        np.testing.assert_allclose(heads, rest["rest_bone_heads"][0], atol=1e-6)
+
+
 @pytest.mark.parametrize("sex", ["female", "male"])
 @pytest.mark.parametrize("bmi", [13.0, 16.0, 20.0, 25.0, 32.0, 40.0])
 def test_an_adult_weighs_what_is_asked_for_whoever_it_is(sex: str, bmi: float) -> None:
