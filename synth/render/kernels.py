@@ -177,14 +177,17 @@ def rasterize(
                     hit[y, x] = t
 
 
-@inlined
+@njit
 def differ(first: int, other: int, mesh_of: Array, faces: Array, crease_cosine: float) -> bool:
     """Whether two triangles (−1: nothing) belong to different meshes or meet in a crease."""
     if first == other:
         return False
-    if first < 0 or other < 0 or mesh_of[first] != mesh_of[other]:
+    if first < 0 or other < 0:
         return True
-    cosine = faces[first, 0] * faces[other, 0] + faces[first, 1] * faces[other, 1] + faces[first, 2] * faces[other, 2]
+    a, b = np.uint32(first), np.uint32(other)  # signed indices would be looked at for counting from the end
+    if mesh_of[a] != mesh_of[b]:
+        return True
+    cosine = faces[a, 0] * faces[b, 0] + faces[a, 1] * faces[b, 1] + faces[a, 2] * faces[b, 2]
     return cosine < crease_cosine
 
 

@@ -21,8 +21,11 @@ _KEPT_CHAINS = 160
 TEXTURE_STEPS = 4
 _SRGB = np.arange(255 * TEXTURE_STEPS + 1) / (255.0 * TEXTURE_STEPS)
 TO_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
-_LINEAR = np.arange(4096) / 4095.0
-_CURVE = np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055)
+# A soft shoulder keeps bright linen from clipping: light of this much is the brightest that is shown.
+BRIGHTEST = 4 / 3
+_LIGHT = np.linspace(0.0, BRIGHTEST, 8192)
+_SHOWN = _LIGHT / (1.0 + 0.25 * _LIGHT)
+_CURVE = np.where(_SHOWN <= 0.0031308, 12.92 * _SHOWN, 1.055 * _SHOWN ** (1 / 2.4) - 0.055)
 TO_SRGB = (255.0 * _CURVE).astype(np.float32)
 
 

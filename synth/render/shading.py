@@ -13,7 +13,7 @@ import numpy as np
 
 from synth.render.jit import inlined, njit
 from synth.render.kernels import differ
-from synth.render.layout import TEXTURE_STEPS
+from synth.render.layout import BRIGHTEST, TEXTURE_STEPS
 
 Array = Any  # numba infers the element types
 SHADOW_BLOCK = 4  # texels along a side of the blocks whose least and greatest heights are known
@@ -158,6 +158,7 @@ def shade(
     last, mesh, volume, shine, sharpness, least_along = -1, 0, 0.0, 0.0, 0.0, 0.0
     a, b, c = np.uint32(0), np.uint32(0), np.uint32(0)
     e0x, e0y, e0z, e1x, e1y, e1z, e2x, e2y, e2z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    over_brightest, last_shown = 1.0 / BRIGHTEST, float(len(to_srgb) - 1)
     dimmest = np.exp(math.log(_DIMMEST_LOBE) / (4.0 + 120.0 * gloss * gloss))
     for y in range(height):
         for x in range(width):
@@ -269,10 +270,10 @@ def shade(
                     ink_red, ink_green, ink_blue = _texture(texels, levels, to_linear, mesh, u, v, span)
                     red, green, blue = red * ink_red, green * ink_green, blue * ink_blue
                 red, green, blue = red + bright_red, green + bright_green, blue + bright_blue
-                # A soft shoulder keeps bright linen from clipping.
-                display_red += to_srgb[int(min(1.0, red / (1.0 + 0.25 * red)) * 4095.0 + 0.5)]
-                display_green += to_srgb[int(min(1.0, green / (1.0 + 0.25 * green)) * 4095.0 + 0.5)]
-                display_blue += to_srgb[int(min(1.0, blue / (1.0 + 0.25 * blue)) * 4095.0 + 0.5)]
-            color[y, x, 0] = np.uint8(display_red / samples + 0.5)
-            color[y, x, 1] = np.uint8(display_green / samples + 0.5)
-            color[y, x, 2] = np.uint8(display_blue / samples + 0.5)
+                display_red += to_srgb[int(min(1.0, red * over_brightest) * last_shown + 0.5)]
+                display_green += to_srgb[int(min(1.0, green * over_brightest) * last_shown + 0.5)]
+                display_blue += to_srgb[int(min(1.0, blue * over_brightest) * last_shown + 0.5)]
+            share = 0.25 if edge else 1.0
+            color[y, x, 0] = np.uint8(share * display_red + 0.5)
+            color[y, x, 1] = np.uint8(share * display_green + 0.5)
+            color[y, x, 2] = np.uint8(share * display_blue + 0.5)

@@ -23,6 +23,7 @@ UPRIGHT = 0.62  # metres above the bedding; nobody lying reaches that high
 _CHIN = 0.11  # metres from eyes, ears and nose to where a blanket may begin
 _FACE_RADIUS = 0.14
 _COUNT = 60  # grid points along each side while falling
+_FINE = 90  # and of the finished blanket: two or three pixels apart for a camera that sees the whole bed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,12 @@ def _start(
 
 
 def _refined(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """The grid at twice the density, smooth, with wrinkles finer than the solver's grid."""
+    """The grid at `_FINE` points a side, smooth, with wrinkles finer than the solver's grid."""
     grid = points.reshape(_COUNT, _COUNT, 3).astype(np.float32)
-    count = 2 * _COUNT - 1
-    sample = np.linspace(0, _COUNT - 1, count, dtype=np.float32)
+    sample = np.linspace(0, _COUNT - 1, _FINE, dtype=np.float32)
     columns, rows = np.meshgrid(sample, sample)
     fine = cv2.remap(grid, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float64)
-    fine[..., 2] += 0.001 * textures.noise(rng, count, 26, 26) + 0.0012 * textures.noise(rng, count, 12, 40)
+    fine[..., 2] += 0.001 * textures.noise(rng, _FINE, 26, 26) + 0.0012 * textures.noise(rng, _FINE, 12, 40)
     return fine.reshape(-1, 3)
 
 
@@ -164,16 +164,16 @@ def lay_blanket(
     # Over the mattress's rounded edge the cloth bends sharper than its mesh; what hangs beside it stays where it hangs.
     brim = cv2.dilate(bedding.heights, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
     cloth.lift(fine, brim, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.05)
-    count = 2 * _COUNT - 1
-    surface_points = fine.reshape(count, count, 3)
+    surface_points = fine.reshape(_FINE, _FINE, 3)
     if face is not None and len(face):
         surface_points = _off_the_face(surface_points, face)
     meshes = [shapes.sheet(surface_points, surface)]
     if arrangement == "folded_back":
-        rows = int(np.clip(round(float(rng.uniform(0.14, 0.28)) / (step_x / 2)), 4, len(surface_points) // 2))
+        turned_m, row_m = float(rng.uniform(0.14, 0.28)), step_x * _COUNT / _FINE
+        rows = int(np.clip(round(turned_m / row_m), 4, len(surface_points) // 2))
         folded = surface_points[:rows].copy()
         fade = np.sqrt(np.linspace(0, 1, rows))[:, None]
-        crumple = 0.003 * textures.noise(rng, count, 20, 20)[:rows]
+        crumple = 0.003 * textures.noise(rng, _FINE, 20, 20)[:rows]
         # Off along the cloth's normals: where it hangs steeply, straight up would lie within it.
         folded += _normals(folded) * np.maximum(0.006, 0.008 + 0.018 * fade + crumple)[..., None]
         meshes.append(shapes.sheet(folded, lining))

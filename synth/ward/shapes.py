@@ -84,7 +84,7 @@ def _faces_of_a_box() -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[n
 _QUAD = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 _CORNERS, _BOX, _ALONG = _faces_of_a_box()
 _OPPOSITE, _EACH_CORNER = 1 - _CORNERS, np.arange(24)[:, None]
-_BEND = 1 - np.cos(np.linspace(0, np.pi / 2, 4)[:-1])  # a rounded edge's steps, of unit radius
+_BEND = 1 - np.cos(np.linspace(0, np.pi / 2, 3)[:-1])  # a rounded edge's steps, of unit radius
 
 
 def box(low: ArrayLike, high: ArrayLike, surface: Surface) -> Mesh:
