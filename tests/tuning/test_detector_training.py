@@ -54,6 +54,18 @@ def test_the_same_seed_gives_the_same_weights(
     assert again.sha256 == read_card(tuned).sha256
 
 
+def test_batches_prepared_by_other_processes_give_the_same_weights(random_detector: Path, drawn_people: Path) -> None:
+    card, pictures = read_card(random_detector), read_people(drawn_people / "annotations.json")
+    states = []
+    for workers in (0, 2):
+        built = build_detector(card, read_weights(random_detector, card))
+        loop = LoopSettings(batch=8, nominal_batch=8, threads=1, workers=workers)
+        train_detector(built, pictures, loop, size=64, augmentation={"mosaic": 0.0, "scale": 0.3})
+        states.append(built.state())
+    for name, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][name], err_msg=name)
+
+
 def test_alpha_zero_is_the_base(random_detector: Path, drawn_people: Path, tmp_path: Path) -> None:
     card = tune_detector(random_detector, drawn_people, tmp_path / "a", QUICK.model_copy(update={"alpha": 0.0}))
     before = read_weights(random_detector, read_card(random_detector))
