@@ -15,6 +15,7 @@ from synth.look import fabric
 from synth.look.anatomy import Anatomy
 from synth.look.color import linear
 from synth.look.fabric import Fabric
+from synth.look.flat import laid_flat
 from synth.look.garment import CLEARANCE, Cut, cut, pushed_out
 from synth.look.skirt import Skirt
 from synth.render.mesh import Mesh
@@ -69,15 +70,15 @@ class Wardrobe:
         self._cuts: dict[tuple[str, float], Cut] = {}
         self._skirts: dict[float, Skirt] = {}
         a = anatomy
-        # Planar print coordinates: oblique in depth, so that the body's sides do not smear and nowhere is there a seam.
-        along = np.where(a.along_arm >= 0, a.along_arm, 0.0)
-        across = np.where(a.arm > 0.3, a.y + 0.5 * a.z, a.x + 0.7 * a.y)
         # Cloth hangs free at the belly and below, around the calves, and along the forearms.
         trunk = np.clip((a.hip_z + 0.15 - a.z) / 0.25, 0.0, 1.0) * (a.z > a.hip_z - 0.12)
         calves = np.clip((a.knee_z + 0.25 - a.z) / 0.35, 0.0, 1.0)
         sleeves = np.clip(a.along_arm / a.wrist_at, 0.0, 1.0)
         self._hanging = np.where(a.arm > 0.3, sleeves, np.maximum(trunk, calves)).astype(np.float32)
-        self._uv = np.stack([across, np.where(a.arm > 0.3, along, a.z)], axis=1).astype(np.float32)
+        # A collar lies on the shoulders: cloth that stood off there would show its dark inside.
+        self._lying = np.clip((a.neck_z - 0.02 - a.z) / 0.07, 0.25, 1.0).astype(np.float32)
+        # For a body one metre tall.
+        self._uv = laid_flat(anatomy) / np.float32(np.ptp(a.z))
 
     def _sleeved(self, sleeve: float, neck: float, hem_z: float) -> NDArray[np.float64]:
         """Field of a top: positive below the neckline, above the hem, and up the sleeve's length in metres."""
@@ -166,7 +167,7 @@ class Wardrobe:
             self._wear(rng, fitting, self._cut("trousers", 0.0), cloth, u(0.012, 0.018), 0.005, u(0.01, 0.03))
             self._wear(rng, fitting, self._cut("top", -0.3), cloth, u(0.018, 0.028), 0.006, u(0.01, 0.03))
         else:
-            leg = (0.0, 0.0, 0.25)[int(rng.integers(3))] if outfit != "shorts" else (0.9, 1.3)[int(rng.integers(2))]
+            leg = (0.0, 0.0, 0.25)[int(rng.integers(3))] if outfit != "shorts" else (0.8, 1.05)[int(rng.integers(2))]
             sleeve = 0.92 if outfit == "jumper_trousers" else (-0.6, -0.4, -0.2)[int(rng.integers(3))]
             self._wear(
                 rng,
@@ -196,7 +197,7 @@ class Wardrobe:
         if fitting.painted:
             distance = fitting.worn + np.float32(_PAINT_M)
         else:
-            distance = offset + loose * self._hanging + fitting.filled + folds_m * folds
+            distance = (offset + loose * self._hanging + fitting.filled + folds_m * folds) * self._lying
             # Over what is worn already, so that no lower layer shows through an upper one.
             distance = np.maximum(distance, fitting.worn + CLEARANCE).astype(np.float32)
         resting = pushed_out(
@@ -206,21 +207,23 @@ class Wardrobe:
         blend = pattern.on(fitting.posed.blend)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
         shade = 1.0 + 0.09 * pattern.on(folds)
-        self._add(fitting, vertices, pattern.triangles, shade, pattern.on(self._uv), cloth)
+        self._add(
+            fitting, vertices, pattern.triangles, shade, pattern.on(self._uv) * np.float32(fitting.rest.height_m), cloth
+        )
         fitting.hidden = pattern.hidden if fitting.hidden is None else fitting.hidden | pattern.hidden
 
     def _wear_skirt(
         self, rng: np.random.Generator, fitting: _Fitting, length: float, cloth: Fabric, offset: float, flare: float
     ) -> None:
         skirt = self._skirt(length)
-        vertices, shade = skirt.drape(rng, fitting.rest, fitting.posed, offset, flare)
-        self._add(fitting, vertices, skirt.triangles, shade, skirt.uv, cloth)
+        vertices, shade, uv = skirt.drape(rng, fitting.rest, fitting.posed, offset, flare)
+        self._add(fitting, vertices, skirt.triangles, shade, uv, cloth)
         fitting.hidden = skirt.hidden if fitting.hidden is None else fitting.hidden | skirt.hidden
 
     def _shoes(self, rng: np.random.Generator, fitting: _Fitting) -> None:
         height = (0.0, 0.06)[int(rng.integers(2))]  # shoes, or socks up to the calf
         pattern = self._cut("shoes", height)
-        self._wear(rng, fitting, pattern, fabric.everyday(rng, 0.0), 0.012 if height == 0.0 else 0.005, 0.001)
+        self._wear(rng, fitting, pattern, fabric.footwear(rng), 0.012 if height == 0.0 else 0.005, 0.001)
 
     def _add(self, fitting: _Fitting, vertices: NDArray[np.float32], triangles: NDArray[np.int32],
              shade: NDArray[np.float32], uv: NDArray[np.float32], cloth: Fabric) -> None:  # fmt: skip

@@ -27,7 +27,7 @@ class Fabric:
 _WHITE = np.ones(3, np.float32)
 # Loud clothes look less like a ward; they are kept so that a detector learns outlines rather than colours. One
 # comparison on 360 pictures favoured them, but by no more than two runs of the same training differ.
-_ANY_COLOR = 0.7
+_ANY_COLOR = 0.35
 # What clothes are dyed in, most of all.
 _DYES = (
     "1f2430", "2b3a55", "3c4f6b", "6f86a3", "9fb4c7", "1a1a1a", "3b3b3d", "6b6c6e", "a7a8a8", "e9e8e4", "f3f1ea",
@@ -121,3 +121,9 @@ def scrubs(rng: np.random.Generator) -> Fabric:
     )  # fmt: skip
     color = choices[int(rng.integers(len(choices)))] * rng.uniform(0.85, 1.08)
     return _plain(rng, np.clip(color, 0, 0.97).astype(np.float32))
+
+
+def footwear(rng: np.random.Generator) -> Fabric:
+    """Plain socks or shoes: white, grey, navy, black, brown."""
+    colors = ("f0f0ee", "d9d9d6", "a7a8a8", "6b6c6e", "3b3b3d", "1a1a1a", "2b3a55", "9fb4c7", "5c4a3a")
+    return _plain(rng, from_hex(colors[int(rng.integers(len(colors)))]))

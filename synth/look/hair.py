@@ -12,12 +12,14 @@ from synth.body.body_model import PosedBody, RestBody
 from synth.look.anatomy import Anatomy
 from synth.look.color import from_hex, linear
 from synth.look.face import Face
+from synth.look.fringe import Fringe
 from synth.look.garment import CLEARANCE, Cut, cut, pushed_out
 from synth.render.mesh import Mesh
 
 _NATURAL = ("0d0a08", "1c130d", "2e1d12", "4a2f1b", "6b4526", "8a6238", "b08d57", "6e2f16")
 _GREY = ("6f6d6a", "9a9896", "c9c7c3", "e4e2dd")
-_GLOSS = 0.3
+_GLOSS = 0.14
+_ENDS = 0.8  # length of the longest lock at the edge, as a share of the hair's thickness
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _strand_tile() -> NDArray[np.uint8]:
     """Light and dark strands that run along v."""
     noise = np.random.default_rng(8).standard_normal((64, 96)).astype(np.float32)
     noise = np.asarray(cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigmaX=0.7, sigmaY=9.0))[64:128, 96:192]
-    shade = np.clip(0.8 + 0.13 * noise / noise.std(), 0.35, 1.0)
+    shade = np.clip(0.8 + 0.09 * noise / noise.std(), 0.45, 1.0)
     return np.repeat((255 * shade[..., None]).astype(np.uint8), 3, axis=2)
 
 
@@ -66,6 +68,7 @@ class Hair:
         self._anatomy = anatomy
         self._face = Face(anatomy)
         self._cuts: dict[tuple[str, int], Cut] = {}
+        self._fringes: dict[tuple[str, int], Fringe] = {}
         self._fields: dict[tuple[str, int], NDArray[np.float64]] = {}  # (V,) metres behind the hairline
         a = anatomy
         around = np.arctan2(a.x, a.y + 0.05)
@@ -103,18 +106,22 @@ class Hair:
                 field = self._scalp(_STYLES[style], hairline)
             self._fields[key] = field
             self._cuts[key] = cut(field, a.topology.triangles)
+            self._fringes[key] = Fringe(self._cuts[key])
         return self._cuts[key]
 
     def _scalp(self, style: _Style, hairline: int) -> NDArray[np.float64]:
         a = self._anatomy
         front_y, back_y = a.y[a.head > 0.5].min() + 0.03, a.y[a.head > 0.5].max() - 0.02
-        forehead, nape = a.eye_z + 0.052 + 0.012 * hairline, a.eye_z - 0.075
+        forehead, nape = a.eye_z + 0.056 + 0.012 * hairline, a.eye_z - 0.075
         depth = np.clip((a.y - front_y) / (back_y - front_y), 0.0, 1.0)
         # The hairline falls from forehead to nape, stays above the ears, and long hair hangs behind the face only.
         line = forehead + (nape - forehead) * depth**1.3 - style.drop * np.clip((depth - 0.42) / 0.12, 0.0, 1.0)
         near_head = (a.head > 0.1) | (
             (a.z > a.neck_z - 0.12) & (a.y > a.bone("neck01")[1] - 0.01) & (np.abs(a.x) < 0.12)
         )
+        # Higher at the temples and lower before the ears than a straight line, and nowhere quite even.
+        line += 0.016 * np.exp(-(((depth - 0.17) / 0.07) ** 2)) - 0.022 * np.exp(-(((depth - 0.42) / 0.06) ** 2))
+        line += 0.003 * a.noise(np.random.default_rng(hairline), 1)
         behind = np.where(near_head & (a.eye < 0.1) & (a.arm < 0.3), a.z - line, -0.05)
         if style.receding:
             temples = 0.2 * (depth - 0.36 + 0.05 * hairline)
@@ -147,13 +154,17 @@ class Hair:
         distance = (look.thickness * rise + filled + look.uneven * lumps * rise).astype(np.float32)
         distance = np.maximum(distance, worn + np.float32(CLEARANCE))
         resting = pushed_out(pattern, rest.vertices, normals, distance)
+        ends, locks, roots = self._fringes[style, hairline].grow(rng, resting, _ENDS * look.thickness)
         blend = pattern.on(posed.blend)
+        blend, resting = np.concatenate([blend, blend[roots]]), np.concatenate([resting, ends])
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], resting) + blend[:, :, 3]
         # Roots lie in the shade of the ends.
         shade = (1.0 + (0.3 if look.curl else 0.12) * pattern.on(lumps)) * pattern.on(
             (0.75 + 0.25 * rise).astype(np.float32)
         )
-        triangles, uv = pattern.triangles, pattern.on(self._uv)
+        uv = pattern.on(self._uv)
+        triangles = np.concatenate([pattern.triangles, locks + np.int32(len(uv))])
+        shade, uv = np.concatenate([shade, shade[roots]]), np.concatenate([uv, uv[roots]])
         if look.knot:
             knot, faces, knot_uv = self._knot(rng, rest, look.knot)
             turn = posed.blend[self._back]

@@ -43,10 +43,6 @@ class Skirt:
         after = np.roll(index, -1, axis=1)
         quads = np.stack([index[:-1], index[1:], after[1:], after[:-1]], axis=-1).reshape(-1, 4)
         self.triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
-        around = np.linalg.norm(np.diff(points, axis=1, append=points[:, :1])[..., :2], axis=2).cumsum(1)
-        # A mirrored run front to back and back to front leaves no seam where the print would jump.
-        half = np.minimum(around, around[:, -1:] - around)
-        self.uv = np.stack([half, points[..., 2]], axis=2).reshape(-1, 2).astype(np.float32)
         covered = lower & (a.z < a.hip_z) & (a.z > bottom + 0.10)
         self.hidden = covered[a.topology.triangles].all(1)
 
@@ -67,8 +63,9 @@ class Skirt:
 
     def drape(
         self, rng: np.random.Generator, rest: RestBody, posed: PosedBody, offset: float, flare: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vertices (rings · spokes, 3) in the bed frame and shading (rings · spokes,) of the folds."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Vertices (rings · spokes, 3) in the bed frame, shading (rings · spokes,) of the folds and print coordinates
+        (rings · spokes, 2) in metres."""
         rings = self._outline(rest.vertices)
         down = 1.0 - self._fractions
         # It comes out from under the bodice's cloth a little below its upper edge, and flares toward the hem.
@@ -84,4 +81,17 @@ class Skirt:
         blend = posed.blend[self._left] * share + posed.blend[self._right] * (1 - share)
         flat = rings.reshape(-1, 3)
         vertices = np.einsum("vij,vj->vi", blend[:, :, :3], flat) + blend[:, :, 3]
-        return vertices.astype(np.float32), (1.0 + 0.08 * folds.ravel()).astype(np.float32)
+        return vertices.astype(np.float32), (1.0 + 0.08 * folds.ravel()).astype(np.float32), _measured(vertices)
+
+
+def _measured(vertices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(rings · spokes, 2) metres across and up draped cloth, so that no print is drawn out between the legs."""
+    points = vertices.reshape(_RINGS, _SPOKES, 3)
+    steps = np.sqrt(((np.roll(points, -1, axis=1) - points) ** 2).sum(2))
+    after = steps.cumsum(1)
+    around, whole = after - steps, after[:, -1:]
+    # From side to side, in front as behind, leaves no seam where the print would jump; the middle runs straight.
+    half = np.minimum(around, whole - around)
+    down = np.zeros((_RINGS, _SPOKES))
+    down[1:] = np.sqrt(((points[1:] - points[:-1]) ** 2).sum(2)).cumsum(0)
+    return np.stack([whole / 4 - half, -down], axis=2).reshape(-1, 2).astype(np.float32)

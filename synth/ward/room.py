@@ -112,7 +112,7 @@ def _window(
     width = float(rng.uniform(1.0, min(2.6, wall.length * 0.6)))
     start = float(rng.uniform(0.1, 0.9)) * (wall.length - width)
     low, high = float(rng.uniform(0.8, 1.05)), float(rng.uniform(1.95, look.ceiling - 0.2))
-    bright = float(rng.uniform(1.6, 5.0)) if by_day else float(rng.uniform(0.02, 0.08))
+    bright = float(rng.uniform(1.4, 3.5)) if by_day else float(rng.uniform(0.02, 0.08))
     view = Surface((bright, bright, bright), textures.outlook(rng), max(width, high - low) * 1.01)
     white = Surface(linear(0.93, 0.93, 0.92), gloss=0.4)
     meshes = [wall.panel(start, width, low, high, 0.012, view)]

@@ -201,24 +201,54 @@ def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
     return _picture(weave[..., None] * (1 - mask[..., None] * (1 - second)))
 
 
+# What stands outside, sRGB: foliage of two kinds, brick, render, concrete.
+_FOLIAGE = np.array([(0.29, 0.34, 0.25), (0.36, 0.37, 0.28)])
+_FRONTS = np.array([(0.58, 0.47, 0.41), (0.80, 0.77, 0.71), (0.66, 0.66, 0.65), (0.72, 0.66, 0.57)])
+
+
 @_stocked
 def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
-    """What a window shows: sky above, something blurred below."""
+    """What a window shows from an upper floor: a bright sky, trees or houses across the way, all hazy and out of focus.
+
+    The skyline lies in the upper third, since wide windows show no more of the picture.
+    """
     y, _ = _axes(size)
-    horizon = rng.uniform(0.35, 0.75) + 0.03 * noise(rng, size, 3, 8)
-    sky = (
-        np.array([0.75, 0.86, 0.97])
-        + (1 - y[..., None]) * np.array([-0.2, -0.1, 0.0])
-        + 0.05 * noise(rng, size, 6, 3)[..., None]
-    )
-    # Trees, brick or concrete, hazy with distance.
-    ground = np.array([(0.32, 0.4, 0.25), (0.52, 0.38, 0.31), (0.56, 0.55, 0.53), (0.42, 0.45, 0.4)])[rng.integers(4)]
-    land = (
-        ground * rng.uniform(0.8, 1.25)
-        + 0.07 * noise(rng, size, 12, 12)[..., None]
-        + 0.05 * noise(rng, size, 40, 40)[..., None]
-    )
-    return _picture(np.where((y < horizon)[..., None], sky, land))
+    sky = np.array([0.90, 0.94, 0.98]) - (1 - y[..., None]) * rng.uniform(0.0, 1.0) * np.array([0.22, 0.12, 0.02])
+    view = sky + 0.02 * noise(rng, size, 5, 3)[..., None] + np.zeros((size, size, 1))
+    haze = np.array([0.86, 0.89, 0.91])
+    skyline = float(rng.uniform(0.14, 0.3))
+    for near in (0.3, 0.6, 0.75):  # a far row of trees, houses or trees, a near row
+        if near == 0.6 and rng.random() < 0.7:
+            view = _houses(rng, view, skyline, haze, near)
+        else:
+            crowns = noise(rng, size, 1, 5)[:1] + 0.8 * noise(rng, size, 1, 13)[:1] + 0.3 * noise(rng, size, 1, 40)[:1]
+            leaves = (
+                1 + 0.16 * noise(rng, size, 11, 8) + 0.12 * noise(rng, size, 34, 30) + 0.06 * noise(rng, size, 80, 80)
+            )
+            color = _FOLIAGE[int(rng.integers(2))] * leaves[..., None]
+            view = np.where((y > skyline + 0.028 * near * crowns)[..., None], haze + near * (color - haze), view)
+        skyline += float(rng.uniform(0.12, 0.26))
+    return _picture(cv2.GaussianBlur(view.astype(np.float32), (0, 0), size / rng.uniform(55, 100)))
+
+
+def _houses(
+    rng: np.random.Generator, view: NDArray[np.float64], skyline: float, haze: NDArray[np.float64], near: float
+) -> NDArray[np.float64]:
+    """`view` (h, w, 3) with a row of house fronts whose roofs lie about `skyline` (share of the height)."""
+    size, left = len(view), 0
+    view = view.copy()
+    while left < size:
+        wide = int(rng.uniform(0.18, 0.5) * size)
+        top = int((skyline + rng.uniform(-0.07, 0.05)) * size)
+        front = _FRONTS[int(rng.integers(len(_FRONTS)))] * rng.uniform(0.85, 1.05)
+        view[top:, left : left + wide] = haze + near * (front - haze)
+        storey, bay = int(rng.integers(15, 23)), int(rng.integers(12, 22))
+        pane = haze + near * (rng.uniform(0.2, 0.4) * np.array([0.95, 1.0, 1.1]) - haze)
+        for row in range(top + storey // 3, size, storey):
+            for column in range(left + bay // 3, min(left + wide, size) - bay // 2, bay):
+                view[row : row + storey // 2, column : column + bay // 2] = pane
+        left += wide
+    return view
 
 
 @_stocked

@@ -56,10 +56,15 @@ def test_the_sheet_shows_the_pictures_with_their_boxes(tmp_path: Path) -> None:
     assert 0.3 < below < 0.8, "the whole person's box is dashed"
 
 
-def test_the_sheet_tints_the_outline(tmp_path: Path) -> None:
-    write_set(tmp_path)
-    first = first_tile(contact_sheet(tmp_path, tmp_path / "sheet.png", count=4))
-    assert first[140, 240].sum() > first[165, 240].sum() + 60, "inside the mask, and below it in the box"
+def test_the_sheet_outlines_people_and_leaves_them_their_colours(tmp_path: Path) -> None:
+    content = write_set(tmp_path)
+    outlined = first_tile(contact_sheet(tmp_path, tmp_path / "sheet.png", count=4))
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    changed = (outlined != first_tile(contact_sheet(tmp_path, tmp_path / "sheet.png", count=4))).any(axis=2)
+    assert not changed[140, 240], "within the mask"
+    assert 0.005 < changed.mean() < 0.1, "along its rim"
 
 
 def test_a_set_smaller_than_the_sheet_is_shown_whole(tmp_path: Path) -> None:

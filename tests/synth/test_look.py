@@ -14,16 +14,19 @@ from scipy.spatial import cKDTree
 from calibration.camera import CameraModel
 from calibration.viewpoint import Viewpoint
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
-from synth.body.body_model import Pose
+from synth.body.body_model import JOINT_INDEX, Pose
 from synth.body.measure import vertex_areas
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
 from synth.look.color import from_hex, linear
-from synth.look.fabric import print_tile
+from synth.look.fabric import footwear, print_tile
+from synth.look.flat import laid_flat
+from synth.look.fringe import Fringe
 from synth.look.garment import cut
 from synth.look.glasses import Glasses
 from synth.look.hair import BEARDS, STYLES, Hair
 from synth.look.skin import MONK_SCALE, Skin
+from synth.look.skirt import Skirt
 from synth.pose.bank import pose_bank
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import render_depth_ids
@@ -217,6 +220,68 @@ def test_prints_hold_two_colours_and_repeat(kind: str) -> None:
     shades = {int(shade) for shade in np.unique(tile)}
     assert len(shades) == (3 if kind == "checks" else 2)
     assert min(shades) == pytest.approx(25.5, abs=1) and max(shades) == pytest.approx(229.5, abs=1)
+
+
+def test_a_print_keeps_its_size_all_over_the_body() -> None:
+    a = anatomy()
+    uv = laid_flat(a).astype(np.float64)
+    worn = (a.head < 0.5) & (a.hand < 0.5) & (a.foot < 0.5)
+    corners = a.topology.triangles[worn[a.topology.triangles].all(1)]
+    surface, print_ = (points[corners[:, 1:]] - points[corners[:, :1]] for points in (a.template, uv))
+    # Singular values of the map from a triangle to its print: lengths in the print for one metre of cloth.
+    squared = np.linalg.inv(surface @ surface.transpose(0, 2, 1)) @ (print_ @ print_.transpose(0, 2, 1))
+    lengths = np.sqrt(np.abs(np.linalg.eigvals(squared)))
+    area = np.linalg.norm(np.cross(surface[:, 0], surface[:, 1]), axis=1)
+    even = (lengths.min(1) > 0.6) & (lengths.max(1) < 1.6)
+    assert area[even].sum() > 0.93 * area.sum()
+
+
+def test_socks_and_shoes_are_of_muted_colours() -> None:
+    colors = [footwear(np.random.default_rng(seed)).color for seed in range(40)]
+    assert max(float(np.ptp(color)) for color in colors) < 0.2
+
+
+def test_cloth_lies_on_the_shoulders_and_stands_off_below() -> None:
+    body, a = anny_body(), anatomy()
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    normals = a.normals(rest.vertices)
+    dressed = wardrobe().dress(np.random.default_rng(1), rest, normals, posed, "scrubs", 1)
+    shoulders = (dressed.worn > 0) & (a.z > a.neck_z - 0.05)
+    waist = (dressed.worn > 0) & (np.abs(a.z - a.hip_z - 0.15) < 0.05) & (a.arm < 0.3)
+    assert dressed.worn[shoulders].mean() < 0.5 * dressed.worn[waist].mean()
+
+
+def test_shorts_cover_the_upper_half_of_the_thigh() -> None:
+    body, a = anny_body(), anatomy()
+    rest = body.rest(AVERAGE_ADULT)
+    posed = body.pose(rest, standing())
+    for seed in range(6):
+        dressed = wardrobe().dress(np.random.default_rng(seed), rest, a.normals(rest.vertices), posed, "shorts", 1)
+        above = (a.leg > 0.5) & (a.arm < 0.3) & (a.z > 0.5 * (a.knee_z + a.hip_z))
+        assert (dressed.worn[above] > 0).mean() > 0.95
+
+
+def test_a_skirts_print_is_not_drawn_out_between_spread_legs() -> None:
+    body = anny_body()
+    rest = body.rest(AVERAGE_ADULT)
+    pose = standing()
+    pose.joints[[JOINT_INDEX["left_hip"], JOINT_INDEX["right_hip"]]] = [[0, 0.5, 0], [0, -0.5, 0]]
+    vertices, _, uv = Skirt(anatomy(), 0.0).drape(np.random.default_rng(0), rest, body.pose(rest, pose), 0.02, 0.02)
+    cloth, print_ = (np.linalg.norm(np.diff(x.reshape(16, 44, -1), axis=1), axis=2) for x in (vertices, uv))
+    assert np.quantile(print_ / cloth, 0.1) > 0.7 and np.quantile(print_ / cloth, 0.9) < 1.4
+
+
+def test_hair_ends_in_pointed_locks() -> None:
+    a = anatomy()
+    scalp = cut((a.z - a.eye_z - 0.05).astype(np.float64), a.topology.triangles)
+    vertices = scalp.on(a.topology.template)
+    rim = vertices[scalp.a != scalp.b]
+    corners, triangles, roots = Fringe(scalp).grow(np.random.default_rng(0), vertices, 0.02)
+    assert triangles.max() + 1 == len(corners) == len(roots) >= 3 * len(rim)
+    below = rim[:, 2].min() - corners[:, 2].reshape(-1, 3)
+    assert below[:, :2].max() < 0.003, "rooted in the rim"
+    assert 0.008 < below[:, 2].max() < 0.03 and below[:, 2].std() > 0.002, "of uneven length"
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -21,7 +21,7 @@ from synth.pose.support import Support
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Scene
-from synth.ward import shapes
+from synth.ward import shapes, textures
 from synth.ward.bed import BedLook, bend, build_bed
 from synth.ward.furniture import FURNITURE
 from synth.ward.lights import PRESETS, make_lighting
@@ -200,3 +200,11 @@ def test_an_open_room_holds_its_people_on_its_floor() -> None:
     assert lowest == pytest.approx(floor, abs=2e-3)
     assert {mesh.instance for mesh in made.meshes} == {0, 1, 2}
     assert made.blanket_coverage == 0
+
+
+def test_a_window_shows_a_bright_sky_over_a_darker_soft_skyline() -> None:
+    for seed in range(8):
+        view = textures.outlook(np.random.default_rng(seed)).astype(float)
+        assert view[:10].mean() > 195 and view[:10].mean() > view[160:].mean() + 50
+        assert np.abs(np.diff(view, axis=0)).max() < 40, "out of focus"
+        assert np.ptp(view.mean((0, 1))) < 30, "muted"
