@@ -25,6 +25,7 @@ from synth.ward.walls import WALLS, Wall
 Array = Any  # numba infers the element types
 Point = tuple[float, float, float]
 HALL = 5.0  # metres that the hall about the room reaches beyond its walls
+_STEP_DOWN = 0.001  # metres by which its floor lies below the room's, which it passes under
 _STEP = 0.3  # metres between the points that the light on walls and ceiling is painted at
 _FLOOR_STEP = 0.2
 
@@ -236,7 +237,7 @@ def build_room(
         shining.append(_Glow(lamp, np.array([0.35, 0.0, -0.94]), 2.2))
     centres, facings, strengths = (np.array(part) for part in zip(*shining, strict=True))
     glows = centres, facings, strengths
-    meshes += [*_hall(look, floor, wall_paint), *panels]
+    meshes += [*_hall(look, floor - _STEP_DOWN, wall_paint), *panels]
 
     def corner_at(x: float, y: float, z: float) -> NDArray[np.float64]:
         return np.array([x, y, z])
@@ -246,7 +247,7 @@ def build_room(
     meshes.append(_painted(corner_at(x0, y0, floor), wide, deep, ground, glows, step=_FLOOR_STEP, bed=bed))
     meshes.append(
         shapes.quad(
-            corner_at(x0 - HALL, y0 - HALL, floor - 0.001), wide + beyond[0], deep + beyond[1], ground,
+            corner_at(x0 - HALL, y0 - HALL, floor - _STEP_DOWN), wide + beyond[0], deep + beyond[1], ground,
             single_sided=True,
         )
     )  # fmt: skip
