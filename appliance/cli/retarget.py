@@ -79,6 +79,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     base.add_argument("--epochs", type=int, default=30)
     base.add_argument("--minutes", type=float, help="end the training cleanly within this time")
     base.add_argument("--size", type=int, help="longer side of a training image, pixels")
+    base.add_argument("--batch", type=int, help="images of one step (default 16; a graphics card takes 128)")
     base.add_argument("--seed", type=int, default=1)
     base.add_argument("--out", type=Path, help="model folder (default: in the site folder)")
     base.add_argument("--resume", action="store_true")
@@ -217,7 +218,7 @@ def make_base_model(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")
-    names = ("images", "size", "minutes")
+    names = ("images", "size", "minutes", "batch")
     changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     with out.progress(f"base {options.task}") as progress:
         card = make_base(

@@ -57,7 +57,7 @@ def _shortest_edges(
         return np.asarray(weights[:, [any(part in name for part in parts) for name in names]].sum(1) > 0.5)
 
     eyes = heads[[names.index("eye.L"), names.index("eye.R")]].mean(0)
-    shortest = np.full(len(vertices), 0.014, np.float32)
+    shortest = np.full(len(vertices), 0.018, np.float32)
     shortest[moved_by("head", "foot", "toe")] = 0.010
     shortest[moved_by("wrist", "finger", "metacarpal")] = 0.008
     shortest[np.linalg.norm(vertices - (eyes - [0.0, 0.02, 0.03]), axis=1) < 0.075] = 0.0042  # the face

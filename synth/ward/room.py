@@ -220,8 +220,8 @@ def build_room(
     (x0, y0), (x1, y1) = look.low, look.high
     paint = textures.paint(rng)
     ground = Surface(look.floor_color, textures.floor(rng, look.floor_kind), 2.0, look.floor_gloss)
-    wall_paint = Surface(look.wall_color, paint, 2.4, 0.08)
-    dado_paint = Surface(look.dado_color, paint, 2.4, 0.12) if look.dado_color else None
+    wall_paint = Surface(look.wall_color, paint, 2.4)
+    dado_paint = Surface(look.dado_color, paint, 2.4) if look.dado_color else None
     skirting = Surface(pick(rng, "plastic"), gloss=0.3)
     walls = {name: Wall.of(name, look.low, look.high, floor) for name in WALLS}
     window_wall = "left" if look.window_side > 0 else "right"
