@@ -25,8 +25,8 @@ class Fabric:
 
 
 _WHITE = np.ones(3, np.float32)
-# Loud clothes look less like a ward; they are kept so that a detector learns outlines rather than colours. One
-# comparison on 360 pictures favoured them, but by no more than two runs of the same training differ.
+# Loud clothes look less like a ward; some are kept so that a detector learns outlines rather than colours. Nine in ten
+# of them brought no more on real people than a third: 1,150 pictures, two and four trainings.
 _ANY_COLOR = 0.35
 # What clothes are dyed in, most of all.
 _DYES = (
