@@ -29,7 +29,7 @@ Progress = Callable[[int, int, str], None]
 IMAGES = 320
 HELD_OUT = 100
 SEED = 7
-# Twice the site's default, which is meant for detectors that have learnt from photographs: the base detector has not.
+# Ten times the site's default, which is meant for detectors that have learnt from photographs: the base has not.
 LEARNING_RATE = 2e-3
 LIVE_SECONDS = 15.0
 LIVE_PATIENCE_SECONDS = 90.0

@@ -54,7 +54,7 @@ class TuningSettings(_Section):
     image_size: int = Field(
         default=416, title="longer side of a training image, pixels, a multiple of 32", ge=64, le=1280, multiple_of=32
     )
-    learning_rate: float = Field(default=1e-3, title="step size of gradient descent", gt=0, le=1)
+    learning_rate: float = Field(default=2e-4, title="step size of gradient descent", gt=0, le=1)
     freeze: int = Field(default=10, title="first layers left as they are", ge=0, le=24)
 
 

@@ -18,15 +18,16 @@ Progress = Callable[[int, int, str], None]
 class TuneSettings(BaseModel):
     """Tuning on synthetic images: few, gentle steps, so that what the model learnt from photographs stays.
 
-    The defaults are those that brought the most on real photographs of lying people: one epoch, SGD at 1e-3, the first
-    ten layers and all batch-norm statistics frozen.
+    The defaults are those that brought the most on real photographs: one epoch, SGD at 2e-4, the first ten layers and
+    all batch-norm statistics frozen. Five times that rate gains no more on lying people and forgets what others look
+    like.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     epochs: int = Field(default=1, title="Epochs", ge=1, le=1000)
     minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
-    learning_rate: float = Field(default=1e-3, title="Learning rate", gt=0, le=1)
+    learning_rate: float = Field(default=2e-4, title="Learning rate", gt=0, le=1)
     batch: int = Field(default=16, title="Batch size", ge=1, le=1024)
     nominal_batch: int = Field(default=64, title="Images per optimiser step", ge=1, le=4096)
     size: int = Field(default=416, title="Training image size (px, a multiple of 32)", ge=32, le=4096, multiple_of=32)
