@@ -32,7 +32,7 @@ def random_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a yolo11n of one class with random weights."""
     from tuning.card import ModelCard
     from tuning.train.save import save_model
-    from tuning.train.ultralytics_trainer import build_detector
+    from tuning.train.ultralytics_models import build_detector
 
     card = ModelCard(
         name="random", task="detect", architecture="yolo11n", layout="yolo", width=96, height=96, sha256="0" * 64

@@ -174,7 +174,8 @@ def _train_yolo(
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     from tuning.card import read_card
     from tuning.train.torch_loop import seed_everything
-    from tuning.train.ultralytics_trainer import build_detector, build_pose, train_detector
+    from tuning.train.ultralytics_models import build_detector, build_pose
+    from tuning.train.ultralytics_trainer import train_detector
     from tuning.weights import read_weights
 
     size, batch = size or _DETECTOR_SIZE, options["batch"] or 16

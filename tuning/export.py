@@ -116,10 +116,10 @@ def _trained(card: ModelCard, card_dir: Path, width: int, height: int) -> tuple[
         from tuning.train.mmpose_trainer import build_pose
 
         return build_pose(card, state, where=str(card_dir)), POSE_OPSET, ["simcc_x", "simcc_y"]
-    from tuning.train import ultralytics_trainer
+    from tuning.train import ultralytics_models
 
-    build = ultralytics_trainer.build_detector if card.task == "detect" else ultralytics_trainer.build_pose
-    return ultralytics_trainer.inference_module(build(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
+    build = ultralytics_models.build_detector if card.task == "detect" else ultralytics_models.build_pose
+    return ultralytics_models.inference_module(build(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
 
 
 def _finish(path: Path, info: ModelInfo) -> None:

@@ -118,7 +118,7 @@ def _import_state(
     width: int,
     height: int,
 ) -> ModelCard:
-    from tuning.train.ultralytics_trainer import build_detector, recognise
+    from tuning.train.ultralytics_models import build_detector, recognise
 
     if path.suffix.lower() == ".safetensors":
         state, metadata = read_safetensors(path)

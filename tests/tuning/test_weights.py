@@ -85,7 +85,7 @@ def test_changed_weights_are_noticed(tmp_path: Path, random_detector: Path) -> N
 
 
 def test_an_architecture_that_names_a_loader_of_pickles_is_refused(random_detector: Path) -> None:
-    from tuning.train.ultralytics_trainer import build_detector
+    from tuning.train.ultralytics_models import build_detector
 
     card = read_card(random_detector)
     layers = {"nc": 1, "backbone": [[-1, 1, "torch_safe_load", ["evil.pt"]]], "head": []}
