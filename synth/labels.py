@@ -38,7 +38,6 @@ def annotate(
     figure: Figure,
     person: int,
     seen: Rendering,
-    alone: NDArray[np.bool_],
     camera_from_bed: NDArray[np.float64],
     lens: Lens,
     *,
@@ -47,13 +46,15 @@ def annotate(
 ) -> Annotation | None:
     """The annotation of one person, without ids, or None where too little of them is visible to be called one.
 
-    seen: the picture's rendering, through the lens. alone: (H, W) where the person would be with nothing in front.
+    seen: the picture's rendering, through the lens.
     """
     mask = without_specks(seen.instance == person)
-    whole = alone | mask
-    area, full_area = int(np.count_nonzero(mask)), int(np.count_nonzero(whole))
-    least = LEAST_VISIBLE_AREA * mask.size / _REFERENCE_AREA
-    if area < least or area < LEAST_VISIBLE_SHARE * full_area:
+    area = int(np.count_nonzero(mask))
+    if area < LEAST_VISIBLE_AREA * mask.size / _REFERENCE_AREA:
+        return None
+    box = extent(mask)
+    full_box, full_area = full_extent(figure, mask, box, camera_from_bed, lens)
+    if area < LEAST_VISIBLE_SHARE * full_area:
         return None
     in_camera = figure.keypoints @ camera_from_bed[:3, :3].T + camera_from_bed[:3, 3]
     pixels = project(lens, in_camera)
@@ -64,8 +65,8 @@ def annotate(
     annotation: Annotation = {
         "category_id": CATEGORY["id"],
         "iscrowd": 0,
-        "bbox": extent(mask),
-        "full_bbox": extent(whole),
+        "bbox": box,
+        "full_bbox": full_box,
         "area": area,
         "visible_share": round(area / full_area, 4),
         "keypoints": keypoints,
@@ -85,6 +86,21 @@ def annotate(
     if segmentation:
         annotation["segmentation"] = run_lengths(mask)
     return annotation
+
+
+def full_extent(
+    figure: Figure, mask: NDArray[np.bool_], box: list[int], camera_from_bed: NDArray[np.float64], lens: Lens
+) -> tuple[list[int], int]:
+    """Box and area (px) of the whole figure as far as the picture reaches: of its visible pixels, `mask` (H, W) within
+    `box`, and of those where it would be seen with nothing in front of it."""
+    from synth.render.silhouette import silhouette  # numba, which writing a data set's tables does not need
+
+    alone = silhouette(figure.meshes, camera_from_bed, lens.pinhole)
+    x, y, width, height = enclosing(box, lens.reach(extent(alone)))
+    window = (slice(y, y + height), slice(x, x + width))
+    whole = lens.bend_plane(alone, window) | mask[window]
+    left, top, width, height = extent(whole)
+    return [x + left, y + top, width, height], int(np.count_nonzero(whole))
 
 
 def project(lens: Lens, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,6 +123,13 @@ def project(lens: Lens, points: NDArray[np.float64]) -> NDArray[np.float64]:
 def extent(mask: NDArray[np.bool_]) -> list[int]:
     """COCO's [x, y, width, height] of the true pixels of a mask (H, W) that has some."""
     return list(cv2.boundingRect(mask.view(np.uint8)))
+
+
+def enclosing(first: list[int], other: list[int]) -> list[int]:
+    """The smallest box [x, y, width, height] around two."""
+    left, top = min(first[0], other[0]), min(first[1], other[1])
+    right, bottom = max(first[0] + first[2], other[0] + other[2]), max(first[1] + first[3], other[1] + other[3])
+    return [left, top, right - left, bottom - top]
 
 
 def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArray[np.bool_]:
@@ -132,9 +155,11 @@ def without_specks(mask: NDArray[np.bool_], least_share: float = 0.01) -> NDArra
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """COCO's uncompressed run-length encoding: column by column, beginning with the length of a run of zeros."""
-    flat = cv2.transpose(mask.view(np.uint8)).ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate([[0], changes, [flat.size]])
+    x, _, width, _ = extent(mask)
+    first = max(x - 1, 0)  # with an empty column on each side, where there is one, in which the outer runs can end
+    flat = cv2.transpose(mask[:, first : x + width + 1].view(np.uint8)).ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1 + first * len(mask)
+    edges = np.concatenate([[0], changes, [mask.size]])
     counts = np.diff(edges).tolist()
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 

@@ -22,7 +22,7 @@ from synth.infrared import infrared, kinect_depth, millimetres, shown
 from synth.labels import Annotation, annotate
 from synth.people import repainted
 from synth.plan import Plan, draw_plan, draw_view
-from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
+from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Scenario
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
@@ -282,12 +282,10 @@ def label(
     """The annotations of everybody who can be seen well enough; a blanket lies on the first person only."""
     found = []
     for person, figure in enumerate(figures, start=1):
-        _, instance, _ = render_depth_ids(figure.meshes, camera_from_bed, lens.pinhole)
         annotation = annotate(
             figure,
             person,
             seen,
-            lens.bend_plane(instance) > 0,
             camera_from_bed,
             lens,
             blanket_coverage=coverage_of_first if person == 1 else 0.0,

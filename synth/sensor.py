@@ -21,6 +21,8 @@ from synth.render.renderer import Rendering
 
 Span = tuple[float, float]
 Scalar = TypeVar("Scalar", bound=np.generic)
+Window = tuple[slice, slice]  # rows and columns
+EVERYWHERE: Window = (slice(None), slice(None))
 
 # The pinhole may have at most this many times the picture's pixels; only a broken calibration asks for more.
 _LARGEST_OVERSIZE = 4.0
@@ -50,7 +52,9 @@ class Lens:
         self.pinhole = CameraModel(width, height, camera.fx, camera.fy, float(left), float(top))
         map_x, map_y = u + left, v + top
         self._maps = (map_x.astype(np.float32), map_y.astype(np.float32))
-        self._nearest = np.rint(map_y).astype(np.intp) * width + np.rint(map_x).astype(np.intp)
+        rows, columns = np.rint(map_y).astype(np.intp), np.rint(map_x).astype(np.intp)
+        self._nearest = rows * width + columns
+        self._columns, self._rows = (columns.min(0), columns.max(0)), (rows.min(1), rows.max(1))
 
     def rays(self) -> NDArray[np.float64]:
         """Camera-frame rays (H, W, 3), z = 1, through the centres of the distorted picture's pixels."""
@@ -66,9 +70,19 @@ class Lens:
             return color
         return np.asarray(cv2.remap(color, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
-    def bend_plane(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
-        """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge."""
-        return plane if self._nearest is None else plane.ravel()[self._nearest]
+    def bend_plane(self, plane: NDArray[Scalar], window: Window = EVERYWHERE) -> NDArray[Scalar]:
+        """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge. window: the part of the bent plane
+        to work out."""
+        return plane[window] if self._nearest is None else plane.ravel()[self._nearest[window]]
+
+    def reach(self, box: list[int]) -> list[int]:
+        """A box [x, y, width, height] of the bent plane with every pixel that is looked up within `box` of the plane;
+        without size where none is."""
+        if self._nearest is None:
+            return box
+        x, width = _between(*self._columns, box[0], box[0] + box[2])
+        y, height = _between(*self._rows, box[1], box[1] + box[3])
+        return [x, y, width, height]
 
     def bend_depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """Depth (h, w), smooth on surfaces, where `bend_plane` steps by half a pixel; as that does at edges."""
@@ -86,6 +100,12 @@ class Lens:
             self.bend_color(rendering.color), self.bend_plane(rendering.depth),
             self.bend_plane(rendering.instance), self.bend_plane(rendering.part),
         )  # fmt: skip
+
+
+def _between(least: NDArray[np.intp], greatest: NDArray[np.intp], begin: int, end: int) -> tuple[int, int]:
+    """First and number of the lines (N,) from `least` to `greatest` that touch begin … end − 1."""
+    touching = np.flatnonzero((least < end) & (greatest >= begin))
+    return (int(touching[0]), int(touching[-1] - touching[0]) + 1) if len(touching) else (0, 0)
 
 
 def _pinhole_offsets(camera: CameraModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -193,20 +213,22 @@ def expose(color: NDArray[np.uint8], exposure: Exposure) -> NDArray[np.uint8]:
     is added there with a variance of read noise plus a part growing with brightness. Demosaicing and denoising leave
     it correlated: mostly brightness, a little colour in coarser grains, as an Azure Kinect's pictures have it.
     """
-    from synth.develop import develop  # numba, which reading a scenario's sensor settings does not need
+    from synth.develop import develop, expand  # numba, which reading a scenario's sensor settings does not need
 
     scale = color.shape[1] / 640
     if exposure.sharpening > 0.02:
         fine = cv2.GaussianBlur(color, (0, 0), scale)
         color = np.asarray(cv2.addWeighted(color, 1 + exposure.sharpening, fine, -exposure.sharpening, 0), np.uint8)
     curves = np.stack([_TO_LINEAR * gain for gain in exposure.gain], axis=-1).astype(np.float32)
-    linear = cv2.LUT(color, curves[:, None, :])
+    linear: NDArray[np.float32] = np.empty(color.shape, np.float32)
+    expand(color, curves, linear)
     if exposure.blur_px * scale > 0.15:
-        linear = cv2.GaussianBlur(linear, (0, 0), exposure.blur_px * scale)
+        cv2.GaussianBlur(linear, (0, 0), exposure.blur_px * scale, dst=linear)
     if any(exposure.motion_px):
-        linear = cv2.filter2D(linear, -1, _motion_kernel(exposure.motion_px, scale), borderType=cv2.BORDER_REPLICATE)
-    picture = np.empty(linear.shape, np.uint8)
-    grain = sensor_noise(exposure.grain, linear.shape[:2], scale)
+        kernel = _motion_kernel(exposure.motion_px, scale)
+        linear = np.asarray(cv2.filter2D(linear, -1, kernel, borderType=cv2.BORDER_REPLICATE), np.float32)
+    picture = np.empty(color.shape, np.uint8)
+    grain = sensor_noise(exposure.grain, (color.shape[0], color.shape[1]), scale)
     develop(
         linear, _tone_curve(exposure.contrast), grain, np.float32(exposure.noise**2),
         np.float32(exposure.shot_noise**2), picture,
@@ -276,11 +298,12 @@ def _linear_to_srgb(values: NDArray[np.float64]) -> NDArray[np.float64]:
 _TO_LINEAR = _srgb_to_linear(np.arange(256) / 255.0)
 # Fine enough that neighbouring dark sRGB values stay apart (their slope is 12.92).
 _CURVE_STEPS = 16383
+_TO_SRGB = _linear_to_srgb(np.arange(_CURVE_STEPS + 1) / _CURVE_STEPS)
 
 
 @lru_cache(maxsize=64)
 def _tone_curve(contrast: float) -> NDArray[np.float32]:
-    return (_linear_to_srgb(np.arange(_CURVE_STEPS + 1) / _CURVE_STEPS) ** contrast).astype(np.float32)
+    return np.asarray(_TO_SRGB**contrast, np.float32)
 
 
 def _motion_kernel(motion_px: tuple[float, float], scale: float) -> NDArray[np.float32]:

@@ -2,11 +2,13 @@
 
 Every module that compiles kernels takes `njit` from here, so that the cache's place is settled before the first
 compilation. The code is cached under the environment (`<prefix>/share/wardpose/numba`), else under the user's cache
-folder, else compiled anew in each process.
+folder, else compiled anew in each process. There each state of the kernels has a folder of its own: numba looks for
+changes in a kernel's own file only, not in the files whose kernels it calls.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -26,6 +28,16 @@ def _writable(folder: Path) -> bool:
         return False
 
 
+def kernels_digest(folder: Path) -> str:
+    """Names the state of the modules in `folder` that hold kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        source = path.read_bytes()
+        if b"\n@njit" in source or b"\n@inlined" in source:
+            digest.update(path.name.encode() + b"\0" + source + b"\0")
+    return digest.hexdigest()[:12]
+
+
 def _cache_folder() -> Path | None:
     named = os.environ.get("NUMBA_CACHE_DIR")
     candidates = [Path(named)] if named else []
@@ -36,7 +48,10 @@ def _cache_folder() -> Path | None:
         candidates.append(Path(user_cache) / "wardpose" / "numba")
     elif home:
         candidates.append(Path(home) / ".cache" / "wardpose" / "numba")
-    return next((folder for folder in candidates if _writable(folder)), None)
+    state = kernels_digest(Path(__file__).parent)
+    # What another process was told by this one, through the environment, is the folder itself.
+    folders = (base if base.name == state else base / state for base in candidates)
+    return next((folder for folder in folders if _writable(folder)), None)
 
 
 CACHE_FOLDER = _cache_folder()

@@ -71,7 +71,7 @@ def project(camera_points: Array, fx: float, fy: float, cx: float, cy: float, ne
 
 
 @inlined
-def _pixel_bounds(
+def pixel_bounds(
     camera_points: Array, pixels: Array, a: int, b: int, c: int, fx: float, fy: float, cx: float, cy: float,
     near: float,
 ) -> tuple[float, float, float, float]:  # fmt: skip
@@ -97,7 +97,7 @@ def _pixel_bounds(
 
 
 @inlined
-def _edges(
+def edge_functions(
     camera_points: Array, a: int, b: int, c: int, fx: float, fy: float, cx: float, cy: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float]:
     """Volume, then slopes along x and y and constants of the three edge functions of pixel coordinates, turned so
@@ -118,7 +118,7 @@ def _edges(
 
 
 @inlined
-def _narrowed(
+def narrowed(
     a0: float, r0: float, a1: float, r1: float, a2: float, r2: float, first: int, last: int
 ) -> tuple[int, int]:
     """The columns of one row between which all edge functions can be positive; the exact test still decides."""
@@ -147,7 +147,7 @@ def rasterize(
     nearest_allowed = 1.0 / near
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        left, right, top, bottom = _pixel_bounds(camera_points, pixels, a, b, c, fx, fy, cx, cy, near)
+        left, right, top, bottom = pixel_bounds(camera_points, pixels, a, b, c, fx, fy, cx, cy, near)
         bounds[t, 0] = int(min(max(0.0, math.ceil(left - 0.250001)), width))
         bounds[t, 1] = int(max(min(width - 1.0, math.floor(right + 0.250001)), -1.0))
         bounds[t, 2] = int(min(max(0.0, math.ceil(top - 0.250001)), height))
@@ -157,7 +157,7 @@ def rasterize(
         y_first, y_last = int(max(0.0, math.ceil(top - 1e-6))), int(min(height - 1.0, math.floor(bottom + 1e-6)))
         if x_first > x_last or y_first > y_last:
             continue
-        volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = _edges(camera_points, a, b, c, fx, fy, cx, cy)
+        volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = edge_functions(camera_points, a, b, c, fx, fy, cx, cy)
         if volume == 0.0 or (volume > 0.0 and single_sided[mesh_of[t]]):
             continue
         scale = 1.0 / abs(volume)
@@ -166,7 +166,7 @@ def rasterize(
             r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
             first, last = x_first, x_last
             if wide:
-                first, last = _narrowed(a0, r0, a1, r1, a2, r2, first, last)
+                first, last = narrowed(a0, r0, a1, r1, a2, r2, first, last)
             for x in range(first, last + 1):
                 e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
                 if min(e0, e1, e2) < 0.0:
@@ -192,10 +192,13 @@ def differ(first: int, other: int, mesh_of: Array, faces: Array, crease_cosine: 
 
 
 @njit
-def find_outlines(hit: Array, mesh_of: Array, faces: Array, crease_cosine: float, slot: Array) -> int:
+def find_outlines(
+    hit: Array, mesh_of: Array, faces: Array, crease_cosine: float, slot: Array, following: Array
+) -> int:  # fmt: skip
     """Number the pixels beside which another mesh, a crease or nothing begins: `slot` (H, W) int32, −1 elsewhere.
 
-    Returns how many there are.
+    `following` (H, W + 1) int16 is filled with the column of the first such pixel at or after each, W where there is
+    none. Returns how many there are.
     """
     height, width = hit.shape
     for y in range(height):
@@ -207,63 +210,74 @@ def find_outlines(hit: Array, mesh_of: Array, faces: Array, crease_cosine: float
                 slot[y, x], slot[y + 1, x] = 0, 0
     count = 0
     for y in range(height):
-        for x in range(width):
+        upcoming = width
+        following[y, width] = upcoming
+        for x in range(width - 1, -1, -1):
             if slot[y, x] >= 0:
                 slot[y, x] = count
                 count += 1
+                upcoming = x
+            following[y, x] = upcoming
     return count
+
+
+@inlined
+def _take(
+    n: int, k: int, t: int, e0: float, e1: float, e2: float, scale: float, nearest_allowed: float,
+    inverse_depth: Array, hit: Array,
+) -> None:  # fmt: skip
+    """Sample `k` of outline pixel `n` sees triangle `t` if that holds the sample and nothing nearer does."""
+    if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
+        inverse = np.float32((e0 + e1 + e2) * scale)
+        if inverse > inverse_depth[n, k] and inverse <= nearest_allowed:
+            inverse_depth[n, k] = inverse
+            hit[n, k] = t
 
 
 @njit
 def rasterize_samples(
     camera_points: Array, triangles: Array, mesh_of: Array, single_sided: Array, fx: float, fy: float, cx: float,
-    cy: float, near: float, bounds: Array, slot: Array, inverse_depth: Array, hit: Array,
+    cy: float, near: float, bounds: Array, slot: Array, following: Array, inverse_depth: Array, hit: Array,
 ) -> None:  # fmt: skip
     """As `rasterize`, which filled `bounds`, at the four points a quarter of a pixel off the centre of each pixel that
-    `slot` numbers.
+    `find_outlines` found.
 
     inverse_depth and hit (N, 4): samples in the order left above, right above, left below, right below.
     """
     nearest_allowed = 1.0 / near
     for t in range(triangles.shape[0]):
         x_first, x_last, y_first, y_last = bounds[t, 0], bounds[t, 1], bounds[t, 2], bounds[t, 3]
-        if x_first > x_last or y_first > y_last:
+        if x_first > x_last:
             continue
-        wide = x_last - x_first > 12
-        if not wide:
-            marked = False
-            for y in range(y_first, y_last + 1):
-                for x in range(x_first, x_last + 1):
-                    marked |= slot[y, x] >= 0
-            if not marked:
-                continue
+        while y_first <= y_last and following[y_first, x_first] > x_last:
+            y_first += 1
+        if y_first > y_last:
+            continue
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = _edges(camera_points, a, b, c, fx, fy, cx, cy)
+        volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = edge_functions(camera_points, a, b, c, fx, fy, cx, cy)
         if volume == 0.0 or (volume > 0.0 and single_sided[mesh_of[t]]):
             continue
         scale = 1.0 / abs(volume)
-        # How far a sample's edge values may lie above the centre's.
-        s0, s1, s2 = 0.25 * (abs(a0) + abs(b0)), 0.25 * (abs(a1) + abs(b1)), 0.25 * (abs(a2) + abs(b2))
+        wide = x_last - x_first > 12
+        # What the edge functions gain from a pixel's centre to its samples right below and right above.
+        d0, d1, d2 = 0.25 * (a0 + b0), 0.25 * (a1 + b1), 0.25 * (a2 + b2)
+        u0, u1, u2 = 0.25 * (a0 - b0), 0.25 * (a1 - b1), 0.25 * (a2 - b2)
+        s0, s1, s2 = max(abs(d0), abs(u0)), max(abs(d1), abs(u1)), max(abs(d2), abs(u2))
         for y in range(y_first, y_last + 1):
             r0, r1, r2 = b0 * y + c0, b1 * y + c1, b2 * y + c2
-            first, last = x_first, x_last
-            if wide:
-                first, last = _narrowed(a0, r0 + s0, a1, r1 + s1, a2, r2 + s2, first, last)
-            for x in range(first, last + 1):
-                n = slot[y, x]
-                if n < 0:
-                    continue
-                if a0 * x + r0 < -s0 or a1 * x + r1 < -s1 or a2 * x + r2 < -s2:
-                    continue
-                for k in range(4):
-                    sx, sy = x + 0.5 * (k & 1) - 0.25, 0.5 * (k >> 1) - 0.25
-                    e0, e1, e2 = a0 * sx + (r0 + b0 * sy), a1 * sx + (r1 + b1 * sy), a2 * sx + (r2 + b2 * sy)
-                    if e0 < 0.0 or e1 < 0.0 or e2 < 0.0:
-                        continue
-                    inverse = np.float32((e0 + e1 + e2) * scale)
-                    if inverse > inverse_depth[n, k] and inverse <= nearest_allowed:
-                        inverse_depth[n, k] = inverse
-                        hit[n, k] = t
+            first, last = int(x_first), int(x_last)
+            if wide and following[y, first] <= last:
+                first, last = narrowed(a0, r0 + s0, a1, r1 + s1, a2, r2 + s2, first, last)
+            x = following[y, first]
+            while x <= last:
+                e0, e1, e2 = a0 * x + r0, a1 * x + r1, a2 * x + r2
+                if e0 >= -s0 and e1 >= -s1 and e2 >= -s2:
+                    n = slot[y, x]
+                    _take(n, 0, t, e0 - d0, e1 - d1, e2 - d2, scale, nearest_allowed, inverse_depth, hit)
+                    _take(n, 1, t, e0 + u0, e1 + u1, e2 + u2, scale, nearest_allowed, inverse_depth, hit)
+                    _take(n, 2, t, e0 - u0, e1 - u1, e2 - u2, scale, nearest_allowed, inverse_depth, hit)
+                    _take(n, 3, t, e0 + d0, e1 + d1, e2 + d2, scale, nearest_allowed, inverse_depth, hit)
+                x = following[y, x + 1]
 
 
 @njit

@@ -108,9 +108,8 @@ def _mip_chain(texture: NDArray[np.uint8]) -> list[NDArray[np.uint32]]:
 
 
 def _packed(texture: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    texels = np.zeros((*texture.shape[:2], 4), np.uint8)
-    texels[..., :3] = texture
-    return texels.view("<u4")[..., 0]
+    texels = cv2.merge((texture, np.zeros(texture.shape[:2], np.uint8)))
+    return np.asarray(texels).view("<u4")[..., 0]
 
 
 def pack_textures(meshes: Sequence[Mesh]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

@@ -60,7 +60,7 @@ class ModernGLRenderer:
     name = "moderngl"
 
     def __init__(
-        self, shadow_size: int = 1024, antialias: bool = True, occlusion: float = 1.1, near: float = 0.05
+        self, shadow_size: int = 768, antialias: bool = True, occlusion: float = 1.1, near: float = 0.05
     ) -> None:
         self.shadow_size, self.antialias, self.occlusion, self.near = shadow_size, antialias, occlusion, near
         self._gl = _open_context()

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
-from synth.render import kernels, shading
+from synth.render import kernels
 from synth.render.layout import CREASE_COSINE, TO_LINEAR, TO_SRGB, Geometry, interpolated, lay_out, pack_textures
 from synth.render.mesh import Mesh
+from synth.render.occlusion import occlusion
 from synth.render.renderer import Rendering, Scene, require_pinhole
+from synth.render.shading import shade
 from synth.render.shadows import ShadowMaps
 
 
@@ -54,7 +56,7 @@ def render_depth_ids(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Depth (H, W) float32 metres, instance and part (H, W) uint8 of these meshes alone, without colour.
 
-    About a tenth of a full rendering's cost. Pass one person's meshes for that person's full extent.
+    About a tenth of a full rendering's cost. `silhouette` says for less where there is anything.
     """
     require_pinhole(camera)
     geometry = lay_out(meshes, camera_from_bed)
@@ -71,7 +73,7 @@ class NumbaRenderer:
     near: metres; nothing closer is drawn.
     """
 
-    shadow_size: int = 1024
+    shadow_size: int = 768
     antialias: bool = True
     occlusion: float = 1.1
     near: float = 0.05
@@ -86,28 +88,31 @@ class NumbaRenderer:
         vertices, faces = interpolated(scene.meshes, geometry)
         slot, fine = np.full(hit.shape, -1, np.int32), np.empty((0, 4), np.int32)
         if self.antialias:
-            count = kernels.find_outlines(hit, geometry.mesh_of, faces, CREASE_COSINE, slot)
+            following = np.empty((camera.height, camera.width + 1), np.int16)
+            count = kernels.find_outlines(hit, geometry.mesh_of, faces, CREASE_COSINE, slot, following)
             fine = np.full((count, 4), -1, np.int32)
             kernels.rasterize_samples(
                 geometry.camera_points, geometry.triangles, geometry.mesh_of, geometry.single_sided, camera.fx,
-                camera.fy, camera.cx, camera.cy, self.near, bounds, slot, np.zeros((count, 4), np.float32), fine,
+                camera.fy, camera.cx, camera.cy, self.near, bounds, slot, following, np.zeros((count, 4), np.float32),
+                fine,
             )  # fmt: skip
         bed_from_camera = np.linalg.inv(np.asarray(camera_from_bed, dtype=np.float64))
         casting = [light for light in scene.lights if light.casts_shadow]
         shadows = ShadowMaps.of(scene.meshes, casting, bed_from_camera, self.shadow_size)
         lights = casting + [light for light in scene.lights if not light.casts_shadow]
-        toward = np.array([light.toward for light in lights], dtype=np.float64).reshape(-1, 3)
+        toward = np.array([light.toward for light in lights], np.float64).reshape(-1, 3)
         toward /= np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-12)
         texels, levels = pack_textures(scene.meshes)
         color = np.zeros((*hit.shape, 3), np.uint8)
-        shading.shade(
+        single = np.float32
+        shade(
             hit, slot, fine, CREASE_COSINE, faces, geometry.mesh_of, self._openness(depth, camera),
             geometry.camera_points, geometry.triangles, vertices,
-            np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward,
-            np.array([light.color for light in lights], dtype=np.float64).reshape(-1, 3), shadows.heights,
-            shadows.least, shadows.greatest, shadows.sizes, shadows.rows, shadows.step, geometry.gloss,
-            np.ascontiguousarray(bed_from_camera[:3, :3]), np.array(scene.sky, dtype=np.float64),
-            np.array(scene.ground, dtype=np.float64), texels, levels, TO_LINEAR, TO_SRGB, color,
+            np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward.astype(single),
+            np.array([light.color for light in lights], single).reshape(-1, 3), shadows.heights, shadows.least,
+            shadows.greatest, shadows.sizes, shadows.rows.astype(single), shadows.step.astype(single),
+            geometry.gloss.astype(single), bed_from_camera[:3, :3].astype(single), np.array(scene.sky, single),
+            np.array(scene.ground, single), texels, levels, TO_LINEAR, TO_SRGB, color,
         )  # fmt: skip
         return Rendering(color, depth, instance, part)
 
@@ -117,5 +122,5 @@ class NumbaRenderer:
             return np.ones(depth.shape, np.float32)
         half = np.ascontiguousarray(depth[::2, ::2])
         openness = np.empty(half.shape, np.float32)
-        shading.occlusion(half, camera.fx / 2, camera.fy / 2, 0.25, self.occlusion, openness)
+        occlusion(half, camera.fx / 2, camera.fy / 2, 0.25, self.occlusion, openness)
         return np.asarray(cv2.resize(openness, depth.shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)

@@ -13,7 +13,7 @@ from runtime.skeleton import KEYPOINTS
 from synth.body.figure import Figure, Traits
 from synth.labels import annotate, extent, project, run_lengths, without_specks, yolo_lines
 from synth.render.mesh import Mesh
-from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
+from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Light, Scene
 from synth.scenario import KINECT_COLOR
 from synth.sensor import Lens
@@ -39,8 +39,7 @@ def label(*covers: Mesh, segmentation: bool = False):  # type: ignore[no-untyped
     floor = slab((-4, 4), (-4, 4), 0.0, 0)
     scene = Scene((floor, *figure.meshes, *covers), (Light((0.0, 0.0, 1.0), (1.0, 1.0, 1.0)),))
     seen = lens.bend(NumbaRenderer().render(scene, VIEW, lens.pinhole))
-    alone = lens.bend_plane(render_depth_ids(figure.meshes, VIEW, lens.pinhole)[1]) > 0
-    return annotate(figure, 1, seen, alone, VIEW, lens, blanket_coverage=0.5, segmentation=segmentation)
+    return annotate(figure, 1, seen, VIEW, lens, blanket_coverage=0.5, segmentation=segmentation)
 
 
 def test_the_box_of_an_uncovered_person_encloses_opencvs_projection_of_the_corners() -> None:

@@ -21,6 +21,7 @@ from calibration.viewpoint import Viewpoint
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 from synth.render.renderer import Light, Scene
+from tests.conftest import REPOSITORY
 
 CAMERA = CameraModel(96, 64, 80.0, 82.0, 46.3, 33.1)
 
@@ -274,3 +275,24 @@ def test_the_compiled_code_is_kept_outside_the_checkout() -> None:
 
     repository = Path(__file__).resolve().parents[2]
     assert CACHE_FOLDER is None or (repository / "synth") not in CACHE_FOLDER.parents
+
+
+def test_compiled_code_is_not_used_for_changed_kernels_that_it_calls(tmp_path: Path) -> None:
+    from synth.render.jit import kernels_digest
+
+    (tmp_path / "shading.py").write_text("from surfaces import f\n\n@njit\ndef shade(): f()\n")
+    (tmp_path / "surfaces.py").write_text("\n@njit\ndef f(): pass\n")
+    (tmp_path / "mesh.py").write_text("class Mesh: ...\n")
+    before = kernels_digest(tmp_path)
+    (tmp_path / "mesh.py").write_text("class Mesh: pass\n")
+    assert kernels_digest(tmp_path) == before
+    (tmp_path / "surfaces.py").write_text("\n@njit\ndef f(): return 1\n")
+    assert kernels_digest(tmp_path) != before
+
+
+def test_a_process_started_by_another_finds_the_same_compiled_code() -> None:
+    from synth.render.jit import CACHE_FOLDER
+
+    code = "from synth.render.jit import CACHE_FOLDER; print(CACHE_FOLDER)"
+    other = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == str(CACHE_FOLDER)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from calibration.camera import CameraModel
 from runtime.capture.recording import RecordingSource
 from synth.scenario import KINECT_COLOR
-from synth.sensor import Exposure, Lens, SensorSettings, draw_exposure, encode_jpeg, expose, metered
+from synth.sensor import Exposure, Lens, SensorSettings, draw_exposure, encode_jpeg, expose, lens_of, metered
 from synth.simulated_camera import KINECT_DEPTH
 
 PLAIN = Exposure((1.0, 1.0, 1.0), 1.0, 0.0, 0.0, 0.0, (0.0, 0.0), 90, 0)
@@ -46,6 +46,19 @@ def test_a_bent_picture_has_the_cameras_size_and_no_empty_border(camera: CameraM
     inside = np.zeros(white.shape[:2], bool)
     inside[1:-1, 1:-1] = True
     assert lens.bend_plane(inside).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 600), st.integers(0, 340), st.integers(1, 300), st.integers(1, 200))
+def test_all_that_is_looked_up_in_a_box_lies_within_its_reach(x: int, y: int, width: int, height: int) -> None:
+    lens = lens_of(KINECT_COLOR.resized(640, 360))
+    plane = np.zeros((lens.pinhole.height, lens.pinhole.width), bool)
+    plane[y : y + height, x : x + width] = True
+    bent = lens.bend_plane(plane)
+    left, top, columns, rows = lens.reach([x, y, width, height])
+    window = (slice(top, top + rows), slice(left, left + columns))
+    np.testing.assert_array_equal(lens.bend_plane(plane, window), bent[window])
+    assert bent[window].sum() == bent.sum()
 
 
 def test_bending_agrees_with_opencvs_undistortion() -> None:

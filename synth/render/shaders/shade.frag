@@ -8,7 +8,7 @@ layout(std430, binding = 2) readonly buffer Meshes { ivec4 meshes[]; };  // inst
 layout(std430, binding = 3) readonly buffer Vertices { float vertices[]; };  // normal (bed frame), colour, u v
 layout(std430, binding = 4) readonly buffer Levels { ivec4 levels[]; };      // start, rows, columns, unused
 layout(std430, binding = 5) readonly buffer Texels { uint texels[]; };       // sRGB, one byte a channel
-layout(std430, binding = 6) readonly buffer Curve { float to_linear[1021]; };  // of display values in quarter steps
+layout(std430, binding = 6) readonly buffer Curve { float to_linear[]; };  // of display values 0 … 255, in equal steps
 layout(std430, binding = 7) readonly buffer Faces { float faces[]; };        // unit normal, bed frame
 uniform sampler2D hits;
 uniform sampler2D fine_hits;
@@ -78,7 +78,7 @@ vec3 texture_color(ivec4 triangle, ivec4 mesh, vec3 share, vec2 ray, float z) {
     vec3 display = mix(
         mix(texel(level, first), texel(level, ivec2(second.x, first.y)), f.x),
         mix(texel(level, ivec2(first.x, second.y)), texel(level, second), f.x), f.y);
-    ivec3 place_on_curve = ivec3(4.0 * display + 0.5);
+    ivec3 place_on_curve = ivec3(display * float(to_linear.length() - 1) / 255.0 + 0.5);
     return vec3(to_linear[place_on_curve.x], to_linear[place_on_curve.y], to_linear[place_on_curve.z]);
 }
 
