@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from synth.body.body_model import Topology
+from synth.render.jit import njit
 from synth.render.kernels import accumulate_normals
 
+Array = Any  # numba infers the element types
 _TORSO = ("root", "pelvis", "spine", "clavicle", "breast")
+
+
+@njit
+def _smoothed(starts: Array, neighbours: Array, shares: Array, values: Array, times: int) -> Array:
+    """(V,) values (V,) float32, `times` times multiplied by a sparse matrix whose rows begin at `starts` (V + 1,)."""
+    for _ in range(times):
+        found = np.empty_like(values)
+        for i in range(len(values)):
+            mean = np.float32(0.0)
+            for k in range(starts[i], starts[i + 1]):
+                mean += shares[k] * values[neighbours[k]]
+            found[i] = mean
+        values = found
+    return values
+
+
+@njit
+def _smoothed_points(starts: Array, neighbours: Array, shares: Array, points: Array, times: int) -> Array:
+    """(V, 3) points (V, 3) float32, as `_smoothed` does with each coordinate: all in one go, twice as fast."""
+    for _ in range(times):
+        found = np.empty_like(points)
+        for i in range(len(points)):
+            x = y = z = np.float32(0.0)
+            for k in range(starts[i], starts[i + 1]):
+                neighbour, share = neighbours[k], shares[k]
+                x += share * points[neighbour, 0]
+                y += share * points[neighbour, 1]
+                z += share * points[neighbour, 2]
+            found[i, 0], found[i, 1], found[i, 2] = x, y, z
+        points = found
+    return points
 
 
 class Anatomy:
@@ -57,9 +92,11 @@ class Anatomy:
         edges = np.concatenate([edges, edges[:, ::-1]])
         neighbours = sparse.csr_array((np.ones(len(edges), np.float32), (edges[:, 0], edges[:, 1])), (count, count))
         neighbours.data[:] = 1.0
-        self._smooth = sparse.csr_array(
+        smooth = sparse.csr_array(
             sparse.diags_array(1.0 / np.maximum(neighbours.sum(1), 1.0)).astype(np.float32) @ neighbours
         )
+        # Unsigned: of an index that may be negative, compiled code looks whether it is.
+        self._smooth = smooth.indptr.astype(np.uint32), smooth.indices.astype(np.uint32), smooth.data
         self.template_normals = self.normals(topology.template)
 
     def bone(self, name: str) -> NDArray[np.float64]:
@@ -67,12 +104,9 @@ class Anatomy:
         return self._head_of[name]
 
     def smoothed(self, values: NDArray[np.float32], times: int) -> NDArray[np.float32]:
-        """Values (V,) or (V, k), each replaced by its neighbours' mean, `times` times."""
-        if values.ndim == 2:  # scipy is half as fast where columns lie side by side
-            return np.stack([self.smoothed(column, times) for column in values.T], axis=1)
-        for _ in range(times):
-            values = self._smooth @ values
-        return values
+        """Values (V,) or (V, 3), each replaced by its neighbours' mean, `times` times."""
+        smooth = _smoothed if values.ndim == 1 else _smoothed_points
+        return np.asarray(smooth(*self._smooth, values, times), dtype=np.float32)
 
     def noise(self, rng: np.random.Generator, times: int) -> NDArray[np.float32]:
         """(V,) smooth noise of unit variance; more smoothing makes larger blotches."""

@@ -57,8 +57,8 @@ def cut(field: NDArray[np.float64], triangles: NDArray[np.int32]) -> Cut:
             pieces.append(np.stack([pair(p, p), pair(q, o), pair(p, o)], axis=1))
     corners = np.concatenate(pieces)
     keys = corners.reshape(-1, 2)
-    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    a, b = unique[:, 0], unique[:, 1]
+    unique, inverse = np.unique(keys[:, 0] * len(field) + keys[:, 1], return_inverse=True)
+    a, b = np.divmod(unique, len(field))
     difference = field[a] - field[b]
     t = np.where(a == b, 0.0, np.clip(field[a] / np.where(difference == 0, 1.0, difference), 0.02, 0.98))
     hidden = np.asarray((field > _HEM_MARGIN)[triangles].all(1))

@@ -49,16 +49,18 @@ class Skirt:
     def _outline(self, rest: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rings, spokes, 3) points around both legs of a resting body."""
         rings = np.empty((_RINGS, _SPOKES, 3), np.float32)
+        reach = np.empty((_RINGS, _SPOKES), np.float32)
         for ring, members in enumerate(self._ring_members):
             points = rest[members]
             center = 0.5 * (points[:, :2].min(0) + points[:, :2].max(0))
-            reach = ((points[:, :2] - center) @ self._directions.T).max(0)
-            # The curve whose support is `reach` has its point at reach·n + reach'·n⊥.
-            slope = (np.roll(reach, -1) - np.roll(reach, 1)) * np.float32(_SPOKES / (4 * np.pi))
-            normal = self._directions
-            tangent = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
-            rings[ring, :, :2] = center + normal * reach[:, None] + tangent * slope[:, None]
-            rings[ring, :, 2] = points[:, 2].mean()
+            reach[ring] = ((points[:, :2] - center) @ self._directions.T).max(0)
+            rings[ring, :, :2], rings[ring, :, 2] = center, points[:, 2].mean()
+        # The curve whose support is `reach` has its point at reach·n + reach'·n⊥.
+        slope = (np.roll(reach, -1, axis=1) - np.roll(reach, 1, axis=1)) * np.float32(_SPOKES / (4 * np.pi))
+        normal = self._directions
+        tangent = np.stack([-normal[:, 1], normal[:, 0]], axis=1)
+        rings[:, :, :2] += normal * reach[:, :, None]
+        rings[:, :, :2] += tangent * slope[:, :, None]
         return rings
 
     def drape(

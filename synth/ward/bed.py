@@ -179,5 +179,6 @@ def _rails(bed: Bed, look: BedLook, rng: np.random.Generator) -> list[Mesh]:
             for post in (start + 0.02, (start + end) / 2, end - 0.02):
                 path = np.column_stack([np.full(6, post), np.full(6, at), np.linspace(-0.12, height, 6)])
                 bars.append(shapes.tube(path, 0.012, surface))
-            meshes += [_bent(bed, bar) if start < 0 else bar for bar in bars]
+            bars = shapes.joined(bars)
+            meshes += [_bent(bed, bar) for bar in bars] if start < 0 else bars
     return meshes

@@ -126,7 +126,7 @@ def lay_blanket(
     lining: Surface, *, coverage: float, arrangement: str = "flat", railed: bool = False,
     face: NDArray[np.float64] | None = None,
 ) -> Blanket:  # fmt: skip
-    """Drop a blanket over the patient, about 100 ms.
+    """Drop a blanket over the patient, about 15 ms.
 
     patient, support: meshes of the person (body, clothes, hair) and of the bed (mattress, pillow). coverage: how much
     of the patient, from the feet up, to cover, 0…1; what came about stands in the result. arrangement: one of

@@ -28,25 +28,37 @@ def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float,
 
 
 @njit
+def _turn(grid: Array, turned: Array) -> None:
+    """Write the grid (3, R, C) into `turned` (3, C, R), with rows and columns exchanged."""
+    for k in range(3):
+        for row in range(grid.shape[1]):
+            for column in range(grid.shape[2]):
+                turned[k, column, row] = grid[k, row, column]
+
+
+@njit
 def _relax(grid: Array, down: int, across: int, length: float, stiffness: float) -> None:
-    """Draw all points of the grid (3, R, C) that lie `down` rows, at least one, and `across` columns apart toward
-    `length`, row after row.
+    """Draw all points of the grid (3, R, C) float32 that lie `down` rows, at least one, and `across` columns apart
+    toward `length`, row after row.
 
     The root in the distance is replaced by its first-order expansion about the rest length (Jakobsen 2001), which is
     exact where it matters: as the cloth comes to rest. No two pairs that begin in one row share a point; in loops as
     short as these, many are worked on at once.
     """
-    squared = length * length
+    half, squared, strength = np.float32(0.5), np.float32(length * length), np.float32(stiffness)
     count = grid.shape[2] - abs(across)
     begin, end = max(0, -across), max(0, across)
-    share = np.empty(count)
-    for row in range(grid.shape[1] - down):
-        ones, others = grid[:, row, begin : begin + count], grid[:, row + down, end : end + count]
+    share = np.empty(count, np.float32)
+    # Rows numbered by an array: of a range's, LLVM asks once whether any two overlap, and vectorises nothing.
+    for row in np.arange(grid.shape[1] - down):
+        x0, x1 = grid[0, row, begin : begin + count], grid[0, row + down, end : end + count]
+        y0, y1 = grid[1, row, begin : begin + count], grid[1, row + down, end : end + count]
+        z0, z1 = grid[2, row, begin : begin + count], grid[2, row + down, end : end + count]
         for i in range(count):
-            dx, dy, dz = others[0, i] - ones[0, i], others[1, i] - ones[1, i], others[2, i] - ones[2, i]
-            share[i] = (0.5 - squared / (dx * dx + dy * dy + dz * dz + squared)) * stiffness
+            dx, dy, dz = x1[i] - x0[i], y1[i] - y0[i], z1[i] - z0[i]
+            share[i] = (half - squared / (dx * dx + dy * dy + dz * dz + squared)) * strength
         for k in range(3):
-            one, other = ones[k], others[k]
+            one, other = grid[k, row, begin : begin + count], grid[k, row + down, end : end + count]
             for i in range(count):
                 move = (other[i] - one[i]) * share[i]
                 one[i] += move
@@ -65,26 +77,31 @@ def drop(
     `heights` are those of body and mattress from above; the mattress's sides push cloth outward, no farther than
     `side_reach` from the mattress (a rail), or freely where it is infinite.
     """
-    step = 1.0 / 60.0
+    step, kept, fastest = 1.0 / 60.0, np.float32(0.985), np.float32(0.03)
     # One coordinate after the other, so that neighbours' lie side by side.
-    x, y, z = falling = points.T.copy()
+    falling = np.empty((3, points.shape[0]), np.float32)
+    falling[:] = points.T
+    x, y, z = falling
     grid = falling.reshape(3, -1, columns)
-    turned = grid.transpose(0, 2, 1)
+    turned = np.empty((3, columns, grid.shape[1]), np.float32)
     diagonal = math.hypot(step_down, step_across)
     previous = falling.copy()
     for _ in range(steps):
         for k in range(3):
-            fall = GRAVITY * step * step if k == 2 else 0.0
+            now, before = falling[k], previous[k]
+            fall = np.float32(GRAVITY * step * step if k == 2 else 0.0)
             for i in range(points.shape[0]):
-                move = (falling[k, i] - previous[k, i]) * 0.985 - fall
-                previous[k, i] = falling[k, i]
-                falling[k, i] += min(0.03, max(-0.03, move))
+                move = (now[i] - before[i]) * kept - fall
+                before[i] = now[i]
+                now[i] += min(fastest, max(-fastest, move))
         for _ in range(iterations):
+            _turn(grid, turned)
             _relax(turned, 1, 0, step_across, 1.0)  # threads
+            _relax(turned, 2, 0, 2.0 * step_across, 0.06)  # bending
+            _turn(turned, grid)
             _relax(grid, 1, 0, step_down, 1.0)
             _relax(grid, 1, 1, diagonal, 0.6)  # shear
             _relax(grid, 1, -1, diagonal, 0.6)
-            _relax(turned, 2, 0, 2.0 * step_across, 0.06)  # bending
             _relax(grid, 2, 0, 2.0 * step_down, 0.06)
         for i in range(points.shape[0]):
             touching = False

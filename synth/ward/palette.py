@@ -29,12 +29,13 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "blanket": ("eeeae0", "c9d8e4", "8aa6c1", "5f7ea3", "e3d3b8", "b7c7b4", "9a9ca0", "70424a", "3d4b63",
                 "c8afa6", "d8d9dc"),
 }  # fmt: skip
+_RGB = {family: np.array([from_hex(name) for name in names]) for family, names in FAMILIES.items()}
 
 
 def pick(rng: np.random.Generator, family: str, anything: float = 0.0) -> Color:
     """A colour of `FAMILIES`, varied; with chance `anything` one of any hue, at most four tenths saturated."""
-    names = FAMILIES[family]
-    rgb = from_hex(names[int(rng.integers(len(names)))])
+    colors = _RGB[family]
+    rgb = colors[int(rng.integers(len(colors)))]
     vary, free = rng.normal(0.0, 1.0, 4), rng.random(4)
     if free[3] < anything:
         rgb = np.array(colorsys.hsv_to_rgb(free[0], 0.08 + 0.34 * free[1], 0.35 + 0.55 * free[2]), np.float32)

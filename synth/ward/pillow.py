@@ -41,7 +41,9 @@ def lay_pillows(rng: np.random.Generator, bed: Bed, count: int, patient: Figure 
         inside = np.array([(bed.length - length) / 2 + 0.03, max((bed.width - width) / 2, 0.0) + 0.03])
         centre = np.clip(head[:2] + offset + [0.02, 0.0], -inside, inside)
         underside = _underside(bed, patient.meshes, centre)
-        skull = unbend(bed, patient.meshes[0].vertices[np.unique(patient.meshes[0].triangles)])
+        shown = np.zeros(len(patient.meshes[0].vertices), bool)
+        shown[patient.meshes[0].triangles] = True
+        skull = unbend(bed, patient.meshes[0].vertices[shown])
         hovering = max(float(skull[np.linalg.norm(skull - head, axis=1) < _SKULL, 2].min(initial=_NOTHING)), 0.0)
         fluff = float(np.clip(hovering + spare, 0.045, 0.22))
         count = max(count, 1) if hovering > 0.03 else count

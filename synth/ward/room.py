@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +81,14 @@ def _light_on(points: Array, along: Array, up: Array, centres: Array, facings: A
     return total
 
 
+@lru_cache(maxsize=256)
+def _shares(count: int) -> NDArray[np.float64]:
+    """(count,) evenly from 0 to 1."""
+    shares = np.linspace(0, 1, count)
+    shares.flags.writeable = False
+    return shares
+
+
 def _edge(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     """How dark a corner of the room is, as a factor, at these distances (N,) from it."""
     return np.asarray(1.0 - 0.22 * np.exp(-distance / 0.28))
@@ -92,7 +101,7 @@ def _painted(
     """A rectangle as `shapes.quad` makes it, with light pooling on it; darker along its edges where it has `corners`
     and beneath the `bed` (half length, half width)."""
     width, height = float(np.linalg.norm(along)), float(np.linalg.norm(up))
-    u, v = (np.linspace(0, 1, max(2, round(size / step) + 1)) for size in (width, height))
+    u, v = (_shares(max(2, round(size / step) + 1)) for size in (width, height))
     points = corner + u[:, None] * along + (v[:, None] * up)[:, None]
     light = _light_on(points.reshape(-1, 3), along, up, *glows).reshape(len(v), len(u))
     if corners:

@@ -160,11 +160,13 @@ def tube(path: ArrayLike, radius: float, surface: Surface, sides: int = 8) -> Me
     angles, circle = _circle(sides)
     ring = side[:, None] * circle[None, :, :1] + other[:, None] * circle[None, :, 1:]
     vertices = (points[:, None] + radius * ring).reshape(-1, 3)
+    triangles = grid_triangles(len(points), sides + 1)
+    if surface.texture is None:
+        return make_mesh(vertices, triangles, None, surface)
     uv = np.zeros((len(points), sides + 1, 2))
-    if surface.texture is not None:
-        uv[..., 0] = angles * radius
-        uv[1:, :, 1] = np.cumsum(np.sqrt((steps * steps).sum(1)))[:, None]
-    return make_mesh(vertices, grid_triangles(len(points), sides + 1), uv.reshape(-1, 2), surface)
+    uv[..., 0] = angles * radius
+    uv[1:, :, 1] = np.cumsum(np.sqrt((steps * steps).sum(1)))[:, None]
+    return make_mesh(vertices, triangles, uv.reshape(-1, 2), surface)
 
 
 def disc_stack(centre: ArrayLike, profile: Sequence[tuple[float, float]], surface: Surface, sides: int = 16) -> Mesh:
@@ -199,10 +201,18 @@ def sheet(
     return make_mesh(vertices, triangles, uv.reshape(-1, 2), surface, shade=factor, single_sided=single_sided)
 
 
-def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:
-    """The mesh turned about the vertical through its frame's origin, then shifted."""
+@lru_cache(maxsize=32)
+def _turn(yaw_deg: float) -> NDArray[np.float64]:
+    """Rotation (3, 3) about the vertical."""
     angle = np.radians(yaw_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turn.flags.writeable = False
+    return turn
+
+
+def moved(mesh: Mesh, yaw_deg: float, to: ArrayLike) -> Mesh:
+    """The mesh turned about the vertical through its frame's origin, then shifted."""
+    turn = _turn(yaw_deg)
     # Written out: BLAS may differ in the last bit between machines.
     points = mesh.vertices.astype(np.float64)
     turned = points[:, :1] * turn[:, 0] + points[:, 1:2] * turn[:, 1] + points[:, 2:] * turn[:, 2]

@@ -7,6 +7,7 @@ one takes longer than all else in a room; colour, scale and place tell two uses 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any
@@ -43,34 +44,46 @@ def _stocked(draw: _Draw) -> _Draw:
 
 def noise(rng: np.random.Generator, size: int, cells_y: int, cells_x: int) -> NDArray[np.float32]:
     """Smooth noise (size, size), zero mean, unit variance, repeating."""
-    pad = 3
-    wide = _wrapped(rng.standard_normal((cells_y, cells_x)).astype(np.float32), pad)
-    scale_y, scale_x = size / cells_y, size / cells_x
-    big = cv2.resize(
-        wide, (round(wide.shape[1] * scale_x), round(wide.shape[0] * scale_y)), interpolation=cv2.INTER_CUBIC
-    )
-    y, x = round(pad * scale_y), round(pad * scale_x)
-    field = big[y : y + size, x : x + size]
-    return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
+    field = rng.standard_normal((cells_y, cells_x)).astype(np.float32)
+    # One axis after the other: what is cut off again need not be stretched along both.
+    return _standardized(_stretched(_stretched(field, size, 1), size, 0))
 
 
-def _wrapped(field: NDArray[np.floating], pad: int) -> NDArray[np.floating]:
-    """A repeating field (h, w) with `pad` more of its repeats on every side."""
-    rows, columns = (np.arange(-pad, count + pad) % count for count in field.shape)
-    return field[rows[:, None], columns]
+def _stretched(field: NDArray[np.float32], size: int, axis: int) -> NDArray[np.float32]:
+    """A repeating field (h, w), smoothly enlarged to `size` along one axis."""
+    count, pad = field.shape[axis], 3
+    if count == size:
+        return field
+    start, length = round(pad * size / count), round((count + 2 * pad) * size / count)
+    if axis == 0:
+        tall = cv2.resize(_wrapped(field, pad, 0), (field.shape[1], length), interpolation=cv2.INTER_CUBIC)
+        return tall[start : start + size]
+    wide = cv2.resize(_wrapped(field, 0, pad), (length, field.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return wide[:, start : start + size]
 
 
-def _picture(field: NDArray[np.floating]) -> Picture:
-    return np.asarray(np.clip(field, 0, 1) * 255 + 0.5, dtype=np.uint8)
+def _wrapped(field: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """A repeating field (h, w) with so many more rows and columns of its repeats on every side."""
+    return cv2.copyMakeBorder(field, rows, rows, columns, columns, cv2.BORDER_WRAP)
 
 
-def _gray(field: NDArray[np.floating]) -> Picture:
+def _standardized(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The field (h, w) with zero mean and unit variance."""
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(field))
+    return np.asarray((field - mean) * (1.0 / (deviation + 1e-6)), dtype=np.float32)
+
+
+def _picture(field: NDArray[np.float32]) -> Picture:
+    return cv2.convertScaleAbs(cv2.max(field, 0.0), alpha=255.0)
+
+
+def _gray(field: NDArray[np.float32]) -> Picture:
     return cv2.cvtColor(_picture(field), cv2.COLOR_GRAY2RGB)
 
 
-def _axes(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _axes(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Rows (size, 1) and columns (1, size) from 0 to below 1, to be broadcast."""
-    steps = np.arange(size) / size
+    steps = np.arange(size, dtype=np.float32) / np.float32(size)
     return steps[:, None], steps[None]
 
 
@@ -124,22 +137,25 @@ def floor(rng: np.random.Generator, kind: str, size: int = 512) -> Picture:
         )
         joint = ((y * count) % 1 < 0.03) | ((x * count) % 1 < 0.03)
         if rng.random() < 0.3:
-            checker = ((np.floor(y * count) + np.floor(x * count)) % 2).astype(bool) if count % 2 == 0 else False
-            value = np.where(checker, value * rng.uniform(0.45, 0.8), value)
-        return _gray(np.where(joint, value * 0.7, value))
+            dark = rng.uniform(0.45, 0.8)
+            if count % 2 == 0:
+                checker = ((y * count).astype(int) + (x * count).astype(int)) % 2 == 1
+                np.multiply(value, dark, out=value, where=checker)
+        return _gray(np.multiply(value, 0.7, out=value, where=joint))
     if kind == "wood":
         planks = int(rng.integers(10, 18))
-        row = np.floor(y * planks).astype(int) % planks
-        tone = rng.normal(0, 0.04, planks)[row]
-        shift = rng.random(planks)[row]
+        plank = (y[:, 0] * planks).astype(int)
+        tone = rng.normal(0, 0.04, planks).astype(np.float32)[plank, None]
+        ends = ((x + rng.random((planks, 1)).astype(np.float32)) * 2) % 1 < 0.006
         lines = noise(rng, size, size // 2, 4)
-        joint = ((y * planks) % 1 < 0.05) | (((x + shift) * 2) % 1 < 0.006)
+        joint = ((y * planks) % 1 < 0.05) | ends[plank]
         value = 0.82 + tone + 0.035 * lines + 0.02 * noise(rng, size, size, 16)
-        return _gray(np.where(joint, value * 0.72, value))
+        return _gray(np.multiply(value, 0.72, out=value, where=joint))
     if kind == "terrazzo":
         chips = noise(rng, size, size // 3, size // 3)
-        value = 0.87 - 0.13 * (chips > 1.2) + 0.07 * (chips < -1.4) + 0.02 * noise(rng, size, 8, 8)
-        return _gray(value)
+        value = 0.87 + 0.02 * noise(rng, size, 8, 8)
+        np.subtract(value, 0.13, out=value, where=chips > 1.2)
+        return _gray(np.add(value, 0.07, out=value, where=chips < -1.4))
     if kind == "carpet":
         return _gray(0.85 + 0.06 * noise(rng, size, size, size) + 0.015 * noise(rng, size, 10, 10))
     if kind == "linoleum":
@@ -160,10 +176,10 @@ def creases(number: int, size: int = 256) -> NDArray[np.float32]:
     height = np.zeros((size, size), np.float32)
     for rows, columns, share in ((3, 6, 1.0), (7, 4, 0.6), (11, 14, 0.35)):
         ridge = 1.0 - np.minimum(np.abs(noise(rng, size, rows, columns)) * 1.6, 1.0)
-        bent = cv2.remap(_wrapped(ridge, size // 4), x + push[0] + size // 4, y + push[1] + size // 4, cv2.INTER_LINEAR)
+        bent = cv2.remap(ridge, x + push[0], y + push[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         height += np.float32(share) * bent**2 * np.clip(0.6 + noise(rng, size, 2, 3), 0.0, 1.5)
     pad = size // 8
-    height = cv2.GaussianBlur(_wrapped(height, pad), (0, 0), 1.2)[pad:-pad, pad:-pad]
+    height = cv2.GaussianBlur(_wrapped(height, pad, pad), (0, 0), 1.2)[pad:-pad, pad:-pad]
     lit = (np.roll(height, 2, 0) - np.roll(height, -2, 0)) + 0.6 * (np.roll(height, 2, 1) - np.roll(height, -2, 1))
     return np.asarray((lit - lit.mean()) / lit.std(), dtype=np.float32)
 
@@ -179,76 +195,99 @@ def fabric(rng: np.random.Generator, kind: str, size: int = 256) -> Picture:
         return _gray(weave)
     if kind == "waffle":
         count = size // 12
-        return _gray(
-            weave - 0.1 * (np.abs(np.sin(np.pi * count * x)) < 0.35) - 0.1 * (np.abs(np.sin(np.pi * count * y)) < 0.35)
-        )
+        hollows = [np.float32(0.1) * (np.abs(np.sin(np.pi * count * axis)) < 0.35) for axis in (x, y)]
+        return _gray(weave - hollows[0] - hollows[1])
     # The other colour is mostly a darker or a muted one.
     second = np.clip(rng.uniform(0.15, 0.95) + rng.normal(0.0, 0.22 if rng.random() < 0.25 else 0.07, 3), 0.05, 1.0)
+    mask: NDArray[np.floating | np.bool_]
     if kind == "stripes":
-        mask = ((x * int(rng.integers(2, 10))) % 1 < rng.uniform(0.15, 0.6)).astype(float)
+        mask = (x * int(rng.integers(2, 10))) % 1 < rng.uniform(0.15, 0.6)
     elif kind == "bands":
-        mask = ((y * int(rng.integers(1, 3))) % 1 < rng.uniform(0.08, 0.3)).astype(float)
+        mask = (y * int(rng.integers(1, 3))) % 1 < rng.uniform(0.08, 0.3)
     elif kind == "checks":
         count, share = int(rng.integers(2, 7)), rng.uniform(0.25, 0.5)
-        mask = (((x * count) % 1 < share).astype(float) + ((y * count) % 1 < share)) / 2
+        mask = np.add((x * count) % 1 < share, (y * count) % 1 < share, dtype=np.float32) / 2
     elif kind == "dots":
         count = int(rng.integers(4, 10))
-        mask = (np.hypot((x * count) % 1 - 0.5, (y * count) % 1 - 0.5) < rng.uniform(0.15, 0.35)).astype(float)
+        mask = ((x * count) % 1 - 0.5) ** 2 + ((y * count) % 1 - 0.5) ** 2 < rng.uniform(0.15, 0.35) ** 2
     elif kind == "blotches":
-        mask = np.clip(noise(rng, size, 8, 8) * 1.5, 0, 1).astype(float)
+        mask = np.clip(noise(rng, size, 8, 8) * 1.5, 0, 1)
     else:
         raise ValueError(f"fabric must be one of {', '.join(FABRICS)}, got {kind!r}")
-    return _picture(weave[..., None] * (1 - mask[..., None] * (1 - second)))
+    less = (1.0 - second).tolist()
+    return cv2.merge([_picture(weave * (1 - np.float32(share) * mask)) for share in less])
 
 
 # What stands outside, sRGB: foliage of two kinds, brick, render, concrete.
-_FOLIAGE = np.array([(0.29, 0.34, 0.25), (0.36, 0.37, 0.28)])
-_FRONTS = np.array([(0.58, 0.47, 0.41), (0.80, 0.77, 0.71), (0.66, 0.66, 0.65), (0.72, 0.66, 0.57)])
+_FOLIAGE = np.array([(0.29, 0.34, 0.25), (0.36, 0.37, 0.28)], np.float32)
+_FRONTS = np.array([(0.58, 0.47, 0.41), (0.80, 0.77, 0.71), (0.66, 0.66, 0.65), (0.72, 0.66, 0.57)], np.float32)
+_HAZE = np.array([0.86, 0.89, 0.91], np.float32)
+
+
+def _hazy(color: NDArray[np.float32], near: float) -> NDArray[np.float32]:
+    """A colour (…, 3) seen through haze that leaves a share `near` of it."""
+    return _HAZE + np.float32(near) * (color - _HAZE)
 
 
 @_stocked
-def outlook(rng: np.random.Generator, size: int = 256) -> Picture:
+def outlook(rng: np.random.Generator, size: int = 128) -> Picture:
     """What a window shows from an upper floor: a bright sky, trees or houses across the way, all hazy and out of focus.
 
-    The skyline lies in the upper third, since wide windows show no more of the picture.
+    The skyline lies in the upper third, since wide windows show no more of the picture. Small, since nothing is sharp.
     """
     y, _ = _axes(size)
-    sky = np.array([0.90, 0.94, 0.98]) - (1 - y[..., None]) * rng.uniform(0.0, 1.0) * np.array([0.22, 0.12, 0.02])
-    view = sky + 0.02 * noise(rng, size, 5, 3)[..., None] + np.zeros((size, size, 1))
-    haze = np.array([0.86, 0.89, 0.91])
+    dusk = np.float32(rng.uniform(0.0, 1.0)) * np.array([0.22, 0.12, 0.02], np.float32)
+    sky = np.array([0.90, 0.94, 0.98], np.float32) - (1 - y[..., None]) * dusk
+    view = sky + 0.02 * noise(rng, size, 5, 3)[..., None]
     skyline = float(rng.uniform(0.14, 0.3))
     for near in (0.3, 0.6, 0.75):  # a far row of trees, houses or trees, a near row
         if near == 0.6 and rng.random() < 0.7:
-            view = _houses(rng, view, skyline, haze, near)
+            _build_houses(rng, view, skyline, near)
         else:
-            crowns = noise(rng, size, 1, 5)[:1] + 0.8 * noise(rng, size, 1, 13)[:1] + 0.3 * noise(rng, size, 1, 40)[:1]
-            leaves = (
-                1 + 0.16 * noise(rng, size, 11, 8) + 0.12 * noise(rng, size, 34, 30) + 0.06 * noise(rng, size, 80, 80)
-            )
-            color = _FOLIAGE[int(rng.integers(2))] * leaves[..., None]
-            view = np.where((y > skyline + 0.028 * near * crowns)[..., None], haze + near * (color - haze), view)
+            _grow_trees(rng, view, skyline, near)
         skyline += float(rng.uniform(0.12, 0.26))
-    return _picture(cv2.GaussianBlur(view.astype(np.float32), (0, 0), size / rng.uniform(55, 100)))
+    return _picture(cv2.GaussianBlur(view, (0, 0), size / rng.uniform(55, 100)))
 
 
-def _houses(
-    rng: np.random.Generator, view: NDArray[np.float64], skyline: float, haze: NDArray[np.float64], near: float
-) -> NDArray[np.float64]:
-    """`view` (h, w, 3) with a row of house fronts whose roofs lie about `skyline` (share of the height)."""
-    size, left = len(view), 0
-    view = view.copy()
-    while left < size:
-        wide = int(rng.uniform(0.18, 0.5) * size)
-        top = int((skyline + rng.uniform(-0.07, 0.05)) * size)
-        front = _FRONTS[int(rng.integers(len(_FRONTS)))] * rng.uniform(0.85, 1.05)
-        view[top:, left : left + wide] = haze + near * (front - haze)
-        storey, bay = int(rng.integers(15, 23)), int(rng.integers(12, 22))
-        pane = haze + near * (rng.uniform(0.2, 0.4) * np.array([0.95, 1.0, 1.1]) - haze)
-        for row in range(top + storey // 3, size, storey):
-            for column in range(left + bay // 3, min(left + wide, size) - bay // 2, bay):
-                view[row : row + storey // 2, column : column + bay // 2] = pane
+def _grow_trees(rng: np.random.Generator, view: NDArray[np.float32], skyline: float, near: float) -> None:
+    """Draw a row of trees into `view` (h, w, 3), their crowns about `skyline` (share of the height)."""
+    size = len(view)
+    crowns = _profile(rng, size, 5) + 0.8 * _profile(rng, size, 13) + 0.3 * _profile(rng, size, 40)
+    leaves = 1 + 0.16 * noise(rng, size, 11, 8) + 0.12 * noise(rng, size, 34, 30) + 0.06 * noise(rng, size, 80, 80)
+    color = _FOLIAGE[int(rng.integers(2))] * leaves[..., None]
+    # By the share of each texel that lies below the crowns' outline.
+    y, _ = _axes(size)
+    below = np.clip((y - skyline - 0.028 * near * crowns) * size + 1, 0, 1)
+    view += below[..., None] * (_hazy(color, near) - view)
+
+
+def _profile(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
+    """Smooth noise (1, size), zero mean, unit variance, repeating."""
+    return _standardized(_stretched(rng.standard_normal((1, cells)).astype(np.float32), size, 1))
+
+
+def _build_houses(rng: np.random.Generator, view: NDArray[np.float32], skyline: float, near: float) -> None:
+    """Draw a row of house fronts into `view` (h, w, 3), their roofs about `skyline` (share of the height)."""
+    size, left = len(view), 0.0
+    while left < 1:
+        wide = float(rng.uniform(0.18, 0.5))
+        top = skyline + float(rng.uniform(-0.07, 0.05))
+        front = _hazy(_FRONTS[int(rng.integers(len(_FRONTS)))] * np.float32(rng.uniform(0.85, 1.05)), near)
+        storey, bay = int(rng.integers(15, 23)) / 256, int(rng.integers(12, 22)) / 256
+        pane = _hazy(np.float32(rng.uniform(0.2, 0.4)) * np.array([0.95, 1.0, 1.1], np.float32), near)
+        house = slice(int(top * size), None), slice(int(left * size), int((left + wide) * size))
+        rows = _panes(size, top + storey / 3, storey, math.inf)[house[0], None, None]
+        columns = _panes(size, left + bay / 3, bay, math.ceil(wide / bay - 5 / 6))[house[1], None]
+        view[house] = front + rows * columns * (pane - front)
         left += wide
-    return view
+
+
+def _panes(size: int, start: float, pitch: float, count: float) -> NDArray[np.float32]:
+    """Of each of `size` texels along a unit length, the share (size,) within panes: `count` of them, every `pitch` from
+    `start`, each half a pitch long."""
+    ends = np.clip((np.arange(size + 1) / size - start) / pitch, 0, count)
+    filled = np.floor(ends) + np.minimum(2 * (ends % 1), 1)  # half pitches of pane before each texel
+    return np.asarray(np.diff(filled) * (size * pitch / 2), dtype=np.float32)
 
 
 @_stocked
