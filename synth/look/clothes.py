@@ -97,7 +97,7 @@ class Wardrobe:
         key = (kind, level)
         if key not in self._cuts:
             a = self.anatomy
-            waist, hips = a.hip_z + 0.10, a.hip_z - 0.10
+            waist, hips = a.hip_z + 0.10, a.hip_z - 0.045  # a hem below the crotch would run around each leg
             forearm = a.elbow_at + level * (a.wrist_at - a.elbow_at) if level > 0 else a.elbow_at * (1.0 + level)
             fields = {
                 "top": lambda: self._sleeved(forearm, 0.05, hips),
