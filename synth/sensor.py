@@ -52,6 +52,8 @@ class Lens:
         self.pinhole = CameraModel(width, height, camera.fx, camera.fy, float(left), float(top))
         map_x, map_y = u + left, v + top
         self._maps = (map_x.astype(np.float32), map_y.astype(np.float32))
+        # Whole pixels and thirty-seconds, which OpenCV would make of the maps for every picture.
+        self._fixed = cv2.convertMaps(*self._maps, cv2.CV_16SC2)
         rows, columns = np.rint(map_y).astype(np.intp), np.rint(map_x).astype(np.intp)
         self._nearest = rows * width + columns
         self._columns, self._rows = (columns.min(0), columns.max(0)), (rows.min(1), rows.max(1))
@@ -68,7 +70,7 @@ class Lens:
         """A pinhole picture (h, w, 3) as the lens shows it (H, W, 3)."""
         if self._maps is None:
             return color
-        return np.asarray(cv2.remap(color, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        return np.asarray(cv2.remap(color, *self._fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
     def bend_plane(self, plane: NDArray[Scalar], window: Window = EVERYWHERE) -> NDArray[Scalar]:
         """Depth or ids (h, w), nearest pixel: neither may be mixed across an edge. window: the part of the bent plane
