@@ -301,9 +301,15 @@ def rasterize_heights(points: Array, triangles: Array, heights: Array) -> None:
         h0, h1, h2 = points[a, 2], points[b, 2], points[c, 2]
         slope1_x, slope1_y = (y2 - y0) * inverse_area, -(x2 - x0) * inverse_area
         slope2_x, slope2_y = -(y1 - y0) * inverse_area, (x1 - x0) * inverse_area
+        wide = x_last - x_first > 12
         for y in range(y_first, y_last + 1):
             row1, row2 = slope1_y * (y - y0), slope2_y * (y - y0)
-            for x in range(x_first, x_last + 1):
+            first, last = x_first, x_last
+            if wide:
+                r1, r2 = row1 - slope1_x * x0, row2 - slope2_x * x0
+                slope0_x, r0 = -slope1_x - slope2_x, 1.0 - r1 - r2
+                first, last = narrowed(slope0_x, r0, slope1_x, r1, slope2_x, r2, first, last)
+            for x in range(first, last + 1):
                 w1, w2 = slope1_x * (x - x0) + row1, slope2_x * (x - x0) + row2
                 w0 = 1.0 - w1 - w2
                 if w0 < 0.0 or w1 < 0.0 or w2 < 0.0:
