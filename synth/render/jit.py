@@ -3,7 +3,7 @@
 Every module that compiles kernels takes `njit` from here, so that the cache's place is settled before the first
 compilation. The code is cached under the environment (`<prefix>/share/wardpose/numba`), else under the user's cache
 folder, else compiled anew in each process. There each state of the kernels has a folder of its own: numba looks for
-changes in a kernel's own file only, not in the files whose kernels it calls.
+changes in a kernel's own file only, not in those whose kernels it calls and whose constants it holds.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ def _writable(folder: Path) -> bool:
 
 
 def kernels_digest(folder: Path) -> str:
-    """Names the state of the modules in `folder` that hold kernels."""
+    """Names the state of the modules in `folder`: kernels, and the constants they were compiled with."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.py")):
-        source = path.read_bytes()
-        if b"\n@njit" in source or b"\n@inlined" in source:
-            digest.update(path.name.encode() + b"\0" + source + b"\0")
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

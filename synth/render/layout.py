@@ -32,7 +32,7 @@ TO_SRGB = (255.0 * _CURVE).astype(np.float32)
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Meshes laid end to end. points (V, 3) float32 bed frame; camera_points (V, 3) float64; triangles (T, 3) int32;
-    mesh_of (T,) uint8; instance_of (M,) uint8, single_sided (M,) bool and gloss (M,) float64 by mesh."""
+    mesh_of (T,) uint8; instance_of (M,) uint8, single_sided (M,) bool and gloss (M,) float32 by mesh."""
 
     points: NDArray[np.float32]
     camera_points: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Geometry:
     mesh_of: NDArray[np.uint8]
     instance_of: NDArray[np.uint8]
     single_sided: NDArray[np.bool_]
-    gloss: NDArray[np.float64]
+    gloss: NDArray[np.float32]
     first_vertex: NDArray[np.int64]
     first_triangle: NDArray[np.int64]
 
@@ -66,7 +66,7 @@ def lay_out(meshes: Sequence[Mesh], camera_from_bed: NDArray[np.float64]) -> Geo
     kernels.transform(points, np.ascontiguousarray(camera_from_bed[:3], dtype=np.float64), camera_points)
     instance_of = np.array([mesh.instance for mesh in meshes] or [0], np.uint8)
     single_sided = np.array([mesh.single_sided for mesh in meshes] or [False])
-    gloss = np.array([mesh.gloss for mesh in meshes] or [0.0])
+    gloss = np.array([mesh.gloss for mesh in meshes] or [0.0], np.float32)
     return Geometry(
         points, camera_points, triangles, mesh_of, instance_of, single_sided, gloss, first_vertex, first_triangle
     )

@@ -162,7 +162,7 @@ class ModernGLRenderer:
         levels[..., :3] = table
         meshes = np.zeros((max(1, len(scene.meshes)), 4), np.int32)
         meshes[:, 0], meshes[:, 1] = geometry.instance_of, table[:, 0, 0]
-        meshes[:, 3] = geometry.gloss.astype(np.float32).view(np.int32)
+        meshes[:, 3] = geometry.gloss.view(np.int32)
         meshes[:, 2] = np.arange(len(meshes)) * table.shape[1] + 1  # the row of each mesh's first level
         triangles = np.column_stack([geometry.triangles, geometry.mesh_of]).astype(np.int32)
         made = [

@@ -110,8 +110,8 @@ class NumbaRenderer:
             geometry.camera_points, geometry.triangles, vertices,
             np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward.astype(single),
             np.array([light.color for light in lights], single).reshape(-1, 3), shadows.heights, shadows.least,
-            shadows.greatest, shadows.sizes, shadows.rows.astype(single), shadows.step.astype(single),
-            geometry.gloss.astype(single), bed_from_camera[:3, :3].astype(single), np.array(scene.sky, single),
+            shadows.greatest, shadows.sizes, shadows.rows, shadows.step, geometry.gloss,
+            bed_from_camera[:3, :3].astype(single), np.array(scene.sky, single),
             np.array(scene.ground, single), texels, levels, TO_LINEAR, TO_SRGB, color,
         )  # fmt: skip
         return Rendering(color, depth, instance, part)

@@ -83,8 +83,8 @@ class ShadowMaps:
     least: NDArray[np.float32]
     greatest: NDArray[np.float32]
     sizes: NDArray[np.int64]
-    rows: NDArray[np.float64]
-    step: NDArray[np.float64]
+    rows: NDArray[np.float32]
+    step: NDArray[np.float32]
 
     @classmethod
     def of(
@@ -99,7 +99,7 @@ class ShadowMaps:
         side = -(-side // SHADOW_BLOCK) * SHADOW_BLOCK
         heights = np.full((len(frames), side, side), _NOTHING, np.float32)
         placed = np.empty((len(points), 3), np.float64)
-        rows = np.zeros((len(frames), 3, 7))
+        rows = np.zeros((len(frames), 3, 7), np.float32)
         for frame, drawn, row in zip(frames, heights, rows, strict=True):
             kernels.transform(points, frame.map_from_bed, placed)
             first = 0
@@ -111,7 +111,7 @@ class ShadowMaps:
         return cls(
             heights, _block_bounds(heights, cv2.erode), _block_bounds(heights, cv2.dilate),
             np.array([frame.texels for frame in frames], np.int64), rows,
-            np.array([frame.step for frame in frames]).reshape(-1, 2),
+            np.array([frame.step for frame in frames], np.float32).reshape(-1, 2),
         )  # fmt: skip
 
 

@@ -277,17 +277,18 @@ def test_the_compiled_code_is_kept_outside_the_checkout() -> None:
     assert CACHE_FOLDER is None or (repository / "synth") not in CACHE_FOLDER.parents
 
 
-def test_compiled_code_is_not_used_for_changed_kernels_that_it_calls(tmp_path: Path) -> None:
+def test_compiled_code_is_not_used_once_kernels_or_constants_that_it_holds_have_changed(tmp_path: Path) -> None:
     from synth.render.jit import kernels_digest
 
     (tmp_path / "shading.py").write_text("from surfaces import f\n\n@njit\ndef shade(): f()\n")
     (tmp_path / "surfaces.py").write_text("\n@njit\ndef f(): pass\n")
-    (tmp_path / "mesh.py").write_text("class Mesh: ...\n")
-    before = kernels_digest(tmp_path)
-    (tmp_path / "mesh.py").write_text("class Mesh: pass\n")
-    assert kernels_digest(tmp_path) == before
+    (tmp_path / "layout.py").write_text("BRIGHTEST = 1.0\n")
+    states = [kernels_digest(tmp_path), kernels_digest(tmp_path)]
+    (tmp_path / "layout.py").write_text("BRIGHTEST = 2.0\n")
+    states.append(kernels_digest(tmp_path))
     (tmp_path / "surfaces.py").write_text("\n@njit\ndef f(): return 1\n")
-    assert kernels_digest(tmp_path) != before
+    states.append(kernels_digest(tmp_path))
+    assert states[0] == states[1] and len(set(states)) == 3
 
 
 def test_a_process_started_by_another_finds_the_same_compiled_code() -> None:
