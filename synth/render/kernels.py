@@ -97,6 +97,18 @@ def pixel_bounds(
 
 
 @inlined
+def pixel_range(
+    left: float, right: float, top: float, bottom: float, width: int, height: int
+) -> tuple[int, int, int, int]:
+    """First and last column and first and last row of the picture whose centres lie within the bounds; a slack keeps
+    a centre lying exactly on an edge inside them."""
+    return (
+        int(max(0.0, math.ceil(left - 1e-6))), int(min(width - 1.0, math.floor(right + 1e-6))),
+        int(max(0.0, math.ceil(top - 1e-6))), int(min(height - 1.0, math.floor(bottom + 1e-6))),
+    )  # fmt: skip
+
+
+@inlined
 def edge_functions(
     camera_points: Array, a: int, b: int, c: int, fx: float, fy: float, cx: float, cy: float
 ) -> tuple[float, float, float, float, float, float, float, float, float, float]:
@@ -152,9 +164,7 @@ def rasterize(
         bounds[t, 1] = int(max(min(width - 1.0, math.floor(right + 0.250001)), -1.0))
         bounds[t, 2] = int(min(max(0.0, math.ceil(top - 0.250001)), height))
         bounds[t, 3] = int(max(min(height - 1.0, math.floor(bottom + 0.250001)), -1.0))
-        # The slack keeps a pixel centre lying exactly on an edge inside the bounds.
-        x_first, x_last = int(max(0.0, math.ceil(left - 1e-6))), int(min(width - 1.0, math.floor(right + 1e-6)))
-        y_first, y_last = int(max(0.0, math.ceil(top - 1e-6))), int(min(height - 1.0, math.floor(bottom + 1e-6)))
+        x_first, x_last, y_first, y_last = pixel_range(left, right, top, bottom, width, height)
         if x_first > x_last or y_first > y_last:
             continue
         volume, a0, b0, c0, a1, b1, c1, a2, b2, c2 = edge_functions(camera_points, a, b, c, fx, fy, cx, cy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from calibration.camera import CameraModel
 from synth.render import kernels
 from synth.render.jit import inlined, njit
-from synth.render.kernels import edge_functions, narrowed, pixel_bounds
+from synth.render.kernels import edge_functions, narrowed, pixel_bounds, pixel_range
 from synth.render.mesh import Mesh
 from synth.render.renderer import require_pinhole
 
@@ -49,8 +48,7 @@ def _cover(
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         left, right, top, bottom = pixel_bounds(camera_points, pixels, a, b, c, fx, fy, cx, cy, near)
-        x_first, x_last = int(max(0.0, math.ceil(left - 1e-6))), int(min(width - 1.0, math.floor(right + 1e-6)))
-        y_first, y_last = int(max(0.0, math.ceil(top - 1e-6))), int(min(height - 1.0, math.floor(bottom + 1e-6)))
+        x_first, x_last, y_first, y_last = pixel_range(left, right, top, bottom, width, height)
         if x_first > x_last or y_first > y_last:
             continue
         # Most triangles lie before or behind others of the same person.
