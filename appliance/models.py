@@ -14,7 +14,7 @@ from appliance.database import now
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
-from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
+from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
 BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
@@ -115,8 +115,8 @@ class ModelStore:
     def import_file(
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown"
     ) -> ModelCard:
-        """Take in foreign weights without executing anything they carry; see `tuning.weights.import_model`."""
-        from tuning.weights import import_model
+        """Take in foreign weights without executing anything they carry; see `tuning.store.weights.import_model`."""
+        from tuning.store.weights import import_model
 
         self.new_folder(name)
         card = import_model(path, self.site.models, name, architecture=architecture, licence=licence)

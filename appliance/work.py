@@ -63,7 +63,7 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Tune a model on a data set. Parameters: model (base), data (folder), name (of the new model), epochs."""
-    from tuning.train.trainer import TuneSettings, tune_detector, tune_pose
+    from tuning.families.family import TuneSettings, tune_detector, tune_pose
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     base = str(parameters.get("model") or settings.base)

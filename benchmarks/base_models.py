@@ -15,8 +15,8 @@ def base_models(folder: Path) -> tuple[Path, Path | None]:
 
     Raises WardposeError where there is no base detector.
     """
-    from tuning.card import CARD_FILE
     from tuning.export import export_onnx
+    from tuning.store.card import CARD_FILE
 
     if not (FOLDER / DETECTOR / CARD_FILE).is_file():
         raise WardposeError("there is no base detector to measure", where=str(FOLDER), mend="make it: wardpose base")

@@ -30,9 +30,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def random_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a yolo11n of one class with random weights."""
-    from tuning.card import ModelCard
-    from tuning.train.save import save_model
-    from tuning.train.ultralytics_models import build_detector
+    from tuning.families.yolo_models import build_detector
+    from tuning.store.card import ModelCard
+    from tuning.store.save import save_model
 
     card = ModelCard(
         name="random", task="detect", architecture="yolo11n", layout="yolo", width=96, height=96, sha256="0" * 64

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from calibration.errors import WardposeError
-from tuning.card import ModelCard, write_card
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation
+from tuning.store.card import ModelCard, write_card
 
 if TYPE_CHECKING:
     from tuning.train.torch_loop import LoopSettings
@@ -113,7 +113,7 @@ def make_base(
         "images": len(trained),
         "seed": seed,
     }
-    from tuning.train.save import save_model
+    from tuning.store.save import save_model
 
     draft = work / out_dir.name
     shutil.rmtree(draft, ignore_errors=True)
@@ -172,11 +172,11 @@ def _train_yolo(
     *,
     pose: bool = False,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
-    from tuning.card import read_card
-    from tuning.train.torch_loop import seed_everything
-    from tuning.train.ultralytics_models import build_detector, build_pose
-    from tuning.train.ultralytics_trainer import train_detector
-    from tuning.weights import read_weights
+    from tuning.families.yolo import train_detector
+    from tuning.families.yolo_models import build_detector, build_pose
+    from tuning.store.card import read_card
+    from tuning.store.weights import read_weights
+    from tuning.train.torch_state import seed_everything
 
     size, batch = size or _DETECTOR_SIZE, options["batch"] or 16
     loop = _loop(options, batch, warmup_steps=max(1, min(100, -(-len(pictures) // batch))), weight_decay=5e-4)
@@ -207,9 +207,9 @@ def _train_pose(
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     if options["architecture"] != "rtmpose-t":
         return _train_yolo(pictures, checkpoint, options, size, resume, progress, pose=True)
-    from tuning.train.mmpose_trainer import build_pose, train_pose
-    from tuning.train.pose_samples import PoseAugmentation
-    from tuning.train.torch_loop import seed_everything, state_of
+    from tuning.families.rtmpose import build_pose, train_pose
+    from tuning.families.top_down_samples import PoseAugmentation
+    from tuning.train.torch_state import seed_everything, state_of
 
     loop = _loop(options, options["batch"] or 32, warmup_steps=200, weight_decay=0.05, clip_norm=35.0)
     height = size or _POSE_HEIGHT

@@ -19,8 +19,8 @@ from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
 from runtime.skeleton import KEYPOINTS
-from tuning.card import ModelCard, read_card, sha256_of
-from tuning.weights import read_weights
+from tuning.store.card import ModelCard, read_card, sha256_of
+from tuning.store.weights import read_weights
 
 Progress = Callable[[int, int, str], None]
 YOLO_OPSET = 18
@@ -81,7 +81,7 @@ def export_onnx(
         draft = Path(folder) / "model.onnx"
         if progress:
             progress(1, 3, "writing ONNX")
-        from tuning.train.torch_loop import write_onnx
+        from tuning.train.torch_state import write_onnx
 
         write_onnx(
             model, draft, width=width, height=height, opset=opset, outputs=outputs, dynamic_batch=not whole_picture
@@ -113,10 +113,10 @@ def runtime_info(card: ModelCard, width: int, height: int) -> ModelInfo:
 def _trained(card: ModelCard, card_dir: Path, width: int, height: int) -> tuple[Any, int, list[str]]:
     state = read_weights(card_dir, card)
     if card.layout == "simcc":
-        from tuning.train.mmpose_trainer import build_pose
+        from tuning.families.rtmpose import build_pose
 
         return build_pose(card, state, where=str(card_dir)), POSE_OPSET, ["simcc_x", "simcc_y"]
-    from tuning.train import ultralytics_models
+    from tuning.families import yolo_models as ultralytics_models
 
     build = ultralytics_models.build_detector if card.task == "detect" else ultralytics_models.build_pose
     return ultralytics_models.inference_module(build(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
@@ -138,7 +138,7 @@ def _finish(path: Path, info: ModelInfo) -> None:
 
 def _compare(model: Any, onnx_file: Path, info: ModelInfo, pictures: list[Path], tolerance: float) -> ExportReport:
     from runtime.engines.onnx_engine import OnnxEngine
-    from tuning.train.torch_loop import forward
+    from tuning.train.torch_state import forward
 
     engine = OnnxEngine(onnx_file)
     batches = [probe_batch(info), *(_read(path, info) for path in pictures)]

@@ -85,8 +85,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
     from appliance.models import BUILT_IN_LIVE, ModelStore
     from appliance.site_folder import SiteFolder
-    from benchmarks.carry_over import run
     from tuning.base import evaluation_set
+    from tuning.study.carry_over import run
 
     store = ModelStore(SiteFolder.open(options.home))
     with out.progress("bench carry-over") as progress:

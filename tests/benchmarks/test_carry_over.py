@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations import ABLATIONS, PERFECT_SENSOR, PHYSICS, without
-from benchmarks.carry_over import gained, run
-from benchmarks.real_people import read_columns, score
 from runtime.detections import Detections
 from synth.pose.bank import PoseBank
 from synth.sample import make_sample
 from synth.scenario import Scenario, load_scenario
 from tests.tuning.drawn import draw_people
-from tuning.card import read_card
 from tuning.evaluate.report import Evaluation
-from tuning.weights import read_weights
+from tuning.store.card import read_card
+from tuning.store.weights import read_weights
+from tuning.study.ablations import ABLATIONS, PERFECT_SENSOR, PHYSICS, without
+from tuning.study.carry_over import gained, run
+from tuning.study.real_people import read_columns, score
 
 
 def with_postures(folder: Path, postures: list[str]) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from calibration.errors import WardposeError
 from tuning.base import MAX_BYTES, main, make_base
-from tuning.card import read_card, verify_weights
+from tuning.store.card import read_card, verify_weights
 
 
 def test_a_base_model_can_be_stopped_and_goes_on(drawn_people: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from calibration.errors import WardposeError
-from tuning.checkpoint import read_checkpoint
-from tuning.weights import read_safetensors
+from tuning.store.checkpoint import read_checkpoint
+from tuning.store.weights import read_safetensors
 
 
 class _Runs:

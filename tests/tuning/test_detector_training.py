@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from calibration.errors import WardposeError
-from tuning.card import ModelCard, read_card
 from tuning.coco_folder import read_people
-from tuning.train.save import save_model
+from tuning.families.family import TuneSettings, tune_detector
+from tuning.families.yolo import train_detector
+from tuning.families.yolo_models import build_detector
+from tuning.store.card import ModelCard, read_card
+from tuning.store.save import save_model
+from tuning.store.weights import read_weights
 from tuning.train.torch_loop import LoopSettings, fit
-from tuning.train.trainer import TuneSettings, tune_detector
-from tuning.train.ultralytics_models import build_detector
-from tuning.train.ultralytics_trainer import train_detector
-from tuning.weights import read_weights
 
 QUICK = TuneSettings(size=64, batch=8, nominal_batch=8, threads=1, learning_rate=5e-3)
 
@@ -143,7 +143,7 @@ def test_a_head_of_many_classes_keeps_what_it_knows_of_people() -> None:
 
     common = {"name": "r", "task": "detect", "architecture": "yolo11n", "layout": "yolo", "width": 64, "height": 64}
     card = ModelCard(**common, sha256="0" * 64, built_classes=80)
-    from tuning.train.ultralytics_models import _build
+    from tuning.families.yolo_models import _build
 
     many = _build("yolo11n", None, 80).eval()
     state = {name: value.numpy() for name, value in many.state_dict().items()}

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from runtime.codecs import decode_simcc
 from runtime.pose import box_to_centre_scale, crop_matrix
 from runtime.skeleton import MIRRORED
-from tuning.card import ModelCard
 from tuning.coco_folder import read_people
 from tuning.export import POSE_MEAN, POSE_STD, export_onnx
-from tuning.train.pose_samples import PADDING, PoseAugmentation, PoseSamples, affine, simcc_target
-from tuning.train.save import save_model
-from tuning.train.trainer import TuneSettings, tune_pose
+from tuning.families.family import TuneSettings, tune_pose
+from tuning.families.top_down_samples import PADDING, PoseAugmentation, PoseSamples, affine, simcc_target
+from tuning.store.card import ModelCard
+from tuning.store.save import save_model
 
 SIZE = (192, 256)
 
@@ -31,8 +31,8 @@ def samples(folder: Path, augmentation: PoseAugmentation | None) -> PoseSamples:
 
 @pytest.fixture(scope="module")
 def random_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tuning.train.mmpose_trainer import build_pose
-    from tuning.train.torch_loop import seed_everything, state_of
+    from tuning.families.rtmpose import build_pose
+    from tuning.train.torch_state import seed_everything, state_of
 
     seed_everything(0)
     card = ModelCard(
@@ -44,7 +44,7 @@ def random_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_targets_are_those_of_mmpose() -> None:
-    from tuning.train.mmpose_trainer import _models
+    from tuning.families.rtmpose import _models
 
     _models()
     from mmpose.codecs import SimCCLabel
@@ -115,8 +115,8 @@ def test_a_sample_depends_on_its_seed_epoch_and_index_alone(drawn_people: Path) 
 def test_tuning_a_pose_model_moves_it_and_keeps_its_statistics(
     random_pose: Path, drawn_people: Path, tmp_path: Path
 ) -> None:
-    from tuning.card import read_card
-    from tuning.weights import read_weights
+    from tuning.store.card import read_card
+    from tuning.store.weights import read_weights
 
     quick = TuneSettings(batch=12, nominal_batch=12, threads=1, learning_rate=1e-3)
     card = tune_pose(random_pose, drawn_people, tmp_path / "tuned", quick)
@@ -139,7 +139,7 @@ def test_no_stand_in_stays_behind() -> None:
     import importlib.util
     import sys
 
-    from tuning.train.mmpose_trainer import _models
+    from tuning.families.rtmpose import _models
 
     _models()
     for name in ("xtcocotools", "mmdet"):

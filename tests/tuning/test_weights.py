@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from calibration.errors import WardposeError
-from tuning.card import read_card
-from tuning.weights import import_model, read_safetensors, read_weights, write_safetensors
+from tuning.store.card import read_card
+from tuning.store.weights import import_model, read_safetensors, read_weights, write_safetensors
 
 
 @settings(max_examples=25, deadline=None)
@@ -85,7 +85,7 @@ def test_changed_weights_are_noticed(tmp_path: Path, random_detector: Path) -> N
 
 
 def test_an_architecture_that_names_a_loader_of_pickles_is_refused(random_detector: Path) -> None:
-    from tuning.train.ultralytics_models import build_detector
+    from tuning.families.yolo_models import build_detector
 
     card = read_card(random_detector)
     layers = {"nc": 1, "backbone": [[-1, 1, "torch_safe_load", ["evil.pt"]]], "head": []}

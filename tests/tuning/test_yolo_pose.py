@@ -13,9 +13,9 @@ from runtime.detections import Detections
 from runtime.engines.engine import open_engine
 from runtime.pose import PoseEstimator
 from tuning.base import make_base
-from tuning.card import ModelCard, read_card
 from tuning.export import export_onnx
-from tuning.weights import read_weights
+from tuning.store.card import ModelCard, read_card
+from tuning.store.weights import read_weights
 
 CARD = ModelCard(
     name="tiny", task="pose", architecture="yolo11n-pose", layout="yolo-pose", width=96, height=96, sha256="0" * 64
@@ -30,7 +30,7 @@ def trained(drawn_people: Path, random_detector: Path, tmp_path_factory: pytest.
 
 
 def test_it_takes_over_what_fits_of_a_detector(random_detector: Path) -> None:
-    from tuning.train.ultralytics_models import build_pose
+    from tuning.families.yolo_models import build_pose
 
     start = read_weights(random_detector, read_card(random_detector))
     state = build_pose(CARD, None, start=start).state()
@@ -41,7 +41,7 @@ def test_it_takes_over_what_fits_of_a_detector(random_detector: Path) -> None:
 
 
 def test_weights_of_another_family_are_refused() -> None:
-    from tuning.train.ultralytics_models import build_pose
+    from tuning.families.yolo_models import build_pose
 
     with pytest.raises(WardposeError, match="no tensor of the model to start from fits"):
         build_pose(CARD, None, start={"stem.weight": np.zeros((3, 3), np.float32)})
@@ -55,7 +55,7 @@ def test_the_card_says_what_it_began_with_and_what_it_saw(trained: Path) -> None
 
 
 def test_training_moves_the_keypoint_branch(trained: Path, random_detector: Path) -> None:
-    from tuning.train.ultralytics_models import build_pose
+    from tuning.families.yolo_models import build_pose
 
     start = read_weights(random_detector, read_card(random_detector))
     before, after = build_pose(CARD, None, start=start).state(), read_weights(trained, read_card(trained))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from runtime.model_info import METADATA_KEY, ModelInfo
-from tuning.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, verify_weights, write_card
-from tuning.checkpoint import read_checkpoint
+from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, verify_weights, write_card
+from tuning.store.checkpoint import read_checkpoint
 
 State = dict[str, NDArray[Any]]
 MAX_ONNX_BYTES = 2 * 2**30
@@ -118,7 +118,7 @@ def _import_state(
     width: int,
     height: int,
 ) -> ModelCard:
-    from tuning.train.ultralytics_models import build_detector, recognise
+    from tuning.families.yolo_models import build_detector, recognise
 
     if path.suffix.lower() == ".safetensors":
         state, metadata = read_safetensors(path)

@@ -9,10 +9,10 @@ from typing import Any
 
 from calibration.errors import WardposeError
 from runtime.skeleton import KEYPOINTS
-from tuning.card import ModelCard
-from tuning.train.torch_loop import load_into, state_of
-from tuning.train.ultralytics_adapter import arguments, ultralytics
-from tuning.weights import State
+from tuning.families.ultralytics_adapter import arguments, ultralytics
+from tuning.store.card import ModelCard
+from tuning.store.weights import State
+from tuning.train.torch_state import load_into, state_of
 
 KNOWN = (
     "yolo11n", "yolov8n", "yolo26n", "yolov5n", "yolo11s", "yolov8s", "yolo26s", "yolov5s", "yolo11m", "yolov8m",

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import WardposeError
-from tuning.card import ModelCard, read_card
 from tuning.coco_folder import Picture, read_people
-from tuning.train.save import save_model
-from tuning.train.torch_loop import LoopSettings, Outcome, fit, interpolate, predict
-from tuning.train.trainer import Progress, TuneSettings
-from tuning.train.ultralytics_adapter import arguments, ultralytics
-from tuning.train.ultralytics_models import POSE_ARCHITECTURES, BuiltDetector, build_detector, build_pose
-from tuning.weights import read_weights
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.ultralytics_adapter import arguments, ultralytics
+from tuning.families.yolo_models import POSE_ARCHITECTURES, BuiltDetector, build_detector, build_pose
+from tuning.store.card import ModelCard, read_card
+from tuning.store.save import save_model
+from tuning.store.weights import read_weights
+from tuning.train.torch_loop import LoopSettings, Outcome, fit
+from tuning.train.torch_state import interpolate, predict
 
 _FEWEST_STEPS = 20
 

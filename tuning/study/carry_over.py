@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ablations import ABLATIONS, without
-from benchmarks.real_people import Column, Sets, read_columns, score
 from calibration.errors import WardposeError
 from synth.dataset import DatasetSpec, make_dataset
 from synth.scenario import Scenario, load_scenario
-from tuning.card import read_card
 from tuning.evaluate.report import Evaluation, open_for_evaluation
 from tuning.evaluate.statistics import compare
 from tuning.export import export_onnx
-from tuning.train.save import save_model
-from tuning.train.torch_loop import interpolate
-from tuning.train.trainer import TuneSettings, tune_detector
-from tuning.weights import read_weights
+from tuning.families.family import TuneSettings, tune_detector
+from tuning.store.card import read_card
+from tuning.store.save import save_model
+from tuning.store.weights import read_weights
+from tuning.study.ablations import ABLATIONS, without
+from tuning.study.real_people import Column, Sets, read_columns, score
+from tuning.train.torch_state import interpolate
 
 Progress = Callable[[int, int, str], None]
 SCENARIO = "base"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
-from tuning.card import ModelCard, read_card
+from tuning.store.card import ModelCard, read_card
 
 Progress = Callable[[int, int, str], None]
 
@@ -91,8 +91,8 @@ def tune_pose(
     progress: Progress | None = None,
 ) -> ModelCard:
     """Tune the pose model in `card_dir` on the keypoints of `data_dir` into the new model folder `out_dir`."""
-    from tuning.train.mmpose_trainer import MmposeTrainer
-    from tuning.train.ultralytics_trainer import UltralyticsTrainer
+    from tuning.families.rtmpose import MmposeTrainer
+    from tuning.families.yolo import UltralyticsTrainer
 
     card, shipped = read_card(card_dir), (MmposeTrainer(), UltralyticsTrainer())
     trainer = next((trainer for trainer in shipped if trainer.knows(card)), shipped[0])
@@ -101,7 +101,7 @@ def tune_pose(
 
 def _detector_trainer(name: str | None) -> DetectorTrainer:
     if name is None or (name == "ultralytics" and name not in plugin_names("detector_trainers")):
-        from tuning.train.ultralytics_trainer import UltralyticsTrainer
+        from tuning.families.yolo import UltralyticsTrainer
 
         return UltralyticsTrainer()
     made = load_plugin("detector_trainers", name)()

@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tuning.card import WEIGHTS_FILE, ModelCard, sha256_of, write_card
-from tuning.weights import State, write_safetensors
+from tuning.store.card import WEIGHTS_FILE, ModelCard, sha256_of, write_card
+from tuning.store.weights import State, write_safetensors
 
 
 def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
-from tuning.card import ModelCard, read_card
 from tuning.coco_folder import Picture, read_people
 from tuning.export import POSE_MEAN, POSE_STD
-from tuning.train.pose_samples import PoseAugmentation, PoseSamples
-from tuning.train.save import save_model
-from tuning.train.torch_loop import LoopSettings, Outcome, chain, fit, interpolate, load_into, predict, state_of
-from tuning.train.trainer import Progress, TuneSettings
-from tuning.weights import State, read_weights
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.top_down_samples import PoseAugmentation, PoseSamples
+from tuning.store.card import ModelCard, read_card
+from tuning.store.save import save_model
+from tuning.store.weights import State, read_weights
+from tuning.train.torch_loop import LoopSettings, Outcome, fit
+from tuning.train.torch_state import chain, interpolate, load_into, predict, state_of
 
 # Depth and width of the CSPNeXt backbone, and its output channels (Jiang et al. 2023, RTMPose).
 ARCHITECTURES = {
