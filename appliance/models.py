@@ -115,8 +115,8 @@ class ModelStore:
     def import_file(
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown"
     ) -> ModelCard:
-        """Take in foreign weights without executing anything they carry; see `tuning.store.weights.import_model`."""
-        from tuning.store.weights import import_model
+        """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
+        from tuning.import_model import import_model
 
         self.new_folder(name)
         card = import_model(path, self.site.models, name, architecture=architecture, licence=licence)

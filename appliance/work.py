@@ -62,25 +62,36 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Tune a model on a data set. Parameters: model (base), data (folder), name (of the new model), epochs."""
-    from tuning.families.family import TuneSettings, tune_detector, tune_pose
+    """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder),
+    name (of the new model), epochs, width and height (of its input)."""
+    from tuning.coco_folder import read_people
+    from tuning.families.family import TuneSettings
+    from tuning.families.family import tune as tune_model
 
     settings, store = load_settings(site).tuning, ModelStore(site)
-    base = str(parameters.get("model") or settings.base)
+    task = str(parameters.get("task") or "detect")
+    base = str(parameters.get("model") or (settings.base if task == "detect" else settings.pose_base))
     data = _folder(parameters.get("data") or newest_dataset(site))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
     folder = store.new_folder(name)
-    card = store.card(base)
+    store.verify(base)
     chosen = TuneSettings(
         epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
-        batch=settings.batch, size=settings.image_size,
-        learning_rate=settings.learning_rate, frozen_layers=settings.freeze,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate or None,
+        frozen_layers=None if settings.freeze < 0 else settings.freeze,
+        longer_side=settings.image_size or None,
+        width=parameters.get("width"), height=parameters.get("height"),
     )  # fmt: skip
     begin = time.monotonic()
-    run = tune_detector if card.task == "detect" else tune_pose
-    run(store.folder(base), data, folder, chosen, progress)
+    asked = str(parameters["task"]) if parameters.get("task") else None
+    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
     store.enlist(name, origin=f"tuned from {base} on {data.name}")
-    return {"model": name, "base": base, "data": str(data), "seconds": time.monotonic() - begin}
+    return {
+        "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
+        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "seconds": time.monotonic() - begin,
+    }  # fmt: skip
 
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
