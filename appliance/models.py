@@ -113,13 +113,16 @@ class ModelStore:
         return sorted(found, key=lambda model: (not model.built_in, model.task, model.name))
 
     def import_file(
-        self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown"
-    ) -> ModelCard:
+        self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
+        width: int | None = None, height: int | None = None,
+    ) -> ModelCard:  # fmt: skip
         """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
         from tuning.import_model import import_model
 
         self.new_folder(name)
-        card = import_model(path, self.site.models, name, architecture=architecture, licence=licence)
+        card = import_model(
+            path, self.site.models, name, architecture=architecture, licence=licence, width=width, height=height
+        )
         self.enlist(name, origin=f"imported from {path.name}")
         return card
 

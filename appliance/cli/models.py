@@ -20,6 +20,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     importing.add_argument("file", type=Path)
     importing.add_argument("--name", help="what to call it (default: the file's name)")
     importing.add_argument("--architecture", help="for a bare state dict, for example yolo11n")
+    importing.add_argument("--size", metavar="W×H", help="input, pixels (default: the file's own, or its family's)")
     importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
     importing.set_defaults(run=import_model)
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
@@ -41,12 +42,15 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
 
 
 def import_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cli.retarget import input_size
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
 
     store = ModelStore(SiteFolder.open(options.home))
     name = options.name or options.file.name.removesuffix(options.file.suffix)
-    card = store.import_file(options.file, name, architecture=options.architecture, licence=options.licence)
+    card = store.import_file(
+        options.file, name, architecture=options.architecture, licence=options.licence, **input_size(options.size)
+    )
     out.say(f"{card.name}: {card.architecture}, {card.task}, {card.width}×{card.height}; sha256 {card.sha256[:16]}…")
     out.answer(
         {"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256}

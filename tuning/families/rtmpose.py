@@ -139,10 +139,10 @@ class RtmPose:
         architecture = wish.architecture or foreign.metadata.get("architecture")
         if foreign.state is None or architecture not in ARCHITECTURES:
             return None
-        size = {"width": wish.width or _WIDTH, "height": wish.height or _HEIGHT}
         card = ModelCard(
-            name=wish.name, task="pose", architecture=architecture, layout="simcc", sha256="0" * 64, **size
-        )
+            name=wish.name, task="pose", architecture=architecture, layout="simcc", width=wish.width or _WIDTH,
+            height=wish.height or _HEIGHT, sha256="0" * 64,
+        )  # fmt: skip
         module = build_pose(card, foreign.state, where=str(foreign.path))
         write_safetensors(folder / WEIGHTS_FILE, state_of(module), metadata={"architecture": architecture})
         return card
