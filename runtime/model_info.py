@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 METADATA_KEY = "wardpose"
 
-DetectorLayout = Literal["yolo", "yolo-end2end", "yolox"]
-PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "yolo-pose"]
+DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet"]
+PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "movenet", "yolo-pose"]
 
 
 class ModelInfo(BaseModel):
