@@ -31,7 +31,7 @@ def before_and_after(site: SiteFolder, before: str, after: str, held_out: Path, 
     import cv2
     import numpy as np
 
-    from appliance.work import open_detector
+    from appliance.model_use import open_detector
     from tuning.coco_folder import read_people
 
     people = read_people(held_out)

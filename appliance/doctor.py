@@ -63,7 +63,7 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _expired, _memory,
+        _python, _packages, _onnxruntime, _base_models, _pretrained, _settings, _database, _permissions, _disk, _expired, _memory,
         _shared_memory,
         _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
@@ -119,6 +119,16 @@ def _base_models(site: SiteFolder) -> Check:
         detail,
         "get the repository's tuning/base_models again, or make them: wardpose base",
     )
+
+
+def _pretrained(site: SiteFolder) -> Check:
+    from appliance.fetch import missing, without
+    from tuning.pretrained import PRETRAINED
+
+    lacking = missing(site)
+    detail = f"no {', '.join(lacking)}: {without()}" if lacking else ", ".join(PRETRAINED)
+    mend = "wardpose models fetch (without a network, from a USB stick: wardpose models fetch --from FILE.tgz)"
+    return Check("models", not lacking, detail, mend, optional=True)
 
 
 def _settings(site: SiteFolder) -> Check:

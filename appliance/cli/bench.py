@@ -57,8 +57,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     from importlib import import_module
     from inspect import signature
 
+    from appliance.model_use import exported
     from appliance.site_folder import SiteFolder
-    from appliance.work import exported
     from calibration.errors import WardposeError
 
     amount = BENCHMARKS[options.bench][1]

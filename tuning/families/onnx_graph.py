@@ -16,10 +16,12 @@ from onnx import numpy_helper
 
 from calibration.errors import WardposeError
 from tuning.families.onnx_file import load_graph, picture_input
-from tuning.families.onnx_operators import OPERATORS, Node
+from tuning.families.onnx_input_size import with_input_size
+from tuning.families.onnx_operators import Node
+from tuning.families.onnx_steps import arrays_of, compute, nodes_of, note_arguments
 from tuning.store.weights import State
 
-__all__ = ["OnnxGraph", "load_graph"]
+__all__ = ["OnnxGraph", "graph_of", "load_graph", "with_input_size"]
 
 # What a tensor may pass between its logits and the output without losing them.
 _MOVES = frozenset(("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Concat", "Slice"))
@@ -40,9 +42,7 @@ class OnnxGraph(torch.nn.Module):
         self._model.CopyFrom(model)
         self.input, self.picture_shape = picture_input(model)
         self.outputs = [value.name for value in model.graph.output]
-        opset = next((i.version for i in model.opset_import if i.domain in ("", "ai.onnx")), 1)
-        nodes = [_node(node, opset) for node in model.graph.node]
-        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        nodes, arrays = nodes_of(model), arrays_of(model)
         self.producers = {name: node for node in nodes for name in node.outputs}
         trained, self.convolutions, self._biases = _trainable(nodes, arrays, self.producers)
         self._names = list(trained)
@@ -75,10 +75,8 @@ class OnnxGraph(torch.nn.Module):
         with torch.no_grad():
             for node in nodes:
                 given = [name for name in node.inputs if name]
-                for place, name in enumerate(node.inputs):
-                    if name in constants and constants[name].numel() <= 4096:
-                        node.known[place] = constants[name].tolist()
-                outputs = self._apply(node, [values[name] if name else None for name in node.inputs])
+                note_arguments(node, constants)
+                outputs = compute(node, [values[name] if name else None for name in node.inputs])
                 values.update(zip(node.outputs, outputs, strict=False))
                 if all(name in constants for name in given):
                     constants.update(zip(node.outputs, outputs, strict=False))
@@ -89,17 +87,6 @@ class OnnxGraph(torch.nn.Module):
                     node.known[1] = [-1, *outputs[0].shape[1:]]
         self.shapes = {name: tuple(value.shape) for name, value in values.items()}
         return kept
-
-    def _apply(self, node: Node, values: list[Any]) -> list[Any]:
-        try:
-            result = OPERATORS[node.op](node, values)
-        except (RuntimeError, NotImplementedError, IndexError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise WardposeError(
-                f"its node {node.name or node.outputs[0]} ({node.op}) cannot be computed: {reason}",
-                mend="the model can be run but not tuned: choose another to tune",
-            ) from None
-        return list(result) if isinstance(result, list | tuple) else [result]
 
     def _with_logits(self) -> set[str]:
         """Tensors for which logits travel along: from each output back, over moves, to the sigmoids."""
@@ -138,10 +125,10 @@ class OnnxGraph(torch.nn.Module):
         wanted = {*self.outputs, *self.watched}
         for place, node in enumerate(self._nodes):
             given = [values[name] if name else None for name in node.inputs]
-            values.update(zip(node.outputs, self._apply(node, given), strict=False))
+            values.update(zip(node.outputs, compute(node, given), strict=False))
             if self._logits and node.outputs[0] in self._logits:
                 before = given if node.op == "Sigmoid" else [logits.get(n, values.get(n)) for n in node.inputs]
-                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else self._apply(node, before)[0]
+                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else compute(node, before)[0]
             for name in set(node.inputs):
                 if name and self._last_reader[name] == place and name not in wanted:
                     del values[name]
@@ -190,21 +177,6 @@ def graph_of(path: Path) -> OnnxGraph:
         return OnnxGraph(load_graph(path))
     except WardposeError as error:
         raise error if error.where else WardposeError(error.what, where=str(path), mend=error.mend) from None
-
-
-def _node(node: onnx.NodeProto, opset: int) -> Node:
-    attributes: dict[str, Any] = {}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        elif isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
-        attributes[attribute.name] = list(value) if attribute.type in (6, 7) else value
-    outputs = list(node.output)
-    while len(outputs) > 1 and not outputs[-1]:
-        outputs.pop()
-    return Node(node.op_type, node.name, list(node.input), outputs, attributes, opset)
 
 
 def _trainable(

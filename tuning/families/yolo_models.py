@@ -31,6 +31,11 @@ _NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?(-pose)?$")
 POSE_ARCHITECTURES = ("yolo11n-pose", "yolov8n-pose")
 
 
+def is_yolo(architecture: str, layers: dict[str, Any] | None = None) -> bool:
+    """Whether ultralytics builds a model of this name, or of these layers."""
+    return layers is not None or bool(_NAME.match(Path(architecture).stem))
+
+
 @dataclass(slots=True)
 class BuiltDetector:
     """A detector in memory. `module` is a torch module; `state` are its weights as arrays."""
