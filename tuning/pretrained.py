@@ -114,6 +114,7 @@ def build_model(model: Pretrained, graph: Path, package_licence: str, folder: Pa
     card = ModelCard(
         name=model.name,
         task=model.info.task,
+        family=model.info.layout,
         format="onnx",
         architecture=model.architecture,
         layout=model.info.layout,

@@ -19,6 +19,7 @@ POSE_MEAN = (123.675, 116.28, 103.53)
 POSE_STD = (58.395, 57.12, 57.375)
 _WIDTH, _HEIGHT = 192, 256
 _OPSET = 17
+_BATCH = 16
 _LEARNING_RATE = 2e-4
 # Depth and width of the CSPNeXt backbone, and its output channels (Jiang et al. 2023, RTMPose).
 ARCHITECTURES = {
@@ -83,8 +84,8 @@ class RtmPose:
         loop = LoopSettings(
             epochs=settings.epochs or 1,
             minutes=settings.minutes,
-            batch=settings.batch,
-            nominal_batch=settings.batch,
+            batch=settings.batch or _BATCH,
+            nominal_batch=settings.batch or _BATCH,
             optimizer="adamw",
             learning_rate=settings.learning_rate or _LEARNING_RATE,
             weight_decay=0.05,

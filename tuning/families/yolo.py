@@ -19,6 +19,7 @@ from tuning.store.weights import read_weights, write_safetensors
 _SIZE = 416  # what two cores run live, where nobody chose another
 _OPSET = 18
 _FEWEST_STEPS = 20
+_BATCH = 16
 _NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?(-pose)?$")
 
 
@@ -107,12 +108,12 @@ class Yolo:
         width, height = input_size(card, settings, pictures)
         build = build_detector if card.task == "detect" else build_pose
         built = build(card, before, where=str(folder))
-        epochs = settings.epochs or 1
+        epochs, batch = settings.epochs or 1, settings.batch or _BATCH
         loop = LoopSettings(
             epochs=epochs,
             minutes=settings.minutes,
-            batch=settings.batch,
-            nominal_batch=_nominal_batch(settings.batch, len(pictures), epochs),
+            batch=batch,
+            nominal_batch=_nominal_batch(batch, len(pictures), epochs),
             learning_rate=settings.learning_rate or _LEARNING_RATE,
             freeze_statistics=True,
             seed=settings.seed,
