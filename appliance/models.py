@@ -118,7 +118,7 @@ class ModelStore:
             card = read_card(folder)
             found.append(
                 Model(
-                    name=name, task=card.task, family=card.family, architecture=card.architecture, width=card.width,
+                    name=name, task=card.task, family=_family(card), architecture=card.architecture, width=card.width,
                     height=card.height, source=self._source(folder, card), licence=card.licence, folder=str(folder),
                     built_in=folder.parent != self.site.models, onnx=str(self.onnx(name) or ""), live=name in live,
                     scores=card.scores, parent=card.parent,
@@ -249,3 +249,13 @@ class ModelStore:
                     if (folder / CARD_FILE).is_file() and not folder.name.startswith("."):
                         folders.setdefault(folder.name, folder)
         return folders
+
+
+def _family(card: ModelCard) -> str:
+    """The name of a model's family; empty where its package is gone."""
+    from tuning.families.family import family_of
+
+    try:
+        return family_of(card).name
+    except WardposeError:
+        return ""

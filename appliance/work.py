@@ -73,7 +73,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     store.verify(base)
     chosen = TuneSettings(
         epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
-        batch=settings.batch,
+        batch=settings.batch or None,
         learning_rate=settings.learning_rate or None,
         frozen_layers=None if settings.freeze < 0 else settings.freeze,
         longer_side=settings.image_size or None,

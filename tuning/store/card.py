@@ -6,7 +6,6 @@ A model is a folder: `model.json` and one weights file (`weights.safetensors` or
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,12 +53,6 @@ class ModelCard(BaseModel):
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )
     info: ModelInfo | None = Field(default=None, title="What the runtime must know, for an ONNX model")
-
-    @property
-    def family(self) -> str:
-        """The architecture without its size: `yolo` of yolo11n, `movenet` of movenet-thunder."""
-        named = re.match(r"[a-z]+", self.architecture.lower())
-        return named[0] if named else self.architecture
 
 
 def weights_path(folder: Path, card: ModelCard) -> Path:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,12 @@ from pydantic import BaseModel, Field, ValidationError
 from calibration.errors import WardposeError
 
 _MEND = "get the package again: wardpose models fetch"
-_STORED = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "float16": np.dtype("<f2")}
+_STORED: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "float16": np.dtype("<f2")}
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation. inputs: names of tensors, `node` or `node:1` for a further output; order-only edges are left out."""
+    """One operation. inputs: names of tensors, `node` or `node:1` for a further output, without order-only edges."""
 
     name: str
     op: str
@@ -86,7 +86,7 @@ class _Quantization(BaseModel):
 
 class _Weight(BaseModel):
     name: str
-    shape: list[int] = Field(max_length=8)
+    shape: list[Annotated[int, Field(ge=0)]] = Field(max_length=8)
     dtype: Literal["float32", "int32"]
     quantization: _Quantization | None = None
 
@@ -138,7 +138,7 @@ def read_graph(path: Path) -> Graph:
             raise WardposeError(f"there are two nodes {node.name}", where=where, mend=_MEND)
         if node.op == "Const" and node.name not in numbers:
             raise WardposeError(f"the constant {node.name} has no numbers", where=where, mend=_MEND)
-        inputs = tuple(name for name in node.input if not name.startswith("^"))
+        inputs = tuple(name.removesuffix(":0") for name in node.input if not name.startswith("^"))
         nodes[node.name] = Node(node.name, node.op, inputs, node.attr)
     return Graph(nodes, numbers, where)
 
@@ -155,7 +155,7 @@ def _read_group(path: Path, group: _Group) -> dict[str, NDArray[Any]]:
     content = b"".join(parts)
     sizes = [(_STORED[w.quantization.dtype if w.quantization else w.dtype], math.prod(w.shape)) for w in group.weights]
     wanted = sum(kind.itemsize * count for kind, count in sizes)
-    if wanted != len(content) or any(count < 0 for _, count in sizes):
+    if wanted != len(content):
         raise WardposeError(
             f"{', '.join(group.paths)}: {len(content)} bytes, the graph speaks of {wanted}", where=str(path), mend=_MEND
         )

