@@ -104,21 +104,15 @@ def _onnxruntime(site: SiteFolder) -> Check:
 
 
 def _base_models(site: SiteFolder) -> Check:
-    from appliance.models import BUILT_IN_LIVE, ModelStore
+    from appliance.models import BUILT_IN_DETECTOR, ModelStore
 
-    store, problems = ModelStore(site), []
-    for name in BUILT_IN_LIVE.values():
-        try:
-            store.verify(name)
-        except WardposeError as error:
-            problems.append(error.what)
-    detail = "; ".join(problems) or ", ".join(BUILT_IN_LIVE.values())
-    return Check(
-        "base models",
-        not problems,
-        detail,
-        "get the repository's tuning/base_models again, or make them: wardpose base",
-    )
+    detail, good = BUILT_IN_DETECTOR, True
+    try:
+        ModelStore(site).verify(BUILT_IN_DETECTOR)
+    except WardposeError as error:
+        detail, good = error.what, False
+    mend = "get the repository's tuning/base_models again, or make it: wardpose base detector"
+    return Check("base model", good, detail, mend)
 
 
 def _pretrained(site: SiteFolder) -> Check:

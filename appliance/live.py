@@ -70,15 +70,15 @@ def plan(
     if store.card(detector).task != "detect":
         raise WardposeError(f"{detector} is no detector", mend="see `wardpose models list`")
     asked = pose or settings.live.pose
-    chosen: str | None = asked or store.live("pose")
+    chosen = asked or store.live("pose")
     try:
-        if store.card(str(chosen)).task != "pose":
+        if chosen and store.card(chosen).task != "pose":
             raise WardposeError(f"{chosen} is no pose model", mend="see `wardpose models list`")
     except WardposeError:
         if asked:
             raise
-        chosen = None
-    return LivePlan(source, detector, chosen, display)
+        chosen = ""
+    return LivePlan(source, detector, chosen or None, display)
 
 
 def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:

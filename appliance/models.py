@@ -20,7 +20,10 @@ from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
 # The models trained on photographs (see appliance.fetch), shared by every site of this box.
 FETCHED = Path(sys.prefix) / "share" / "wardpose" / "models"
-BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
+# What runs before anything was promoted: the first that this box has. Those trained on photographs come first; the one
+# trained on synthetic images alone comes with the product.
+BUILT_IN_DETECTOR = "person-detector"
+STARTS_WITH = {"detect": ("nanodet", BUILT_IN_DETECTOR), "pose": ("movenet-thunder", "movenet-lightning")}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -112,7 +115,7 @@ class ModelStore:
 
     def all(self) -> list[Model]:
         """Every model, built-in ones first."""
-        live = {self.live(task) for task in BUILT_IN_LIVE}
+        live = {self.live(task) for task in STARTS_WITH}
         found = []
         for name, folder in self._folders().items():
             card = read_card(folder)
@@ -166,12 +169,18 @@ class ModelStore:
         return card
 
     def live(self, task: str) -> str:
-        """The name of the model in use for `detect` or `pose`: the last promoted, else the built-in one."""
+        """The name of the model in use for `detect` or `pose`: the last promoted, else what the box starts with; empty
+        where it has none."""
         with self.site.database.transaction() as db:
             row = db.execute(
                 "SELECT model FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
             ).fetchone()
-        return str(row["model"]) if row else BUILT_IN_LIVE[task]
+        return str(row["model"]) if row else self.start(task)
+
+    def start(self, task: str) -> str:
+        """The model that a box has for `detect` or `pose` before anything was promoted; empty where it has none."""
+        folders = self._folders()
+        return next((name for name in STARTS_WITH[task] if name in folders), "")
 
     def opponent(self, name: str) -> str:
         """The model that `name` has to beat: the live one, or the one before it where `name` itself is live."""
@@ -182,7 +191,7 @@ class ModelStore:
                 (task,),
             ).fetchone()
         if row is None:
-            return BUILT_IN_LIVE[task]
+            return self.start(task)
         return str(row["previous"] if row["model"] == name else row["model"])
 
     def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
