@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 def missing(site: SiteFolder | None = None) -> list[str]:
     """Names of the pretrained models that this box, or `site`, has not got whole."""
     places = (FETCHED, site.models) if site else (FETCHED,)
-    return [name for name in PRETRAINED if not any(_intact(place / name) for place in places)]
+    return [name for name, model in PRETRAINED.items() if not any(_intact(place, model) for place in places)]
 
 
 def without() -> str:
@@ -58,7 +59,7 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
     place = _place(site)
     try:
         with _alone(place) as work:
-            wanted = [model for name, model in PRETRAINED.items() if not _intact(place / name)]
+            wanted = [model for model in PRETRAINED.values() if not _intact(place, model)]
             if not wanted:
                 shutil.rmtree(work)
                 return []
@@ -123,12 +124,17 @@ def _add(model: Pretrained, unpacked: Path, place: Path) -> None:
     sync_folder(place)
 
 
-def _intact(folder: Path) -> bool:
+def _intact(place: Path, model: Pretrained) -> bool:
+    """Whether the model lies in `place`, whole, from this version and described as it is today."""
+    folder = place / model.name
     try:
-        verify_weights(folder, read_card(folder))
+        card = read_card(folder)
+        verify_weights(folder, card)
     except (WardposeError, OSError):
         return False
-    return True
+    return (
+        card.info == model.info and card.family == model.family and card.made.get("package") == f"{PACKAGE}@{VERSION}"
+    )
 
 
 def _place(site: SiteFolder | None) -> Path:
@@ -258,11 +264,15 @@ def _reason(words: str) -> str:
 
 def main() -> int:
     """The step of the set-up: what failed is one line and no reason to stop, since the box works without."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way is then tidied up
     try:
         added = fetch(say=partial(print, flush=True))
     except WardposeError as error:
         print(f"no models trained on photographs ({error}); until then {without()}")
         return 1
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept")
+        return 130
     print(f"added: {', '.join(added)}" if added else "already there")
     return 0
 
