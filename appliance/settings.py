@@ -51,7 +51,7 @@ class TuningSettings(_Section):
     base: str = Field(default="nanodet", title="the detector to start from", min_length=1)
     pose_base: str = Field(default="movenet-thunder", title="the pose model to start from", min_length=1)
     epochs: int = Field(default=1, title="passes over the images", ge=1, le=1000)
-    batch: int = Field(default=16, title="images a step", ge=1, le=512)
+    batch: int = Field(default=0, title="images a step, 0 = the model's own", ge=0, le=512)
     image_size: int = Field(
         default=0, title="longer side of a detector's input, pixels, a multiple of 32, 0 = the model's own",
         ge=0, le=1280, multiple_of=32,

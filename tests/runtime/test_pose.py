@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.crop import box_to_centre_scale, crop_matrix
 from runtime.detections import Detections
 from runtime.engines.engine import open_engine
 from runtime.model_info import ModelInfo
-from runtime.pose import PoseEstimator, box_to_centre_scale, crop_matrix
+from runtime.pose import PoseEstimator
 from tests.runtime.onnx_graphs import constant_model, info
 
 SIZE, MAP = (192, 256), (48, 64)
@@ -125,7 +126,7 @@ def test_output_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
         pose.estimate(PICTURE, _people((0, 0, 50, 50)))
 
 
-@pytest.mark.parametrize("layout", ["simcc", "heatmap", "heatmap-udp", "yolo-pose"])
+@pytest.mark.parametrize("layout", ["simcc", "heatmap", "heatmap-udp", "movenet", "yolo-pose"])
 def test_output_of_another_layout_is_an_error(tmp_path: Path, layout: Any) -> None:
     pose = _estimator(tmp_path, [np.zeros((3, 4), np.float32)], layout=layout)
     with pytest.raises(WardposeError, match="layout"):

@@ -11,8 +11,8 @@ import pytest
 from calibration.errors import WardposeError
 from tuning.coco_folder import read_people
 from tuning.families.family import TuneSettings, tune
-from tuning.families.yolo import train_detector
 from tuning.families.yolo_models import build_detector
+from tuning.families.yolo_training import train_detector
 from tuning.store.card import ModelCard, read_card
 from tuning.store.save import save_model
 from tuning.store.weights import read_weights

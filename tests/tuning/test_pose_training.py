@@ -33,7 +33,7 @@ def samples(folder: Path, augmentation: PoseAugmentation | None) -> PoseSamples:
 
 @pytest.fixture(scope="module")
 def random_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tuning.families.rtmpose import build_pose
+    from tuning.families.rtmpose_training import build_pose
     from tuning.train.torch_state import seed_everything, state_of
 
     seed_everything(0)

@@ -39,7 +39,7 @@ class TuneSettings(BaseModel):
     epochs: int | None = Field(default=None, title="Passes over the images", ge=1, le=1000)
     minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
     learning_rate: float | None = Field(default=None, title="Learning rate", gt=0, le=1)
-    batch: int = Field(default=16, title="Batch size", ge=1, le=1024)
+    batch: int | None = Field(default=None, title="Batch size", ge=1, le=1024)
     longer_side: int | None = Field(default=None, title="Longer side of the input (px); default: the card's", ge=32)
     width: int | None = Field(default=None, title="Input width (px); default: fits the pictures", ge=32, le=4096)
     height: int | None = Field(default=None, title="Input height (px); default: fits the pictures", ge=32, le=4096)

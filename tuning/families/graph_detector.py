@@ -49,6 +49,7 @@ class DetectorRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=1, title="Passes over the images", ge=1)
+    batch: int = Field(default=16, title="Images per optimiser step", ge=1, le=1024)
     learning_rate: float = Field(default=1e-3, title="Learning rate", gt=0, le=1)
     final_factor: float = Field(default=0.1, title="Last learning rate over the first", ge=0, le=1)
     warmup_steps: int = Field(default=10, title="Batches of linear warm-up", ge=0)
@@ -70,8 +71,8 @@ def train_detector_graph(
     share = round(recipe.frozen_share * len(graph.convolutions))
     graph.freeze(share if settings.frozen_layers is None else settings.frozen_layers)
     loop = LoopSettings(
-        epochs=settings.epochs or recipe.epochs, minutes=settings.minutes, batch=settings.batch,
-        nominal_batch=settings.batch, learning_rate=settings.learning_rate or recipe.learning_rate,
+        epochs=settings.epochs or recipe.epochs, minutes=settings.minutes, batch=settings.batch or recipe.batch,
+        nominal_batch=settings.batch or recipe.batch, learning_rate=settings.learning_rate or recipe.learning_rate,
         final_factor=recipe.final_factor, warmup_steps=recipe.warmup_steps, weight_decay=0.0, seed=settings.seed,
         threads=settings.threads, device=settings.device,
     )  # fmt: skip

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
@@ -21,6 +22,19 @@ from tuning.families.family import ImportWish, Progress, Reference, TuneSettings
 from tuning.store.card import ONNX_FILE, ModelCard, read_card, verify_weights
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_graph
+
+if TYPE_CHECKING:
+    from tuning.train.torch_loop import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training of a graph came to. outcome: the loop's; recipe: the numbers it was done by, for the card; info:
+    fields of the model's description that changed with it."""
+
+    outcome: Outcome
+    recipe: BaseModel
+    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 class GraphFamily:
@@ -36,8 +50,8 @@ class GraphFamily:
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> tuple[Any, Mapping[str, Any]]:
-        """Train the `OnnxGraph` in place; the loop's `Outcome`, and what changes in the model's description."""
+    ) -> Trained:
+        """Train the `OnnxGraph` in place."""
         raise WardposeError(
             f"a {self.name} model of the layout {info.layout!r} can be run but not tuned",
             where=info.name,
@@ -101,16 +115,16 @@ class GraphFamily:
         info = self.describe(card, width, height).model_copy(update={"name": out_dir.name})
         graph = OnnxGraph(model)
         before = graph.state()
-        outcome, changes = self.train(graph, info, pictures, settings, progress)
+        trained = self.train(graph, info, pictures, settings, progress)
         if settings.alpha < 1:
             graph.load_state(interpolate(before, graph.state(), settings.alpha))
-        info = info.model_copy(update=dict(changes))
+        info = info.model_copy(update=dict(trained.info))
         tuned = _card(info, out_dir.name, card.architecture).model_copy(
             update={
                 "family": card.family,
                 "parent": card.name,
                 "licence": card.licence,
-                "made": made_by_tuning(self.name, data_dir, settings, outcome),
+                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe),
             }
         )
         return save_graph(out_dir, described(graph.written(), info), tuned)

@@ -1,29 +1,25 @@
-"""The RTMPose family: built by mmpose (Jiang et al. 2023), trained on our own loop."""
+"""The RTMPose family (Jiang et al. 2023): SimCC heads on a CSPNeXt trunk, built by mmpose."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from calibration.errors import WardposeError
 from runtime.model_info import ModelInfo
-from tuning.coco_folder import Picture, read_people
+from tuning.coco_folder import read_people
 from tuning.families.family import ImportWish, Progress, Reference, TuneSettings
-from tuning.families.mmpose_adapter import mmpose_models
-from tuning.families.top_down_samples import PoseAugmentation, PoseSamples
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
-from tuning.store.weights import State, read_weights, write_safetensors
-from tuning.train.torch_loop import LoopSettings, Outcome, fit
-from tuning.train.torch_state import chain, forward, interpolate, load_into, predict, state_of, write_onnx
+from tuning.store.weights import read_weights, write_safetensors
 
 # Mean and standard deviation of ImageNet, of 0…255: what RTMPose was made for.
 POSE_MEAN = (123.675, 116.28, 103.53)
 POSE_STD = (58.395, 57.12, 57.375)
 _WIDTH, _HEIGHT = 192, 256
 _OPSET = 17
+_BATCH = 16
 _LEARNING_RATE = 2e-4
 # Depth and width of the CSPNeXt backbone, and its output channels (Jiang et al. 2023, RTMPose).
 ARCHITECTURES = {
@@ -31,103 +27,6 @@ ARCHITECTURES = {
     "rtmpose-s": (0.33, 0.5, 512),
     "rtmpose-m": (0.67, 0.75, 768),
 }
-
-
-def build_pose(card: ModelCard, state: State | None, *, where: str = "") -> Any:
-    """The card's pose model as a torch module, (B, 3, H, W) to SimCC x and y, with weights `state` or random ones.
-
-    The names of its weights are mmpose's own.
-    """
-    if card.architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise WardposeError(
-            f"no pose model is called {card.architecture!r}", where=where, mend=f"choose one of: {known}"
-        )
-    if card.width % 32 or card.height % 32:
-        raise WardposeError(
-            f"{card.width}×{card.height} is no input of {card.architecture}", mend="use multiples of 32"
-        )
-    depth, width, channels = ARCHITECTURES[card.architecture]
-    models = mmpose_models()
-    backbone = models.build(
-        {
-            "type": "mmpose.CSPNeXt",
-            "arch": "P5",
-            "expand_ratio": 0.5,
-            "deepen_factor": depth,
-            "widen_factor": width,
-            "out_indices": (4,),
-            "channel_attention": True,
-            "norm_cfg": {"type": "BN"},
-            "act_cfg": {"type": "SiLU"},
-        }
-    )
-    head = models.build(
-        {
-            "type": "mmpose.RTMCCHead",
-            "in_channels": channels,
-            "out_channels": 17,
-            "input_size": (card.width, card.height),
-            "in_featuremap_size": (card.width // 32, card.height // 32),
-            "simcc_split_ratio": 2.0,
-            "final_layer_kernel_size": 7,
-            "gau_cfg": {
-                "hidden_dims": 256,
-                "s": 128,
-                "expansion_factor": 2,
-                "dropout_rate": 0.0,
-                "drop_path": 0.0,
-                "act_fn": "SiLU",
-                "use_rel_bias": False,
-                "pos_enc": False,
-            },
-            "loss": {"type": "KLDiscretLoss", "use_target_weight": True, "beta": 10.0, "label_softmax": True},
-        }
-    )
-    module = chain(backbone=backbone, head=head)
-    if state is None:
-        backbone.init_weights()
-        head.init_weights()
-    else:
-        load_into(module, state, where)
-    return module
-
-
-def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:
-    predicted = predict(model, batch["img"], bfloat16=bfloat16)
-    return {"simcc": model.head.loss_module(predicted, (batch["x"], batch["y"]), batch["weight"])}
-
-
-def train_pose(
-    module: Any,
-    pictures: list[Picture],
-    loop: LoopSettings,
-    *,
-    width: int,
-    height: int,
-    augmentation: PoseAugmentation,
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Train in place on every person with keypoints."""
-    samples = PoseSamples(
-        pictures,
-        width=width,
-        height=height,
-        mean=POSE_MEAN,
-        std=POSE_STD,
-        seed=loop.seed,
-        augmentation=augmentation,
-    )
-    if not len(samples):
-        raise WardposeError("no person has keypoints to learn from", mend="make a data set with keypoints")
-    outcome = fit(
-        module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
-        progress=progress,
-    )  # fmt: skip
-    module.to("cpu")
-    return outcome
 
 
 class RtmPose:
@@ -139,10 +38,13 @@ class RtmPose:
         architecture = wish.architecture or foreign.metadata.get("architecture")
         if foreign.state is None or architecture not in ARCHITECTURES:
             return None
-        size = {"width": wish.width or _WIDTH, "height": wish.height or _HEIGHT}
+        from tuning.families.rtmpose_training import build_pose
+        from tuning.train.torch_state import state_of
+
         card = ModelCard(
-            name=wish.name, task="pose", architecture=architecture, layout="simcc", sha256="0" * 64, **size
-        )
+            name=wish.name, task="pose", architecture=architecture, layout="simcc", width=wish.width or _WIDTH,
+            height=wish.height or _HEIGHT, sha256="0" * 64,
+        )  # fmt: skip
         module = build_pose(card, foreign.state, where=str(foreign.path))
         write_safetensors(folder / WEIGHTS_FILE, state_of(module), metadata={"architecture": architecture})
         return card
@@ -159,6 +61,9 @@ class RtmPose:
         )  # fmt: skip
 
     def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:
+        from tuning.families.rtmpose_training import build_pose
+        from tuning.train.torch_state import forward, write_onnx
+
         model = build_pose(card, read_weights(folder, card), where=str(folder))
         write_onnx(
             model, draft, width=width, height=height, opset=_OPSET, outputs=["simcc_x", "simcc_y"], dynamic_batch=True
@@ -168,14 +73,19 @@ class RtmPose:
     def tune(
         self, folder: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
     ) -> ModelCard:
+        from tuning.families.rtmpose_training import build_pose, train_pose
+        from tuning.families.top_down_samples import PoseAugmentation
+        from tuning.train.torch_loop import LoopSettings
+        from tuning.train.torch_state import interpolate, state_of
+
         card = read_card(folder)
         before = read_weights(folder, card)
         module = build_pose(card, before, where=str(folder))
         loop = LoopSettings(
             epochs=settings.epochs or 1,
             minutes=settings.minutes,
-            batch=settings.batch,
-            nominal_batch=settings.batch,
+            batch=settings.batch or _BATCH,
+            nominal_batch=settings.batch or _BATCH,
             optimizer="adamw",
             learning_rate=settings.learning_rate or _LEARNING_RATE,
             weight_decay=0.05,

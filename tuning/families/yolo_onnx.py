@@ -26,7 +26,7 @@ from tuning.families.graph_detector import (
     logits_of,
     train_detector_graph,
 )
-from tuning.families.graph_family import GraphFamily
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.families.onnx_graph import OnnxGraph
 from tuning.store.foreign import ForeignModel
 
@@ -57,7 +57,7 @@ class YoloOnnx(GraphFamily):
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> tuple[Any, Mapping[str, Any]]:
+    ) -> Trained:
         if info.layout == "yolo-end2end":
             raise WardposeError(
                 "it chooses its boxes inside, where no gradient passes", where=info.name,
@@ -66,7 +66,7 @@ class YoloOnnx(GraphFamily):
         distribution = box_distribution(graph)
         graph.watched = (distribution[0],) if distribution else ()
         loss = partial(yolo_loss, info=info, distribution=distribution)
-        return train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), {}
+        return Trained(train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), RECIPE)
 
 
 def yolo_loss(

@@ -26,7 +26,7 @@ from tuning.families.graph_detector import (
     logits_of,
     train_detector_graph,
 )
-from tuning.families.graph_family import GraphFamily
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.families.onnx_graph import OnnxGraph
 from tuning.families.yolo_onnx import box_distribution, distributions
 from tuning.families.yolox import objectness_loss
@@ -56,11 +56,11 @@ class Yolov6(GraphFamily):
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> tuple[Any, Mapping[str, Any]]:
+    ) -> Trained:
         distribution = box_distribution(graph)
         graph.watched = (distribution[0],) if distribution else ()
         loss = partial(yolov6_loss, info=info, distribution=distribution)
-        return train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), {}
+        return Trained(train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), RECIPE)
 
 
 def yolov6_loss(

@@ -28,7 +28,7 @@ from tuning.families.graph_detector import (
     people_of,
     train_detector_graph,
 )
-from tuning.families.graph_family import GraphFamily
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.families.onnx_graph import OnnxGraph
 from tuning.store.foreign import ForeignModel
 
@@ -65,9 +65,9 @@ class Yolox(GraphFamily):
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> tuple[Any, Mapping[str, Any]]:
+    ) -> Trained:
         loss = partial(yolox_loss, info=info)
-        return train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), {}
+        return Trained(train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), RECIPE)
 
 
 def yolox_loss(graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo) -> dict[str, Any]:

@@ -47,9 +47,11 @@ def _save(out_dir: Path, card: ModelCard, write_weights: Callable[[Path], None])
     return card
 
 
-def made_by_tuning(family: str, data_dir: Path, settings: BaseModel, outcome: Outcome) -> dict[str, Any]:
-    """What a tuned model's card says of how it was made."""
-    return {
+def made_by_tuning(
+    family: str, data_dir: Path, settings: BaseModel, outcome: Outcome, recipe: BaseModel | None = None
+) -> dict[str, Any]:
+    """What a tuned model's card says of how it was made: what was asked for, and the family's own numbers."""
+    made = {
         "command": "wardpose tune",
         "family": family,
         "data": data_dir.name,
@@ -59,3 +61,4 @@ def made_by_tuning(family: str, data_dir: Path, settings: BaseModel, outcome: Ou
         "loss": outcome.loss,
         "settings": json.loads(settings.model_dump_json(exclude_none=True)),
     }
+    return made if recipe is None else made | {"recipe": json.loads(recipe.model_dump_json())}
