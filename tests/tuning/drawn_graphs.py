@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class _Trunk(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         steps = [3, 8, 16, width, width, width]
-        self.steps = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(steps, steps[1:], strict=False))
+        self.steps = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(steps))
 
     def forward(self, x: Any) -> list[Any]:
         maps = []
@@ -128,7 +129,5 @@ def draw_graph(
             nn.init.normal_(parameter, std=0.05 if parameter.ndim == 1 else (2 / parameter[0].numel()) ** 0.5)
         if name.startswith(("there.", "kind.")) and parameter.ndim == 1:
             nn.init.constant_(parameter, -3.0)
-    write_onnx(
-        module, path, width=width, height=height, opset=17, outputs=["output"], dynamic_batch=dynamic_batch
-    )
+    write_onnx(module, path, width=width, height=height, opset=17, outputs=["output"], dynamic_batch=dynamic_batch)
     return path
