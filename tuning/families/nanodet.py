@@ -11,7 +11,7 @@ from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.detection_samples import DetectionAugmentation
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.graph_family import GraphFamily
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
 STRIDES = (8, 16, 32)
@@ -29,6 +29,7 @@ class NanodetRecipe(BaseModel):
     learning_rate: float = Field(default=3e-3, title="Learning rate", gt=0, le=1)
     final_factor: float = Field(default=0.1, title="Last learning rate over the first", ge=0, le=1)
     warmup_steps: int = Field(default=10, title="Batches of linear warm-up", ge=0)
+    batch: int = Field(default=16, title="Images per optimiser step", ge=1, le=1024)
     frozen_convolutions: int = Field(default=20, title="Convolutions kept as they are, from the input", ge=0)
     quality_weight: float = Field(default=1.0, title="Weight of the quality focal loss", ge=0)
     box_weight: float = Field(default=2.0, title="Weight of the generalised IoU", ge=0)
@@ -65,20 +66,23 @@ class Nanodet(GraphFamily):
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> tuple[Any, Mapping[str, Any]]:
+    ) -> Trained:
         from tuning.families.nanodet_training import train_nanodet
         from tuning.train.torch_loop import LoopSettings
 
         recipe = _told(RECIPE, settings)
         loop = LoopSettings(
-            epochs=settings.epochs or 1, minutes=settings.minutes, batch=settings.batch, nominal_batch=settings.batch,
+            epochs=settings.epochs or 1, minutes=settings.minutes, batch=recipe.batch, nominal_batch=recipe.batch,
             learning_rate=recipe.learning_rate, final_factor=recipe.final_factor, warmup_steps=recipe.warmup_steps,
             weight_decay=0.0, seed=settings.seed, threads=settings.threads, device=settings.device,
         )  # fmt: skip
-        return train_nanodet(graph, info, pictures, loop, recipe, progress), {}
+        return Trained(train_nanodet(graph, info, pictures, loop, recipe, progress), recipe)
 
 
 def _told(recipe: NanodetRecipe, settings: TuneSettings) -> NanodetRecipe:
     """The recipe with what somebody asked for."""
-    asked = {"learning_rate": settings.learning_rate, "frozen_convolutions": settings.frozen_layers}
+    asked = {
+        "learning_rate": settings.learning_rate, "batch": settings.batch,
+        "frozen_convolutions": settings.frozen_layers,
+    }  # fmt: skip
     return recipe.model_copy(update={name: value for name, value in asked.items() if value is not None})
