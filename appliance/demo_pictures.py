@@ -21,7 +21,7 @@ def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | No
     size = (frame.color.shape[1], frame.color.shape[0])
     age_s = message["finished_at"] - message["captured_at"]
     over = draw_skeletons(frame.color, skeletons, detections)
-    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s))
+    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s), detections=detections)
     pictures = {"live-overlay.png": over, "live-display.png": neutral}
     return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
 
