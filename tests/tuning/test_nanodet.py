@@ -17,10 +17,12 @@ from tests.tuning.drawn import draw_people
 from tuning.coco_folder import read_people
 from tuning.evaluate.report import read_picture
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples, placed, quarter_turned
-from tuning.families.family import TuneSettings
-from tuning.families.nanodet import NanodetRecipe, tune_nanodet
+from tuning.families.family import ImportWish, TuneSettings
+from tuning.families.nanodet import RECIPE, Nanodet
 from tuning.store.card import ModelCard, read_card
-from tuning.store.save import save_onnx_model
+from tuning.families.graph_family import described
+from tuning.store.foreign import read_foreign
+from tuning.store.save import save_graph
 
 CLASSES, BINS = 3, 11
 QUICK = TuneSettings(epochs=2, batch=4, threads=1, learning_rate=0.05, frozen_layers=1)
@@ -86,15 +88,23 @@ def nanodet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         classes=CLASSES, built_classes=CLASSES, person_class=1, weights="model.onnx", sha256="0" * 64, info=info,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("models") / "small"
-    save_onnx_model(folder, small_nanodet(), card)
+    save_graph(folder, described(small_nanodet(), info), card)
     return folder
 
 
 @pytest.fixture(scope="module")
 def tuned(nanodet: Path, drawn_people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned") / "tuned"
-    tune_nanodet(nanodet, drawn_people, out, QUICK)
+    Nanodet().tune(nanodet, drawn_people, out, QUICK, None)
     return out
+
+
+def test_a_foreign_nanodet_is_recognised_by_its_six_outputs(tmp_path: Path) -> None:
+    onnx.save(small_nanodet(), str(tmp_path / "foreign.onnx"))
+    card = Nanodet().recognise(read_foreign(tmp_path / "foreign.onnx"), ImportWish("mine"), tmp_path)
+    assert card is not None and card.info is not None
+    assert (card.layout, card.width, card.height, card.classes) == ("nanodet", 96, 64, CLASSES)
+    assert card.info.channels == "bgr" and card.info.mean == (103.53, 116.28, 123.675)
 
 
 def weights(folder: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
@@ -119,20 +129,21 @@ def test_other_classes_than_people_are_left_as_they_were(nanodet: Path, tuned: P
 def test_the_tuned_model_runs_and_its_card_says_how_it_was_made(tuned: Path, drawn_people: Path) -> None:
     card = read_card(tuned)
     assert card.name == "tuned" and card.parent == "small" and card.format == "onnx"
-    assert card.made["images"] == 24 and card.made["steps"] == 12
-    assert card.made["recipe"]["learning_rate"] == 0.05 and card.made["recipe"]["frozen_convolutions"] == 1
+    assert card.made["family"] == "nanodet" and card.made["samples"] == 24 and card.made["steps"] == 12
     engine = open_engine(tuned / "model.onnx", prefer="onnx", threads=1)
     assert engine.info.name == "tuned" and engine.info.layout == "nanodet"
     PersonDetector(engine).detect(read_picture(drawn_people / "images/000000.jpg"))
 
 
-def test_a_longer_training_finds_the_drawn_people(nanodet: Path, tmp_path: Path) -> None:
+def test_a_longer_training_finds_the_drawn_people(
+    nanodet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from runtime.detections import iou_matrix
 
     data = draw_people(tmp_path / "data", 8, seed=3)
     settings = QUICK.model_copy(update={"epochs": 60, "frozen_layers": 0, "learning_rate": 0.02})
-    recipe = NanodetRecipe(augmentation=PLAIN)
-    tune_nanodet(nanodet, data, tmp_path / "out", settings, recipe=recipe)
+    monkeypatch.setattr("tuning.families.nanodet.RECIPE", RECIPE.model_copy(update={"augmentation": PLAIN}))
+    Nanodet().tune(nanodet, data, tmp_path / "out", settings, None)
 
     def overlap(folder: Path) -> float:
         detector = PersonDetector(open_engine(folder / "model.onnx", prefer="onnx", threads=1), confidence=0.01)
@@ -146,19 +157,19 @@ def test_a_longer_training_finds_the_drawn_people(nanodet: Path, tmp_path: Path)
 
 
 def test_the_same_seed_gives_the_same_weights(nanodet: Path, drawn_people: Path, tuned: Path, tmp_path: Path) -> None:
-    assert tune_nanodet(nanodet, drawn_people, tmp_path / "tuned", QUICK).sha256 == read_card(tuned).sha256
+    assert Nanodet().tune(nanodet, drawn_people, tmp_path / "tuned", QUICK, None).sha256 == read_card(tuned).sha256
 
 
 def test_alpha_zero_is_the_untuned_model(nanodet: Path, drawn_people: Path, tmp_path: Path) -> None:
-    tune_nanodet(nanodet, drawn_people, tmp_path / "a", QUICK.model_copy(update={"alpha": 0.0}))
+    Nanodet().tune(nanodet, drawn_people, tmp_path / "a", QUICK.model_copy(update={"alpha": 0.0}), None)
     for name, value in weights(tmp_path / "a").items():
         np.testing.assert_array_equal(value, weights(nanodet)[name], err_msg=name)
 
 
 def test_pictures_that_show_nobody_are_refused(nanodet: Path, tmp_path: Path) -> None:
     data = draw_people(tmp_path / "data", 2, people=0)
-    with pytest.raises(WardposeError, match="show nobody"):
-        tune_nanodet(nanodet, data, tmp_path / "out", QUICK)
+    with pytest.raises(WardposeError, match="shows nobody"):
+        Nanodet().tune(nanodet, data, tmp_path / "out", QUICK, None)
 
 
 def test_a_cancelled_tuning_leaves_no_model(nanodet: Path, drawn_people: Path, tmp_path: Path) -> None:
@@ -166,13 +177,13 @@ def test_a_cancelled_tuning_leaves_no_model(nanodet: Path, drawn_people: Path, t
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune_nanodet(nanodet, drawn_people, tmp_path / "out" / "a", QUICK, cancel)
+        Nanodet().tune(nanodet, drawn_people, tmp_path / "out" / "a", QUICK, cancel)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_tuning(nanodet: Path, drawn_people: Path, tmp_path: Path) -> None:
     with pytest.raises(WardposeError, match="not finite"):
-        tune_nanodet(nanodet, drawn_people, tmp_path / "out", QUICK.model_copy(update={"learning_rate": 1.0, "epochs": 40}))
+        Nanodet().tune(nanodet, drawn_people, tmp_path / "out", QUICK.model_copy(update={"learning_rate": 1.0, "epochs": 40}), None)
     assert not (tmp_path / "out").exists()
 
 

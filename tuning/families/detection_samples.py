@@ -13,7 +13,6 @@ from calibration.errors import WardposeError
 from runtime.detect import normalise
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.train.torch_batches import TrainingData
 
 _LEAST_AREA_PX2 = 64.0
 
@@ -31,8 +30,8 @@ class DetectionAugmentation(BaseModel):
     colour: float = Field(default=0.0, title="Each channel's gain varied by ± this part", ge=0, lt=1)
 
 
-class DetectionSamples(TrainingData):
-    """One sample a picture. What is random in it depends on (seed, epoch, index) alone.
+class DetectionSamples:
+    """Training data of one sample a picture. What is random in it depends on (seed, epoch, index) alone.
 
     A batch: `images` (B, 3, height, width) float32 as `info` wants them; `boxes` (P, 4) float32 xyxy in input pixels,
     `picture` (P,) int64 whose they are, and `ignored` (P,) bool for COCO's crowds. Boxes are cut at the input's edges,
