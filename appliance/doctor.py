@@ -142,7 +142,7 @@ def _models_in_use(site: SiteFolder) -> Check:
             return Check(name, False, broken, mend)
     detail = "; ".join(f"{model.kind}: {model.text}" for model in models)
     good = all(model.ok for model in models)
-    return Check(name, good, detail, "" if good else FETCH, optional=not good)
+    return Check(name, good, detail, optional=not good)
 
 
 def _settings(site: SiteFolder) -> Check:

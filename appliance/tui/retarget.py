@@ -25,7 +25,7 @@ from appliance.tui.widgets import BAD, FAINT, GOOD, WARN, Action, Actions, Fact,
 from calibration.errors import WardposeError
 
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
-NO_POSE = "no pose model on this box (5 Models, f fetches one)"
+NO_POSE = "no pose model on this box"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +141,15 @@ class RetargetPage(Page):
         uncalibrated = "" if data.calibrated else "calibrate first (3)"
         no_images = "" if data.dataset else "make images first"
         job = self._job()
-        active = job is not None and job.active
+        no_job = "" if job else "no job is selected" if data.jobs else "no job yet"
         tuned = any(one.newest for one in data.subjects.values())
         return {
             "everything": uncalibrated or data.subjects["detect"].why, "make": uncalibrated,
             "tune": data.subjects["detect"].why or no_images, "pose": data.subjects["pose"].why or no_images,
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
-            "cancel": "" if active else "no running or queued job is selected",
-            "resume": "" if job and job.state in STOPPED and job.resumable else "no stopped job is selected",
-            "log": "" if job else "no job is selected",
+            "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
+            "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "no stopped job is selected"),
+            "log": no_job,
         }  # fmt: skip
 
     def _job(self) -> Job | None:
@@ -291,7 +291,8 @@ def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequen
 def _subject_fact(task: str, one: Subject) -> Fact:
     name = KINDS[task].capitalize()
     if not one.live:
-        return Fact(name, f"none: {NO_POSE}", "warn", "All steps tunes the detector only")
+        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
+        return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
     start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
     return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
 
