@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Decoded = tuple[NDArray[np.float32], NDArray[np.float32]]
 Floats = NDArray[np.float32]
 
+# Cells added to MoveNet's distances before they divide.
+_CLOSE = np.float32(1.8)
+
 
 def decode_simcc(x: Floats, y: Floats, split: float) -> Decoded:
     """SimCC (Li et al. 2022): the best bin of each axis. x: (P, K, width·split), y: (P, K, height·split)."""
@@ -75,6 +78,37 @@ def decode_heatmap_udp(heatmaps: Floats, input_size: tuple[int, int], blur: int 
     cell += np.where((score > 0)[..., None], step, 0).astype(np.float32)
     unit = np.array([input_size[0] / (width - 1), input_size[1] / (height - 1)], np.float32)
     return (cell * unit).astype(np.float32), score
+
+
+def decode_movenet(
+    heatmap: Floats, regression: Floats, centre: Floats, offset: Floats, input_size: tuple[int, int]
+) -> Decoded:
+    """MoveNet's single-person head: the likeliest person's centre, that person's guesses, the best cell near each.
+
+    heatmap (P, 17, h, w) and centre (P, 1, h, w) are logits; regression and offset (P, 34, h, w) are y, x of each
+    keypoint in cells. Method and constants are those of the published graph (Votel, Li 2021): closeness weighs as
+    1 / (distance in cells + 1.8), to the map's middle for the centre and to the guess for a keypoint.
+    """
+    people, keypoints, height, width = heatmap.shape
+    rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
+    far = np.hypot(rows[:, None] - height // 2, columns[None] - width // 2)
+    best = (_sigmoid(centre[:, 0]) / (far + _CLOSE)).reshape(people, -1).argmax(1)
+    person = np.arange(people)
+    guess = regression.reshape(people, keypoints, 2, -1)[person, ..., best]
+    guess += np.stack(np.divmod(best, width), axis=-1)[:, None]
+    far = np.sqrt(np.square(rows - guess[..., :1])[..., :, None] + np.square(columns - guess[..., 1:])[..., None, :])
+    likely = _sigmoid(heatmap)
+    cell = (likely / (far + _CLOSE)).reshape(people, keypoints, -1).argmax(-1)
+    at = (person[:, None], np.arange(keypoints)[None])
+    fine = offset.reshape(people, keypoints, 2, -1)[(*at, slice(None), cell)]
+    place = np.stack(np.divmod(cell, width), axis=-1) + fine
+    score = likely.reshape(people, keypoints, -1)[(*at, cell)]
+    return (place[..., ::-1] * _pixels_per_cell(heatmap, input_size)).astype(np.float32), score.astype(np.float32)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # Beyond ±60 float32 can't tell the answer from 0 or 1, and the exponential would overflow.
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)
 
 
 def _highest_cell(heatmaps: Floats) -> Decoded:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from runtime.detections import Detections, iou_matrix
+from runtime.detector_layouts import decode_boxes, suppressed
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
 
-_YOLOX_STRIDES = (8, 16, 32)
 # Boxes that reach non-maximum suppression: far more than a room holds, and its cost is quadratic.
 _MOST_CANDIDATES = 300
 
@@ -96,13 +96,7 @@ class PersonDetector:
     def decode(self, outputs: list[NDArray[np.float32]], placed: Letterbox, width: int, height: int) -> Detections:
         """The model's raw outputs for one picture of `width` × `height` pixels as people."""
         info = self.engine.info
-        output = require_finite(outputs[0], info)
-        if info.layout == "yolo-end2end":
-            boxes, scores = _end2end(output, info)
-        elif info.layout == "yolox":
-            boxes, scores = _yolox(output, info)
-        else:
-            boxes, scores = _yolo(output, info)
+        boxes, scores = decode_boxes(outputs, info)
         likely = scores >= self.confidence
         boxes, scores = boxes[likely], np.clip(scores[likely], 0, 1)
         order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
@@ -110,7 +104,7 @@ class PersonDetector:
         boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
         solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         boxes, scores = boxes[solid], scores[solid]
-        if info.layout != "yolo-end2end":
+        if not suppressed(info):
             keep = non_maximum_suppression(boxes, scores, self.nms_iou)
             boxes, scores = boxes[keep], scores[keep]
         return Detections(boxes[: self.max_people].astype(np.float32), scores[: self.max_people].astype(np.float32))
@@ -125,53 +119,3 @@ def non_maximum_suppression(xyxy: NDArray[np.floating], score: NDArray[np.floati
         if alive[i]:
             alive[i + 1 :] &= overlap[i, i + 1 :] <= iou
     return order[alive]
-
-
-def require_finite(output: NDArray[np.float32], info: ModelInfo) -> NDArray[np.float32]:
-    """The output itself; raises WardposeError where it holds NaN or infinity."""
-    if not np.isfinite(output).all():
-        raise WardposeError(
-            "the model's output is not finite", where=info.name, mend="export it again; half precision can overflow"
-        )
-    return output
-
-
-def _wrong_shape(output: NDArray[np.float32], info: ModelInfo, expected: str) -> WardposeError:
-    return WardposeError(
-        f"output is {list(output.shape)}, layout {info.layout!r} with {info.classes} classes gives {expected}",
-        where=info.name,
-        mend="correct the layout in the model's description",
-    )
-
-
-def _centre_to_corners(cxcywh: NDArray[np.float32]) -> NDArray[np.float32]:
-    half = cxcywh[:, 2:] / 2
-    return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
-
-
-def _yolo(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if output.ndim != 3 or output.shape[:2] != (1, 4 + info.classes):
-        raise _wrong_shape(output, info, f"[1, {4 + info.classes}, N]")
-    return _centre_to_corners(output[0, :4].T), output[0, 4 + info.person_class]
-
-
-def _end2end(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 6:
-        raise _wrong_shape(output, info, "[1, M, 6]")
-    people = output[0][np.rint(output[0, :, 5]).astype(int) == info.person_class]
-    return people[:, :4], people[:, 4]
-
-
-def _yolox(output: NDArray[np.float32], info: ModelInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    cells = [(info.width // s, info.height // s, s) for s in _YOLOX_STRIDES]
-    count = sum(w * h for w, h, _ in cells)
-    if output.shape != (1, count, 5 + info.classes):
-        raise _wrong_shape(output, info, f"[1, {count}, {5 + info.classes}]")
-    grid = np.concatenate([np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2) for w, h, _ in cells])
-    stride = np.concatenate([np.full((w * h, 1), s, np.float32) for w, h, s in cells])
-    raw = output[0]
-    centre = (raw[:, :2] + grid) * stride
-    # A size beyond e^10 cells is noise; bounding it keeps the exponential finite.
-    size = np.exp(np.minimum(raw[:, 2:4], 10)) * stride
-    boxes = _centre_to_corners(np.concatenate([centre, size], axis=1).astype(np.float32))
-    return boxes, raw[:, 4] * raw[:, 5 + info.person_class]

@@ -5,23 +5,31 @@ It travels inside the ONNX file (metadata key `wardpose`), so that a model is on
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 METADATA_KEY = "wardpose"
 
-DetectorLayout = Literal["yolo", "yolo-end2end", "yolox"]
-PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "yolo-pose"]
+DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet"]
+PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "movenet", "yolo-pose"]
 
 
 class ModelInfo(BaseModel):
     """Input geometry, input normalisation and output layout of one model.
 
     Detector layouts: `yolo` [1, 4 + classes, N] with xywh in input pixels and class scores; `yolo-end2end`
-    [1, M, 6] xyxy, score, class; `yolox` [1, N, 5 + classes] raw grid offsets, objectness, class scores.
-    Pose layouts: `simcc` two outputs [P, 17, W·split], [P, 17, H·split]; `heatmap*` [P, 17, h, w]; `yolo-pose`
+    [1, M, 6] xyxy, score, class; `yolox` [1, N, 5 + classes] raw grid offsets, objectness, class scores; `yolov6`
+    the same with xywh in input pixels; `nanodet` three outputs [1, classes, n] of class scores and three
+    [1, 4 · bins, n] of side distributions, strides 8, 16, 32.
+    Pose layouts: `simcc` two outputs [P, 17, W·split], [P, 17, H·split]; `heatmap*` [P, 17, h, w]; `movenet`
+    four: heatmap [P, 17, h, w], regression [P, 34, h, w], centre [P, 1, h, w], offset [P, 34, h, w]; `yolo-pose`
     [1, 4 + classes + 51, N] whole-picture.
+    A keypoint's raw score becomes the probability that it lies within a tenth of the trunk's length of the truth by
+    `confidence`, linear between its pairs; without pairs the raw score stands.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,3 +48,34 @@ class ModelInfo(BaseModel):
     person_class: int = Field(default=0, title="Index of the person class", ge=0)
     simcc_split: float = Field(default=2.0, title="SimCC bins per input pixel", gt=0)
     box_padding: float = Field(default=1.25, title="Crop size over box size, pose models", ge=1, le=2)
+    aim: Literal["upright", "body"] | None = Field(
+        default=None,
+        title="How a person's crop stands (None: movenet's turned to the body, others upright)",
+    )
+    confidence: tuple[tuple[float, float], ...] = Field(
+        default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
+    )
+
+    @model_validator(mode="after")
+    def _confidence_rises(self) -> Self:
+        raw, probability = zip(*self.confidence, strict=True) if self.confidence else ((), ())
+        if len(self.confidence) == 1:
+            raise ValueError("confidence needs two pairs or none")
+        if not all(0 <= value <= 1 for value in (*raw, *probability)):
+            raise ValueError("confidence must lie in 0…1")
+        if not all(a < b for a, b in pairwise(raw)) or not all(a <= b for a, b in pairwise(probability)):
+            raise ValueError("confidence must rise with the raw score")
+        return self
+
+    @property
+    def turned_to_body(self) -> bool:
+        """Whether crops of people are turned so that the trunk stands upright in them."""
+        return (self.aim or ("body" if self.layout == "movenet" else "upright")) == "body"
+
+    def probability(self, score: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Keypoints' probabilities, in the shape of their raw scores; one without an answer (0) keeps 0."""
+        score = np.clip(score, 0, 1)
+        if self.confidence:
+            raw, probability = np.array(self.confidence).T
+            score = np.where(score > 0, np.interp(score, raw, probability), 0)
+        return score.astype(np.float32)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
-from runtime.codecs import decode_heatmap, decode_heatmap_dark, decode_heatmap_udp, decode_simcc
-from runtime.detect import letterbox, normalise, require_finite
+from runtime.codecs import decode_heatmap, decode_heatmap_dark, decode_heatmap_udp, decode_movenet, decode_simcc
+from runtime.detect import letterbox, normalise
 from runtime.detections import Detections, iou_matrix
+from runtime.detector_layouts import require_finite
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
 from runtime.skeleton import KEYPOINTS, Skeletons
@@ -135,6 +136,12 @@ def _decode(
         if shapes != bins:
             raise _wrong_shape(outputs, info, str(bins))
         return decode_simcc(outputs[0], outputs[1], info.simcc_split)
+    if info.layout == "movenet":
+        joints = len(KEYPOINTS)
+        cells = shapes[0][2:] if len(shapes[0]) == 4 else ()
+        if len(cells) != 2 or shapes != [(people, c, *cells) for c in (joints, 2 * joints, 1, 2 * joints)]:
+            raise _wrong_shape(outputs, info, f"[{people}, {joints}, h, w] and {2 * joints}, 1, {2 * joints} maps")
+        return decode_movenet(outputs[0], outputs[1], outputs[2], outputs[3], (info.width, info.height))
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != (people, len(KEYPOINTS)):
         raise _wrong_shape(outputs, info, f"[{people}, {len(KEYPOINTS)}, h, w]")
     return _DECODERS[info.layout](outputs[0], (info.width, info.height))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.codecs import decode_heatmap, decode_heatmap_dark, decode_heatmap_udp, decode_simcc
+from runtime.codecs import decode_heatmap, decode_heatmap_dark, decode_heatmap_udp, decode_movenet, decode_simcc
 
 SIZE, MAP = (192, 256), (48, 64)
 seeds = st.integers(0, 2**32 - 1)
@@ -104,3 +104,53 @@ def test_people_are_decoded_independently() -> None:
     together, _ = decode_heatmap_dark(maps, SIZE)
     alone = np.concatenate([decode_heatmap_dark(one[None], SIZE)[0] for one in maps])
     np.testing.assert_array_equal(together, alone)
+
+
+def _movenet_maps(seed: int, people: int, height: int, width: int) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    return [
+        rng.normal(0, spread, (people, channels, height, width)).astype(np.float32)
+        for channels, spread in ((17, 2.0), (34, 6.0), (1, 3.0), (34, 0.4))
+    ]
+
+
+def _movenet_step_by_step(heatmap: Any, regression: Any, centre: Any, offset: Any) -> Any:
+    """One person's keypoints (17, 3) x, y in cells and score, as the published graph goes about it."""
+    height, width = heatmap.shape[1:]
+
+    def sigmoid(logit: float) -> float:
+        return 1 / (1 + np.exp(-float(logit)))
+
+    cells = [(y, x) for y in range(height) for x in range(width)]
+    cy, cx = max(cells, key=lambda c: sigmoid(centre[0][c]) / (np.hypot(c[0] - height // 2, c[1] - width // 2) + 1.8))
+    found = []
+    for k in range(17):
+        gy, gx = cy + regression[2 * k, cy, cx], cx + regression[2 * k + 1, cy, cx]
+        y, x = max(cells, key=lambda c: sigmoid(heatmap[k][c]) / (np.hypot(c[0] - gy, c[1] - gx) + 1.8))
+        found.append((x + offset[2 * k + 1, y, x], y + offset[2 * k, y, x], sigmoid(heatmap[k, y, x])))
+    return np.array(found)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, people=st.integers(1, 3), shape=st.sampled_from([(12, 12), (10, 14)]))
+def test_movenet_is_read_for_many_people_as_for_one_step_by_step(
+    seed: int, people: int, shape: tuple[int, int]
+) -> None:
+    maps = _movenet_maps(seed, people, *shape)
+    keypoints, score = decode_movenet(*maps, (shape[1] * 4, shape[0] * 4))
+    for person in range(people):
+        expected = _movenet_step_by_step(*(one[person] for one in maps))
+        np.testing.assert_allclose(keypoints[person], expected[:, :2] * 4, atol=1e-3)
+        np.testing.assert_allclose(score[person], expected[:, 2], atol=1e-6)
+
+
+def test_movenet_takes_the_person_in_the_middle() -> None:
+    heatmap, regression, centre, offset = (np.zeros((1, c, 48, 48), np.float32) for c in (17, 34, 1, 34))
+    heatmap -= 5
+    centre -= 5
+    for person in ((22, 25), (4, 6)):
+        centre[0, 0, person[0], person[1]] = 5
+        heatmap[0, :, person[0], person[1]] = 4
+    keypoints, score = decode_movenet(heatmap, regression, centre, offset, (192, 192))
+    np.testing.assert_allclose(keypoints[0], [(100, 88)] * 17)
+    np.testing.assert_allclose(score, 1 / (1 + np.exp(-4)), atol=1e-6)

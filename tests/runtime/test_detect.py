@@ -132,6 +132,32 @@ def test_yolox_layout(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.score, [0.72], atol=1e-6)
 
 
+def test_yolov6_layout(tmp_path: Path) -> None:
+    rows = [(32, 32, 20, 10, 1.0, 0.1, 0.9), (10, 30, 8, 8, 1.0, 0.9, 0.2), (50, 40, 8, 8, 0.5, 0.0, 0.8)]
+    detector = _detector(tmp_path, np.array(rows, np.float32), info(layout="yolov6", classes=2, person_class=1))
+    found = detector.detect(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_allclose(found.xyxy, [(22, 27, 42, 37), (46, 36, 54, 44)], atol=1e-4)
+    np.testing.assert_allclose(found.score, [0.9, 0.4])
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 96), (160, 96)])
+def test_nanodet_layout(tmp_path: Path, width: int, height: int) -> None:
+    cells = [(width // s) * (height // s) for s in (8, 16, 32)]
+    scores = [np.zeros((2, n), np.float32) for n in cells]
+    sides = [np.zeros((44, n), np.float32) for n in cells]
+    # In the grid of stride 16, row 1, column 2: left 1.5, top 1, right 2, bottom 0 strides away.
+    cell = width // 16 + 2
+    scores[1][0, cell] = 0.8
+    for side, bins in enumerate([(1, 2), (1, 1), (2, 2), (0, 0)]):
+        for one in bins:
+            sides[1][11 * side + one, cell] = 60
+    described = info(layout="nanodet", classes=2, width=width, height=height)
+    engine = open_engine(constant_model(tmp_path / "n.onnx", [*scores, *sides], described))
+    found = PersonDetector(engine).detect(np.zeros((height, width, 3), np.uint8))
+    np.testing.assert_allclose(found.xyxy, [(40 - 24, 24 - 16, 40 + 32, 24)], atol=1e-3)
+    np.testing.assert_allclose(found.score, [0.8])
+
+
 def test_boxes_are_clipped_and_those_outside_dropped(tmp_path: Path) -> None:
     columns = [(0, 32, 20, 10, 0.9), (-40, 32, 20, 10, 0.9), (30, 30, 0, 0, 0.9)]
     detector = _detector(tmp_path, np.array(columns, np.float32).T, info())
@@ -152,7 +178,7 @@ def test_output_that_is_not_a_number_is_an_error(tmp_path: Path, poison: float) 
         detector.detect(np.zeros((64, 64, 3), np.uint8))
 
 
-@pytest.mark.parametrize("layout", ["yolo", "yolo-end2end", "yolox"])
+@pytest.mark.parametrize("layout", ["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet"])
 def test_output_of_another_layout_is_an_error(tmp_path: Path, layout: Any) -> None:
     detector = _detector(tmp_path, np.zeros((9, 11), np.float32), info(layout=layout))
     with pytest.raises(WardposeError, match="layout"):

@@ -125,7 +125,7 @@ def test_output_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
         pose.estimate(PICTURE, _people((0, 0, 50, 50)))
 
 
-@pytest.mark.parametrize("layout", ["simcc", "heatmap", "heatmap-udp", "yolo-pose"])
+@pytest.mark.parametrize("layout", ["simcc", "heatmap", "heatmap-udp", "movenet", "yolo-pose"])
 def test_output_of_another_layout_is_an_error(tmp_path: Path, layout: Any) -> None:
     pose = _estimator(tmp_path, [np.zeros((3, 4), np.float32)], layout=layout)
     with pytest.raises(WardposeError, match="layout"):
