@@ -78,7 +78,7 @@ class OnnxGraph(torch.nn.Module):
                 for place, name in enumerate(node.inputs):
                     if name in constants and constants[name].numel() <= 4096:
                         node.known[place] = constants[name].tolist()
-                outputs = self._apply(node, [values[name] if name else None for name in node.inputs])
+                outputs = self._computed(node, [values[name] if name else None for name in node.inputs])
                 values.update(zip(node.outputs, outputs, strict=False))
                 if all(name in constants for name in given):
                     constants.update(zip(node.outputs, outputs, strict=False))
@@ -90,7 +90,7 @@ class OnnxGraph(torch.nn.Module):
         self.shapes = {name: tuple(value.shape) for name, value in values.items()}
         return kept
 
-    def _apply(self, node: Node, values: list[Any]) -> list[Any]:
+    def _computed(self, node: Node, values: list[Any]) -> list[Any]:
         try:
             result = OPERATORS[node.op](node, values)
         except (RuntimeError, NotImplementedError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -138,10 +138,10 @@ class OnnxGraph(torch.nn.Module):
         wanted = {*self.outputs, *self.watched}
         for place, node in enumerate(self._nodes):
             given = [values[name] if name else None for name in node.inputs]
-            values.update(zip(node.outputs, self._apply(node, given), strict=False))
+            values.update(zip(node.outputs, self._computed(node, given), strict=False))
             if self._logits and node.outputs[0] in self._logits:
                 before = given if node.op == "Sigmoid" else [logits.get(n, values.get(n)) for n in node.inputs]
-                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else self._apply(node, before)[0]
+                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else self._computed(node, before)[0]
             for name in set(node.inputs):
                 if name and self._last_reader[name] == place and name not in wanted:
                     del values[name]
