@@ -63,9 +63,9 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _settings, _database, _permissions, _disk, _expired, _memory,
-        _shared_memory,
-        _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
+        _python, _packages, _onnxruntime, _base_models, _pretrained, _settings, _database, _permissions, _disk,
+        _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium,
+        _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -104,21 +104,25 @@ def _onnxruntime(site: SiteFolder) -> Check:
 
 
 def _base_models(site: SiteFolder) -> Check:
-    from appliance.models import BUILT_IN_LIVE, ModelStore
+    from appliance.models import BUILT_IN_DETECTOR, ModelStore
 
-    store, problems = ModelStore(site), []
-    for name in BUILT_IN_LIVE.values():
-        try:
-            store.verify(name)
-        except WardposeError as error:
-            problems.append(error.what)
-    detail = "; ".join(problems) or ", ".join(BUILT_IN_LIVE.values())
-    return Check(
-        "base models",
-        not problems,
-        detail,
-        "get the repository's tuning/base_models again, or make them: wardpose base",
-    )
+    detail, good = BUILT_IN_DETECTOR, True
+    try:
+        ModelStore(site).verify(BUILT_IN_DETECTOR)
+    except WardposeError as error:
+        detail, good = error.what, False
+    mend = "get the repository's tuning/base_models again, or make it: wardpose base detector"
+    return Check("base model", good, detail, mend)
+
+
+def _pretrained(site: SiteFolder) -> Check:
+    from appliance.fetch import missing, without
+    from tuning.pretrained import PRETRAINED
+
+    lacking = missing(site)
+    detail = f"no {', '.join(lacking)}: {without()}" if lacking else ", ".join(PRETRAINED)
+    mend = "wardpose models fetch (without a network, from a USB stick: wardpose models fetch --from FILE.tgz)"
+    return Check("models", not lacking, detail, mend, optional=True)
 
 
 def _settings(site: SiteFolder) -> Check:

@@ -25,6 +25,10 @@ class SetupFailed(Exception):
     """A step that did not finish; the message is one line for a person."""
 
 
+class LeftOut(Exception):
+    """An optional step that did not finish; the message is its last line."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One command of the set-up; `inputs` decide whether it must be done again."""
@@ -33,6 +37,7 @@ class Step:
     title: str
     commands: tuple[tuple[str, ...], ...]
     inputs: str = ""
+    optional: bool = False  # wardpose does without it; nothing that follows needs it
 
     @property
     def fingerprint(self) -> str:
@@ -93,6 +98,13 @@ def plan(root: Path) -> list[Step]:
             ((python, "-m", "synth.warm_up"),),
             pinned,
         ),
+        Step(
+            "models",
+            "models trained on photographs (144 MB to download)",
+            ((python, "-m", "appliance.fetch"),),
+            (root / "tuning" / "pretrained.py").read_text(),
+            optional=True,
+        ),
     ]
     return steps
 
@@ -119,7 +131,10 @@ class Reporter:
 
 
 def run_step(step: Step, number: int, root: Path, log: Path, reporter: Reporter) -> float:
-    """Runs the step's commands, everything they say going to `log`; returns the seconds it took."""
+    """Runs the step's commands, everything they say going to `log`; returns the seconds it took.
+
+    Raises LeftOut, with the command's last words, where an optional step fails.
+    """
     started = time.monotonic()
     environment = os.environ | {"PYTHONNOUSERSITE": "1", "PIP_REQUIRE_VIRTUALENV": "0"}
     environment.pop("PYTHONPATH", None)
@@ -157,6 +172,8 @@ def run_step(step: Step, number: int, root: Path, log: Path, reporter: Reporter)
                 process.wait()
                 raise
             reader.join()
+        if process.returncode != 0 and step.optional:
+            raise LeftOut(last[0] or f"exit code {process.returncode}")
         if process.returncode != 0:
             raise SetupFailed(
                 f"set-up step {number} ({step.title}) failed: {last[0] or f'exit code {process.returncode}'}; "
@@ -199,7 +216,11 @@ def make_environment(root: Path, fingerprint: str, steps: Sequence[Step]) -> Non
                 reporter.finish(number, step.title, "already done")
                 continue
             again = True
-            seconds = run_step(step, number, root, log, reporter)
+            try:
+                seconds = run_step(step, number, root, log, reporter)
+            except LeftOut as reason:
+                reporter.finish(number, step.title, f"left out: {reason}")
+                continue
             done = {name: mark for name, mark in done.items() if name != step.name} | {step.name: step.fingerprint}
             write(marks, json.dumps(done))
             reporter.finish(number, step.title, f"{seconds:.0f} s")

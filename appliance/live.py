@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import calibrations
 from appliance.listener import Listener
 from appliance.models import ModelStore
 from appliance.settings import load_settings
@@ -70,15 +71,15 @@ def plan(
     if store.card(detector).task != "detect":
         raise WardposeError(f"{detector} is no detector", mend="see `wardpose models list`")
     asked = pose or settings.live.pose
-    chosen: str | None = asked or store.live("pose")
+    chosen = asked or store.live("pose")
     try:
-        if store.card(str(chosen)).task != "pose":
+        if chosen and store.card(chosen).task != "pose":
             raise WardposeError(f"{chosen} is no pose model", mend="see `wardpose models list`")
     except WardposeError:
         if asked:
             raise
-        chosen = None
-    return LivePlan(source, detector, chosen, display)
+        chosen = ""
+    return LivePlan(source, detector, chosen or None, display)
 
 
 def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
@@ -89,10 +90,19 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket]
         command += ["--detector", str(_ready(site, live.detector))]
-        return command + (["--pose", str(_ready(site, live.pose))] if live.pose else [])
+        command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        return command + _bed(site, live.source)
     if name == "display":
         return [*python, "runtime.display.service", "--socket", socket, "--port", str(load_settings(site).display.port)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
+
+
+def _bed(site: SiteFolder, source: str) -> list[str]:
+    """Where the bed is in this camera's picture, which tells how somebody lies; nothing for another camera's frames."""
+    row = calibrations.current_row(site)
+    if row is None or source != load_settings(site).camera.source:
+        return []
+    return ["--calibration", str(site.resolve(row.file))]
 
 
 def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:

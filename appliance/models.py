@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,17 +18,30 @@ from calibration.errors import WardposeError
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
-BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
+# The models trained on photographs (see appliance.fetch), shared by every site of this box.
+FETCHED = Path(sys.prefix) / "share" / "wardpose" / "models"
+# What runs before anything was promoted: the first that this box has. Those trained on photographs come first; the one
+# trained on synthetic images alone comes with the product.
+BUILT_IN_DETECTOR = "person-detector"
+STARTS_WITH = {"detect": ("nanodet", BUILT_IN_DETECTOR), "pose": ("movenet-thunder", "movenet-lightning")}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of this site. `onnx` is empty until it is exported; `live` says that it is the promoted one."""
+    """One model of this site. `onnx` is empty until it is exported; `live` says that it is the promoted one.
+
+    built_in: it came with the box. source: where it comes from, in words. width, height: input size (px).
+    """
 
     name: str
     task: str
+    family: str
     architecture: str
+    width: int
+    height: int
+    source: str
+    licence: str
     folder: str
     built_in: bool
     onnx: str
@@ -40,7 +54,7 @@ class Model:
 
 
 class ModelStore:
-    """Models are folders (`model.json` and weights) in `site/models`; the base models are always there as well."""
+    """Models are folders (`model.json` and weights) in `site/models`; the box's own are always there as well."""
 
     def __init__(self, site: SiteFolder) -> None:
         self.site = site
@@ -51,9 +65,9 @@ class ModelStore:
             raise WardposeError(
                 f"{name!r} is no model's name", mend="use letters, digits, dots, hyphens and underscores"
             )
-        for place in (self.site.models / name, BUILT_IN / name):
-            if (place / CARD_FILE).is_file():
-                return place
+        for place in self._places:
+            if (place / name / CARD_FILE).is_file():
+                return place / name
         known = ", ".join(sorted(self._folders())) or "none yet"
         raise WardposeError(f"no model is called {name!r}", mend=f"choose one of: {known}")
 
@@ -101,25 +115,31 @@ class ModelStore:
 
     def all(self) -> list[Model]:
         """Every model, built-in ones first."""
-        live = {self.live(task) for task in BUILT_IN_LIVE}
+        live = {self.live(task) for task in STARTS_WITH}
         found = []
         for name, folder in self._folders().items():
             card = read_card(folder)
-            onnx = self.onnx(name)
             found.append(
-                Model(name, card.task, card.architecture, str(folder), folder.parent == BUILT_IN, str(onnx or ""),
-                      name in live, card.scores, card.parent)
+                Model(
+                    name=name, task=card.task, family=_family(card), architecture=card.architecture, width=card.width,
+                    height=card.height, source=self._source(folder, card), licence=card.licence, folder=str(folder),
+                    built_in=folder.parent != self.site.models, onnx=str(self.onnx(name) or ""), live=name in live,
+                    scores=card.scores, parent=card.parent,
+                )
             )  # fmt: skip
         return sorted(found, key=lambda model: (not model.built_in, model.task, model.name))
 
     def import_file(
-        self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown"
-    ) -> ModelCard:
-        """Take in foreign weights without executing anything they carry; see `tuning.store.weights.import_model`."""
-        from tuning.store.weights import import_model
+        self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
+        width: int | None = None, height: int | None = None,
+    ) -> ModelCard:  # fmt: skip
+        """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
+        from tuning.import_model import import_model
 
         self.new_folder(name)
-        card = import_model(path, self.site.models, name, architecture=architecture, licence=licence)
+        card = import_model(
+            path, self.site.models, name, architecture=architecture, licence=licence, width=width, height=height
+        )
         self.enlist(name, origin=f"imported from {path.name}")
         return card
 
@@ -141,7 +161,7 @@ class ModelStore:
         verify_weights(folder, card)
         with self.site.database.transaction() as db:
             row = db.execute("SELECT sha256 FROM models WHERE name = ?", (name,)).fetchone()
-        if row is not None and folder.parent != BUILT_IN and row["sha256"] != card.sha256:
+        if row is not None and folder.parent == self.site.models and row["sha256"] != card.sha256:
             raise WardposeError(
                 "the model is not the one that was added (its card and weights were both changed)", where=str(folder),
                 mend="remove the folder and import or tune it again",
@@ -149,12 +169,18 @@ class ModelStore:
         return card
 
     def live(self, task: str) -> str:
-        """The name of the model in use for `detect` or `pose`: the last promoted, else the built-in one."""
+        """The name of the model in use for `detect` or `pose`: the last promoted, else what the box starts with; empty
+        where it has none."""
         with self.site.database.transaction() as db:
             row = db.execute(
                 "SELECT model FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
             ).fetchone()
-        return str(row["model"]) if row else BUILT_IN_LIVE[task]
+        return str(row["model"]) if row else self.start(task)
+
+    def start(self, task: str) -> str:
+        """The model that a box has for `detect` or `pose` before anything was promoted; empty where it has none."""
+        folders = self._folders()
+        return next((name for name in STARTS_WITH[task] if name in folders), "")
 
     def opponent(self, name: str) -> str:
         """The model that `name` has to beat: the live one, or the one before it where `name` itself is live."""
@@ -165,7 +191,7 @@ class ModelStore:
                 (task,),
             ).fetchone()
         if row is None:
-            return BUILT_IN_LIVE[task]
+            return self.start(task)
         return str(row["previous"] if row["model"] == name else row["model"])
 
     def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
@@ -213,11 +239,32 @@ class ModelStore:
             found = db.execute("SELECT * FROM promotions ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
         return [dict(row) | {"reasons": json.loads(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
 
+    @property
+    def _places(self) -> tuple[Path, ...]:
+        return self.site.models, FETCHED, BUILT_IN
+
+    def _source(self, folder: Path, card: ModelCard) -> str:
+        if card.parent:
+            return f"tuned from {card.parent}"
+        if folder.parent == BUILT_IN:
+            return "built in"
+        return str(card.made.get("source") or card.made.get("file") or "this site")
+
     def _folders(self) -> dict[str, Path]:
         folders: dict[str, Path] = {}
-        for place in (self.site.models, BUILT_IN):
+        for place in self._places:
             if place.is_dir():
                 for folder in sorted(place.iterdir()):
                     if (folder / CARD_FILE).is_file() and not folder.name.startswith("."):
                         folders.setdefault(folder.name, folder)
         return folders
+
+
+def _family(card: ModelCard) -> str:
+    """The name of a model's family; empty where its package is gone."""
+    from tuning.families.family import family_of
+
+    try:
+        return family_of(card).name
+    except WardposeError:
+        return ""

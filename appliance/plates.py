@@ -217,8 +217,8 @@ def _require_nobody(site: SiteFolder, color: object, spec: str, progress: Progre
     """Ask the detector in use whether somebody is in the picture."""
     import numpy as np
 
+    from appliance.model_use import open_detector
     from appliance.models import ModelStore
-    from appliance.work import open_detector
 
     if progress is not None:
         progress(0, 0, "looking for people")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.model_use import exported, require_task
 from appliance.models import ModelStore
 from appliance.site_folder import SiteFolder
-from appliance.work import exported, require_task
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:

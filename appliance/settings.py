@@ -46,16 +46,18 @@ class SynthesisSettings(_Section):
 
 
 class TuningSettings(_Section):
-    """Fitting a detector to those images"""
+    """Fitting the models to those images"""
 
-    base: str = Field(default="person-detector", title="the model to start from", min_length=1)
+    base: str = Field(default="nanodet", title="the detector to start from", min_length=1)
+    pose_base: str = Field(default="movenet-thunder", title="the pose model to start from", min_length=1)
     epochs: int = Field(default=1, title="passes over the images", ge=1, le=1000)
-    batch: int = Field(default=16, title="images a step", ge=1, le=512)
+    batch: int = Field(default=0, title="images a step, 0 = the model's own", ge=0, le=512)
     image_size: int = Field(
-        default=416, title="longer side of a training image, pixels, a multiple of 32", ge=64, le=1280, multiple_of=32
-    )
-    learning_rate: float = Field(default=2e-4, title="step size of gradient descent", gt=0, le=1)
-    freeze: int = Field(default=10, title="first layers left as they are", ge=0, le=24)
+        default=0, title="longer side of a detector's input, pixels, a multiple of 32, 0 = the model's own",
+        ge=0, le=1280, multiple_of=32,
+    )  # fmt: skip
+    learning_rate: float = Field(default=0.0, title="step size of gradient descent, 0 = the model's own", ge=0, le=1)
+    freeze: int = Field(default=-1, title="first layers left as they are, -1 = the model's own", ge=-1, le=1000)
 
 
 class LiveSettings(_Section):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.fetch import missing
 from appliance.site_folder import REPOSITORY
 from calibration.errors import WardposeError
 
@@ -69,6 +70,10 @@ def plan() -> list[SetupStep]:
             ((sys.executable, "-m", "venv", "--clear", str(KINECT_ENVIRONMENT)),
              (python, "-m", "pip", "install", "--disable-pip-version-check", *KINECT_PACKAGES)),
             lambda: kinect_python() is not None, needs_root=False, for_kinect=True,
+        ),
+        SetupStep(
+            "models", "detector and pose models trained on photographs",
+            ((sys.executable, "-m", "appliance.fetch"),), lambda: not missing(), needs_root=False,
         ),
     ]  # fmt: skip
 

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from appliance import audit, calibrations, plates
 from appliance.database import now
 from appliance.jobs import JobKind
+from appliance.model_use import export_checked, score, score_pose
 from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
-
-if TYPE_CHECKING:
-    from runtime.detect import PersonDetector
-    from tuning.evaluate.report import Evaluation
-    from tuning.export import ExportReport
 
 Progress = Callable[[int, int, str], None]
 
@@ -62,64 +58,73 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Tune a model on a data set. Parameters: model (base), data (folder), name (of the new model), epochs."""
-    from tuning.families.family import TuneSettings, tune_detector, tune_pose
+    """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder),
+    name (of the new model), epochs, width and height (of its input)."""
+    from tuning.coco_folder import read_people
+    from tuning.families.family import TuneSettings
+    from tuning.families.family import tune as tune_model
 
     settings, store = load_settings(site).tuning, ModelStore(site)
-    base = str(parameters.get("model") or settings.base)
+    task = str(parameters.get("task") or "detect")
+    base = str(parameters.get("model") or (settings.base if task == "detect" else settings.pose_base))
     data = _folder(parameters.get("data") or newest_dataset(site))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
     folder = store.new_folder(name)
-    card = store.card(base)
+    store.verify(base)
     chosen = TuneSettings(
         epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
-        batch=settings.batch, size=settings.image_size,
-        learning_rate=settings.learning_rate, frozen_layers=settings.freeze,
+        batch=settings.batch or None,
+        learning_rate=settings.learning_rate or None,
+        frozen_layers=None if settings.freeze < 0 else settings.freeze,
+        longer_side=settings.image_size or None,
+        width=parameters.get("width"), height=parameters.get("height"),
     )  # fmt: skip
     begin = time.monotonic()
-    run = tune_detector if card.task == "detect" else tune_pose
-    run(store.folder(base), data, folder, chosen, progress)
+    asked = str(parameters["task"]) if parameters.get("task") else None
+    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
     store.enlist(name, origin=f"tuned from {base} on {data.name}")
-    return {"model": name, "base": base, "data": str(data), "seconds": time.monotonic() - begin}
+    return {
+        "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
+        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "seconds": time.monotonic() - begin,
+    }  # fmt: skip
 
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Score a model on labelled pictures. Parameters: model, data (COCO JSON), images (folder), keypoints, pose."""
-    name = str(parameters.get("model") or ModelStore(site).live("detect"))
-    pose = None
-    if parameters.get("keypoints") or parameters.get("pose"):
-        pose = str(parameters.get("pose") or ModelStore(site).live("pose"))
-    evaluation = score(site, name, Path(parameters["data"]), parameters.get("images"), progress, pose=pose)
-    figures = evaluation.model_dump(exclude={"scores"}, exclude_none=True)
+    """Score a model on labelled pictures. Parameters: model, data (COCO JSON), images (folder), keypoints, pose,
+    boxes (truth, detected), turn (0, 90, 180, 270), width and height (of the detector's input; default its card's)."""
+    store = ModelStore(site)
+    name = str(parameters.get("model") or store.live("detect"))
+    card = store.card(name)
+    data, images, turn = Path(parameters["data"]), parameters.get("images"), int(parameters.get("turn") or 0)
+    if card.task == "pose" and not parameters.get("keypoints"):
+        raise WardposeError(
+            f"{name} is a pose model and finds nobody by itself", where="evaluate",
+            mend="add --keypoints, or name a detector",
+        )  # fmt: skip
+    size = (parameters.get("width"), parameters.get("height"))
+    if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
+        keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "images"})}
+        answer = {"model": name, "width": card.width, "height": card.height} | figures
+    else:
+        detector = store.live("detect") if card.task == "pose" else name
+        pose = None
+        if parameters.get("keypoints") or parameters.get("pose"):
+            pose = name if card.task == "pose" else str(parameters.get("pose") or store.live("pose"))
+        evaluation = score(
+            site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
+            turn_deg=turn, width=size[0], height=size[1],
+        )  # fmt: skip
+        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": {"oks", "images"}}, exclude_none=True)
+        own = store.card(detector)
+        answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
     with site.database.transaction() as db:
         db.execute(
             "INSERT INTO runs (made_at, kind, model, data, figures) VALUES (?, 'evaluate', ?, ?, ?)",
             (now(), name, str(parameters["data"]), json.dumps(figures)),
         )
-    return {"model": name} | figures
-
-
-def score(
-    site: SiteFolder,
-    name: str,
-    data: Path,
-    images: str | Path | None,
-    progress: Progress,
-    *,
-    pose: str | None = None,
-) -> Evaluation:
-    """Evaluate the detector `name` (exported first where need be), with the pose model `pose` behind it if given."""
-    from runtime.engines.engine import open_engine
-    from runtime.pose import PoseEstimator
-    from tuning.evaluate.report import evaluate_detector, open_for_evaluation
-
-    require_task(site, name, "detect")
-    estimator = None
-    if pose is not None:
-        require_task(site, pose, "pose")
-        estimator = PoseEstimator(open_engine(exported(site, pose, progress)))
-    detector = open_for_evaluation(exported(site, name, progress))
-    return evaluate_detector(detector, data, Path(images) if images else None, progress, pose=estimator)
+    return answer
 
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -143,59 +148,11 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     return result | {"onnx": str(path)}
 
 
-def export_checked(
-    site: SiteFolder,
-    name: str,
-    progress: Progress,
-    *,
-    width: int | None = None,
-    height: int | None = None,
-    pictures: Sequence[Path] = (),
-) -> ExportReport:
-    """Export a model into the site and keep the comparison with the trained one beside it."""
-    from tuning.export import export_onnx
-
-    store = ModelStore(site)
-    store.verify(name)
-    report = export_onnx(
-        store.folder(name), store.export_path(name), width=width, height=height, pictures=pictures, progress=progress
-    )
-    store.record_export(name, report.model_dump())
-    return report
-
-
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another one)."""
     from appliance.promotion import decide
 
     return decide(site, parameters, progress)
-
-
-def open_detector(site: SiteFolder, name: str, *, confidence: float = 0.25) -> PersonDetector:
-    """The detector `name`, exported first where need be, on the best engine of this box."""
-    from runtime.detect import PersonDetector
-    from runtime.engines.engine import open_engine
-
-    require_task(site, name, "detect")
-    return PersonDetector(open_engine(exported(site, name)), confidence=confidence)
-
-
-def require_task(site: SiteFolder, name: str, task: str) -> None:
-    """Raise `WardposeError` unless the model `name` is for `task`."""
-    found = ModelStore(site).card(name).task
-    if found != task:
-        kinds = {"detect": "detector", "pose": "pose model"}
-        raise WardposeError(f"{name} is a {kinds[found]}, not a {kinds[task]}", mend="see `wardpose models list`")
-
-
-def exported(site: SiteFolder, name: str, progress: Progress = lambda done, total, note: None) -> Path:
-    """The ONNX file of a model, made now when there is none of its present weights."""
-    store = ModelStore(site)
-    if store.onnx(name) is None:
-        export_checked(site, name, progress)
-    path = store.onnx(name)
-    assert path is not None
-    return path
 
 
 def newest_dataset(site: SiteFolder) -> Path:

@@ -1,6 +1,6 @@
 """The live process: frames from the ring, through the pipeline, results onto a Unix socket.
 
-    python -m runtime.live --ring NAME --detector X.onnx [--pose Y.onnx] --socket PATH
+    python -m runtime.live --ring NAME --detector X.onnx [--pose Y.onnx] [--calibration Z.json] --socket PATH
 
 The newest frame always wins: one that came while another was being worked on is skipped, never queued. Every pass of
 the loop ends in a message, also when there is nothing to see: silence means that this process is gone.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from calibration.errors import WardposeError
+from runtime.bed_view import BedView
 from runtime.bus import Message, ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
@@ -169,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ring", required=True, help="name of the frame ring to read")
     parser.add_argument("--detector", required=True, type=Path, help="ONNX file of the person detector")
     parser.add_argument("--pose", type=Path, help="ONNX file of the pose model; without it there are boxes only")
+    parser.add_argument("--calibration", type=Path, help="this camera's calibration: where the bed is in its picture")
     parser.add_argument("--socket", required=True, type=Path, help="Unix socket to serve results on")
     parser.add_argument("--engine", help="use this inference engine or fail (default: the best that qualifies)")
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prefer=options.engine,
             threads=options.threads,
             confidence=options.confidence,
+            bed=None if options.calibration is None else BedView.load(options.calibration),
         )
 
     try:

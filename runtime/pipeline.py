@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from runtime.bed_view import BedView
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.engines.engine import open_engine
@@ -14,6 +17,7 @@ from runtime.pose import PoseEstimator
 from runtime.skeleton import Skeletons
 from runtime.smooth import OneEuroSmoother
 from runtime.track import Tracker
+from runtime.turn import Aims, TurnMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,10 @@ class LiveResult:
 
 
 class LivePipeline:
-    """The live path. It owns no thread: `process` blocks its caller until the result is there."""
+    """The live path. It owns no thread: `process` blocks its caller until the result is there.
+
+    bed: where the bed is in the picture, which tells how somebody lies who was not tracked before.
+    """
 
     def __init__(
         self,
@@ -44,9 +51,11 @@ class LivePipeline:
         pose: PoseEstimator | None = None,
         tracker: Tracker | None = None,
         smoother: OneEuroSmoother | None = None,
+        bed: BedView | None = None,
     ) -> None:
-        self.detector, self.pose = detector, pose
+        self.detector, self.pose, self.bed = detector, pose, bed
         self.tracker, self.smoother = tracker or Tracker(), smoother or OneEuroSmoother()
+        self.turns = TurnMemory()
 
     @classmethod
     def open(
@@ -57,11 +66,12 @@ class LivePipeline:
         prefer: str | None = None,
         threads: int | None = None,
         confidence: float = 0.25,
+        bed: BedView | None = None,
     ) -> LivePipeline:
         """The pipeline for ONNX files, each on the best engine that qualifies here. Raises what `open_engine` does."""
         finder = PersonDetector(open_engine(detector, prefer=prefer, threads=threads), confidence=confidence)
         estimator = None if pose is None else PoseEstimator(open_engine(pose, prefer=prefer, threads=threads))
-        return cls(finder, estimator)
+        return cls(finder, estimator, bed=bed)
 
     @property
     def engine(self) -> str:
@@ -70,6 +80,7 @@ class LivePipeline:
 
     def process(self, frame: Frame) -> LiveResult:
         """Everything about one frame. Frames must come in order of their time."""
+        height, width = frame.color.shape[:2]
         stages_ms: dict[str, float] = {}
         clock = time.perf_counter()
 
@@ -85,11 +96,17 @@ class LivePipeline:
         lap("track")
         skeletons = Skeletons.empty()
         if self.pose is not None:
-            skeletons = self.pose.estimate(frame.color, detections)
+            skeletons = self.pose.estimate(frame.color, detections, self._aims(detections, width, height))
+            self.turns.learn(skeletons)
             lap("pose")
             skeletons = self.smoother.update(skeletons, frame.timestamp_s)
             lap("smooth")
-        height, width = frame.color.shape[:2]
         return LiveResult(
             frame.index, frame.timestamp_s, time.monotonic(), width, height, detections, skeletons, stages_ms
         )
+
+    def _aims(self, detections: Detections, width: int, height: int) -> Aims:
+        known = self.turns.turns(detections.track_id, len(detections))
+        if self.bed is None:
+            return Aims(known, np.full(len(detections), np.nan))
+        return Aims(known, self.bed.turns(detections.xyxy, width, height))

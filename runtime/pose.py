@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
 from runtime.codecs import decode_heatmap, decode_heatmap_dark, decode_heatmap_udp, decode_movenet, decode_simcc
+from runtime.crop import Crops
 from runtime.detect import letterbox, normalise
 from runtime.detections import Detections, iou_matrix
 from runtime.detector_layouts import require_finite
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
 from runtime.skeleton import KEYPOINTS, Skeletons
+from runtime.turn import Aims, Looks, agreed, first_turns, trunk_turn
 
 # People in one call of the model: bounds memory, and what a crowd can do to the frame time of one call.
 _BATCH = 8
 _DECODERS = {"heatmap": decode_heatmap, "heatmap-dark": decode_heatmap_dark, "heatmap-udp": decode_heatmap_udp}
-
-
-def box_to_centre_scale(
-    xyxy: NDArray[np.floating], padding: float, aspect: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres and sizes (N, 2) in pixels of the crops around boxes (N, 4), widened to `aspect` = width / height."""
-    boxes = np.asarray(xyxy, np.float64)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    width, height = ((boxes[:, 2:] - boxes[:, :2]) * padding).T
-    wide = width > height * aspect
-    scale = np.stack([np.where(wide, width, height * aspect), np.where(wide, width / aspect, height)], axis=1)
-    return centre, scale
-
-
-def crop_matrix(
-    centre: NDArray[np.floating], scale: NDArray[np.floating], size: tuple[int, int], *, unit_lengths: bool
-) -> NDArray[np.float64]:
-    """The (2, 3) affine map from picture to crop pixels.
-
-    unit_lengths: UDP's convention, where the crop's first and last pixel centres lie on its borders (Huang et al.
-    2020); else mmpose's older one, where `size` pixels span the crop's whole width.
-    """
-    span = np.asarray(size, np.float64) - (1 if unit_lengths else 0)
-    zoom = span / scale if unit_lengths else np.full(2, size[0] / scale[0])
-    return np.array([[zoom[0], 0, span[0] / 2 - zoom[0] * centre[0]], [0, zoom[1], span[1] / 2 - zoom[1] * centre[1]]])
 
 
 class PoseEstimator:
@@ -58,9 +34,10 @@ class PoseEstimator:
             raise WardposeError(f"{engine.info.name} is a {engine.info.task} model", mend="name a pose model")
         self.engine = engine
 
-    def estimate(self, color: NDArray[np.uint8], detections: Detections) -> Skeletons:
+    def estimate(self, color: NDArray[np.uint8], detections: Detections, aims: Aims | None = None) -> Skeletons:
         """Skeletons in a (H, W, 3) uint8 RGB picture; nobody detected gives nobody, without running the model.
 
+        aims: what is known of each person's turn; without it, as in a single picture, every turn is searched for.
         Raises WardposeError when the model answers with a shape its description does not allow, or not with numbers.
         """
         if not len(detections):
@@ -68,32 +45,46 @@ class PoseEstimator:
         if self.engine.info.layout == "yolo-pose":
             keypoints, score = self._whole_picture(color, detections)
         else:
-            keypoints, score = self._top_down(color, detections)
-        return Skeletons(keypoints.astype(np.float32), np.clip(score, 0, 1).astype(np.float32), detections.track_id)
+            keypoints, score = self._top_down(color, detections, aims or Aims.unknown(len(detections)))
+        probability = self.engine.info.probability(score)
+        return Skeletons(keypoints.astype(np.float32), probability, detections.track_id)
 
     def _top_down(
-        self, color: NDArray[np.uint8], detections: Detections
+        self, color: NDArray[np.uint8], detections: Detections, aims: Aims
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        info = self.engine.info
-        size = (info.width, info.height)
         keypoints, score = _nothing(detections)
         extent = detections.xyxy[:, 2:] - detections.xyxy[:, :2]
         solid = np.flatnonzero((extent >= 1).all(axis=1))
-        centre, scale = box_to_centre_scale(detections.xyxy[solid], info.box_padding, size[0] / size[1])
-        unit_lengths = info.layout == "heatmap-udp"
-        for start in range(0, len(solid), _BATCH):
-            part = slice(start, start + _BATCH)
-            crops = [
-                cv2.warpAffine(color, crop_matrix(c, s, size, unit_lengths=unit_lengths), size, flags=cv2.INTER_LINEAR)
-                for c, s in zip(centre[part], scale[part], strict=True)
-            ]
-            outputs = self.engine.run(normalise(np.stack(crops), info))
-            in_crop, confidence = _decode(outputs, len(crops), info)
-            # mmpose's own way back, exact for UDP too: inverting the warp instead is off by half a pixel an axis.
-            corner = centre[part, None] - scale[part, None] / 2
-            keypoints[solid[part]] = in_crop / np.array(size) * scale[part, None] + corner
-            score[solid[part]] = confidence
+        boxes = detections.xyxy[solid]
+        if not self.engine.info.turned_to_body:
+            looks = self._look(color, boxes, np.arange(len(solid)), np.zeros(len(solid)))
+            keypoints[solid], score[solid] = looks.keypoints, looks.score
+            return keypoints, score
+        turns = [first_turns(*one) for one in np.stack([aims.known, aims.hint], axis=1)[solid].tolist()]
+        person = np.repeat(np.arange(len(solid)), [len(one) for one in turns])
+        looks = self._look(color, boxes, person, np.concatenate([np.empty(0), *turns]))
+        # Whoever was looked at from several sides is looked at again with each skeleton's own trunk upright.
+        again = np.bincount(person, minlength=len(solid))[person] > 1
+        if again.any():
+            looks += self._look(color, boxes, person[again], trunk_turn(looks.keypoints[again]))
+        for index, row in enumerate(solid):
+            keypoints[row], score[row] = agreed(looks.of(index), boxes[index])
         return keypoints, score
+
+    def _look(
+        self, color: NDArray[np.uint8], boxes: NDArray[np.float32], person: NDArray[np.intp], turn: NDArray[np.float64]
+    ) -> Looks:
+        """A look at each `person` (L,), an index into `boxes` (N, 4), in crops turned by `turn` (L,) radians."""
+        info = self.engine.info
+        size = (info.width, info.height)
+        crops = Crops.around(boxes[person], turn, info.box_padding, size[0] / size[1])
+        keypoints, score = np.empty((len(crops), len(KEYPOINTS), 2)), np.empty((len(crops), len(KEYPOINTS)))
+        for start in range(0, len(crops), _BATCH):
+            part = slice(start, start + _BATCH)
+            cut = crops[part].cut(color, size, unit_lengths=info.layout == "heatmap-udp")
+            in_crop, score[part] = _decode(self.engine.run(normalise(cut, info)), len(cut), info)
+            keypoints[part] = crops[part].to_picture(in_crop, size)
+        return Looks(person, keypoints, score)
 
     def _whole_picture(
         self, color: NDArray[np.uint8], detections: Detections

@@ -172,8 +172,8 @@ def _train_yolo(
     *,
     pose: bool = False,
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
-    from tuning.families.yolo import train_detector
     from tuning.families.yolo_models import build_detector, build_pose
+    from tuning.families.yolo_training import train_detector
     from tuning.store.card import read_card
     from tuning.store.weights import read_weights
     from tuning.train.torch_state import seed_everything
@@ -207,7 +207,7 @@ def _train_pose(
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     if options["architecture"] != "rtmpose-t":
         return _train_yolo(pictures, checkpoint, options, size, resume, progress, pose=True)
-    from tuning.families.rtmpose import build_pose, train_pose
+    from tuning.families.rtmpose_training import build_pose, train_pose
     from tuning.families.top_down_samples import PoseAugmentation
     from tuning.train.torch_state import seed_everything, state_of
 

@@ -19,7 +19,8 @@ class Picture:
 
     boxes: (P, 4) float64 xyxy pixels. keypoints: (P, 17, 3) float64 x, y, visibility, all zero where unlabelled.
     areas: (P,) outlined area in pixels²,
-    as keypoint figures want it; ignored: (P,) bool, COCO's crowd regions.
+    as keypoint figures want it; ignored: (P,) bool, COCO's crowd regions. postures: (P,) how each person lies, sits or
+    stands, where the file knows it, else empty words.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Picture:
     keypoints: NDArray[np.float64]
     areas: NDArray[np.float64]
     ignored: NDArray[np.bool_]
+    postures: tuple[str, ...] = ()
 
 
 def read_people(annotations: Path, images_dir: Path | None = None) -> list[Picture]:
@@ -73,7 +75,8 @@ def read_people(annotations: Path, images_dir: Path | None = None) -> list[Pictu
             continue
         boxes[:, 2:] = boxes[:, :2] + np.maximum(boxes[:, 2:], 0)
         ignored = np.array([bool(a.get("iscrowd", 0)) for a in found], bool)
-        pictures.append(Picture(int(image["id"]), path, *size, boxes, keypoints, areas, ignored))
+        postures = tuple(str(a.get("posture") or "") for a in found)
+        pictures.append(Picture(int(image["id"]), path, *size, boxes, keypoints, areas, ignored, postures))
     if missing:
         raise WardposeError(
             f"{len(missing)} of {len(content['images'])} pictures are missing, first {missing[0]!r}",

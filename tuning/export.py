@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,15 +18,10 @@ from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
 from runtime.skeleton import KEYPOINTS
-from tuning.store.card import ModelCard, read_card, sha256_of
-from tuning.store.weights import read_weights
+from tuning.families.family import Reference, family_of
+from tuning.store.card import read_card, sha256_of
 
 Progress = Callable[[int, int, str], None]
-YOLO_OPSET = 18
-POSE_OPSET = 17
-# Mean and standard deviation of ImageNet, of 0…255: what RTMPose was made for.
-POSE_MEAN = (123.675, 116.28, 103.53)
-POSE_STD = (58.395, 57.12, 57.375)
 
 
 class ExportReport(BaseModel):
@@ -65,86 +59,58 @@ def export_onnx(
     part of that output's range. Raises WardposeError when the export differs by more; `out` is then not written.
     """
     card = read_card(card_dir)
-    if card.format != "safetensors":
-        raise WardposeError("this model is an ONNX file already", where=str(card_dir), mend="use it as it is")
+    family = family_of(card)
     width, height = width or card.width, height or card.height
-    whole_picture = card.layout in ("yolo", "yolo-pose")
-    if whole_picture and (width % 32 or height % 32 or min(width, height) < 32):
-        raise WardposeError(f"{card.name} cannot take {width}×{height}", mend="give multiples of 32, such as 640×384")
-    if not whole_picture and (width, height) != (card.width, card.height):
-        raise WardposeError(f"{card.name} is built for {card.width}×{card.height}", mend="leave the size out")
-    info = runtime_info(card, width, height)
+    info = family.describe(card, width, height)
     if progress:
-        progress(0, 3, "building the trained model")
-    model, opset, outputs = _trained(card, card_dir, width, height)
+        progress(0, 2, "writing ONNX")
     with tempfile.TemporaryDirectory(prefix="wardpose-export-") as folder:
         draft = Path(folder) / "model.onnx"
+        reference = family.export(card_dir, card, draft, width, height)
+        _finish(draft, info, slim=reference is not None)
         if progress:
-            progress(1, 3, "writing ONNX")
-        from tuning.train.torch_state import write_onnx
-
-        write_onnx(
-            model, draft, width=width, height=height, opset=opset, outputs=outputs, dynamic_batch=not whole_picture
-        )
-        _finish(draft, info)
-        if progress:
-            progress(2, 3, "comparing with the trained model")
-        report = _compare(model, draft, info, list(pictures), tolerance)
+            progress(1, 2, "comparing with the trained model")
+        report = _compare(reference, draft, info, list(pictures), tolerance)
         write_bytes(out, draft.read_bytes())
     if progress:
-        progress(3, 3, f"largest difference {report.max_error:.1e}")
+        progress(2, 2, f"largest difference {report.max_error:.1e}")
     return report.model_copy(update={"path": str(out), "sha256": sha256_of(out)})
 
 
-def runtime_info(card: ModelCard, width: int, height: int) -> ModelInfo:
-    """How the runtime is to feed and read the model at this input size."""
-    common: dict[str, Any] = {
-        "name": card.name,
-        "task": card.task,
-        "layout": card.layout,
-        "width": width,
-        "height": height,
-    }
-    if card.layout == "simcc":
-        return ModelInfo(**common, mean=POSE_MEAN, std=POSE_STD)
-    return ModelInfo(**common, classes=card.classes, person_class=card.person_class)
-
-
-def _trained(card: ModelCard, card_dir: Path, width: int, height: int) -> tuple[Any, int, list[str]]:
-    state = read_weights(card_dir, card)
-    if card.layout == "simcc":
-        from tuning.families.rtmpose import build_pose
-
-        return build_pose(card, state, where=str(card_dir)), POSE_OPSET, ["simcc_x", "simcc_y"]
-    from tuning.families import yolo_models as ultralytics_models
-
-    build = ultralytics_models.build_detector if card.task == "detect" else ultralytics_models.build_pose
-    return ultralytics_models.inference_module(build(card, state, where=str(card_dir))), YOLO_OPSET, ["output"]
-
-
-def _finish(path: Path, info: ModelInfo) -> None:
-    """Simplify the graph, write the description into the file, and let the format's own checker look at it."""
+def _finish(path: Path, info: ModelInfo, *, slim: bool) -> None:
+    """Write the description into the file, and let the format's own checker look at it. slim: simplify the graph, as a
+    traced one wants; a graph that was trained as it is stays as it is."""
     # onnxslim imports onnxruntime, whose telemetry must be off before that.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
-    import onnxslim
 
-    model = onnxslim.slim(onnx.load(str(path)))
+    model = onnx.load(str(path))
+    if slim:
+        import onnxslim
+
+        model = onnxslim.slim(model)
+    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, info.model_dump_json()
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
 
-def _compare(model: Any, onnx_file: Path, info: ModelInfo, pictures: list[Path], tolerance: float) -> ExportReport:
+def _compare(
+    reference: Reference | None, onnx_file: Path, info: ModelInfo, pictures: list[Path], tolerance: float
+) -> ExportReport:
     from runtime.engines.onnx_engine import OnnxEngine
-    from tuning.train.torch_state import forward
 
     engine = OnnxEngine(onnx_file)
     batches = [probe_batch(info), *(_read(path, info) for path in pictures)]
     worst, score_error, box_error = 0.0, 0.0, 0.0
     for batch in batches:
-        expected, actual = forward(model, batch), engine.run(batch)
+        actual = engine.run(batch)
+        if not all(np.isfinite(answer).all() for answer in actual):
+            raise WardposeError("the export's answer is not finite", where=info.name, mend="tune the model again")
+        expected = actual if reference is None else reference(batch)
         if [a.shape for a in actual] != [e.shape for e in expected]:
             raise WardposeError(
                 f"the export answers {[a.shape for a in actual]}, the model {[e.shape for e in expected]}"

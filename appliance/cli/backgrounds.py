@@ -22,15 +22,15 @@ def look_through(options: argparse.Namespace, out: Output) -> int:
     from synth.ward.photographs import photographs
 
     if options.model:
-        from appliance import work
+        from appliance.model_use import exported, require_task
         from appliance.site_folder import SiteFolder
         from runtime.engines.engine import open_engine
         from synth.ward.find_beds import find_beds
 
         site = SiteFolder.open(options.home)
-        work.require_task(site, options.model, "detect")
+        require_task(site, options.model, "detect")
         with out.progress("looking for beds") as progress:
-            find_beds(options.folder, open_engine(work.exported(site, options.model)), progress=progress)
+            find_beds(options.folder, open_engine(exported(site, options.model)), progress=progress)
     found = photographs(str(options.folder))
     known = sum(photograph.known for photograph in found)
     out.say(f"{len(found)} photographs, the bed known in {known}; in the others a bed of our own is drawn")

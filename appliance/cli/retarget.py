@@ -40,10 +40,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     preview.add_argument("--detector", help="model whose features place the pictures (default: the live one)")
     preview.set_defaults(run=preview_data_set)
     tune = commands.add_parser("tune", parents=[common], help="tune a model on a data set")
-    tune.add_argument("--model", help="the model to start from (default: the site's setting)")
+    tune.add_argument("--model", help="the model to start from (default: the site's setting for the task)")
+    tune.add_argument("--task", choices=("detect", "pose"), help="what is tuned (default: what --model is for)")
     tune.add_argument("--data", type=Path, help="data set (default: the newest)")
     tune.add_argument("--name", help="name of the tuned model")
     tune.add_argument("--epochs", type=int)
+    tune.add_argument("--size", metavar="W×H", help="input of a detector, pixels (default: fits the pictures)")
     tune.set_defaults(run=tune_model)
     evaluate = commands.add_parser("evaluate", parents=[common], help="score a model on labelled pictures (COCO JSON)")
     evaluate.add_argument("--model", help="default: the one that is live")
@@ -51,9 +53,18 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--images", type=Path, help="folder of the pictures (default: beside the file)")
     evaluate.add_argument("--keypoints", action="store_true", help="score the pose model as well")
     evaluate.add_argument("--pose", help="pose model for --keypoints (default: the one that is live)")
+    evaluate.add_argument(
+        "--boxes", choices=("truth", "detected"),
+        help="whose boxes the skeletons are looked for in (default: detected; a pose model as --model: truth)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--turn", type=int, choices=(0, 90, 180, 270), default=0, help="turn every picture clockwise by so many degrees"
+    )
+    evaluate.add_argument("--size", metavar="W×H", help="input of the detector, pixels (default: the model's own)")
     evaluate.set_defaults(run=evaluate_model)
     export = commands.add_parser("export", parents=[common], help="write a model in the form the live path loads")
     export.add_argument("--model", required=True)
+    export.add_argument("--size", metavar="W×H", help="input of a detector, pixels (default: the model's own)")
     export.add_argument("--engine", choices=("onnx", "tensorrt"), default="onnx")
     export.set_defaults(run=export_model)
     promote = commands.add_parser("promote", parents=[common], help="let the gate decide whether a model goes live")
@@ -96,6 +107,24 @@ def _values(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """The named options that were given, as plain values."""
     given = {name: getattr(options, name) for name in names}
     return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+
+
+def input_size(text: str | None) -> dict[str, int]:
+    """Width and height from such as 416x256 or 416×256; nothing from nothing."""
+    if text is None:
+        return {}
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise WardposeError(f"--size {text!r} is no size", mend="write width and height, such as 416x256")
+    width, height = (int(side) for side in sides)
+    if not (32 <= width <= 4096 and 32 <= height <= 4096):
+        raise WardposeError(f"--size {text} is out of bounds", mend="give 32 to 4096 pixels a side")
+    return {"width": width, "height": height}
+
+
+def _evaluation(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("model", "data", "images", "keypoints", "pose", "boxes", "turn")
+    return _values(options, *names) | input_size(options.size)
 
 
 def make_images(options: argparse.Namespace, out: Output) -> int:
@@ -150,7 +179,9 @@ def tune_model(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     with out.progress("tuning") as progress:
-        result = work.tune(site, _values(options, "model", "data", "name", "epochs"), progress)
+        result = work.tune(
+            site, _values(options, "model", "task", "data", "name", "epochs") | input_size(options.size), progress
+        )
     out.say(f"{result['model']}: tuned from {result['base']} in {result['seconds']:.0f} s")
     out.answer(result)
     return 0
@@ -162,9 +193,14 @@ def evaluate_model(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     with out.progress("evaluating") as progress:
-        result = work.evaluate(site, _values(options, "model", "data", "images", "keypoints", "pose"), progress)
+        result = work.evaluate(site, _evaluation(options), progress)
     rows = [(name, value) for name, value in result.items() if isinstance(value, int | float)]
-    rows += [(f"keypoints {name}", value) for name, value in result.get("keypoints", {}).items()]
+    keypoints = result.get("keypoints", {})
+    rows += [(f"keypoints {name}", value) for name, value in keypoints.items() if isinstance(value, int | float)]
+    rows += [
+        (f"{posture} mean OKS ({figures['people']})", figures["mean_oks"])
+        for posture, figures in keypoints.get("postures", {}).items()
+    ]
     out.table(("figure", "value"), rows)
     out.answer(result)
     return 0
@@ -176,7 +212,7 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     with out.progress("exporting") as progress:
-        result = work.export(site, _values(options, "model", "engine"), progress)
+        result = work.export(site, _values(options, "model", "engine") | input_size(options.size), progress)
     if "max_error" in result:
         out.say(f"largest difference from the trained model: {result['max_error']:.2g} of an output's range")
     out.say(result["onnx"])

@@ -184,12 +184,12 @@ class LivePage(Page):
         from runtime.overlay import skeleton_cells
 
         state = state_of(message)
-        _, skeletons = people_of(message)
+        detections, skeletons = people_of(message)
         columns, rows = self._cells
         if not state.fresh:
             app.on_screen(self._draw_nothing, state.headline(), BAD, "")
         elif columns and rows:
-            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows)
+            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows, detections)
             app.on_screen(self._draw, state.headline(), "\n".join(lines), len(message["people"]))
 
     def _draw(self, headline: str, cells: str, people: int) -> None:

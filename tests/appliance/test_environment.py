@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def test_a_torn_record_of_finished_steps_starts_over_instead_of_failing(tmp_path
     (tmp_path / ".venv" / "wardpose-steps.json").write_text('{"a": ')
     make_environment(tmp_path, "v2", [recorder(tmp_path, "a")])
     assert ran(tmp_path) == ["a", "a"]
+
+
+def test_an_optional_step_that_fails_is_left_out_and_tried_by_the_next_set_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, last = recorder(tmp_path, "a"), recorder(tmp_path, "last", "import sys; print('no registry'); sys.exit(1)")
+    steps = [a, replace(last, optional=True)]
+    make_environment(tmp_path, "v1", steps)
+    assert "left out: no registry" in capsys.readouterr().err
+    make_environment(tmp_path, "v1", steps)  # nothing has changed: it is not tried for ever
+    make_environment(tmp_path, "v2", steps)
+    assert ran(tmp_path) == ["a", "last", "last"]
+
+
+def test_the_set_up_does_without_the_pretrained_models_alone() -> None:
+    assert [step.name for step in plan(REPOSITORY) if step.optional] == ["models"]
 
 
 def test_every_package_of_the_plan_is_pinned() -> None:

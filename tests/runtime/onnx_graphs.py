@@ -54,6 +54,35 @@ def brightness_model(path: Path, described: ModelInfo, batch: int | None = None)
     return _save(path, helper.make_graph([node], "brightness", [picture], [output], [axes]), described)
 
 
+def colour_model(path: Path, described: ModelInfo, colours: NDArray[np.floating]) -> Path:
+    """A `heatmap` model whose map for each of `colours` (K, 3), of 0…255, is high where the picture has that colour.
+
+    It sees colour alone, so that a turned picture gives turned keypoints. The input must be 0…255.
+    """
+    picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, described.height, described.width])
+    output = helper.make_tensor_value_info(
+        "heatmap", TensorProto.FLOAT, ["N", len(colours), described.height // 4, described.width // 4]
+    )
+    constants = [
+        numpy_helper.from_array(np.asarray(colours, np.float32).reshape(1, -1, 3, 1, 1), "colours"),
+        numpy_helper.from_array(np.array([1], np.int64), "joints"),
+        numpy_helper.from_array(np.array([2], np.int64), "channels"),
+        numpy_helper.from_array(np.array(1 / 60, np.float32), "sharp"),
+        numpy_helper.from_array(np.array(1, np.float32), "one"),
+    ]
+    nodes = [
+        helper.make_node("Unsqueeze", ["images", "joints"], ["each"]),
+        helper.make_node("Sub", ["each", "colours"], ["apart"]),
+        helper.make_node("Abs", ["apart"], ["distance"]),
+        helper.make_node("ReduceSum", ["distance", "channels"], ["total"], keepdims=0),
+        helper.make_node("Mul", ["total", "sharp"], ["scaled"]),
+        helper.make_node("Sub", ["one", "scaled"], ["near"]),
+        helper.make_node("Relu", ["near"], ["map"]),
+        helper.make_node("AveragePool", ["map"], ["heatmap"], kernel_shape=[4, 4], strides=[4, 4]),
+    ]
+    return _save(path, helper.make_graph(nodes, "colour", [picture], [output], constants), described)
+
+
 def _save(path: Path, graph: onnx.GraphProto, described: ModelInfo | None) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     if described is not None:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.crop import box_to_centre_scale, crop_matrix
 from runtime.detections import Detections
 from runtime.engines.engine import open_engine
 from runtime.model_info import ModelInfo
-from runtime.pose import PoseEstimator, box_to_centre_scale, crop_matrix
+from runtime.pose import PoseEstimator
 from tests.runtime.onnx_graphs import constant_model, info
 
 SIZE, MAP = (192, 256), (48, 64)

@@ -20,7 +20,7 @@ from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
 from tuning.evaluate.statistics import compare
 from tuning.export import export_onnx
-from tuning.store.weights import import_model
+from tuning.import_model import import_model
 
 
 class Truth:

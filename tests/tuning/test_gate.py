@@ -6,21 +6,12 @@ import numpy as np
 import pytest
 
 from calibration.errors import WardposeError
-from tuning.evaluate.report import Evaluation
 from tuning.export import ExportReport
-from tuning.gate import judge
+from tuning.gate import Judged, judge
 
 
-def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Evaluation:
-    return Evaluation(
-        AP=0.5,
-        AP50=AP50,
-        AR=0.6,
-        person_score=float(scores.mean()),
-        images=60,
-        people=len(scores),
-        scores=scores.tolist(),
-    )
+def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Judged:
+    return Judged("person score", scores.tolist(), "AP50", AP50)
 
 
 def export(error: float = 1e-6) -> ExportReport:

@@ -13,8 +13,10 @@ from runtime.codecs import decode_simcc
 from runtime.pose import box_to_centre_scale, crop_matrix
 from runtime.skeleton import MIRRORED
 from tuning.coco_folder import read_people
-from tuning.export import POSE_MEAN, POSE_STD, export_onnx
-from tuning.families.family import TuneSettings, tune_pose
+from tuning.export import export_onnx
+from tuning.families.family import TuneSettings, tune
+from tuning.families.mmpose_adapter import mmpose_models
+from tuning.families.rtmpose import POSE_MEAN, POSE_STD
 from tuning.families.top_down_samples import PADDING, PoseAugmentation, PoseSamples, affine, simcc_target
 from tuning.store.card import ModelCard
 from tuning.store.save import save_model
@@ -31,7 +33,7 @@ def samples(folder: Path, augmentation: PoseAugmentation | None) -> PoseSamples:
 
 @pytest.fixture(scope="module")
 def random_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tuning.families.rtmpose import build_pose
+    from tuning.families.rtmpose_training import build_pose
     from tuning.train.torch_state import seed_everything, state_of
 
     seed_everything(0)
@@ -44,9 +46,7 @@ def random_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_targets_are_those_of_mmpose() -> None:
-    from tuning.families.rtmpose import _models
-
-    _models()
+    mmpose_models()
     from mmpose.codecs import SimCCLabel
 
     rng = np.random.default_rng(0)
@@ -118,8 +118,8 @@ def test_tuning_a_pose_model_moves_it_and_keeps_its_statistics(
     from tuning.store.card import read_card
     from tuning.store.weights import read_weights
 
-    quick = TuneSettings(batch=12, nominal_batch=12, threads=1, learning_rate=1e-3)
-    card = tune_pose(random_pose, drawn_people, tmp_path / "tuned", quick)
+    quick = TuneSettings(batch=12, threads=1, learning_rate=1e-3)
+    card = tune(random_pose, drawn_people, tmp_path / "tuned", quick, task="pose")
     before, after = read_weights(random_pose, read_card(random_pose)), read_weights(tmp_path / "tuned", card)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed and not [name for name in changed if "running_" in name]
@@ -139,9 +139,7 @@ def test_no_stand_in_stays_behind() -> None:
     import importlib.util
     import sys
 
-    from tuning.families.rtmpose import _models
-
-    _models()
+    mmpose_models()
     for name in ("xtcocotools", "mmdet"):
         if name in sys.modules:
             assert importlib.util.find_spec(name) is not None

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from calibration.errors import WardposeError
+from tuning.import_model import import_model
 from tuning.store.card import read_card
-from tuning.store.weights import import_model, read_safetensors, read_weights, write_safetensors
+from tuning.store.weights import read_safetensors, read_weights, write_safetensors
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -15,14 +15,19 @@ from calibration.errors import WardposeError
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from tuning.coco_folder import Picture, read_people
-from tuning.evaluate.coco import score_boxes, score_keypoints
+from tuning.evaluate.coco import score_boxes
+from tuning.evaluate.keypoints import KeypointFigures, mean_confidence, summarise_keypoints
 from tuning.evaluate.person_score import person_scores
+from tuning.evaluate.turned import QUARTERS, turn_labels, turn_pixels
 
 Progress = Callable[[int, int, str], None]
 # The paper's settings for evaluation; live, both are stricter.
 CONFIDENCE_FLOOR = 0.001
 NMS_IOU = 0.65
 MOST_BOXES = 100
+# Boxes that get a skeleton: a less likely one would move COCO's figures by nothing and cost as much as any.
+MOST_SKELETONS = 20
+LEAST_LIKELY = 0.05
 
 
 class Detector(Protocol):
@@ -31,11 +36,6 @@ class Detector(Protocol):
 
 class PoseEstimator(Protocol):
     def estimate(self, color: NDArray[np.uint8], people: Detections) -> Skeletons: ...
-
-
-class KeypointFigures(BaseModel):
-    AP: float
-    AR: float
 
 
 class Evaluation(BaseModel):
@@ -56,7 +56,7 @@ class Evaluation(BaseModel):
         """The figures a model card keeps."""
         kept = {"AP": self.AP, "AP50": self.AP50, "AR": self.AR, "person_score": self.person_score}
         if self.keypoints:
-            kept |= {"keypoints_AP": self.keypoints.AP, "keypoints_AR": self.keypoints.AR}
+            kept |= {"keypoints_AP": self.keypoints.AP, "keypoints_mean_oks": self.keypoints.mean_oks}
         return {name: round(value, 4) for name, value in kept.items()} | {"people": self.people, "images": self.images}
 
 
@@ -76,50 +76,61 @@ def evaluate_detector(
     progress: Progress | None = None,
     *,
     pose: PoseEstimator | None = None,
+    boxes: Literal["truth", "detected"] = "detected",
+    turn_deg: int = 0,
 ) -> Evaluation:
-    """Score `detector` on every picture of a COCO file; with `pose`, the skeletons on the boxes it finds as well.
+    """Score `detector` on every picture of a COCO file; with `pose`, skeletons too, on boxes found or the true ones.
 
-    The detector must report boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file
-    that is no COCO file and for pictures that are missing or unreadable.
+    turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. The detector must
+    report boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file
+    and for pictures that are missing or unreadable.
     """
-    pictures = read_people(coco_json, images_dir)
+    pictures = _turned(read_people(coco_json, images_dir), turn_deg)
     found: list[Detections] = []
+    seen: list[Detections] = []
     skeletons: list[Skeletons] = []
     for index, picture in enumerate(pictures):
         if progress:
             progress(index, len(pictures), picture.path.name)
-        color = read_picture(picture.path)
+        color = turn_pixels(read_picture(picture.path), turn_deg)
         people = detector.detect(color)
         found.append(people)
         if pose is not None:
-            likely = people[:20]
-            skeletons.append(pose.estimate(color, likely) if len(likely) else Skeletons.empty())
+            seen.append(_likely(people) if boxes == "detected" else _labelled(picture))
+            skeletons.append(pose.estimate(color, seen[-1]) if len(seen[-1]) else Skeletons.empty())
     keypoints = None
     if pose is not None:
-        ranks = [people.score[: len(s)] * _confidence(s) for people, s in zip(found, skeletons, strict=True)]
-        keypoints = _keypoints(pictures, skeletons, ranks)
+        ranks = [s.score * mean_confidence(k) for s, k in zip(seen, skeletons, strict=True)]
+        keypoints = summarise_keypoints(pictures, skeletons, seen, ranks)
     if progress:
         progress(len(pictures), len(pictures), "scoring")
     return summarise(pictures, found, keypoints)
 
 
 def evaluate_pose(
-    pose: PoseEstimator, coco_json: Path, images_dir: Path | None = None, progress: Progress | None = None
+    pose: PoseEstimator,
+    coco_json: Path,
+    images_dir: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    turn_deg: int = 0,
 ) -> KeypointFigures:
     """Score a pose model alone, on the boxes of the truth; people without labelled keypoints are left out."""
     pictures = [picture for picture in read_people(coco_json, images_dir) if picture.keypoints[..., 2].any()]
     if not pictures:
         raise WardposeError("no person has keypoints", where=str(coco_json), mend="give a COCO file with keypoints")
+    pictures = _turned(pictures, turn_deg)
     skeletons: list[Skeletons] = []
+    people: list[Detections] = []
     for index, picture in enumerate(pictures):
         if progress:
             progress(index, len(pictures), picture.path.name)
-        boxes = picture.boxes[~picture.ignored & picture.keypoints[..., 2].any(1)].astype(np.float32)
-        people = Detections(boxes, np.ones(len(boxes), np.float32))
-        skeletons.append(pose.estimate(read_picture(picture.path), people) if len(boxes) else Skeletons.empty())
+        people.append(_labelled(picture))
+        color = turn_pixels(read_picture(picture.path), turn_deg)
+        skeletons.append(pose.estimate(color, people[-1]) if len(people[-1]) else Skeletons.empty())
     if progress:
         progress(len(pictures), len(pictures), "scoring")
-    return _keypoints(pictures, skeletons, [_confidence(s) for s in skeletons])
+    return summarise_keypoints(pictures, skeletons, people, [mean_confidence(s) for s in skeletons])
 
 
 def summarise(
@@ -152,16 +163,17 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
 
 
-def _confidence(skeletons: Skeletons) -> NDArray[np.float64]:
-    """(N,) mean confidence of the keypoints a skeleton is sure of (0.2, as in the paper)."""
-    sure = skeletons.score >= 0.2
-    total = np.where(sure, skeletons.score, 0.0).sum(1)
-    mean: NDArray[np.float64] = total / np.maximum(sure.sum(1), 1)
-    return mean
+def _turned(pictures: list[Picture], turn_deg: int) -> list[Picture]:
+    if turn_deg not in QUARTERS:
+        raise WardposeError(f"a turn of {turn_deg}° is not known", mend="give 0, 90, 180 or 270")
+    return [turn_labels(picture, turn_deg) for picture in pictures]
 
 
-def _keypoints(
-    pictures: Sequence[Picture], skeletons: Sequence[Skeletons], ranks: Sequence[NDArray[np.float64]]
-) -> KeypointFigures:
-    figures = score_keypoints(pictures, skeletons, ranks)
-    return KeypointFigures(AP=figures.AP, AR=figures.AR)
+def _likely(people: Detections) -> Detections:
+    return people[people.score >= LEAST_LIKELY][:MOST_SKELETONS]
+
+
+def _labelled(picture: Picture) -> Detections:
+    """The true boxes of the people who have labelled keypoints."""
+    boxes = picture.boxes[~picture.ignored & (picture.keypoints[..., 2] > 0).any(1)].astype(np.float32)
+    return Detections(boxes, np.ones(len(boxes), np.float32))

@@ -1,130 +1,163 @@
-"""What a trainer is, and tuning by whichever trainer knows the model. A site's own trainer registers by entry point."""
+"""What a model family is, which families there are, and tuning by the one that knows the model.
+
+A family is one file: it recognises its models among foreign files, describes them to the runtime, builds, tunes and
+exports them. A site's own family registers in the entry-point group `wardpose.model_families`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
+from runtime.model_info import ModelInfo
+from tuning.coco_folder import Picture
 from tuning.store.card import ModelCard, read_card
+from tuning.store.foreign import ForeignModel
 
 Progress = Callable[[int, int, str], None]
+# A trained model as a function: (B, 3, height, width) float32 to its outputs, what an export is held against.
+Reference = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
 
 class TuneSettings(BaseModel):
     """Tuning on synthetic images: few, gentle steps, so that what the model learnt from photographs stays.
 
-    The defaults are those that brought the most on real photographs: one epoch, SGD at 2e-4, the first ten layers and
-    all batch-norm statistics frozen. Five times that rate gains no more on lying people and forgets what others look
-    like.
+    What is left None is the family's own: each has the recipe that brought the most on photographs.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    epochs: int = Field(default=1, title="Epochs", ge=1, le=1000)
+    epochs: int | None = Field(default=None, title="Passes over the images", ge=1, le=1000)
     minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
-    learning_rate: float = Field(default=2e-4, title="Learning rate", gt=0, le=1)
-    batch: int = Field(default=16, title="Batch size", ge=1, le=1024)
-    nominal_batch: int = Field(default=64, title="Images per optimiser step", ge=1, le=4096)
-    size: int = Field(default=416, title="Training image size (px, a multiple of 32)", ge=32, le=4096, multiple_of=32)
-    frozen_layers: int = Field(default=10, title="Layers kept as they are, from the input", ge=0, le=100)
-    freeze_statistics: bool = Field(default=True, title="Keep batch-norm statistics as they are")
+    learning_rate: float | None = Field(default=None, title="Learning rate", gt=0, le=1)
+    batch: int | None = Field(default=None, title="Batch size", ge=1, le=1024)
+    longer_side: int | None = Field(default=None, title="Longer side of the input (px); default: the card's", ge=32)
+    width: int | None = Field(default=None, title="Input width (px); default: fits the pictures", ge=32, le=4096)
+    height: int | None = Field(default=None, title="Input height (px); default: fits the pictures", ge=32, le=4096)
+    frozen_layers: int | None = Field(default=None, title="Layers kept as they are, from the input", ge=0, le=1000)
     alpha: float = Field(default=1.0, title="Weights this far from the base to the tuned model", ge=0, le=1)
-    mosaic: float = Field(default=0.0, title="Chance of a mosaic of four pictures", ge=0, le=1)
-    rotation_deg: float = Field(default=0.0, title="Random rotation (± degrees)", ge=0, le=180)
     seed: int = Field(default=0, title="Seed", ge=0)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
 
 
-class DetectorTrainer(Protocol):
-    """Tunes a person detector. Blocks until done; one training at a time in a process.
+@dataclass(frozen=True, slots=True)
+class ImportWish:
+    """What a person says of a foreign model: `architecture` where they know it, `width` and `height` of its input in
+    pixels where they choose."""
 
-    `tune` reads the model folder `card_dir`, trains on the COCO folder `data_dir` (annotations.json, images/; boxes are
-    visible extents), writes the model folder `out_dir` and returns its card. An exception from `progress` cancels it:
-    nothing is left at `out_dir`. WardposeError where the data or the model do not hold, or the loss is not finite.
-    """
+    name: str
+    architecture: str | None = None
+    width: int | None = None
+    height: int | None = None
 
-    def knows(self, card: ModelCard) -> bool: ...
+
+class ModelFamily(Protocol):
+    """One kind of model. Every method raises WardposeError for what a person can mend; none keeps state."""
+
+    name: str
+
+    def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
+        """The card of a foreign model of this family, its weights written into `folder` in a form that executes
+        nothing; None where it belongs to another family. The caller fills in name, source and licence."""
+        ...
+
+    def knows(self, card: ModelCard) -> bool:
+        """Whether a model of this card is of this family."""
+        ...
+
+    def describe(self, card: ModelCard, width: int, height: int) -> ModelInfo:
+        """How the runtime feeds the model at this input size and reads its answer (`layout`)."""
+        ...
+
+    def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:
+        """Write the model as the ONNX file `draft` for this input size. The answer is the trained model to hold it
+        against, None where the file is the very graph that was trained."""
+        ...
 
     def tune(
-        self, card_dir: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
-    ) -> ModelCard: ...
+        self, folder: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
+    ) -> ModelCard:
+        """Train the model in `folder` on the COCO folder `data_dir` (annotations.json, images/; boxes are visible
+        extents), write the model folder `out_dir` and return its card. Blocks until done; an exception from `progress`
+        cancels it, and nothing is left at `out_dir`."""
+        ...
 
 
-class PoseTrainer(Protocol):
-    """Tunes a pose model on the COCO keypoints of `data_dir`; otherwise as `DetectorTrainer`."""
-
-    def knows(self, card: ModelCard) -> bool: ...
-
-    def tune(
-        self, card_dir: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
-    ) -> ModelCard: ...
+@cache
+def families() -> tuple[ModelFamily, ...]:
+    """Every registered family: a site's own before those that come with the product, which are asked by name."""
+    shipped = {"ultralytics", "rtmpose", "nanodet", "movenet", "yolox", "yolov6", "yolo-onnx"}
+    names = sorted(plugin_names("model_families"), key=lambda name: (name in shipped, name))
+    return tuple(load_plugin("model_families", name)() for name in names)
 
 
-def tune_detector(
-    card_dir: Path,
+def family_of(card: ModelCard) -> ModelFamily:
+    """The family of a model: the one its card names, else the first that knows it."""
+    if card.family is not None:
+        family: ModelFamily = load_plugin("model_families", card.family)()
+        return family
+    for known in families():
+        if known.knows(card):
+            return known
+    raise WardposeError(
+        f"no model family knows {card.name} ({card.architecture}, {card.format})",
+        mend="import it again, or install the package of its family",
+    )
+
+
+def tune(
+    folder: Path,
     data_dir: Path,
     out_dir: Path,
     settings: TuneSettings | None = None,
     progress: Progress | None = None,
     *,
-    trainer: str | None = None,
+    task: str | None = None,
 ) -> ModelCard:
-    """Tune the detector in `card_dir` on the COCO folder `data_dir` into the new model folder `out_dir`.
+    """Tune the model in `folder` on the COCO folder `data_dir` into the new model folder `out_dir`.
 
-    trainer: a registered trainer's name, default the one shipped that knows the model.
+    task: `detect` or `pose`, refused where the model is for the other.
     """
-    chosen = _detector_trainer(trainer)
-    return _tune(chosen, card_dir, data_dir, out_dir, settings, progress, "detect")
-
-
-def tune_pose(
-    card_dir: Path,
-    data_dir: Path,
-    out_dir: Path,
-    settings: TuneSettings | None = None,
-    progress: Progress | None = None,
-) -> ModelCard:
-    """Tune the pose model in `card_dir` on the keypoints of `data_dir` into the new model folder `out_dir`."""
-    from tuning.families.rtmpose import MmposeTrainer
-    from tuning.families.yolo import UltralyticsTrainer
-
-    card, shipped = read_card(card_dir), (MmposeTrainer(), UltralyticsTrainer())
-    trainer = next((trainer for trainer in shipped if trainer.knows(card)), shipped[0])
-    return _tune(trainer, card_dir, data_dir, out_dir, settings, progress, "pose")
-
-
-def _detector_trainer(name: str | None) -> DetectorTrainer:
-    if name is None or (name == "ultralytics" and name not in plugin_names("detector_trainers")):
-        from tuning.families.yolo import UltralyticsTrainer
-
-        return UltralyticsTrainer()
-    made = load_plugin("detector_trainers", name)()
-    trainer: DetectorTrainer = made
-    return trainer
-
-
-def _tune(
-    trainer: DetectorTrainer | PoseTrainer,
-    card_dir: Path,
-    data_dir: Path,
-    out_dir: Path,
-    settings: TuneSettings | None,
-    progress: Progress | None,
-    task: str,
-) -> ModelCard:
-    card = read_card(card_dir)
-    if card.task != task or not trainer.knows(card):
+    card = read_card(folder)
+    if task is not None and card.task != task:
+        wanted = {"detect": "detector", "pose": "pose model"}
         raise WardposeError(
-            f"{card.name} ({card.architecture}, {card.format}) cannot be tuned here as a {task} model",
-            where=str(card_dir),
-            mend="choose a model with trainable weights, such as person-detector",
+            f"{card.name} is no {wanted[task]}", where=str(folder), mend="see the task in `wardpose models list`"
         )
     if out_dir.exists():
         raise WardposeError("a model is already here", where=str(out_dir), mend="choose another name")
-    return trainer.tune(card_dir, data_dir, out_dir, settings or TuneSettings(), progress)
+    return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
+
+
+def input_size(card: ModelCard, settings: TuneSettings, pictures: list[Picture]) -> tuple[int, int]:
+    """Width and height of a detector's input: as asked for, else the card's, its shape fitted to the pictures.
+
+    A camera of 16:9 gets an input of 16:9: its longer side is the card's, the shorter one the next multiple of 32
+    that holds the picture.
+    """
+    if settings.width is not None or settings.height is not None:
+        return settings.width or card.width, settings.height or card.height
+    if not pictures:
+        return card.width, card.height
+    longer = settings.longer_side or max(card.width, card.height)
+    ratios = np.array([picture.height / picture.width for picture in pictures])
+    if np.ptp(ratios) > 0.02:  # pictures of many shapes: no one shape fits them
+        return (settings.longer_side or card.width, settings.longer_side or card.height)
+    return fitted(longer, float(ratios[0]))
+
+
+def fitted(longer: int, height_over_width: float) -> tuple[int, int]:
+    """Width and height, multiples of 32, whose longer side is `longer` and which hold a picture of this shape."""
+    shorter = longer * min(height_over_width, 1 / height_over_width)
+    rounded = min(longer, -(-round(shorter) // 32) * 32)
+    return (longer, rounded) if height_over_width <= 1 else (rounded, longer)

@@ -16,10 +16,12 @@ from onnx import numpy_helper
 
 from calibration.errors import WardposeError
 from tuning.families.onnx_file import load_graph, picture_input
-from tuning.families.onnx_operators import OPERATORS, Node
+from tuning.families.onnx_input_size import with_input_size
+from tuning.families.onnx_operators import Node
+from tuning.families.onnx_steps import arrays_of, compute, nodes_of, note_arguments
 from tuning.store.weights import State
 
-__all__ = ["OnnxGraph", "load_graph"]
+__all__ = ["OnnxGraph", "graph_of", "load_graph", "with_input_size"]
 
 # What a tensor may pass between its logits and the output without losing them.
 _MOVES = frozenset(("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Concat", "Slice"))
@@ -31,7 +33,9 @@ class OnnxGraph(torch.nn.Module):
     """The graph of `model`, as `load_graph` gives it: batches of any size, every output by its name.
 
     convolutions: the names of the convolutions' weights, in the graph's order. shapes: of every tensor, for the
-    declared input. WardposeError where a node of the graph cannot be computed.
+    declared input. producers: the node that makes a tensor. expectations: weights that take the mean over bins, and are
+    no weights to train. watched: further tensors that `forward` is to answer. WardposeError where a node of the graph
+    cannot be computed.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -40,9 +44,7 @@ class OnnxGraph(torch.nn.Module):
         self._model.CopyFrom(model)
         self.input, self.picture_shape = picture_input(model)
         self.outputs = [value.name for value in model.graph.output]
-        opset = next((i.version for i in model.opset_import if i.domain in ("", "ai.onnx")), 1)
-        nodes = [_node(node, opset) for node in model.graph.node]
-        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        nodes, arrays = nodes_of(model), arrays_of(model)
         self.producers = {name: node for node in nodes for name in node.outputs}
         trained, self.convolutions, self._biases = _trainable(nodes, arrays, self.producers)
         self._names = list(trained)
@@ -50,6 +52,7 @@ class OnnxGraph(torch.nn.Module):
             [torch.nn.Parameter(torch.from_numpy(arrays[name].astype(np.float32))) for name in self._names]
         )
         constants = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items() if n not in trained}
+        self.expectations = {name for name, array in arrays.items() if _is_expectation(array)}
         self.watched: tuple[str, ...] = ()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._nodes = self._settled(_fused(nodes, self.outputs), constants)
@@ -75,10 +78,8 @@ class OnnxGraph(torch.nn.Module):
         with torch.no_grad():
             for node in nodes:
                 given = [name for name in node.inputs if name]
-                for place, name in enumerate(node.inputs):
-                    if name in constants and constants[name].numel() <= 4096:
-                        node.known[place] = constants[name].tolist()
-                outputs = self._computed(node, [values[name] if name else None for name in node.inputs])
+                note_arguments(node, constants)
+                outputs = compute(node, [values[name] if name else None for name in node.inputs])
                 values.update(zip(node.outputs, outputs, strict=False))
                 if all(name in constants for name in given):
                     constants.update(zip(node.outputs, outputs, strict=False))
@@ -90,31 +91,16 @@ class OnnxGraph(torch.nn.Module):
         self.shapes = {name: tuple(value.shape) for name, value in values.items()}
         return kept
 
-    def _computed(self, node: Node, values: list[Any]) -> list[Any]:
-        try:
-            result = OPERATORS[node.op](node, values)
-        except (RuntimeError, NotImplementedError, IndexError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise WardposeError(
-                f"its node {node.name or node.outputs[0]} ({node.op}) cannot be computed: {reason}",
-                mend="the model can be run but not tuned: choose another to tune",
-            ) from None
-        return list(result) if isinstance(result, list | tuple) else [result]
-
     def _with_logits(self) -> set[str]:
-        """Tensors for which logits travel along: from each output back, over moves, to the sigmoids."""
+        """Tensors that are wanted a second time without their sigmoids: from each output back over moves to those."""
         wanted: set[str] = set()
 
         def reaches(name: str) -> bool:
             node = self.producers.get(name)
             if node is None:
                 return False
-            if node.op == "Sigmoid":
-                found = True
-            elif node.op == "Concat":
-                found = all(reaches(part) for part in node.inputs)
-            else:
-                found = node.op in _MOVES and reaches(node.inputs[0])
+            parts = node.inputs if node.op == "Concat" else node.inputs[:1]
+            found = node.op == "Sigmoid" or (node.op in _MOVES and any([reaches(part) for part in parts]))  # noqa: C419
             if found:
                 wanted.add(name)
             return found
@@ -125,7 +111,8 @@ class OnnxGraph(torch.nn.Module):
     def forward(self, images: Any) -> dict[str, Any]:
         """images (B, 3, H, W) to every output by name, (B, …).
 
-        An output that is a sigmoid comes a second time as `name:logits`, before it; `watched` tensors come along.
+        An output that ends in sigmoids, in all its rows or some, comes a second time as `name:logits` with those
+        sigmoids left out and the other rows as they are. `watched` tensors come along by their names.
         """
         if tuple(images.shape[1:]) != self.picture_shape[1:]:
             raise WardposeError(
@@ -138,10 +125,10 @@ class OnnxGraph(torch.nn.Module):
         wanted = {*self.outputs, *self.watched}
         for place, node in enumerate(self._nodes):
             given = [values[name] if name else None for name in node.inputs]
-            values.update(zip(node.outputs, self._computed(node, given), strict=False))
+            values.update(zip(node.outputs, compute(node, given), strict=False))
             if self._logits and node.outputs[0] in self._logits:
                 before = given if node.op == "Sigmoid" else [logits.get(n, values.get(n)) for n in node.inputs]
-                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else self._computed(node, before)[0]
+                logits[node.outputs[0]] = before[0] if node.op == "Sigmoid" else compute(node, before)[0]
             for name in set(node.inputs):
                 if name and self._last_reader[name] == place and name not in wanted:
                     del values[name]
@@ -192,21 +179,6 @@ def graph_of(path: Path) -> OnnxGraph:
         raise error if error.where else WardposeError(error.what, where=str(path), mend=error.mend) from None
 
 
-def _node(node: onnx.NodeProto, opset: int) -> Node:
-    attributes: dict[str, Any] = {}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        elif isinstance(value, onnx.TensorProto):
-            value = numpy_helper.to_array(value)
-        attributes[attribute.name] = list(value) if attribute.type in (6, 7) else value
-    outputs = list(node.output)
-    while len(outputs) > 1 and not outputs[-1]:
-        outputs.pop()
-    return Node(node.op_type, node.name, list(node.input), outputs, attributes, opset)
-
-
 def _trainable(
     nodes: list[Node], arrays: dict[str, Any], producers: dict[str, Node]
 ) -> tuple[dict[str, None], list[str], dict[str, str]]:
@@ -243,7 +215,12 @@ def _trainable(
 
 def _is_expectation(weight: Any) -> bool:
     """A 1×1 convolution with 0, 1, 2, … takes the mean of a distribution over bins: arithmetic, not a weight."""
-    return weight.shape[0] == 1 and weight.size > 2 and np.array_equal(weight.ravel(), np.arange(weight.size))
+    return (
+        weight.ndim == 4
+        and weight.shape[0] == 1
+        and weight.size > 2
+        and np.array_equal(weight.ravel(), np.arange(weight.size))
+    )
 
 
 def _fused(nodes: list[Node], outputs: list[str]) -> list[Node]:

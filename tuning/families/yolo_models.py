@@ -10,6 +10,7 @@ from typing import Any
 from calibration.errors import WardposeError
 from runtime.skeleton import KEYPOINTS
 from tuning.families.ultralytics_adapter import arguments, ultralytics
+from tuning.families.yolo import is_yolo
 from tuning.store.card import ModelCard
 from tuning.store.weights import State
 from tuning.train.torch_state import load_into, state_of
@@ -27,7 +28,6 @@ LAYERS = frozenset((
     "nn.Identity",
 ))  # fmt: skip
 ACTIVATIONS = frozenset(("nn.SiLU()", "nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()"))
-_NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?(-pose)?$")
 POSE_ARCHITECTURES = ("yolo11n-pose", "yolov8n-pose")
 
 
@@ -56,7 +56,7 @@ def recognise(state: State, *, architecture: str | None, layers: dict[str, Any] 
         try:
             classes = int(layers["nc"])
             name = Path(str(layers.get("yaml_file") or "custom")).stem
-            if _NAME.match(name) and _fits(_build(name, None, classes), state):
+            if is_yolo(name) and _fits(_build(name, None, classes), state):
                 return Recognised(name, None, classes)
             fits = _fits(_build(name, layers, classes), state)
         except WardposeError:
@@ -69,7 +69,7 @@ def recognise(state: State, *, architecture: str | None, layers: dict[str, Any] 
             return Recognised(name, layers, classes)
     for name in (architecture,) if architecture else KNOWN:
         name = Path(name).stem
-        if not _NAME.match(name):
+        if not is_yolo(name):
             raise WardposeError(
                 f"no detector is called {name!r}", where=where, mend=f"choose one of: {', '.join(KNOWN)}"
             )
@@ -104,7 +104,7 @@ def _classes_of(state: State) -> int:
 def _build(architecture: str, layers: dict[str, Any] | None, classes: int) -> Any:
     parts = ultralytics()
     if layers is None:
-        if not _NAME.match(architecture):
+        if not is_yolo(architecture):
             raise WardposeError(f"no detector is called {architecture!r}", mend=f"choose one of: {', '.join(KNOWN)}")
         layers = parts.yaml_model_load(f"{architecture}.yaml")
     _require_known_layers(layers)

@@ -31,8 +31,9 @@ class ModelCard(BaseModel):
     version: Literal[1] = Field(default=1, title="Card format")
     name: str = Field(title="Name", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     task: Literal["detect", "pose"] = Field(title="Task")
+    family: str | None = Field(default=None, title="Model family; None: the first that knows the model", max_length=100)
     format: Literal["safetensors", "onnx"] = Field(default="safetensors", title="Weights format")
-    architecture: str = Field(title="Architecture, such as yolo11n or rtmpose-t", min_length=1, max_length=100)
+    architecture: str = Field(title="Architecture, such as yolo11n or movenet-thunder", min_length=1, max_length=100)
     architecture_yaml: dict[str, Any] | None = Field(default=None, title="Layers, where no name says them all")
     layout: DetectorLayout | PoseLayout = Field(title="Output layout")
     width: int = Field(title="Input width (px)", ge=32, le=4096)
@@ -48,6 +49,9 @@ class ModelCard(BaseModel):
     made: dict[str, Any] = Field(default_factory=dict, title="How it was made: command, seed, data, settings")
     scores: dict[str, dict[str, float]] = Field(default_factory=dict, title="Scores by evaluation set")
     licence: str = Field(default="unknown", title="Licence")
+    confidence: tuple[tuple[float, float], ...] = Field(
+        default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
+    )
     info: ModelInfo | None = Field(default=None, title="What the runtime must know, for an ONNX model")
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tuning.store.card import WEIGHTS_FILE, ModelCard, sha256_of, write_card
+from calibration.atomic import write_bytes
+from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
 from tuning.store.weights import State, write_safetensors
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from tuning.train.torch_loop import Outcome
 
 
 def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:
-    """Write a model folder whole or not at all; its name is the folder's."""
+    """Write a model folder of tensors, whole or not at all; its name is the folder's."""
+    card = card.model_copy(update={"weights": WEIGHTS_FILE, "format": "safetensors"})
+    metadata = {"architecture": card.architecture}
+    return _save(out_dir, card, lambda path: write_safetensors(path, state, half=half, metadata=metadata))
+
+
+def save_graph(out_dir: Path, model: Any, card: ModelCard) -> ModelCard:
+    """Write a model folder of an ONNX model, whole or not at all; its name is the folder's."""
+    card = card.model_copy(update={"weights": ONNX_FILE, "format": "onnx"})
+    return _save(out_dir, card, lambda path: write_bytes(path, model.SerializeToString()))
+
+
+def _save(out_dir: Path, card: ModelCard, write_weights: Callable[[Path], None]) -> ModelCard:
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
     try:
-        write_safetensors(workplace / WEIGHTS_FILE, state, half=half, metadata={"architecture": card.architecture})
-        card = card.model_copy(
-            update={"name": out_dir.name, "weights": WEIGHTS_FILE, "sha256": sha256_of(workplace / WEIGHTS_FILE)}
-        )
+        write_weights(workplace / card.weights)
+        card = card.model_copy(update={"name": out_dir.name, "sha256": sha256_of(workplace / card.weights)})
         write_card(workplace, card)
         workplace.chmod(0o755)
         workplace.rename(out_dir)
@@ -26,3 +45,20 @@ def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = Fal
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     return card
+
+
+def made_by_tuning(
+    family: str, data_dir: Path, settings: BaseModel, outcome: Outcome, recipe: BaseModel | None = None
+) -> dict[str, Any]:
+    """What a tuned model's card says of how it was made: what was asked for, and the family's own numbers."""
+    made = {
+        "command": "wardpose tune",
+        "family": family,
+        "data": data_dir.name,
+        "samples": outcome.images,
+        "steps": outcome.steps,
+        "seconds": round(outcome.seconds, 1),
+        "loss": outcome.loss,
+        "settings": json.loads(settings.model_dump_json(exclude_none=True)),
+    }
+    return made if recipe is None else made | {"recipe": json.loads(recipe.model_dump_json())}

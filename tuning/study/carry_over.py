@@ -16,7 +16,7 @@ from synth.scenario import Scenario, load_scenario
 from tuning.evaluate.report import Evaluation, open_for_evaluation
 from tuning.evaluate.statistics import compare
 from tuning.export import export_onnx
-from tuning.families.family import TuneSettings, tune_detector
+from tuning.families.family import TuneSettings, tune
 from tuning.store.card import read_card
 from tuning.store.save import save_model
 from tuning.store.weights import read_weights
@@ -63,7 +63,7 @@ def run(
     columns = read_columns(sets)
     with ExitStack() as stack:
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wardpose-carry-over-")))
-        settings = TuneSettings(size=size, seed=seed, threads=threads)
+        settings = TuneSettings(width=size, height=size, seed=seed, threads=threads)
         bench = _Bench(
             folder, model, columns, settings, orders=orders, count=images, workers=workers, progress=progress
         )
@@ -97,7 +97,7 @@ class _Bench:
 
     def pictures(self, name: str, scenario: Scenario) -> Path:
         """A data set of square pictures."""
-        out, size = self._folder / name, self._settings.size
+        out, size = self._folder / name, self._settings.width
         square = scenario.model_copy(update={"width": size, "height": size})
         spec = DatasetSpec(scenario=square, count=self._count, seed=self._settings.seed)
         make_dataset(spec, out, resume=out.exists(), workers=self._workers, progress=self._progress)
@@ -112,7 +112,7 @@ class _Bench:
             out = self._folder / (f"{name}-{order}" if order else name)
             if not out.exists():
                 settings = self._settings.model_copy(update={"seed": self._settings.seed + order})
-                tune_detector(self._model, data, out, settings, self._progress)
+                tune(self._model, data, out, settings, self._progress, task="detect")
             for alpha, by_column in runs.items():
                 model = out if alpha == 1 else self._mixed(out, alpha)
                 for column, found in self.scored(model, model.name).items():
@@ -131,7 +131,7 @@ class _Bench:
 
     def scored(self, model: Path, name: str) -> dict[str, Evaluation]:
         """The model's figures on every column."""
-        onnx, size = self._folder / f"{name}.onnx", self._settings.size
+        onnx, size = self._folder / f"{name}.onnx", self._settings.width
         export_onnx(model, onnx, width=size, height=size)
         return score(open_for_evaluation(onnx), self._columns, self._progress)
 

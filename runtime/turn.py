@@ -1,0 +1,177 @@
+"""Which way a person's crop is turned, so that the trunk stands upright in it.
+
+A pose model that learnt from photographs knows people upright; one who lies is found when the crop is turned to the
+body. The turn comes from the last skeleton while a person is tracked (`TurnMemory`), else from looks at several turns
+(`first_turns`), each followed by one with that look's own trunk upright, of which `agreed` makes one skeleton.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.skeleton import OKS_SIGMAS, Skeletons
+
+Floats = NDArray[np.floating]
+
+_SHOULDERS, _HIPS = (5, 6), (11, 12)
+
+
+def trunk_turn(keypoints: Floats) -> NDArray[np.float64]:
+    """The turns (...,) in radians at which the trunks of skeletons (..., 17, 2) stand upright, shoulders above."""
+    points = np.asarray(keypoints, np.float64)
+    down = points[..., _HIPS, :].mean(-2) - points[..., _SHOULDERS, :].mean(-2)
+    turn: NDArray[np.float64] = np.arctan2(-down[..., 0], down[..., 1])
+    return turn
+
+
+def between(a: Floats | float, b: Floats | float) -> NDArray[np.float64]:
+    """The angle from `a` to `b` in radians, in [−π, π)."""
+    return np.asarray((np.asarray(b, np.float64) - a + np.pi) % (2 * np.pi) - np.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Aims:
+    """What is known of N people's turns, in radians, NaN where nothing is.
+
+    known: the turn of the person's last skeleton, which is used as it is. hint: one to be tried beside upright, such
+    as that of the bed a person may lie on.
+    """
+
+    known: NDArray[np.float64]
+    hint: NDArray[np.float64]
+
+    @classmethod
+    def unknown(cls, people: int) -> Aims:
+        return cls(np.full(people, np.nan), np.full(people, np.nan))
+
+
+def first_turns(known: float, hint: float) -> NDArray[np.float64]:
+    """The turns (T,) at which a person is looked at first: the known one, else upright and the hint, else all four."""
+    if not np.isnan(known):
+        return np.array([known])
+    if not np.isnan(hint):
+        return np.array([0.0, hint])
+    return np.arange(4) * np.pi / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """L looks at people: `person` (L,) whose, `keypoints` (L, 17, 2) in picture pixels, raw `score` (L, 17)."""
+
+    person: NDArray[np.intp]
+    keypoints: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+    def __add__(self, other: Looks) -> Looks:
+        return Looks(
+            np.concatenate([self.person, other.person]),
+            np.concatenate([self.keypoints, other.keypoints]),
+            np.concatenate([self.score, other.score]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    def of(self, person: int) -> Looks:
+        """The looks at one person."""
+        mine = self.person == person
+        return Looks(self.person[mine], self.keypoints[mine], self.score[mine])
+
+
+def choose_look(looks: Looks, xyxy: Floats) -> int:
+    """The index of the look whose skeleton the others bear out most, each by its scores.
+
+    A model's own score does not tell a right turn from a wrong one; wrong turns give skeletons that nothing else
+    agrees with. xyxy: the person's box (4,).
+    """
+    same = _sameness(looks.keypoints[:, None], looks.keypoints[None], xyxy)
+    return int((same * looks.score[None]).sum((1, 2)).argmax())
+
+
+def agreed(looks: Looks, xyxy: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One skeleton (17, 2) and its raw scores (17,) from looks at one person in the box (4,).
+
+    It is the chosen look's, each joint moved to the mean, by score, of what the looks say that place it there too.
+    """
+    if len(looks) == 1:
+        return looks.keypoints[0], looks.score[0]
+    chosen = looks.keypoints[choose_look(looks, xyxy)]
+    weight = _sameness(looks.keypoints, chosen, xyxy) * np.maximum(looks.score, 1e-6)
+    weight /= weight.sum(0)
+    return np.einsum("jk,jkc->kc", weight, looks.keypoints), (weight * looks.score).sum(0)
+
+
+def _sameness(a: Floats, b: Floats, xyxy: Floats) -> NDArray[np.float64]:
+    """(..., 17) how much joints of skeletons (..., 17, 2) mean the same place: COCO's OKS, the person taken to fill
+    half of the box."""
+    area = max(float((xyxy[2] - xyxy[0]) * (xyxy[3] - xyxy[1])) / 2, 1.0)
+    return np.asarray(np.exp(-np.square(a - b).sum(-1) / (2 * area * np.square(2 * OKS_SIGMAS))))
+
+
+@dataclass(slots=True)
+class _Remembered:
+    turn: float
+    opposed: int = 0  # frames in a row in which the trunk stood quite otherwise
+    doubted: int = 0  # frames in a row in which the trunk was not found
+    patience: int = 0
+    absent: int = 0
+
+
+class TurnMemory:
+    """The turn of each tracked person, from their last skeletons.
+
+    sure: least mean score of both shoulders and of both hips for a trunk to be believed. A believed trunk moves the
+    turn by half the difference; one that stands more than `flip` (radians) away is followed only when it has done so
+    for `frames` frames, so that one wrong skeleton does not turn the crop over. A trunk that can't be believed for
+    `frames` frames lets the turn be searched for anew, and each search in vain doubles the wait for the next.
+    """
+
+    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4) -> None:
+        self.sure, self.flip, self.frames = sure, flip, frames
+        self._people: dict[int, _Remembered] = {}
+
+    def turns(self, track_id: NDArray[np.int64] | None, people: int) -> NDArray[np.float64]:
+        """(people,) turns in radians, NaN for who must be searched for."""
+        known = np.full(people, np.nan)
+        for index, track in enumerate([] if track_id is None else track_id.tolist()):
+            if (person := self._people.get(track)) is not None and person.doubted < person.patience:
+                known[index] = person.turn
+        return known
+
+    def learn(self, skeletons: Skeletons) -> None:
+        """Take in a frame's skeletons; those without track ids are not remembered."""
+        ids = [] if skeletons.track_id is None else skeletons.track_id.tolist()
+        for person in self._people.values():
+            person.absent += 1
+        turns = trunk_turn(skeletons.keypoints)
+        for track, turn, score in zip(ids, turns.tolist(), skeletons.score, strict=True):
+            sure = min(score[list(_SHOULDERS)].mean(), score[list(_HIPS)].mean()) >= self.sure
+            self._see(track, turn, bool(sure))
+        self._people = {track: person for track, person in self._people.items() if person.absent <= _FORGET}
+
+    def _see(self, track: int, turn: float, sure: bool) -> None:
+        person = self._people.get(track)
+        if person is None:
+            self._people[track] = _Remembered(turn, patience=self.frames, doubted=0 if sure else 1)
+            return
+        searched = person.doubted >= person.patience
+        person.absent = 0
+        if sure:
+            away = float(between(person.turn, turn))
+            person.doubted, person.patience = 0, self.frames
+            person.opposed = person.opposed + 1 if abs(away) > self.flip else 0
+            if searched or person.opposed >= self.frames:
+                person.turn, person.opposed = turn, 0
+            elif not person.opposed:
+                person.turn += away / 2
+        elif searched:
+            person.turn, person.doubted, person.patience = turn, 0, min(2 * person.patience, _LONGEST)
+        else:
+            person.doubted += 1
+
+
+# Frames: until a person who is gone is forgotten, and the longest wait between two searches.
+_FORGET, _LONGEST = 60, 64

@@ -1,0 +1,176 @@
+"""Crops turned to the body: how the turn is found, kept, and that it does not matter to the skeleton."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from runtime.detections import Detections
+from runtime.engines.engine import open_engine
+from runtime.pose import PoseEstimator
+from runtime.skeleton import Skeletons
+from runtime.turn import Aims, Looks, TurnMemory, agreed, between, choose_look, first_turns, trunk_turn
+from tests.runtime.onnx_graphs import colour_model, info
+
+angles = st.floats(-3.1, 3.1)
+UPRIGHT = np.array(
+    [
+        (0, -60), (4, -64), (-4, -64), (8, -62), (-8, -62), (18, -40), (-18, -40), (26, -12), (-26, -12), (28, 14),
+        (-28, 14), (12, 20), (-12, 20), (13, 55), (-13, 55), (14, 90), (-14, 90),
+    ],
+    float,
+)  # fmt: skip
+BOX = np.array([100.0, 100, 300, 300])
+
+
+def _turned(turn: float, middle: tuple[float, float] = (200, 200)) -> NDArray[np.float64]:
+    """The upright person turned clockwise about `middle`."""
+    c, s = np.cos(turn), np.sin(turn)
+    return UPRIGHT @ np.array([[c, s], [-s, c]]) + middle
+
+
+def _skeleton(turn: float, score: float = 0.8, track: int = 1) -> Skeletons:
+    points = _turned(turn).astype(np.float32)[None]
+    return Skeletons(points, np.full((1, 17), score, np.float32), np.array([track]))
+
+
+@given(turn=angles)
+def test_a_trunk_says_how_its_person_is_turned(turn: float) -> None:
+    assert float(between(turn, trunk_turn(_turned(turn)))) == pytest.approx(0, abs=1e-6)
+
+
+@given(a=angles, b=angles)
+def test_the_way_between_two_turns_is_the_short_one(a: float, b: float) -> None:
+    way = float(between(a, b))
+    assert abs(way) <= np.pi + 1e-9
+    assert np.cos(a + way) == pytest.approx(np.cos(b), abs=1e-9)
+
+
+def test_a_known_turn_is_used_a_hint_tried_beside_upright_and_else_all_four() -> None:
+    nothing = float("nan")
+    np.testing.assert_allclose(first_turns(0.3, 1.0), [0.3])
+    np.testing.assert_allclose(first_turns(nothing, 1.0), [0, 1.0])
+    np.testing.assert_allclose(first_turns(nothing, nothing), np.arange(4) * np.pi / 2)
+
+
+def _looks(keypoints: list[NDArray[np.float64]], scores: list[float]) -> Looks:
+    count = len(keypoints)
+    return Looks(np.zeros(count, int), np.array(keypoints), np.repeat(np.array(scores)[:, None], 17, axis=1))
+
+
+def test_the_look_that_others_bear_out_is_chosen_before_one_that_is_merely_sure() -> None:
+    wrong = _turned(np.pi)
+    right = [_turned(0.0) + shift for shift in (-2, 0, 2)]
+    assert choose_look(_looks([wrong, *right], [0.6, 0.5, 0.5, 0.5]), BOX) in (1, 2, 3)
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 8))
+def test_looks_that_agree_are_averaged_and_strays_left_out(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    near = [_turned(0.2) + rng.normal(0, 1, (17, 2)) for _ in range(count)]
+    stray = _turned(0.2) + 150
+    keypoints, score = agreed(_looks([*near, stray], [0.5] * count + [0.4]), BOX)
+    assert np.abs(keypoints - _turned(0.2)).max() < 6
+    np.testing.assert_allclose(score, 0.5, atol=1e-3)
+
+
+def test_looks_without_any_answer_make_a_skeleton_without_belief() -> None:
+    keypoints, score = agreed(_looks([_turned(0.0), _turned(1.0)], [0.0, 0.0]), BOX)
+    assert np.isfinite(keypoints).all()
+    assert (score == 0).all()
+
+
+class TestMemory:
+    def test_nothing_is_known_of_somebody_new(self) -> None:
+        assert np.isnan(TurnMemory().turns(np.array([1, 2]), 2)).all()
+        assert np.isnan(TurnMemory().turns(None, 2)).all()
+
+    @given(turn=angles)
+    def test_a_trunk_once_seen_is_known(self, turn: float) -> None:
+        memory = TurnMemory()
+        memory.learn(_skeleton(turn))
+        assert float(between(turn, memory.turns(np.array([1]), 1)[0])) == pytest.approx(0, abs=1e-5)
+
+    def test_a_turn_that_goes_slowly_is_followed(self) -> None:
+        memory = TurnMemory()
+        for turn in np.linspace(0, 2.5, 60):
+            memory.learn(_skeleton(turn))
+        assert memory.turns(np.array([1]), 1)[0] == pytest.approx(2.5, abs=0.1)
+
+    def test_one_skeleton_upside_down_does_not_turn_the_crop_over_but_several_do(self) -> None:
+        memory = TurnMemory(frames=4)
+        memory.learn(_skeleton(0.0))
+        for _ in range(3):
+            memory.learn(_skeleton(np.pi))
+            assert memory.turns(np.array([1]), 1)[0] == pytest.approx(0)
+        memory.learn(_skeleton(np.pi))
+        assert abs(memory.turns(np.array([1]), 1)[0]) == pytest.approx(np.pi, abs=1e-5)
+
+    def test_somebody_whose_trunk_is_lost_is_searched_for_anew_but_ever_less_often(self) -> None:
+        memory = TurnMemory(frames=4)
+        memory.learn(_skeleton(0.0))
+        searches = 0
+        for _ in range(100):
+            searches += int(np.isnan(memory.turns(np.array([1]), 1)[0]))
+            memory.learn(_skeleton(1.0, score=0.1))
+        assert 2 <= searches <= 6
+        memory.learn(_skeleton(1.0))
+        assert not np.isnan(memory.turns(np.array([1]), 1)[0])
+
+    def test_people_are_remembered_apart_and_forgotten_when_gone(self) -> None:
+        memory = TurnMemory()
+        memory.learn(_skeleton(0.5, track=1))
+        memory.learn(_skeleton(1.5, track=2))
+        np.testing.assert_allclose(memory.turns(np.array([2, 1, 3]), 3), [1.5, 0.5, np.nan], atol=1e-5)
+        for _ in range(100):
+            memory.learn(_skeleton(1.5, track=2))
+        assert np.isnan(memory.turns(np.array([1]), 1)[0])
+
+
+@pytest.fixture(scope="module")
+def pose(tmp_path_factory: pytest.TempPathFactory) -> PoseEstimator:
+    described = info(task="pose", layout="heatmap-dark", width=192, height=192, std=(1, 1, 1), aim="body")
+    return PoseEstimator(open_engine(colour_model(tmp_path_factory.mktemp("colour") / "c.onnx", described, COLOURS)))
+
+
+COLOURS = np.array([(r, g, b) for r in (90, 170, 250) for g in (90, 170, 250) for b in (90, 250)][:17], float)
+
+
+def _picture(points: NDArray[np.float64]) -> NDArray[np.uint8]:
+    picture = np.zeros((400, 400, 3), np.uint8)
+    for point, colour in zip(points, COLOURS.tolist(), strict=True):
+        cv2.circle(picture, tuple(int(v) for v in np.rint(point * 16)), 6 * 16, colour, -1, cv2.LINE_AA, 4)
+    return picture
+
+
+def _box(points: NDArray[np.float64]) -> Detections:
+    low, high = points.min(0) - 12, points.max(0) + 12
+    return Detections(np.concatenate([low, high])[None].astype(np.float32), np.ones(1, np.float32))
+
+
+@settings(max_examples=12, deadline=None)
+@given(turn=angles, known=angles | st.none())
+def test_a_turned_picture_gives_the_turned_skeleton(pose: PoseEstimator, turn: float, known: float | None) -> None:
+    spread = UPRIGHT * 1.4
+    c, s = np.cos(turn), np.sin(turn)
+    points = spread @ np.array([[c, s], [-s, c]]) + 200
+    aims = None if known is None else Aims(np.array([known]), np.full(1, np.nan))
+    found = pose.estimate(_picture(points), _box(points), aims)
+    apart = np.linalg.norm(found.keypoints[0] - points, axis=1)
+    # Neighbouring discs hide one another's middle in the face.
+    assert apart[5:].max() < 4
+
+
+def test_people_of_one_picture_are_searched_for_apart(pose: PoseEstimator) -> None:
+    one, other = _turned(0.0, (120, 200)), _turned(1.2, (290, 200))
+    picture = np.maximum(_picture(one), _picture(other))
+    boxes = [_box(points).xyxy[0] for points in (one, other)]
+    people = Detections(np.array([boxes[1], boxes[0], (5, 5, 5, 9)], np.float32), np.ones(3, np.float32))
+    alone = [pose.estimate(picture, people[i : i + 1]).keypoints[0] for i in range(3)]
+    aims = Aims(np.array([1.2, np.nan, np.nan]), np.full(3, np.nan))
+    np.testing.assert_allclose(pose.estimate(picture, people).keypoints, alone, atol=1e-3)
+    np.testing.assert_allclose(pose.estimate(picture, people, aims).keypoints[1], alone[1], atol=1e-3)

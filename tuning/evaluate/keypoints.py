@@ -1,0 +1,133 @@
+"""How well skeletons lie on people: COCO's figures, and each person's own similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.optimize import linear_sum_assignment
+
+from runtime.detections import Detections, iou_matrix
+from runtime.skeleton import OKS_SIGMAS, Skeletons
+from tuning.coco_folder import Picture
+from tuning.evaluate.coco import score_keypoints
+
+# A box that overlaps a person less is somebody else's.
+_SAME_PERSON_IOU = 0.3
+_SURE = 0.2  # as in the paper
+
+
+class PostureFigures(BaseModel):
+    """Mean similarity of the people of one posture."""
+
+    mean_oks: float = Field(title="Mean OKS, labelled joints")
+    mean_oks_visible: float | None = Field(title="Mean OKS, visible joints")
+    people: int = Field(title="People")
+
+
+class KeypointFigures(BaseModel):
+    """AP, AP50, AR: COCO's, 0…1. mean_oks: mean over people of the similarity of their labelled joints, whatever the
+    skeleton's confidence; one whom no box was found for counts 0. mean_oks_visible: of their visible joints (COCO's
+    visibility 2) alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    AP: float = Field(title="AP over OKS 0.50:0.95")
+    AP50: float = Field(title="AP at OKS 0.50")
+    AR: float = Field(title="AR over OKS 0.50:0.95")
+    mean_oks: float = Field(title="Mean OKS, labelled joints")
+    mean_oks_visible: float | None = Field(default=None, title="Mean OKS, visible joints")
+    people: int = Field(title="People with labelled joints")
+    images: int = Field(default=0, title="Pictures")
+    postures: dict[str, PostureFigures] = Field(default_factory=dict, title="By posture, where the file knows it")
+    oks: list[float] = Field(default_factory=list, title="OKS, one a person with labelled joints")
+
+    def figures(self) -> dict[str, float]:
+        """The figures a model card keeps."""
+        kept = {"keypoints_AP": self.AP, "keypoints_AP50": self.AP50, "keypoints_mean_oks": self.mean_oks}
+        return {name: round(value, 4) for name, value in kept.items()} | {"people": self.people}
+
+
+def similarity(
+    found: NDArray[np.floating], truth: NDArray[np.floating], area: float, counted: NDArray[np.bool_]
+) -> float:
+    """OKS of one skeleton (17, 2) with the truth (17, 2), over the joints `counted` (17,), at least one; area in
+    pixels². COCO's definition: mean of exp(-d² / (2 area (2 sigma)²))."""
+    squared = ((np.asarray(found, np.float64) - truth) ** 2).sum(1)
+    variance = (2 * OKS_SIGMAS) ** 2
+    return float(np.exp(-squared / (2 * variance * (area + np.spacing(1))))[counted].mean())
+
+
+def summarise_keypoints(
+    pictures: Sequence[Picture],
+    found: Sequence[Skeletons],
+    people: Sequence[Detections],
+    ranks: Sequence[NDArray[np.float64]],
+) -> KeypointFigures:
+    """The figures of the skeletons found in each picture. people: the boxes they were found in, in their order; ranks:
+    what each skeleton is ranked by."""
+    figures = score_keypoints(pictures, found, ranks)
+    labelled: list[tuple[str, float, float | None]] = []
+    for picture, skeletons, boxes in zip(pictures, found, people, strict=True):
+        labelled += _similarities(picture, skeletons, boxes)
+    by_posture: dict[str, list[tuple[float, float | None]]] = {}
+    for posture, all_joints, visible in labelled:
+        if posture:
+            by_posture.setdefault(posture, []).append((all_joints, visible))
+    return KeypointFigures(
+        AP=figures.AP, AP50=figures.AP50, AR=figures.AR, people=len(labelled), images=len(pictures),
+        mean_oks=_mean([oks for _, oks, _ in labelled]) or 0.0,
+        mean_oks_visible=_mean([visible for _, _, visible in labelled]),
+        postures={
+            posture: PostureFigures(
+                mean_oks=_mean([oks for oks, _ in rows]) or 0.0,
+                mean_oks_visible=_mean([visible for _, visible in rows]),
+                people=len(rows),
+            )
+            for posture, rows in sorted(by_posture.items())
+        },
+        oks=[oks for _, oks, _ in labelled],
+    )  # fmt: skip
+
+
+def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
+    """(N,) mean confidence of the keypoints a skeleton is sure of, which COCO's figures rank it by."""
+    sure = skeletons.score >= _SURE
+    total = np.where(sure, skeletons.score, 0.0).sum(1)
+    mean: NDArray[np.float64] = total / np.maximum(sure.sum(1), 1)
+    return mean
+
+
+def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[tuple[str, float, float | None]]:
+    """Posture, OKS of the labelled and of the visible joints of each person of a picture who has labelled joints."""
+    counted = np.flatnonzero(~picture.ignored & (picture.keypoints[..., 2] > 0).any(1))
+    partner: dict[int, int] = {}
+    if len(counted) and len(boxes):
+        overlap = iou_matrix(picture.boxes[counted], boxes.xyxy)
+        for person, box in zip(*linear_sum_assignment(-overlap), strict=True):
+            if overlap[person, box] >= _SAME_PERSON_IOU:
+                partner[int(counted[person])] = int(box)
+    rows: list[tuple[str, float, float | None]] = []
+    for person in counted.tolist():
+        truth, area = picture.keypoints[person], float(picture.areas[person])
+        visible = truth[:, 2] == 2
+        posture = picture.postures[person] if picture.postures else ""
+        if person not in partner:
+            rows.append((posture, 0.0, 0.0 if visible.any() else None))
+            continue
+        skeleton = skeletons.keypoints[partner[person]]
+        rows.append(
+            (
+                posture,
+                similarity(skeleton, truth[:, :2], area, truth[:, 2] > 0),
+                similarity(skeleton, truth[:, :2], area, visible) if visible.any() else None,
+            )
+        )
+    return rows
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,73 @@
+"""Bringing a foreign model in, whole or not at all: read without executing it, recognised by a family, described."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from calibration.errors import WardposeError
+from tuning.families.family import ImportWish, families
+from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
+from tuning.store.foreign import ForeignModel, read_foreign
+
+
+def import_model(
+    path: Path,
+    models_dir: Path,
+    name: str,
+    *,
+    architecture: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    licence: str = "unknown",
+) -> ModelCard:
+    """Copy a foreign model into `models_dir/name` in a form that cannot execute anything, and describe it.
+
+    `.pt`: a checkpoint, converted once. `.safetensors`: a state dict whose architecture is `architecture`, the file's
+    own metadata, or else recognised from the tensors' shapes. `.onnx`: recognised from its description or its outputs.
+    width, height: the input size in pixels where it is to be chosen. Raises WardposeError; an unfinished import leaves
+    nothing behind.
+    """
+    target = models_dir / name
+    if target.exists():
+        raise WardposeError(
+            f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
+        )
+    if not path.is_file():
+        raise WardposeError("no such file", where=str(path), mend="check the path")
+    models_dir.mkdir(parents=True, exist_ok=True)
+    workplace = Path(tempfile.mkdtemp(dir=models_dir, prefix=f".{name}."))
+    try:
+        card = _recognised(read_foreign(path), ImportWish(name, architecture, width, height), workplace)
+        card = card.model_copy(
+            update={
+                "name": name,
+                "licence": licence,
+                "made": {"command": "wardpose models import", "file": path.name, "sha256": sha256_of(path)},
+                "sha256": sha256_of(weights_path(workplace, card)),
+            }
+        )
+        write_card(workplace, card)
+        workplace.chmod(0o755)
+        workplace.rename(target)
+    except BaseException:
+        shutil.rmtree(workplace, ignore_errors=True)
+        raise
+    return card
+
+
+def _recognised(foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard:
+    for family in families():
+        card = family.recognise(foreign, wish, folder)
+        if card is not None:
+            return card.model_copy(update={"family": family.name})
+    where = str(foreign.path)
+    if foreign.graph is not None:
+        inputs, outputs = foreign.shapes()
+        raise WardposeError(
+            f"a model of the inputs {inputs} and outputs {outputs} is not known",
+            where=where,
+            mend="give a person detector or a pose model of one of the families in the README",
+        )
+    raise WardposeError("the weights fit no model that is known here", where=where, mend="name its --architecture")

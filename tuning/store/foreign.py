@@ -1,0 +1,81 @@
+"""Reading a foreign model file without executing anything: what it holds, for the families to recognise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import WardposeError
+from tuning.store.checkpoint import read_checkpoint
+from tuning.store.weights import State, read_safetensors
+
+MAX_ONNX_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignModel:
+    """A file's content. Either `state` (tensors of a `.pt` or `.safetensors`, halves widened) or `graph` (an ONNX
+    model) is there. layers: ultralytics' description of the architecture; names: its classes; metadata: text entries.
+    """
+
+    path: Path
+    state: State | None = None
+    graph: Any | None = None
+    layers: dict[str, Any] | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def shapes(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Shapes of an ONNX model's inputs and outputs in order; an axis without a fixed size is 0."""
+        assert self.graph is not None
+        initial = {tensor.name for tensor in self.graph.graph.initializer}
+        inputs = [value for value in self.graph.graph.input if value.name not in initial]
+        inside, outside = (
+            [[axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in values]
+            for values in (inputs, self.graph.graph.output)
+        )
+        return inside, outside
+
+
+def read_foreign(path: Path) -> ForeignModel:
+    """The content of a `.pt`, `.pth`, `.safetensors` or `.onnx` file; WardposeError where it is none."""
+    if not path.is_file():
+        raise WardposeError("no such file", where=str(path), mend="check the path")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return _read_onnx(path)
+    if suffix == ".safetensors":
+        state, metadata = read_safetensors(path)
+        return ForeignModel(path, state=state, metadata=metadata)
+    if suffix in (".pt", ".pth"):
+        checkpoint = read_checkpoint(path)
+        state = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in checkpoint.state.items()}
+        return ForeignModel(path, state=state, layers=checkpoint.architecture_yaml, names=checkpoint.names)
+    raise WardposeError(
+        f"weights of the kind {suffix or 'without suffix'!r} are not known",
+        where=str(path),
+        mend="give a .pt, .safetensors or .onnx file",
+    )
+
+
+def _read_onnx(path: Path) -> ForeignModel:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    where = str(path)
+    if path.stat().st_size > MAX_ONNX_BYTES:
+        raise WardposeError("larger than any model", where=where, mend="check which file this is")
+    try:
+        model = onnx.load(where, load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise WardposeError(
+            f"not an ONNX file ({type(error).__name__})", where=where, mend="copy the file again"
+        ) from None
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise WardposeError("its weights lie in other files", where=where, mend="save it as one ONNX file")
+    if not model.graph.node or not model.graph.output:
+        raise WardposeError("the ONNX file is cut off or empty", where=where, mend="copy the file again")
+    return ForeignModel(path, graph=model, metadata={entry.key: entry.value for entry in model.metadata_props})
