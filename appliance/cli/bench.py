@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
-    from tuning.base import evaluation_set
+    from tuning.base_options import evaluation_set
     from tuning.study.carry_over import run
 
     store = ModelStore(SiteFolder.open(options.home))

@@ -137,12 +137,13 @@ def pose(tmp_path_factory: pytest.TempPathFactory) -> PoseEstimator:
     return PoseEstimator(open_engine(colour_model(tmp_path_factory.mktemp("colour") / "c.onnx", described, COLOURS)))
 
 
-COLOURS = np.array([(r, g, b) for r in (90, 170, 250) for g in (90, 170, 250) for b in (90, 250)][:17], float)
+COLOURS = np.array([(r, g, b) for r in (90, 170, 250) for g in (90, 170, 250) for b in (90,)], float)
+JOINTS = np.r_[0, np.repeat(np.arange(1, 9), 2)]
 
 
 def _picture(points: NDArray[np.float64]) -> NDArray[np.uint8]:
     picture = np.zeros((400, 400, 3), np.uint8)
-    for point, colour in zip(points, COLOURS.tolist(), strict=True):
+    for point, colour in zip(points, COLOURS[JOINTS].tolist(), strict=True):
         cv2.circle(picture, tuple(int(v) for v in np.rint(point * 16)), 6 * 16, colour, -1, cv2.LINE_AA, 4)
     return picture
 
@@ -152,17 +153,17 @@ def _box(points: NDArray[np.float64]) -> Detections:
     return Detections(np.concatenate([low, high])[None].astype(np.float32), np.ones(1, np.float32))
 
 
-@settings(max_examples=12, deadline=None)
-@given(turn=angles, known=angles | st.none())
-def test_a_turned_picture_gives_the_turned_skeleton(pose: PoseEstimator, turn: float, known: float | None) -> None:
+@settings(max_examples=6, deadline=None)
+@given(turn=angles, known=st.booleans())
+def test_a_turned_picture_gives_the_turned_skeleton(pose: PoseEstimator, turn: float, known: bool) -> None:
     spread = UPRIGHT * 1.4
     c, s = np.cos(turn), np.sin(turn)
     points = spread @ np.array([[c, s], [-s, c]]) + 200
-    aims = None if known is None else Aims(np.array([known]), np.full(1, np.nan))
+    aims = Aims(np.array([turn + 0.3]), np.full(1, np.nan)) if known else None
     found = pose.estimate(_picture(points), _box(points), aims)
     apart = np.linalg.norm(found.keypoints[0] - points, axis=1)
-    # Neighbouring discs hide one another's middle in the face.
-    assert apart[5:].max() < 4
+    # The discs of a face hide one another.
+    assert apart[5:].max() < 8
 
 
 def test_people_of_one_picture_are_searched_for_apart(pose: PoseEstimator) -> None:

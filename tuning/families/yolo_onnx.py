@@ -10,29 +10,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor
-
 from calibration.errors import WardposeError
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.graph_detector import (
-    DecodedHead,
-    DetectorRecipe,
-    HeadWeights,
-    corners,
-    decoded_loss,
-    grid_of,
-    logits_of,
-    train_detector_graph,
-)
+from tuning.families.graph_detector import DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
-from tuning.families.onnx_graph import OnnxGraph
 from tuning.store.foreign import ForeignModel
 
 _STRIDES = (8, 16, 32)
-RECIPE = DetectorRecipe(learning_rate=1e-3, frozen_share=0.5)
-WEIGHTS = HeadWeights()
+# YOLOv8's own weights of its terms.
+RECIPE = DetectorRecipe(score_weight=0.5, box_weight=7.5, sides_weight=1.5)
 
 
 class YoloOnnx(GraphFamily):
@@ -63,41 +51,10 @@ class YoloOnnx(GraphFamily):
                 "it chooses its boxes inside, where no gradient passes", where=info.name,
                 mend="it can be run but not tuned: export it without suppression",
             )  # fmt: skip
+        from tuning.families.graph_detector_training import box_distribution, train_detector_graph, yolo_loss
+
+        recipe = RECIPE.told(settings)
         distribution = box_distribution(graph)
         graph.watched = (distribution[0],) if distribution else ()
-        loss = partial(yolo_loss, info=info, distribution=distribution)
-        return Trained(train_detector_graph(graph, info, pictures, settings, RECIPE, loss, progress), RECIPE)
-
-
-def yolo_loss(
-    graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo, distribution: tuple[str, int] | None
-) -> dict[str, Any]:
-    """The terms of one batch of `DetectionSamples`."""
-    outputs = graph(batch["images"])
-    answer, raw = outputs[graph.outputs[0]], logits_of(graph, outputs)
-    boxes, logits = corners(answer[:, :4].transpose(1, 2)), raw[:, 4 + info.person_class]
-    sides = distributions(outputs[distribution[0]], distribution[1]) if distribution else None
-    grid = grid_of(info, answer.shape[2], str(answer.device))
-    return decoded_loss(DecodedHead(boxes, logits, sides), batch, grid, WEIGHTS)
-
-
-def box_distribution(graph: OnnxGraph) -> tuple[str, int] | None:
-    """Name and bins' axis of the logits of the distributions that the graph decodes its boxes from; None without any.
-
-    They go through a softmax into a convolution whose weights are 0, 1, 2, … (its mean).
-    """
-    for node in graph.producers.values():
-        if node.op != "Conv" or node.inputs[1] not in graph.expectations:
-            continue
-        before = graph.producers.get(node.inputs[0])
-        while before is not None and before.op in ("Transpose", "Reshape", "Identity"):
-            before = graph.producers.get(before.inputs[0])
-        if before is not None and before.op == "Softmax" and len(graph.shapes[before.inputs[0]]) == 4:
-            return before.inputs[0], before.attributes.get("axis", -1) % 4
-    return None
-
-
-def distributions(logits: Tensor, axis: int) -> Tensor:
-    """(B, N, 4, bins) of a tensor that holds batch, four sides, cells and, on `axis`, bins in any order."""
-    moved = logits.movedim(axis, -1)
-    return moved.transpose(1, 2) if moved.shape[1] == 4 else moved
+        loss = partial(yolo_loss, info=info, recipe=recipe, distribution=distribution)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
