@@ -115,7 +115,7 @@ class OverviewPage(Page):
         yield Fact("Watch", words, mark, nexts)
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        fetch = "5 Models: f fetches those trained on photographs"
+        fetch, tune = "5 Models: f fetches those trained on photographs", "4 Retarget: tune them to this bed"
         for model in told_in_use(self.site):
             name = model.kind.capitalize()
             if model.broken:
@@ -124,7 +124,8 @@ class OverviewPage(Page):
                 yield Fact(name, model.text, "warn", fetch)
                 fetch = ""  # said once
             else:
-                yield Fact(name, model.text, "good", "" if model.tuned else "4 Retarget: tune it to this bed")
+                yield Fact(name, model.text, "good", "" if model.tuned else tune)
+                tune = tune if model.tuned else ""
 
     def _jobs(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         jobs = JobStore(self.site).all(20)
