@@ -35,6 +35,7 @@ class Seen:
 
 class ModelsPage(Page):
     TAB = "models"
+    AUTO_FOCUS = "#models"  # whose row the actions are about
     ABOUT = (
         "Every model of this site. Import never executes what a file carries: safetensors and ONNX are read as data; "
         "a .pt is converted once by an allow-list. A model goes live only through the gate, and is taken back by a "
@@ -244,7 +245,9 @@ def _cells(model: Model) -> tuple[str | Text, ...]:
 def _about(model: Model) -> Text:
     """The selected model, whose row may be wider than the terminal, in lines that wrap."""
     told = model.parent or model.source == "built in"
-    made = f"{model.architecture}, {'' if told else 'from '}{model.source}"
+    made = f"{'' if told else 'from '}{model.source.removeprefix('https://')}"
+    if model.architecture != model.name:
+        made = f"{model.architecture}, {made}"
     ready = "ready to run" if model.onnx else "not exported yet, which its first use does"
     family = "" if model.family else "; the package of its family is not installed: it can't be tuned"
     return Text.assemble((model.name, "bold"), f": {made}; licence {model.licence}; {ready}{family}")

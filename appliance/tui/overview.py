@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from appliance import calibrations
-from appliance.in_use import told_in_use
+from appliance.in_use import KINDS, told_in_use
 from appliance.jobs import Job, JobStore
 from appliance.live import live_words
 from appliance.settings import load_settings
@@ -115,7 +115,7 @@ class OverviewPage(Page):
         yield Fact("Watch", words, mark, nexts)
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        fetch = "5 Models: f fetches those trained on photographs"
+        fetch, tune = "5 Models: f fetches those trained on photographs", "4 Retarget: tune them to this bed"
         for model in told_in_use(self.site):
             name = model.kind.capitalize()
             if model.broken:
@@ -124,7 +124,8 @@ class OverviewPage(Page):
                 yield Fact(name, model.text, "warn", fetch)
                 fetch = ""  # said once
             else:
-                yield Fact(name, model.text, "good", "" if model.tuned else "4 Retarget: tune it to this bed")
+                yield Fact(name, model.text, "good", "" if model.tuned else tune)
+                tune = tune if model.tuned else ""
 
     def _jobs(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         jobs = JobStore(self.site).all(20)
@@ -152,6 +153,8 @@ class OverviewPage(Page):
 
 def told(job: Job) -> str:
     """A job in one line."""
+    task, model = job.parameters.get("task"), job.parameters.get("model")
+    what = f" the {KINDS[task]}" if task in KINDS else f" {model}" if model else ""
     amount = f" {job.done} of {job.total} ({100 * job.fraction:.0f} %)" if job.state == "running" and job.total else ""
     why = f": {job.error or job.note}" if job.error or (job.note and job.active) else ""
-    return f"#{job.id} {job.title}: {job.state}{amount}{why}"
+    return f"#{job.id} {job.title}{what}: {job.state}{amount}{why}"

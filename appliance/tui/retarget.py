@@ -133,7 +133,10 @@ class RetargetPage(Page):
         facts += [_subject_fact(task, one) for task, one in data.subjects.items()]
         self.query_one(Facts).show(facts)
         fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job, data.task_of(job))) for job in data.jobs])
+        first = bool(data.jobs) and not self.query_one("#jobs", DataTable).display
         self.query_one("#jobs", DataTable).display = bool(data.jobs)
+        if first:
+            self.call_after_refresh(self._focus_jobs)
         self.query_one("#verdict-title", Static).display = bool(data.verdicts)
         self.query_one("#verdict", Static).update(Text("\n").join(verdict_text(row) for row in data.verdicts))
 
@@ -148,7 +151,7 @@ class RetargetPage(Page):
             "tune": data.subjects["detect"].why or no_images, "pose": data.subjects["pose"].why or no_images,
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
-            "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "no stopped job is selected"),
+            "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
             "log": no_job,
         }  # fmt: skip
 
@@ -259,6 +262,15 @@ class RetargetPage(Page):
         assert job is not None
         lines = JobStore(self.site).log_tail(job.id, 200)
         self.app.push_screen(Reading(f"#{job.id} {job.title}: {job.state}", "\n".join(lines) or "it wrote nothing"))
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._focus_jobs)
+
+    def _focus_jobs(self) -> None:
+        """Let the arrows choose a job, where there is one; Esc lets them scroll the screen."""
+        table = self.query_one("#jobs", DataTable)
+        if table.display and self.focused in (None, self.query_one("#body")):
+            table.focus(scroll_visible=False)
 
     def on_data_table_row_highlighted(self) -> None:
         self.wardpose.look_again()
