@@ -207,8 +207,8 @@ def _train_pose(
 ) -> tuple[Any, ModelCard, dict[str, Any]]:
     if options["architecture"] != "rtmpose-t":
         return _train_yolo(pictures, checkpoint, options, size, resume, progress, pose=True)
+    from tuning.families.person_crops import PoseAugmentation
     from tuning.families.rtmpose_training import build_pose, train_pose
-    from tuning.families.top_down_samples import PoseAugmentation
     from tuning.train.torch_state import seed_everything, state_of
 
     loop = _loop(options, options["batch"] or 32, warmup_steps=200, weight_decay=0.05, clip_norm=35.0)
