@@ -186,7 +186,7 @@ def _box(points: NDArray[np.float64]) -> Detections:
 @given(turn=angles, known=st.booleans())
 def test_a_turned_picture_gives_the_turned_skeleton(pose: PoseEstimator, turn: float, known: bool) -> None:
     points = turned_person(turn)
-    aims = Aims(np.array([turn + 0.3]), np.full(1, np.nan)) if known else None
+    aims = Aims(np.array([turn + 0.1]), np.full(1, np.nan)) if known else None
     found = pose.estimate(person_picture(points), _box(points), aims)
     apart = np.linalg.norm(found.keypoints[0] - points, axis=1)
     # The discs of a face hide one another.
