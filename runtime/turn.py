@@ -133,29 +133,31 @@ class TurnMemory:
     `frames` frames lets the turn be searched for anew, and each search in vain doubles the wait for the next.
     """
 
-    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4) -> None:
-        self.sure, self.flip, self.frames = sure, flip, frames
+    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4, spacing: int = 4) -> None:
+        self.sure, self.flip, self.frames, self.spacing = sure, flip, frames, spacing
         self._people: dict[int, _Remembered] = {}
         self._waiting: set[int] = set()
+        self._rest = 0
 
     def aims(self, track_id: NDArray[np.int64] | None, hint: NDArray[np.float64]) -> Aims:
         """What is known of a frame's people. hint: (people,) as in `Aims`.
 
-        Only one is searched for in a frame, so that a group that comes in does not stop the picture; the others are
-        looked at once by their hint, else upright, until it is their turn. Without track ids all are searched for.
+        Only one is searched for in `spacing` frames, so that neither a group that comes in nor boxes that come and go
+        stop the picture; the others are looked at once, by their hint, else upright, until it is their turn. Without
+        track ids all are searched for.
         """
         known = np.full(len(hint), np.nan)
         self._waiting = set()
-        searching = False
+        self._rest = max(0, self._rest - 1)
         for index, track in enumerate([] if track_id is None else track_id.tolist()):
             person = self._people.get(track)
             if person is not None and person.doubted < person.patience:
                 known[index] = person.turn
-            elif searching:
+            elif self._rest:
                 known[index] = 0.0 if np.isnan(hint[index]) else hint[index]
                 self._waiting.add(track)
             else:
-                searching = True
+                self._rest = self.spacing
         return Aims(known, hint)
 
     def learn(self, skeletons: Skeletons) -> None:
