@@ -11,7 +11,7 @@ import numpy as np
 from runtime.bed_view import BedView
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
-from runtime.distinct import distinct_people
+from runtime.distinct import distinct_people, without_strays
 from runtime.engines.engine import open_engine
 from runtime.frames import Frame
 from runtime.pose import PoseEstimator
@@ -98,6 +98,7 @@ class LivePipeline:
         skeletons = Skeletons.empty()
         if self.pose is not None:
             skeletons = self.pose.estimate(frame.color, detections, self._aims(detections, width, height))
+            skeletons = without_strays(detections, skeletons)
             self.turns.learn(skeletons)
             people = distinct_people(detections, skeletons)
             detections, skeletons = detections[people], skeletons[people]

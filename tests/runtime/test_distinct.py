@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.detections import Detections
-from runtime.distinct import distinct_people
+from runtime.distinct import distinct_people, without_strays
 from runtime.skeleton import Skeletons
 
 
@@ -41,9 +41,18 @@ def test_two_people_in_one_place_with_bodies_of_their_own_stay_two() -> None:
     assert distinct_people(found, skeletons).tolist() == [0, 1]
 
 
-def test_a_skeleton_that_strayed_onto_a_neighbour_does_not_make_two_people_one() -> None:
-    found, skeletons = _people([WHOLE, BESIDE], [_points(), _points()], [1, 2])
-    assert distinct_people(found, skeletons).tolist() == [0, 1]
+def test_a_skeleton_that_strayed_onto_a_neighbour_is_the_neighbours_alone() -> None:
+    found, skeletons = _people([BESIDE, WHOLE], [_points(), _points() + 1], [1, 2])
+    kept = without_strays(found, skeletons)
+    assert (kept.score[0] == 0).all()
+    np.testing.assert_array_equal(kept.score[1], skeletons.score[1])
+    assert distinct_people(found, kept).tolist() == [0, 1]
+
+
+def test_skeletons_of_their_own_and_ones_of_one_person_found_twice_are_believed_as_before() -> None:
+    for boxes, points in (([WHOLE, BESIDE], [_points(1), _points(2)]), ([WHOLE, PART], [_points(), _points()])):
+        found, skeletons = _people(boxes, points, [1, 2])
+        np.testing.assert_array_equal(without_strays(found, skeletons).score, skeletons.score)
 
 
 def test_people_without_believed_joints_are_all_kept() -> None:
@@ -52,4 +61,5 @@ def test_people_without_believed_joints_are_all_kept() -> None:
 
 
 def test_nobody_is_nobody() -> None:
+    assert len(without_strays(Detections.empty(), Skeletons.empty())) == 0
     assert distinct_people(Detections.empty(), Skeletons.empty()).tolist() == []
