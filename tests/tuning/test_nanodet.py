@@ -18,9 +18,9 @@ from tuning.coco_folder import read_people
 from tuning.evaluate.report import read_picture
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples, placed, quarter_turned
 from tuning.families.family import ImportWish, TuneSettings
+from tuning.families.graph_family import described
 from tuning.families.nanodet import RECIPE, Nanodet
 from tuning.store.card import ModelCard, read_card
-from tuning.families.graph_family import described
 from tuning.store.foreign import read_foreign
 from tuning.store.save import save_graph
 

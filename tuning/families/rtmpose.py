@@ -111,8 +111,8 @@ class RtmPose:
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,
         checkpoint: Path, resume: bool, progress: Progress | None,
     ) -> BaseTraining:  # fmt: skip
-        from tuning.families.rtmpose_training import build_pose, train_pose
         from tuning.families.person_crops import PoseAugmentation
+        from tuning.families.rtmpose_training import build_pose, train_pose
         from tuning.train.torch_state import seed_everything, state_of
 
         seed_everything(settings.seed)
