@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from appliance.models import FETCHED, ModelStore
+from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
@@ -44,9 +44,14 @@ def missing(site: SiteFolder | None = None) -> list[str]:
     return [name for name, model in PRETRAINED.items() if not any(_intact(place, model) for place in places)]
 
 
-def without() -> str:
-    """What it means that they are missing, in one sentence for a person."""
-    return "the box finds people with models that saw synthetic images only, and far worse"
+def without(site: SiteFolder | None = None) -> str:
+    """What it means that they are missing, in words for a person: on a new box, or on `site` with what it runs."""
+    store = ModelStore(site) if site else None
+    detector, pose = (store.live("detect"), store.live("pose")) if store else (BUILT_IN_DETECTOR, "")
+    finds = f"{detector} finds people" if detector else "nobody is found"
+    if detector == BUILT_IN_DETECTOR:
+        finds = "people are found by a detector that saw synthetic images only, far worse"
+    return f"{finds}, and {f'{pose} draws skeletons' if pose else 'no skeleton is drawn'}"
 
 
 def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say = print) -> list[str]:

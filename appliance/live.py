@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,24 @@ def ring_status(site: SiteFolder) -> dict[str, Any]:
             }
         return {"state": "hung", "message": "its process gives no sign of life", "source": status.source, "fps": 0.0}
     return {"state": "absent", "message": "", "source": "", "fps": 0.0}
+
+
+def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
+    """The live path in words for a glance, and its mark. Anything but "LIVE" means: don't rely on what you see."""
+    live = status.get("live")
+    if not live:
+        return "NO LIVE PICTURE: the service does not answer", "bad"
+    state, why = live["state"], live.get("message") or status["camera"]["message"]
+    if state == "live":
+        age = live["age_ms"]
+        if age is not None and age <= 1000:
+            return f"LIVE  {live['fps']:.1f} fps, {age:.0f} ms old", "good"
+        return "NO LIVE PICTURE: the picture is old", "bad"
+    if state == "paused":
+        return "PAUSED: nobody is watched", "warn"
+    if state == "starting":
+        failing = [f"{p['name']}: {p['last_end']}" for p in status.get("processes", []) if p["state"] == "waiting"]
+        return f"STARTING: no live picture yet{f' ({failing[0]})' if failing else f' ({why})' if why else ''}", "warn"
+    if live["plan"]:
+        return f"NO LIVE PICTURE{f': {why}' if why else ''}", "bad"
+    return "OFF: no live picture, nothing runs", "off"

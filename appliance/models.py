@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -15,11 +16,12 @@ from appliance.database import now
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.plugins import plugin_names
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
 # The models trained on photographs (see appliance.fetch), shared by every site of this box.
-FETCHED = Path(sys.prefix) / "share" / "wardpose" / "models"
+FETCHED = Path(os.environ.get("WARDPOSE_PRETRAINED") or Path(sys.prefix) / "share" / "wardpose" / "models")
 # What runs before anything was promoted: the first that this box has. Those trained on photographs come first; the one
 # trained on synthetic images alone comes with the product.
 BUILT_IN_DETECTOR = "person-detector"
@@ -214,7 +216,7 @@ class ModelStore:
                 "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1",
                 (task,),
             ).fetchone()
-            if row is None or row["model"] == row["previous"]:
+            if row is None or row["previous"] in ("", row["model"]):
                 raise WardposeError("there is no earlier model to go back to", mend="see `wardpose models list`")
             name = str(row["previous"])
             self.folder(name)  # it must still be here
@@ -261,10 +263,12 @@ class ModelStore:
 
 
 def _family(card: ModelCard) -> str:
-    """The name of a model's family; empty where its package is gone."""
+    """The name of a model's family; empty where its package is gone or broken."""
+    if card.family is not None:  # told without importing what trains it
+        return card.family if card.family in plugin_names("model_families") else ""
     from tuning.families.family import family_of
 
     try:
         return family_of(card).name
-    except WardposeError:
+    except (WardposeError, ImportError):
         return ""

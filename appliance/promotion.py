@@ -52,14 +52,15 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     report = _export_report(site, name, progress)
     look = _judged_detector if card.task == "detect" else _judged_pose
     after = {label: look(site, name, data, folder, progress) for label, (data, folder) in sets.items()}
-    before = {label: look(site, current, data, folder, progress) for label, (data, folder) in sets.items()}
+    # A box without a pose model has none that a first one must beat.
+    before = {label: look(site, current, data, folder, progress) for label, (data, folder) in sets.items() if current}
     verdict = judge(
         {label: judged for label, (judged, _) in after.items()},
-        {label: judged for label, (judged, _) in before.items()},
+        {label: judged for label, (judged, _) in before.items()} if current else None,
         report,
         target=TARGET,
     )
-    figures = {"before": before[TARGET][1], "after": after[TARGET][1]}
+    figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
     store.record_promotion(name, accepted=verdict.passed, reasons={"reasons": verdict.reasons, **figures})
     return {
         "ok": verdict.passed,

@@ -11,7 +11,8 @@ from calibration.errors import WardposeError
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import JOINT_INDEX
 from synth.pose.bank import SHIPPED, PoseBank
-from synth.pose.clinical import SIDES, relaxed_hands, sample_in_bed
+from synth.pose.clinical import SIDES, relaxed_hands
+from synth.pose.in_bed import sample_in_bed
 from synth.pose.infant import INFANT_POSTURES, sample_infant
 from synth.pose.make_bank import RECIPE, make_bank, write_bank
 from synth.pose.mechanism import Build
@@ -61,8 +62,9 @@ def test_the_measured_limbs_of_an_infant_are_an_infants() -> None:
     assert adult.head_scale == pytest.approx(1.0, abs=0.02)
     assert 0.3 < infant.radius["left_hip"] / adult.radius["left_hip"] < 0.6
     assert infant.head_scale > 1.3 * infant.height_m / adult.height_m  # a large head for its size
-    assert adult.belly_m == 0.0
-    assert 0.004 < infant.belly_m < 0.02
+    waist, belly = adult.slabs["spine1"], infant.slabs["spine1"]
+    assert (waist.half_width, waist.radius) == pytest.approx((0.157, 0.112), abs=0.01)
+    assert belly.radius / waist.radius > 1.4 * infant.height_m / adult.height_m  # and a round belly
 
 
 @pytest.mark.parametrize("posture", INFANT_POSTURES)

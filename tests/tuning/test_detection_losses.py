@@ -30,7 +30,9 @@ GRID = cell_grid(64, 64)
 def test_cells_lie_row_by_row_the_finest_grid_first() -> None:
     grid = cell_grid(64, 32)
     assert len(grid.centre) == 8 * 4 + 4 * 2 + 2
-    assert grid.centre[0].tolist() == [4, 4] and grid.centre[1].tolist() == [12, 4] and grid.centre[8].tolist() == [4, 12]
+    assert (
+        grid.centre[0].tolist() == [4, 4] and grid.centre[1].tolist() == [12, 4] and grid.centre[8].tolist() == [4, 12]
+    )
     assert grid.centre[-1].tolist() == [48, 16] and grid.stride[-1].item() == 32
 
 
@@ -84,7 +86,7 @@ def test_overlap_is_the_same_both_ways_and_one_with_itself(pair: torch.Tensor) -
 @pytest.mark.parametrize(("logit", "quality"), [(0.0, 0.0), (2.0, 0.7), (-3.0, 0.9), (1.0, 1.0)])
 def test_the_quality_focal_loss_is_the_published_one(logit: float, quality: float) -> None:
     sigma = 1 / (1 + math.exp(-logit))
-    expected = -abs(quality - sigma) ** 2 * (
+    expected = -(abs(quality - sigma) ** 2) * (
         (1 - quality) * math.log(1 - sigma) + quality * math.log(sigma)
     )  # Li et al. 2020, equation 5
     found = quality_focal_loss(torch.tensor(logit, dtype=torch.float64), torch.tensor(quality, dtype=torch.float64))
@@ -95,7 +97,8 @@ def test_the_quality_focal_loss_is_the_published_one(logit: float, quality: floa
     arrays(np.float64, (1, 4, 11), elements=st.floats(-5, 5)), arrays(np.float64, (1, 4), elements=st.floats(0, 9.9))
 )
 def test_the_distribution_focal_loss_is_the_published_one(
-    logits: np.ndarray[tuple[int, ...], np.dtype[np.float64]], distance: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    logits: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    distance: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> None:
     expected = 0.0
     for side in range(4):  # Li et al. 2020, equation 6

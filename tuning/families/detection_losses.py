@@ -94,7 +94,9 @@ class Assignment:
 
 
 @torch.no_grad()
-def assign(score: Tensor, boxes: Tensor, people: Tensor, grid: Grid, *, most: int = 10, power: float = 6.0) -> Assignment:
+def assign(
+    score: Tensor, boxes: Tensor, people: Tensor, grid: Grid, *, most: int = 10, power: float = 6.0
+) -> Assignment:
     """Task-aligned assignment (Feng et al., TOOD, 2021) of cells with scores (N,) and boxes (N, 4) to people (P, 4).
 
     A person is answered for by the `most` cells within their box that have the greatest √score · IoU^`power`; a cell

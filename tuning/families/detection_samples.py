@@ -56,9 +56,7 @@ class DetectionSamples:
             "ignored": np.concatenate(ignored),
         }
 
-    def sample(
-        self, epoch: int, index: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_]]:
+    def sample(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_]]:
         """The input (height, width, 3) uint8 RGB, boxes (P, 4) in its pixels, and which of them are crowds."""
         picture = self._pictures[index]
         rng = np.random.default_rng((self._seed, epoch, index))
@@ -112,9 +110,7 @@ def _mirrored(boxes: NDArray[np.floating], width: int) -> NDArray[np.floating]:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
 
-def _look(
-    color: NDArray[np.uint8], rng: np.random.Generator, augmentation: DetectionAugmentation
-) -> NDArray[np.uint8]:
+def _look(color: NDArray[np.uint8], rng: np.random.Generator, augmentation: DetectionAugmentation) -> NDArray[np.uint8]:
     contrast = 1 + rng.uniform(-augmentation.contrast, augmentation.contrast)
     brightness = rng.uniform(-augmentation.brightness, augmentation.brightness)
     gain = 1 + rng.uniform(-augmentation.colour, augmentation.colour, 3)

@@ -82,8 +82,7 @@ class Nanodet(GraphFamily):
 def _told(recipe: NanodetRecipe, settings: TuneSettings) -> NanodetRecipe:
     """The recipe with what somebody asked for."""
     asked = {
-        "learning_rate": settings.learning_rate,
-        "batch": settings.batch,
+        "learning_rate": settings.learning_rate, "batch": settings.batch,
         "frozen_convolutions": settings.frozen_layers,
-    }
+    }  # fmt: skip
     return recipe.model_copy(update={name: value for name, value in asked.items() if value is not None})
