@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
 from runtime.detect import PersonDetector
+from runtime.detections import iou_matrix
 from runtime.detector_layouts import decode_boxes
 from runtime.engines.onnx_engine import OnnxEngine
 from runtime.model_info import ModelInfo
@@ -25,17 +26,17 @@ from tests.tuning.drawn_graphs import BINS, YoloLike, Yolov6Like, YoloxLike, dra
 from tuning.coco_folder import read_people
 from tuning.evaluate.report import read_picture
 from tuning.families.detection_losses import cell_grid, iou
-from tuning.families.detection_samples import DetectionSamples
+from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples
 from tuning.families.family import ImportWish, TuneSettings
 from tuning.families.graph_detector import DetectorRecipe
 from tuning.families.graph_detector_training import box_distributions, sides_of, train_detector_graph, yolo_loss
-from tuning.families.graph_family import GraphFamily
+from tuning.families.graph_family import GraphFamily, described
 from tuning.families.onnx_graph import OnnxGraph, load_graph
 from tuning.families.yolo_onnx import YoloOnnx
 from tuning.families.yolov6 import Yolov6
 from tuning.families.yolox import Yolox
 from tuning.families.yolox_training import assign_simota, offset_boxes, yolov6_loss, yolox_loss
-from tuning.store.card import ModelCard, read_card, write_card
+from tuning.store.card import ModelCard, read_card, sha256_of, write_card
 from tuning.store.foreign import read_foreign
 
 CLASSES, PERSON = 3, 0
@@ -57,8 +58,6 @@ def taken_in(form: str, folder: Path) -> Path:
     foreign = read_foreign(draw_graph(folder / "foreign.onnx", module(CLASSES)))
     card = family.recognise(foreign, ImportWish("drawn"), folder)
     assert card is not None
-    from tuning.store.card import sha256_of
-
     write_card(folder, card.model_copy(update={"sha256": sha256_of(folder / card.weights)}))
     return folder
 
@@ -117,24 +116,25 @@ def test_training_lowers_the_loss_and_leaves_frozen_layers_and_other_classes_alo
 
 @pytest.mark.parametrize("form", FAMILIES)
 def test_what_is_learnt_is_what_the_runtime_sees(form: str, drawn_people: Path, tmp_path: Path) -> None:
-    """Trained on a handful of drawn figures, the file that comes out finds them."""
+    """Trained on a handful of drawn figures, the file that comes out finds them better than the one that went in."""
     graph, info = _opened(form, tmp_path / "m")
-    pictures = read_people(drawn_people / "annotations.json")[:8]
-    recipe = DetectorRecipe(
-        epochs=60, batch=8, learning_rate=5e-3, frozen_share=0.0, augmentation={"flip": 0, "scale": (1, 1)}
-    )
-    family, settings = FAMILIES[form][1], TuneSettings(threads=1)
-    train_detector_graph(graph, info, pictures, settings, recipe, _loss(form, graph, info))
-    from tuning.families.graph_family import described
+    pictures = read_people(drawn_people / "annotations.json")[:4]
+    plain = DetectionAugmentation(flip=0, scale=(1, 1), contrast=0, brightness=0)
+    recipe = DetectorRecipe(epochs=60, batch=4, learning_rate=3e-3, frozen_share=0.0, augmentation=plain)
 
-    onnx.save(described(graph.written(), info), str(tmp_path / "tuned.onnx"))
-    detector = PersonDetector(OnnxEngine(tmp_path / "tuned.onnx", threads=1), confidence=0.05, nms_iou=0.5)
-    overlaps = []
-    for picture in pictures:
-        found = detector.detect(read_picture(picture.path))
-        best = found.xyxy[:1] if len(found) else np.zeros((1, 4), np.float32)
-        overlaps.append(float(iou(torch.from_numpy(best), torch.from_numpy(picture.boxes.astype(np.float32)))[0]))
-    assert family.name and float(np.mean(overlaps)) > 0.5, overlaps
+    def overlap() -> float:
+        """Of the best box with its figure, on average."""
+        onnx.save(described(graph.written(), info), str(tmp_path / "now.onnx"))
+        detector = PersonDetector(OnnxEngine(tmp_path / "now.onnx", threads=1), confidence=1e-4, nms_iou=0.5)
+        overlaps = []
+        for picture in pictures:
+            best = detector.detect(read_picture(picture.path)).xyxy[:1]
+            overlaps.append(float(iou_matrix(best, picture.boxes).max(initial=0)))
+        return float(np.mean(overlaps))
+
+    before = overlap()
+    train_detector_graph(graph, info, pictures, TuneSettings(threads=1), recipe, _loss(form, graph, info))
+    assert overlap() > before + 0.1
 
 
 @pytest.mark.parametrize("form", ["yolox", "yolo"])
@@ -290,8 +290,6 @@ def test_a_detector_that_chooses_its_boxes_inside_says_why_it_cannot_be_tuned(
     family = YoloOnnx()
     card = family.recognise(read_foreign(tmp_path / "end.onnx"), ImportWish("end"), folder)
     assert card is not None and card.layout == "yolo-end2end"
-    from tuning.store.card import sha256_of
-
     write_card(folder, card.model_copy(update={"sha256": sha256_of(folder / card.weights)}))
     PersonDetector(OnnxEngine(folder / card.weights, threads=1)).detect(np.zeros((64, 96, 3), np.uint8))
     with pytest.raises(WardposeError, match=r"chooses its boxes inside \(TopK\)"):

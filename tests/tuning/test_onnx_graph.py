@@ -216,7 +216,7 @@ def test_a_detector_answers_as_onnx_runtime_does_in_batches_of_any_size(form: st
 def test_a_graph_declared_for_another_size_is_the_one_exported_for_it(
     form: str, width: int, height: int, tmp_path: Path
 ) -> None:
-    model = with_input_size(load_graph(draw_graph(tmp_path / "a.onnx", FORMS[form]())), width, height)
+    model = with_input_size(onnx.load(str(draw_graph(tmp_path / "a.onnx", FORMS[form]()))), width, height)
     exported = load_graph(draw_graph(tmp_path / "b.onnx", FORMS[form](), width=width, height=height))
     picture = RNG.random((1, 3, height, width), np.float32)
     expected, actual = by_runtime(exported, picture)[0], by_runtime(model, picture)[0]
