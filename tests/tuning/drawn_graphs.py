@@ -129,5 +129,7 @@ def draw_graph(
             nn.init.normal_(parameter, std=0.05 if parameter.ndim == 1 else (2 / parameter[0].numel()) ** 0.5)
         if name.startswith(("there.", "kind.")) and parameter.ndim == 1:
             nn.init.constant_(parameter, -3.0)
+        if name == "trunk.steps.0.weight" and isinstance(module, YoloxLike):  # it is given 0…255
+            parameter.data /= 255
     write_onnx(module, path, width=width, height=height, opset=17, outputs=["output"], dynamic_batch=dynamic_batch)
     return path

@@ -36,6 +36,7 @@ from tuning.families.onnx_graph import OnnxGraph
 from tuning.train.torch_loop import LoopSettings, fit
 
 Loss = Callable[[OnnxGraph, dict[str, Any]], dict[str, Any]]
+Distributions = tuple[tuple[str, int], ...]  # names of tensors, and the axis of their bins
 
 
 def train_detector_graph(
@@ -158,22 +159,23 @@ def yolo_loss(
     *,
     info: ModelInfo,
     recipe: DetectorRecipe,
-    distribution: tuple[str, int] | None,
+    distributions: Distributions,
 ) -> dict[str, Any]:
     """The terms of one batch of `DetectionSamples`."""
     outputs = graph(batch["images"])
     answer, raw = outputs[graph.outputs[0]], logits_of(graph, outputs)
     boxes, logits = corners(answer[:, :4].transpose(1, 2)), raw[:, 4 + info.person_class]
-    sides = distributions(outputs[distribution[0]], distribution[1]) if distribution else None
     grid = grid_of(info, answer.shape[2], str(answer.device))
-    return decoded_loss(DecodedHead(boxes, logits, sides), batch, grid, recipe)
+    return decoded_loss(DecodedHead(boxes, logits, sides_of(outputs, distributions)), batch, grid, recipe)
 
 
-def box_distribution(graph: OnnxGraph) -> tuple[str, int] | None:
-    """Name and bins' axis of the logits of the distributions that the graph decodes its boxes from; None without any.
+def box_distributions(graph: OnnxGraph) -> Distributions:
+    """The logits of the distributions that the graph decodes its boxes from, in the grids' order; none where it has
+    none.
 
     They go through a softmax into a convolution whose weights are 0, 1, 2, … (its mean).
     """
+    found: dict[str, int] = {}
     for node in graph.producers.values():
         if node.op != "Conv" or node.inputs[1] not in graph.expectations:
             continue
@@ -181,11 +183,11 @@ def box_distribution(graph: OnnxGraph) -> tuple[str, int] | None:
         while before is not None and before.op in ("Transpose", "Reshape", "Identity"):
             before = graph.producers.get(before.inputs[0])
         if before is not None and before.op == "Softmax" and len(graph.shapes[before.inputs[0]]) == 4:
-            return before.inputs[0], before.attributes.get("axis", -1) % 4
-    return None
+            found[before.inputs[0]] = before.attributes.get("axis", -1) % 4
+    return tuple(found.items())
 
 
-def distributions(logits: Tensor, axis: int) -> Tensor:
-    """(B, N, 4, bins) of a tensor that holds batch, four sides, cells and, on `axis`, bins in any order."""
-    moved = logits.movedim(axis, -1)
-    return moved.transpose(1, 2) if moved.shape[1] == 4 else moved
+def sides_of(outputs: dict[str, Any], distributions: Distributions) -> Tensor | None:
+    """Logits (B, N, 4, bins) from tensors that hold batch, four sides, cells and, on their axis, bins in any order."""
+    parts = [outputs[name].movedim(axis, -1) for name, axis in distributions]
+    return torch.cat([p.transpose(1, 2) if p.shape[1] == 4 else p for p in parts], 1) if parts else None

@@ -37,6 +37,14 @@ class Trained:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What is found out about a trained graph. info: fields of the model's description; made: entries of the card."""
+
+    info: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
 class GraphFamily:
     """A model family by ONNX graph. A subclass names its layouts, recognises its graphs and trains them."""
 
@@ -57,6 +65,12 @@ class GraphFamily:
             where=info.name,
             mend="tune nanodet, or bring the detector's raw outputs",
         )
+
+    def finish(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Finished:
+        """Look at the graph as it will be kept, after training and interpolation; it is not changed any more."""
+        return Finished()
 
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         if foreign.graph is None:
@@ -119,12 +133,15 @@ class GraphFamily:
         if settings.alpha < 1:
             graph.load_state(interpolate(before, graph.state(), settings.alpha))
         info = info.model_copy(update=dict(trained.info))
+        finished = self.finish(graph, info, pictures, settings, progress)
+        info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
         tuned = _card(info, out_dir.name, card.architecture).model_copy(
             update={
                 "family": card.family,
                 "parent": card.name,
                 "licence": card.licence,
-                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe),
+                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
+                | dict(finished.made),
             }
         )
         return save_graph(out_dir, described(graph.written(), info), tuned)

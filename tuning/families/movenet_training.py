@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress
+from tuning.families.family import Progress, TuneSettings
 from tuning.families.person_crops import PersonCrops, PoseAugmentation
 from tuning.train.torch_loop import LoopSettings, Outcome, TrainingData, fit
 
@@ -26,8 +26,13 @@ class MovenetRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    epochs: int = Field(default=2, title="Passes over the people", ge=1)
+    batch: int = Field(default=16, title="Crops per optimiser step", ge=1, le=1024)
+    learning_rate: float = Field(default=2e-4, title="Learning rate (AdamW)", gt=0, le=1)
+    final_factor: float = Field(default=0.05, title="Last learning rate over the first", ge=0, le=1)
+    warmup_steps: int = Field(default=20, title="Batches of linear warm-up", ge=0)
     frozen_layers: int = Field(default=40, title="Convolutions kept as they are, from the input", ge=0)
-    sigma: float = Field(default=1.5, title="Breadth of a keypoint in the heat map (cells)", gt=0)
+    sigma: float = Field(default=1.0, title="Breadth of a keypoint in the heat map (cells)", gt=0)
     offset: float = Field(default=1.0, title="Weight of the offsets", ge=0)
     regression: float = Field(default=0.1, title="Weight of the guesses from the person's centre", ge=0)
     centre: float = Field(default=0.0, title="Weight of the person's centre", ge=0)
@@ -74,11 +79,12 @@ def movenet_loss(outputs: dict[str, Any], batch: dict[str, Any], recipe: Movenet
     total = weight.sum().clamp(min=1.0)
     rows = torch.arange(height, dtype=heat.dtype, device=heat.device)
     columns = torch.arange(width, dtype=heat.dtype, device=heat.device)
-    squared = (rows - points[..., 1:]).square()[..., :, None] + (columns - points[..., :1]).square()[..., None, :]
-    target = torch.exp(-squared / (2 * recipe.sigma**2))
-    cell = points.round().long()
+    # A keypoint belongs to the cell it lies in: MoveNet's offsets run from 0 to 1, its heat is even about that cell.
+    cell = points.floor().long()
     cell = torch.stack([cell[..., 0].clamp(0, width - 1), cell[..., 1].clamp(0, height - 1)], -1)
     flat = cell[..., 1] * width + cell[..., 0]
+    squared = (rows - cell[..., 1:]).square()[..., :, None] + (columns - cell[..., :1]).square()[..., None, :]
+    target = torch.exp(-squared / (2 * recipe.sigma**2))
     likely, unlikely = torch.nn.functional.logsigmoid(heat), torch.nn.functional.logsigmoid(-heat)
     probability = likely.exp()
     elsewhere = -((1 - target) ** 4 * probability.square() * unlikely).flatten(2)
@@ -86,9 +92,7 @@ def movenet_loss(outputs: dict[str, Any], batch: dict[str, Any], recipe: Movenet
     there = -((1 - probability).square() * likely).flatten(2).gather(2, flat[..., None])[..., 0] * weight
     terms = {"heatmap": (there.sum() + elsewhere.sum()) / total}
     if recipe.offset:
-        fine = _at(offset, flat)
-        wanted = (points - cell).flip(-1)
-        terms["offset"] = recipe.offset * ((fine - wanted).abs().sum(-1) * weight).sum() / total
+        terms["offset"] = recipe.offset * (_offset_error(offset, points, cell) * weight).sum() / total
     if recipe.regression:
         best = _best_centre(outputs["centre"])
         start = torch.stack([best % width, best // width], -1)
@@ -104,11 +108,20 @@ def movenet_loss(outputs: dict[str, Any], batch: dict[str, Any], recipe: Movenet
     return terms
 
 
-def _at(maps: Any, cells: Any) -> Any:
-    """(B, K, 2) of maps (B, 2·K, h, w) at the flat cells (B, K)."""
-    people, keypoints = cells.shape
-    flat = maps.reshape(people, keypoints, 2, -1)
-    return flat.gather(3, cells[..., None, None].expand(-1, -1, 2, 1))[..., 0]
+def _offset_error(offset: Any, points: Any, cell: Any) -> Any:
+    """(B, K) mean L1 error of the offsets (B, 2·K, h, w) at a keypoint's cell and its eight neighbours, any of which
+    may win the decoding."""
+    people, keypoints, _ = points.shape
+    _, _, height, width = offset.shape
+    steps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)], device=points.device)
+    near = cell[:, :, None] + steps  # (B, K, 9, 2)
+    inside = ((near >= 0) & (near < torch.tensor([width, height], device=points.device))).all(-1)
+    near = near.clamp(min=0).minimum(torch.tensor([width - 1, height - 1], device=points.device))
+    flat = near[..., 1] * width + near[..., 0]
+    found = offset.reshape(people, keypoints, 2, -1).gather(3, flat[:, :, None].expand(-1, -1, 2, -1))
+    wanted = (points[:, :, None] - near).flip(-1).transpose(2, 3)
+    error = (found - wanted).abs().sum(2)
+    return (error * inside).sum(-1) / inside.sum(-1)
 
 
 def _best_centre(centre: Any) -> Any:
@@ -134,12 +147,30 @@ def train_movenet(
     samples = MovenetSamples(pictures, width=width, height=height, seed=loop.seed, cells=cells, recipe=recipe)
     if not len(samples):
         raise WardposeError("no person has keypoints to learn from", mend="make a data set with keypoints")
-    graph.freeze(recipe.frozen_layers)
+    graph.to(memory_format=torch.channels_last)  # with oneDNN a third faster
 
     def loss(module: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        answer = module(batch["images"])
+        answer = module(batch["images"].contiguous(memory_format=torch.channels_last))
         return movenet_loss({name: answer[key] for name, key in names.items()}, batch, recipe)
 
     outcome = fit(graph, samples, loss, loop, progress=progress)
     graph.to("cpu")
     return outcome
+
+
+def tune_movenet(
+    graph: Any,
+    pictures: list[Picture],
+    settings: TuneSettings,
+    recipe: MovenetRecipe,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train the graph in place. What `settings` say outright goes before `recipe`."""
+    loop = LoopSettings(
+        epochs=settings.epochs or recipe.epochs, minutes=settings.minutes, batch=settings.batch or recipe.batch,
+        nominal_batch=settings.batch or recipe.batch, optimizer="adamw", weight_decay=0.0,
+        learning_rate=settings.learning_rate or recipe.learning_rate, final_factor=recipe.final_factor,
+        warmup_steps=recipe.warmup_steps, seed=settings.seed, threads=settings.threads, device=settings.device,
+    )  # fmt: skip
+    graph.freeze(recipe.frozen_layers if settings.frozen_layers is None else settings.frozen_layers)
+    return train_movenet(graph, pictures, loop, recipe, progress=progress)

@@ -1,4 +1,4 @@
-"""People cut out of COCO pictures for a top-down pose model, as the runtime cuts them, turned and varied for training."""
+"""People cut out of COCO pictures for a top-down pose model, as the runtime cuts them, and varied for training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class PoseAugmentation(BaseModel):
     flip: float = Field(default=0.5, title="Chance of a mirrored crop", ge=0, le=1)
     body: float = Field(default=0.0, title="Chance of a crop turned so that the trunk stands upright", ge=0, le=1)
     body_spread_deg: float = Field(default=45.0, title="Such a crop's further turn (± degrees)", ge=0, le=90)
-    wrong: float = Field(default=0.0, title="Chance that a crop is turned wrong, to be told from a right one", ge=0, le=1)
+    wrong: float = Field(
+        default=0.0, title="Chance that a crop is turned wrong, to be told from a right one", ge=0, le=1
+    )
     rotate: float = Field(default=0.7, title="Chance of a rotated crop, of the others", ge=0, le=1)
     rotation_deg: float = Field(default=60.0, title="Largest rotation (degrees)", ge=0, le=180)
     any_angle: float = Field(default=0.15, title="Chance of any rotation at all", ge=0, le=1)

@@ -75,8 +75,8 @@ class RtmPose:
     def tune(
         self, folder: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
     ) -> ModelCard:
+        from tuning.families.person_crops import PoseAugmentation
         from tuning.families.rtmpose_training import build_pose, train_pose
-        from tuning.families.top_down_samples import PoseAugmentation
         from tuning.train.torch_loop import LoopSettings
         from tuning.train.torch_state import interpolate, state_of
 
@@ -112,7 +112,7 @@ class RtmPose:
         checkpoint: Path, resume: bool, progress: Progress | None,
     ) -> BaseTraining:  # fmt: skip
         from tuning.families.rtmpose_training import build_pose, train_pose
-        from tuning.families.top_down_samples import PoseAugmentation
+        from tuning.families.person_crops import PoseAugmentation
         from tuning.train.torch_state import seed_everything, state_of
 
         seed_everything(settings.seed)

@@ -51,10 +51,10 @@ class YoloOnnx(GraphFamily):
                 "it chooses its boxes inside, where no gradient passes", where=info.name,
                 mend="it can be run but not tuned: export it without suppression",
             )  # fmt: skip
-        from tuning.families.graph_detector_training import box_distribution, train_detector_graph, yolo_loss
+        from tuning.families.graph_detector_training import box_distributions, train_detector_graph, yolo_loss
 
         recipe = RECIPE.told(settings)
-        distribution = box_distribution(graph)
-        graph.watched = (distribution[0],) if distribution else ()
-        loss = partial(yolo_loss, info=info, recipe=recipe, distribution=distribution)
+        distributions = box_distributions(graph)
+        graph.watched = tuple(name for name, _ in distributions)
+        loss = partial(yolo_loss, info=info, recipe=recipe, distributions=distributions)
         return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)

@@ -41,11 +41,11 @@ class Yolov6(GraphFamily):
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
     ) -> Trained:
-        from tuning.families.graph_detector_training import box_distribution, train_detector_graph
+        from tuning.families.graph_detector_training import box_distributions, train_detector_graph
         from tuning.families.yolox_training import yolov6_loss
 
         recipe = RECIPE.told(settings)
-        distribution = box_distribution(graph)
-        graph.watched = (distribution[0],) if distribution else ()
-        loss = partial(yolov6_loss, info=info, recipe=recipe, distribution=distribution)
+        distributions = box_distributions(graph)
+        graph.watched = tuple(name for name, _ in distributions)
+        loss = partial(yolov6_loss, info=info, recipe=recipe, distributions=distributions)
         return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)

@@ -13,13 +13,14 @@ from tuning.families.detection_losses import Assignment, Grid, iou, within
 from tuning.families.graph_detector import DetectorRecipe
 from tuning.families.graph_detector_training import (
     DecodedHead,
+    Distributions,
     corners,
     decoded_loss,
-    distributions,
     grid_of,
     logits_of,
     outside_crowds,
     people_of,
+    sides_of,
 )
 from tuning.families.onnx_graph import OnnxGraph
 
@@ -88,7 +89,7 @@ def assign_simota(score: Tensor, boxes: Tensor, people: Tensor, grid: Grid) -> A
     middle = (people[:, None, :2] + people[:, None, 2:]) / 2
     near = ((grid.centre - middle).abs() < _CENTRE_RADIUS * grid.stride).all(-1)
     candidate = (inside | near).any(0)
-    overlap = iou(boxes[None], people[:, None]) * candidate
+    overlap = iou(boxes[None], people[:, None]).nan_to_num() * candidate  # whoever is no number fails as a loss
     cost = -score.clamp_min(1e-7).log() - 3 * (overlap + 1e-8).log() + _FAR * ~(inside & near)
     cost = cost.masked_fill(~candidate, torch.inf)
     wanted = torch.zeros_like(inside)
@@ -111,7 +112,7 @@ def yolov6_loss(
     *,
     info: ModelInfo,
     recipe: DetectorRecipe,
-    distribution: tuple[str, int] | None,
+    distributions: Distributions,
 ) -> dict[str, Any]:
     """The terms of one batch of `DetectionSamples`."""
     outputs = graph(batch["images"])
@@ -120,5 +121,4 @@ def yolov6_loss(
     grid = grid_of(info, answer.shape[1], str(answer.device))
     if not torch.equal(answer[..., 4], torch.ones_like(answer[..., 4])):
         return objectness_loss(boxes, raw[..., 4], logits, batch, grid, recipe)
-    sides = distributions(outputs[distribution[0]], distribution[1]) if distribution else None
-    return decoded_loss(DecodedHead(boxes, logits, sides), batch, grid, recipe)
+    return decoded_loss(DecodedHead(boxes, logits, sides_of(outputs, distributions)), batch, grid, recipe)
