@@ -232,7 +232,11 @@ def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
     if state == "paused":
         return "PAUSED: nobody is watched", "warn"
     if state == "starting":
-        failing = [f"{p['name']}: {p['last_end']}" for p in status.get("processes", []) if p["state"] == "waiting"]
+        failing = [
+            f"{p['name']}: {p['last_end']}"
+            for p in status.get("processes", [])
+            if p["state"] != "running" and p["last_end"]
+        ]
         return f"STARTING: no live picture yet{f' ({failing[0]})' if failing else f' ({why})' if why else ''}", "warn"
     if live["plan"]:
         return f"NO LIVE PICTURE{f': {why}' if why else ''}", "bad"

@@ -19,7 +19,7 @@ from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
 from calibration.errors import WardposeError
 
-CAMERA_MARKS = {"live": "good", "absent": "off"}
+CAMERA_MARKS = {"streaming": "good", "absent": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class OverviewPage(Page):
             return
         camera = status.get("camera") or {"state": "absent", "message": "", "source": "", "fps": 0.0}
         state, text = camera["state"], source
-        if state == "live":
+        if state == "streaming":
             text += f": delivers {camera['fps']:.1f} fps"
         elif state == "absent":
             text += ": not in use now"
