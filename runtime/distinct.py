@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL
 from runtime.detections import Detections, iou_matrix
-from runtime.skeleton import OKS_SIGMAS, Skeletons
+from runtime.skeleton import Skeletons
 
-# Joints that must be seen in both, and how much they must be the same (OKS), for two skeletons to be one person's.
-_FEWEST, _SAME = 5, 0.6
+# Joints that must be seen in both, and how far half of them may lie apart, as a part of the smaller box's side (of a
+# square of its area), for two skeletons to be one person's.
+_FEWEST, _APART = 5, 0.12
 # Overlap of two boxes, or part of the smaller within the other, from which they are one person's when their skeletons
 # are: two people who touch share less.
 _OVERLAP, _WITHIN = 0.4, 0.9
@@ -53,9 +54,9 @@ def _pairs(skeletons: Skeletons, detections: Detections) -> list[tuple[int, int]
             if seen.sum() < _FEWEST:
                 continue
             boxes = detections.xyxy[[a, b]].astype(np.float64)
-            area = max(float((boxes[:, 2:] - boxes[:, :2]).prod(1).min()) / 2, 1.0)
-            apart = np.square(skeletons.keypoints[a] - skeletons.keypoints[b]).sum(1)[seen]
-            if np.exp(-apart / (2 * area * np.square(2 * OKS_SIGMAS[seen]))).mean() >= _SAME:
+            side = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1).min())
+            apart = np.linalg.norm(skeletons.keypoints[a] - skeletons.keypoints[b], axis=1)[seen]
+            if np.median(apart) <= _APART * side:
                 pairs.append((a, b))
     return pairs
 
