@@ -42,8 +42,7 @@ def train_nanodet(
     """Train the graph of a NanoDet in place."""
     graph.freeze(recipe.frozen_convolutions)
     samples = DetectionSamples(pictures, info, seed=loop.seed, augmentation=recipe.augmentation)
-    outcome = fit(graph, samples, partial(nanodet_loss, info=info, recipe=recipe), loop, progress=progress)
-    return outcome
+    return fit(graph, samples, partial(nanodet_loss, info=info, recipe=recipe), loop, progress=progress)
 
 
 def nanodet_loss(graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo, recipe: NanodetRecipe) -> dict[str, Any]:
