@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from synth.composite import Backdrop
-from synth.plan import Plan
+from synth.plan import Companion, Plan
 from synth.scenario import Scenario
 from synth.sensor import Lens
 from synth.ward import photographs, plates
 from synth.ward.cot import is_cot
+
+_HALF_LENGTH = (-0.7, 0.0, 0.7)  # metres from the middle of somebody lying, where the floor must be free
 
 
 def check_backdrops(scenario: Scenario) -> None:
@@ -46,14 +48,22 @@ def draw_plate(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tupl
         plan,
         bed=bed,
         posture=plan.posture if (plan.bed.backrest_deg > 0) == (bed.backrest_deg > 0) else None,
-        companions=tuple(c for c in plan.companions if plates.free_floor(folder, c.position)),
+        companions=tuple(c for c in plan.companions if _has_place(folder, c)),
     )
     return fitted, folder
 
 
 def fits_mirrored(plan: Plan, plate: str) -> bool:
     """Whether the mirrored plan can be had too: in a plate, only where its people find free floor there as well."""
-    return not plate or all(plates.free_floor(plate, c.position) for c in plan.mirrored().companions)
+    return not plate or all(_has_place(plate, c) for c in plan.mirrored().companions)
+
+
+def _has_place(folder: str, companion: Companion) -> bool:
+    """Whether the plate's floor is free where somebody stands, or from head to feet of who lies there."""
+    x, y = companion.position
+    reach = _HALF_LENGTH if companion.activity == "fallen" else (0.0,)
+    yaw = np.radians(companion.yaw_deg)
+    return all(plates.free_floor(folder, (x + r * float(np.cos(yaw)), y + r * float(np.sin(yaw)))) for r in reach)
 
 
 def draw_backdrop(

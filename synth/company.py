@@ -43,7 +43,7 @@ def _can_be_touched(patient: Figure, bed: Bed) -> bool:
 
 def _beside(companion: Companion, plan: Plan, others: list[Figure], rng: np.random.Generator) -> Figure | None:
     place = (companion.position, companion.yaw_deg, -plan.bed.height, len(others) + 1, companion.role)
-    if plan.in_ward:
+    if plan.in_ward and companion.activity is None:
         figure = make_bystander(rng, *place, casting=plan.casting)
     else:
         figure = make_upright(rng, *place, companion.activity, casting=plan.casting)

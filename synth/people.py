@@ -32,6 +32,7 @@ from synth.render.mesh import Mesh
 
 __all__ = ["ACTIVITIES", "POSTURES", "make_assistant", "make_bystander", "make_patient", "make_upright", "repainted"]
 
+OUTFITS = {"staff": STAFF_OUTFITS, "visitor": VISITOR_OUTFITS, "patient": PATIENT_OUTFITS}
 ACTIVITIES = ("standing", "walking", "sitting", "leaning", "fallen")
 DEFAULT = Casting()
 _TRIES = 12
@@ -124,7 +125,7 @@ def make_bystander(
 ) -> Figure:
     """Somebody standing at `position` (bed frame x, y metres) on the plane z = floor_z, facing yaw_deg (0 = foot end).
 
-    role: "staff" in scrubs, or "visitor" in everyday clothes.
+    role: "staff" in scrubs, "visitor" in everyday clothes, or "patient" in what patients wear.
     """
     activity = ("standing", "walking", "leaning")[int(rng.choice(3, p=(0.6, 0.15, 0.25)))]
     return make_upright(rng, position, yaw_deg, floor_z, instance, role, activity, casting=casting)
@@ -145,8 +146,8 @@ def make_upright(
 
     Somebody sitting does so on a chair that is not there: the pelvis is as high as the bent legs put it.
     """
-    if role not in ("staff", "visitor"):
-        raise WardposeError(f"no role is called {role!r}", mend="choose staff or visitor")
+    if role not in OUTFITS:
+        raise WardposeError(f"no role is called {role!r}", mend=f"choose one of: {', '.join(OUTFITS)}")
     if activity is None:
         activity = ACTIVITIES[int(rng.choice(3, p=(0.45, 0.3, 0.25)))]
     if activity not in ACTIVITIES:
@@ -159,8 +160,7 @@ def make_upright(
         pose = make_pose(rng, *sample_upright(rng, yaw_deg, activity))
     # Flesh gives way where somebody lies; soles do not.
     posed = on_floor(studio.body.pose(rest, pose), position, floor_z, 0.008 if activity == "fallen" else 0.0)
-    outfits = STAFF_OUTFITS if role == "staff" else VISITOR_OUTFITS
-    outfit = outfits[int(rng.integers(len(outfits)))]
+    outfit = OUTFITS[role][int(rng.integers(len(OUTFITS[role])))]
     return _finished(rng, studio, rest, posed, outfit, instance, activity, None)
 
 

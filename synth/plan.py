@@ -73,16 +73,20 @@ def draw_plan(scenario: Scenario, rng: np.random.Generator) -> Plan:
     if posture in _NEEDS_RAISED or posture in _NEEDS_FLAT:
         raised = posture in _NEEDS_RAISED
     bed = Bed(scenario.bed_length_m, scenario.bed_width_m, height, angle if raised else 0.0)
-    age_rng, company_rng = rng.spawn(2)
+    age_rng, company_rng, floor_rng = rng.spawn(3)
     age, bed = _draw_patient(scenario, bed, posture, age_rng)
     has_patient = in_ward and bool(rng.random() < scenario.patient_share)
     covered = rng.random() < scenario.blanket_share
-    coverage = float(rng.uniform(*scenario.blanket_coverage)) if covered and has_patient else 0.0
+    coverage = float(rng.uniform(*scenario.blanket_coverage)) if covered and in_ward else 0.0
     weights = np.asarray(scenario.bystander_weights)
     count = int(rng.choice(len(weights), p=weights / weights.sum()))
     if not in_ward:
         count += 1
     companions = _beside(bed, count, rng) if in_ward else _in_room(count, scenario.fallen_share, rng)
+    if has_patient and floor_rng.random() < scenario.floor_share:
+        has_patient, companions = False, (_fallen_beside(bed, floor_rng), *companions)
+    if floor_rng.random() < scenario.nobody_share:
+        has_patient, companions = False, ()
     touched = has_patient and bool(company_rng.random() < scenario.touching_share)
     return Plan(in_ward, bed, has_patient, posture, coverage, companions, age, touched, scenario.casting)
 
@@ -115,6 +119,15 @@ def _beside(bed: Bed, count: int, rng: np.random.Generator) -> tuple[Companion, 
                 found.append(Companion((x, y), float(toward_bed + turn), role))
                 break
     return tuple(found)
+
+
+def _fallen_beside(bed: Bed, rng: np.random.Generator) -> Companion:
+    """The patient on the floor, somewhere along one side of the bed and lying in any direction, mostly along it."""
+    side = float(rng.choice([-1.0, 1.0]))
+    position = float(rng.uniform(-0.4, 0.5)) * bed.length, side * (bed.width / 2 + float(rng.uniform(0.35, 1.1)))
+    along = float(rng.choice([0.0, 180.0]))
+    yaw = along + float(rng.normal(0, 25)) if rng.random() < 0.6 else float(rng.uniform(-180, 180))
+    return Companion(position, yaw, "patient", "fallen")
 
 
 def _in_room(count: int, fallen_share: float, rng: np.random.Generator) -> tuple[Companion, ...]:

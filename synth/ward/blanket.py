@@ -16,7 +16,7 @@ from synth.ward import cloth, shapes, textures
 from synth.ward.bed import MATTRESS_THICKNESS, hinge_x
 from synth.ward.shapes import Surface
 
-ARRANGEMENTS = ("flat", "folded_back", "askew", "kicked_aside")
+ARRANGEMENTS = ("flat", "folded_back", "askew", "kicked_aside", "heaped")
 CELL = 0.01  # metres a height-map cell
 THICKNESS = 0.018  # below about this, limbs show through
 UPRIGHT = 0.62  # metres above the bedding; nobody lying reaches that high
@@ -84,6 +84,15 @@ def _start(
         side = float(rng.choice([-1, 1]))
         y = side * (0.1 + 0.12 * rng.random()) * bed.width + y * float(rng.uniform(0.35, 0.6))
         x = x + 0.12 * np.sin(across * 7 + float(rng.uniform(0, 6))) + 0.25 * float(rng.random())
+    mound = 0.0
+    if arrangement == "heaped":  # thrown back in a heap of loose folds
+        middle = float(rng.uniform(-0.3, 0.35)) * bed.length, float(rng.uniform(-0.25, 0.25)) * bed.width
+        folds = [textures.noise(rng, _COUNT, 3, 3), textures.noise(rng, _COUNT, 3, 3)]
+        turn = float(rng.uniform(0, np.pi))
+        u, v = (along - 0.5) * float(rng.uniform(0.5, 1.0)), across * float(rng.uniform(0.4, 0.8))
+        x = middle[0] + u * np.cos(turn) - v * np.sin(turn) + 0.06 * folds[0]
+        y = middle[1] + u * np.sin(turn) + v * np.cos(turn) + 0.06 * folds[1]
+        mound = float(rng.uniform(0.06, 0.22)) * np.exp(-8 * (u**2 + v**2)) * (1 + 0.4 * folds[0])
     y = y + float(rng.normal(0, 0.03))
     ripple = textures.noise(rng, _COUNT, 4, 9) * 0.012 + textures.noise(rng, _COUNT, 10, 14) * 0.003
     # Start just above what lies beneath, smoothed: little to fall, and the cloth drapes instead of bouncing.
@@ -91,7 +100,7 @@ def _start(
     coarse = cv2.GaussianBlur(cv2.dilate(coarse, np.ones((9, 9), np.uint8)), (0, 0), 7)
     rows = ((y - ceiling.low_y) / CELL).round().astype(int).clip(0, coarse.shape[0] - 1)
     columns = ((x - ceiling.low_x) / CELL).round().astype(int).clip(0, coarse.shape[1] - 1)
-    z = coarse[rows, columns] + 0.05 + ripple
+    z = coarse[rows, columns] + 0.05 + ripple + mound
     points = np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float64)
     return np.ascontiguousarray(points), length / (_COUNT - 1), width / (_COUNT - 1)
 

@@ -199,6 +199,8 @@ class Bedding:
         return (*(tuple(mesh.mirrored() for mesh in meshes) if self.flipped else meshes), *pillows)
 
 
+# How the blanket of a bed lies that nobody lies in.
+_LEFT_BEHIND = (0.2, 0.2, 0.15, 0.15, 0.3)
 _WHITE = Surface((1.0, 1.0, 1.0), np.full((1, 1, 3), 255, np.uint8), 1.0)
 
 
@@ -215,13 +217,20 @@ def make_bedding(
     pillow_rng, arrangement_rng, fall_rng = rng.spawn(3)
     lying = patient if patient is not None and _on_the_mattress(patient, bed) else None
     pillows = tuple(lay_pillows(pillow_rng, bed, 0 if is_cot(bed) else look.pillows, lying, _WHITE))
-    if patient is None or patient.posture == "bed_edge" or lying is None:
+    if lying is None and patient is not None and patient.posture == "bed_edge":
         return Bedding(look, pillows)
     wanted = blanket_coverage
     if wanted is None:
         wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
     if wanted <= 0:
         return Bedding(look, pillows)
+    if lying is None:
+        left = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside", "heaped"], p=_LEFT_BEHIND))
+        blanket = lay_blanket(
+            fall_rng, bed, (), (*_bed_meshes(bed, look), *pillows), _WHITE, _WHITE, coverage=min(1.0, wanted),
+            arrangement=left, railed=look.rails != "none" or is_cot(bed),
+        )  # fmt: skip
+        return Bedding(look, pillows, blanket.meshes)
     weights = [0.5, 0.3, 0.2, 0.0] if blanket_coverage is not None else [0.4, 0.25, 0.2, 0.15]
     arrangement = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside"], p=weights))
     blanket = lay_blanket(

@@ -160,7 +160,7 @@ def test_wrong_requests_say_what_to_choose() -> None:
         make_patient(rng, FLAT, 1, "fowler")
     with pytest.raises(WardposeError, match="backrest at 42"):
         make_patient(rng, RAISED, 1, "prone")
-    with pytest.raises(WardposeError, match="staff or visitor"):
+    with pytest.raises(WardposeError, match="staff, visitor, patient"):
         make_bystander(rng, (0, 0), 0, 0, 1, "ghost")
     with pytest.raises(WardposeError, match="activity"):
         make_upright(rng, (0, 0), 0, 0, 1, "visitor", "flying")

@@ -29,7 +29,8 @@ def estimate(confirmed: bool = True, sigma: float = 0.01) -> CalibrationEstimate
 @pytest.mark.parametrize(("name", "low", "high"), [("B", 55, 125), ("C", 15, 35), ("D", 0, 0)])
 def test_the_papers_scenarios_look_from_where_the_paper_says(name: str, low: float, high: float) -> None:
     scenario = NAMED[name]
-    spread = scenario.model_copy(update={"look_at_spread_m": (0.0, 0.0, 0.0), "bystander_weights": (1.0,)})
+    in_bed = {"open_room_share": 0.0, "floor_share": 0.0, "bystander_weights": (1.0,)}
+    spread = scenario.model_copy(update={"look_at_spread_m": (0.0, 0.0, 0.0), **in_bed})
     azimuths = []
     for index in range(50):
         rng = np.random.default_rng(index)
@@ -72,6 +73,35 @@ def test_a_share_of_the_people_in_a_room_has_fallen(share: float) -> None:
     plans = [draw_plan(scenario, np.random.default_rng(seed)) for seed in range(200)]
     fallen = [companion.activity == "fallen" for plan in plans for companion in plan.companions]
     assert np.mean(fallen) == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["B", "C", "D", "site"])
+def test_a_beds_pictures_show_people_on_the_floor_on_their_feet_and_nobody(name: str) -> None:
+    scenario = load_scenario(name, estimate=estimate())
+    plans = [draw_plan(scenario, np.random.default_rng(seed)) for seed in range(400)]
+    in_bed = [plan.has_patient for plan in plans]
+    beside = [plan.in_ward and any(c.activity == "fallen" for c in plan.companions) for plan in plans]
+    elsewhere = [not plan.in_ward and any(c.activity == "fallen" for c in plan.companions) for plan in plans]
+    nobody = [not plan.has_patient and not plan.companions for plan in plans]
+    assert np.mean(in_bed) > 0.4
+    assert np.mean(beside) > 0.06 and np.mean(elsewhere) > 0.12
+    assert 0.05 < np.mean(nobody) < 0.2
+
+
+def test_the_patient_on_the_floor_is_not_in_bed() -> None:
+    scenario = Scenario(name="falls", floor_share=1.0, patient_share=1.0, bystander_weights=(1.0,))
+    for seed in range(30):
+        plan = draw_plan(scenario, np.random.default_rng(seed))
+        (patient,) = plan.companions
+        assert not plan.has_patient and patient.activity == "fallen" and patient.role == "patient"
+        assert abs(patient.position[1]) > plan.bed.width / 2
+
+
+def test_nobody_means_nobody() -> None:
+    for open_room_share in (0.0, 1.0):
+        scenario = Scenario(name="nobody", nobody_share=1.0, open_room_share=open_room_share)
+        plan = draw_plan(scenario, np.random.default_rng(0))
+        assert not plan.has_patient and not plan.companions and not plan.touched
 
 
 def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:

@@ -27,7 +27,7 @@ from synth.ward.furniture import FURNITURE
 from synth.ward.lights import PRESETS, make_lighting
 from synth.ward.look import sample_look
 from synth.ward.room import RoomLook, build_room
-from synth.ward.scene import WardScene, compose, compose_open
+from synth.ward.scene import WardScene, compose, compose_open, make_bedding
 from synth.ward.shapes import Surface
 
 CAMERA = CameraModel(160, 90, 105.0, 105.0, 79.5, 44.5)
@@ -191,6 +191,18 @@ def test_the_papers_light_has_five_directions_within_its_intensities() -> None:
     strength = np.array([np.mean(each.color) for each in light.lights])
     assert len(strength) == 5
     assert strength.max() / strength.min() <= 3.0 / 0.3 * 1.3  # a tint's mean differs a little from its luminance
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bed_that_nobody_lies_in_keeps_its_blanket(seed: int) -> None:
+    bed, look = Bed(), sample_look(np.random.default_rng(seed))
+    made = make_bedding(np.random.default_rng(seed), bed, None, look.bed, 0.7)
+    assert made.blanket and made.coverage == 0
+    points = np.concatenate([mesh.vertices for mesh in made.blanket])
+    on_it = (np.abs(points[:, 0]) < bed.length / 2 - 0.05) & (np.abs(points[:, 1]) < bed.width / 2 - 0.05)
+    assert on_it.mean() > 0.3
+    assert (points[on_it, 2] > 0).all() and points[:, 2].max() < 0.6
+    assert not make_bedding(np.random.default_rng(seed), bed, None, look.bed, 0.0).blanket
 
 
 def test_an_open_room_holds_its_people_on_its_floor() -> None:

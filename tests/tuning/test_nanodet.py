@@ -26,7 +26,7 @@ from tuning.store.save import save_graph
 
 CLASSES, BINS = 3, 11
 QUICK = TuneSettings(epochs=2, batch=4, threads=1, learning_rate=0.05, frozen_layers=1, width=96, height=64)
-PLAIN = DetectionAugmentation(flip=0, scale=(1, 1), contrast=0, brightness=0)
+PLAIN = DetectionAugmentation(margin=0, flip=0, scale=(1, 1), quarter_turn=0, contrast=0, brightness=0, colour=0)
 
 
 def small_nanodet(width: int = 96, height: int = 64) -> onnx.ModelProto:
@@ -204,6 +204,19 @@ def test_unaugmented_samples_are_what_the_runtime_feeds(nanodet: Path, tmp_path:
     # Two implementations of the same interpolation round differently: by one level of 255 here and there.
     assert np.abs(batch["images"] - expected).max() < 1.5 / 57
     np.testing.assert_allclose(place.boxes_to_picture(batch["boxes"]), picture.boxes, atol=1e-3)
+
+
+def test_boxes_are_widened_by_the_margin_and_cut_at_the_edges(nanodet: Path, tmp_path: Path) -> None:
+    info = read_card(nanodet).info
+    assert info is not None
+    data = draw_people(tmp_path / "data", 1, width=192, height=128)
+    (picture,) = read_people(data / "annotations.json")
+    wide = DetectionSamples([picture], info, seed=0, augmentation=PLAIN.model_copy(update={"margin": 0.25}))
+    (found,) = wide.sample(0, 0)[1]
+    left, top, right, bottom = picture.boxes[0] / 2
+    size = np.array([right - left, bottom - top])
+    expected = np.array([[left, top] - 0.25 * size, [right, bottom] + 0.25 * size]).ravel()
+    assert found == pytest.approx(np.clip(expected, 0, [96, 64, 96, 64]))
 
 
 @pytest.mark.parametrize("turns", [1, -1])
