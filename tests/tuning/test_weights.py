@@ -103,10 +103,10 @@ def open_yolox(path: Path, size: tuple[int, int] | None) -> Path:
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
-    nodes, weights = [], [numpy_helper.from_array(np.array([0, 6, -1]), "shape")]
+    nodes, weights = [], [numpy_helper.from_array(np.array([0, 7, -1]), "shape")]
     for stride in (8, 16, 32):
         weights.append(
-            numpy_helper.from_array(rng.normal(0, 0.01, (6, 3, stride, stride)).astype(np.float32), f"w{stride}")
+            numpy_helper.from_array(rng.normal(0, 0.01, (7, 3, stride, stride)).astype(np.float32), f"w{stride}")
         )
         nodes += [
             helper.make_node("Conv", ["images", f"w{stride}"], [f"c{stride}"], strides=[stride] * 2),
@@ -118,7 +118,7 @@ def open_yolox(path: Path, size: tuple[int, int] | None) -> Path:
     cells = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32)) if size else "cells"
     graph = helper.make_graph(
         nodes, "open", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 6])], weights,
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 7])], weights,
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
     return path
