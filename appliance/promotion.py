@@ -116,14 +116,16 @@ def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAG
     return out / "annotations.json"
 
 
-def held_out_floor(site: SiteFolder, progress: Progress, *, count: int = FLOOR_IMAGES) -> Path:
+def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
     """The annotations of simulated pictures of people on the floor and on their feet, made once and kept."""
     from synth.dataset import DatasetSpec, make_dataset
     from synth.scenario import load_scenario
 
     scenario = load_scenario("base").model_copy(update={"name": "floor", "open_room_share": 1.0, "fallen_share": 0.7})
     out = site.datasets / "held-out-floor"
-    make_dataset(DatasetSpec(scenario=scenario, count=count, seed=HELD_OUT_SEED), out, resume=True, progress=progress)
+    make_dataset(
+        DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), out, resume=True, progress=progress
+    )
     return out / "annotations.json"
 
 

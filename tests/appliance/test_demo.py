@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from appliance import promotion
 from appliance.cli.output import Output, Progress
 from appliance.demo import demo
 from appliance.site_folder import SiteFolder
@@ -38,10 +39,11 @@ class Impatient(Output):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("IMAGES", 10), ("HELD_OUT", 6), ("LIVE_SECONDS", 3.0)):
         monkeypatch.setattr(demo, name, value)
+    monkeypatch.setattr(promotion, "FLOOR_IMAGES", 4)
 
 
 @pytest.mark.timeout(600)
-def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None) -> None:
+def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None, fetched: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(site, out=Impatient("tuning"))
     home = site.root / "demo"

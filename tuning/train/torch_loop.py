@@ -117,6 +117,8 @@ def fit(
     """
     if len(data) == 0:
         raise WardposeError("no training pictures", mend="make a data set first")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise WardposeError("every layer is kept as it is: nothing is left to train", mend="keep fewer layers")
     device = choose_device(settings.device)
     use_threads(settings.threads)
     keep_freed_memory()
