@@ -29,7 +29,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     poses = commands.add_parser(
         "poses", parents=[common], help="settle fresh in-bed poses by physics into a bank for a scenario's pose_bank"
     )
-    poses.add_argument("--count", type=int, default=480, help="number of poses")
+    poses.add_argument("--count", type=int, default=2100, help="number of poses")
     poses.add_argument("--seed", type=int, default=1, help="the same seed makes the same poses")
     poses.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bank, an .npz file")
     poses.set_defaults(run=settle_poses)

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from synth.pose.clinical import FACE_UP, SIDES, Angles, about
+from synth.body.body_model import JOINT_INDEX
+from synth.pose.clinical import FACE_UP, SIDES, Angles, about, joint_vectors
 from synth.pose.observed import LATERAL, SUPINE, draw_limbs, draw_trunk
-from synth.pose.room import LOWER, ON_THE_BACK, ON_THE_BELLY, UPPER
+from synth.pose.room import LOWER, ON_THE_BACK, ON_THE_BELLY, UPPER, leg_points
 
 Side = tuple[str, float]
 _TRIES = 20  # arms drawn until there is room for one, at most
+_TO_HEAD = 0.65  # metres from the hips
 _SLID_DOWN = 0.3  # of those on a raised backrest
 _FACE_UP_LEGS = ("one knee", "both knees", "figure of four", "crossed")
 _FACE_UP_LEGS_SHARE = (0.36, 0.24, 0.22, 0.18)
@@ -104,8 +106,8 @@ def _legs_bent(rng: np.random.Generator, backrest_deg: float) -> Angles:
     first = int(rng.integers(2))
     one, other = SIDES[first], SIDES[1 - first]
     if habit == "crossed":
-        under = _leg(other, (-backrest_deg - 2.0, u(0, 30), u(-14, -6)), u(0, 8), u(15, 45))
-        return under | _leg(one, (-backrest_deg - 13.0, u(0, 25), u(-16, -10)), u(8, 20), u(15, 45))
+        under = _leg(other, (-backrest_deg + 2.0, u(0, 30), u(-14, -6)), u(0, 8), u(15, 45))
+        return under | _leg(one, (-backrest_deg - 6.0, u(0, 25), u(-16, -10)), u(4, 16), u(15, 45))
     bend = u(70, 118)
     angles = _leg(one, (-backrest_deg - 0.5 * bend, u(-5, 18), u(-6, 12)), bend, 0.5 * bend - u(10, 30))
     if habit == "both knees":
@@ -172,8 +174,21 @@ def _lateral(rng: np.random.Generator, sides: tuple[Side, ...]) -> tuple[NDArray
             "spine1": (u(-5, 12), 0.0, 0.0),
             f"{upper}_shoulder": (u(-40, 10), up * u(-75, -45), up * u(-30, 10)),
         }
-    turn = -low * roll
-    return about("z", u(-5, 5)) @ about("x", turn) @ FACE_UP, angles
+    # Head and feet lie along the bed, however much trunk and hips are bent.
+    lean = low * (0.8 * _bow_deg(angles) + u(-6, 6))
+    return about("z", lean) @ about("x", -low * roll) @ FACE_UP, angles
+
+
+def _bow_deg(angles: Angles) -> float:
+    """How far before the pelvis' long axis the line from the heels to the head leans, seen from the side."""
+    vectors = np.degrees(joint_vectors(angles))
+    heels = np.mean(
+        [leg_points(*(vectors[JOINT_INDEX[f"{side}_{name}"]] for name in ("hip", "knee")))[1] for side, _ in SIDES],
+        axis=0,
+    )
+    bend = 0.8 * np.radians(sum(angles[name][0] for name in ("spine1", "spine2", "spine3")))
+    head = _TO_HEAD * np.array([0.0, np.cos(bend), np.sin(bend)])
+    return float(np.degrees(np.arctan2(head[2] - heels[2], head[1] - heels[1])))
 
 
 def _prone(rng: np.random.Generator) -> tuple[NDArray[np.float64], Angles]:

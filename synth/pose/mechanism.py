@@ -74,7 +74,7 @@ class Build:
         """Measure one body: limbs by the distance of their skin from the bone, the trunk by its depth."""
         joints = body.joint_positions(rest) | {"pelvis": np.zeros(3)}
         skin = body.pose(rest, Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))).vertices.astype(np.float64)
-        part = _parts(body)
+        part = skin_parts(body)
         area = vertex_areas(skin, body.topology.triangles)
         (back, front), (nape, face) = (
             _bounds(skin[part == joint, 2], area[part == joint]) for joint in ("spine1", "head")
@@ -112,8 +112,8 @@ def _bounds(z: NDArray[np.float64], area: NDArray[np.float64]) -> tuple[float, f
     return float(low), float(high)
 
 
-def _parts(body: BodyModel) -> NDArray[np.str_]:
-    """The SMPL-X joint that moves each vertex most."""
+def skin_parts(body: BodyModel) -> NDArray[np.str_]:
+    """(V,) the SMPL-X joint that moves each vertex most."""
     joint_of = {bone: joint for joint, bone in BONE_OF_JOINT.items()}
     topology = body.topology
     owner: list[str] = []

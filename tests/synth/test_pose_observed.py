@@ -74,17 +74,23 @@ def bank_vectors(posture: str, joint: str) -> np.ndarray:
     return np.asarray(np.degrees(bank.joints[(bank.posture == posture) & (bank.backrest_deg == 0), JOINT_INDEX[joint]]))
 
 
-@pytest.mark.parametrize("posture", ["supine", "lateral_left"])
+def bank_limbs(limb: str, name: str) -> np.ndarray:
+    """(P, 3) degrees as on the left: of both sides of people on their back, of one limb of those on their left side."""
+    if not limb:
+        return np.concatenate([bank_vectors("supine", f"{side}_{name}") * [1, sign, sign] for side, sign in SIDES])
+    side, sign = SIDES[0] if limb == "lower_" else SIDES[1]
+    return bank_vectors("lateral_left", f"{side}_{name}") * [1, sign, sign]
+
+
+@pytest.mark.parametrize(("limb", "spreads"), [(limb, spreads) for limb, spreads, _ in BODIES])
 @pytest.mark.parametrize("name", ["hip", "knee", "collar", "shoulder", "elbow", "ankle", "wrist"])
-def test_limbs_in_the_bank_lie_as_peoples_do(posture: str, name: str) -> None:
-    for side, sign in SIDES:
-        vectors = bank_vectors(posture, f"{side}_{name}") * [1, sign, sign]
-        wanted = SUPINE[name] if posture == "supine" else LATERAL[("lower_" if side == "left" else "upper_") + name]
-        for axis in range(3):
-            assert np.median(vectors[:, axis]) == pytest.approx(wanted[axis][1], abs=20), (side, axis)
-            assert np.percentile(vectors[:, axis], [5, 95]) == pytest.approx(wanted[axis][::2], abs=25), (side, axis)
-        sizes = np.linalg.norm(vectors, axis=1)
-        assert np.percentile(sizes, [5, 50, 95]) == pytest.approx(wanted.angle, abs=20), side
+def test_limbs_in_the_bank_lie_as_peoples_do(limb: str, spreads: dict, name: str) -> None:  # type: ignore[type-arg]
+    vectors, wanted = bank_limbs(limb, name), spreads[limb + name]
+    for axis in range(3):
+        assert np.median(vectors[:, axis]) == pytest.approx(wanted[axis][1], abs=18), axis
+        assert np.percentile(vectors[:, axis], [5, 95]) == pytest.approx(wanted[axis][::2], abs=25), axis
+    sizes = np.linalg.norm(vectors, axis=1)
+    assert np.percentile(sizes, [5, 50, 95]) == pytest.approx(wanted.angle, abs=18)
 
 
 @pytest.mark.parametrize("name", ["spine1", "spine2", "spine3", "neck", "head"])
@@ -93,7 +99,7 @@ def test_trunks_in_the_bank_lie_as_peoples_do(posture: str, spreads: dict, name:
     vectors, wanted = bank_vectors(posture, name), spreads[name]
     for axis in range(3):
         found = np.percentile(vectors[:, axis], [5, 50, 95])
-        assert found == pytest.approx(wanted[axis], abs=15), axis
+        assert found == pytest.approx(wanted[axis], abs=20 if name == "spine1" else 12), axis  # a mattress flattens it
 
 
 @pytest.mark.parametrize("posture", ["supine", "lateral_left"])
