@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.codecs import decode_simcc
-from runtime.pose import box_to_centre_scale, crop_matrix
+from runtime.crop import box_to_centre_scale, crop_matrix
 from runtime.skeleton import MIRRORED
 from tuning.coco_folder import read_people
 from tuning.export import export_onnx
