@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a training of a graph came to. outcome: the loop's; recipe: the numbers it was done by, for the card; info:
-    fields of the model's description that changed with it."""
+    fields of the model's description that changed with it; alpha: how far from the untuned weights to the trained ones
+    those lie that are kept, where the settings don't say."""
 
     outcome: Outcome
     recipe: BaseModel
     info: Mapping[str, Any] = field(default_factory=dict)
+    alpha: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ class GraphFamily:
         graph = OnnxGraph(model)
         before = graph.state()
         trained = self.train(graph, info, pictures, settings, progress)
-        if settings.alpha < 1:
-            graph.load_state(interpolate(before, graph.state(), settings.alpha))
+        alpha = trained.alpha if settings.alpha is None else settings.alpha
+        if alpha < 1:
+            graph.load_state(interpolate(before, graph.state(), alpha))
         info = info.model_copy(update=dict(trained.info))
         finished = self.finish(graph, info, pictures, settings, progress)
         info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))

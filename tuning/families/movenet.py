@@ -45,7 +45,7 @@ class Movenet(GraphFamily):
 
         recipe = MovenetRecipe()
         learnt, _ = _split(pictures)
-        return Trained(tune_movenet(graph, learnt, settings, recipe, progress), recipe)
+        return Trained(tune_movenet(graph, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
 
     def finish(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

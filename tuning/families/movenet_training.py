@@ -31,14 +31,15 @@ class MovenetRecipe(BaseModel):
     learning_rate: float = Field(default=2e-4, title="Learning rate (AdamW)", gt=0, le=1)
     final_factor: float = Field(default=0.05, title="Last learning rate over the first", ge=0, le=1)
     warmup_steps: int = Field(default=20, title="Batches of linear warm-up", ge=0)
+    alpha: float = Field(
+        default=0.5, title="Weights this far from the untuned to the trained: as good, and forgets less", ge=0, le=1
+    )
     frozen_layers: int = Field(default=40, title="Convolutions kept as they are, from the input", ge=0)
     sigma: float = Field(default=1.0, title="Breadth of a keypoint in the heat map (cells)", gt=0)
     offset: float = Field(default=1.0, title="Weight of the offsets", ge=0)
     regression: float = Field(default=0.1, title="Weight of the guesses from the person's centre", ge=0)
-    centre: float = Field(default=0.0, title="Weight of the person's centre", ge=0)
     wrong: float = Field(default=1.0, title="Weight of a crop that is turned wrong", ge=0)
     hidden: float = Field(default=0.0, title="Weight of hidden keypoints", ge=0)
-    keep: float = Field(default=0.0, title="Weight of the untuned model's answers", ge=0)
     augmentation: PoseAugmentation = Field(
         default=PoseAugmentation(body=1.0, wrong=0.25, scale=0.2, shift=0.08, colour=0.25, coarse=0.3),
         title="How crops are varied",

@@ -59,7 +59,7 @@ class RtmPose:
             raise WardposeError(f"{card.name} is built for {card.width}×{card.height}", mend="leave the size out")
         return ModelInfo(
             name=card.name, task="pose", layout="simcc", width=width, height=height, mean=POSE_MEAN, std=POSE_STD,
-            confidence=card.confidence,
+            confidence=card.confidence, aim=card.aim,
         )  # fmt: skip
 
     def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:
@@ -99,13 +99,16 @@ class RtmPose:
             device=settings.device,
         )
         pictures = read_people(data_dir / "annotations.json")
+        # Tuned on crops turned to the body, it is to be run on such crops.
         outcome = train_pose(
-            module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(),
+            module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(body=1.0),
             progress=progress,
         )  # fmt: skip
-        state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, settings.alpha)
+        alpha = 1.0 if settings.alpha is None else settings.alpha
+        state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, alpha)
         made = made_by_tuning(self.name, data_dir, settings, outcome)
-        return save_model(out_dir, state, card.model_copy(update={"parent": card.name, "made": made, "scores": {}}))
+        changed = {"parent": card.name, "made": made, "scores": {}, "aim": "body", "confidence": ()}
+        return save_model(out_dir, state, card.model_copy(update=changed))
 
     def train_base(
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,

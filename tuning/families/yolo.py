@@ -137,7 +137,8 @@ class Yolo:
             built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
             progress=progress,
         )  # fmt: skip
-        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, settings.alpha)
+        alpha = 1.0 if settings.alpha is None else settings.alpha
+        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
         made = made_by_tuning(self.name, data_dir, settings, outcome)
         changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
         return save_model(out_dir, state, card.model_copy(update=changes))
