@@ -218,7 +218,7 @@ NAMED: Mapping[str, Scenario] = {
         Scenario(
             name="base", open_room_share=0.6, fallen_share=0.5, floor_share=0.1, nobody_share=0.1, patient_share=0.9,
             blanket_share=0.5,
-            bystander_weights=(0.45, 0.3, 0.15, 0.1), horizontal_fov_deg=(35.0, 80.0), distance_m=(0.9, 4.0),
+            bystander_weights=(0.45, 0.3, 0.15, 0.1), horizontal_fov_deg=(35.0, 80.0), distance_m=(0.9, 5.0),
             open_elevation_deg=(0.0, 50.0), roll_deg=(-10.0, 10.0), look_at_spread_m=(0.45, 0.35, 0.2),
             infant_share=0.04, views_per_scene=3,
         ),

@@ -113,7 +113,8 @@ def test_skin_of_every_tone_is_equally_bright() -> None:
 
 
 def test_a_night_picture_is_grey_and_labelled_as_ever() -> None:
-    day = Scenario.model_validate(NAMED["C"].model_dump() | {"light_presets": {"ceiling": 1.0}, "patient_share": 1.0})
+    in_bed = {"patient_share": 1.0, "open_room_share": 0.0, "floor_share": 0.0, "nobody_share": 0.0}
+    day = Scenario.model_validate(NAMED["C"].model_dump() | {"light_presets": {"ceiling": 1.0}} | in_bed)
     night = Scenario.model_validate(day.model_dump() | {"light_presets": {"infrared": 1.0}})
     sample = make_sample(night, 2, 0)
     assert np.array_equal(sample.color[..., 0], sample.color[..., 2]) and np.ptp(sample.color) > 60
