@@ -33,6 +33,7 @@ LEAST_DISK_GB = 2.0
 LEAST_MEMORY_GB = 3.5
 LEAST_SHM_MB = 64
 SETUP = "run `./wardpose setup`"
+FETCH = "wardpose models fetch (without a network, from a USB stick: wardpose models fetch --from FILE.tgz)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _pretrained, _settings, _database, _permissions, _disk,
-        _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb, _chromium,
-        _kinect_package, _kinect_rule, _kinect,
+        _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _database,
+        _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb,
+        _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -104,21 +105,15 @@ def _onnxruntime(site: SiteFolder) -> Check:
 
 
 def _base_models(site: SiteFolder) -> Check:
-    from appliance.models import BUILT_IN_LIVE, ModelStore
+    from appliance.models import BUILT_IN_DETECTOR, ModelStore
 
-    store, problems = ModelStore(site), []
-    for name in BUILT_IN_LIVE.values():
-        try:
-            store.verify(name)
-        except WardposeError as error:
-            problems.append(error.what)
-    detail = "; ".join(problems) or ", ".join(BUILT_IN_LIVE.values())
-    return Check(
-        "base models",
-        not problems,
-        detail,
-        "get the repository's tuning/base_models again, or make them: wardpose base",
-    )
+    detail, good = BUILT_IN_DETECTOR, True
+    try:
+        ModelStore(site).verify(BUILT_IN_DETECTOR)
+    except WardposeError as error:
+        detail, good = error.what, False
+    mend = "get the repository's tuning/base_models again, or make it: wardpose base detector"
+    return Check("built-in detector", good, detail, mend)
 
 
 def _pretrained(site: SiteFolder) -> Check:
@@ -126,9 +121,28 @@ def _pretrained(site: SiteFolder) -> Check:
     from tuning.pretrained import PRETRAINED
 
     lacking = missing(site)
-    detail = f"no {', '.join(lacking)}: {without()}" if lacking else ", ".join(PRETRAINED)
-    mend = "wardpose models fetch (without a network, from a USB stick: wardpose models fetch --from FILE.tgz)"
-    return Check("models", not lacking, detail, mend, optional=True)
+    detail = f"no {', '.join(lacking)}: {without(site)}" if lacking else f"{', '.join(PRETRAINED)} are there and intact"
+    return Check("models trained on photographs", not lacking, detail, FETCH, optional=True)
+
+
+def _models_in_use(site: SiteFolder) -> Check:
+    from appliance.in_use import told_in_use
+    from appliance.models import ModelStore
+
+    name, models = "models in use", told_in_use(site)
+    for model in models:
+        broken = model.text if model.broken else ""
+        if model.name and not broken:
+            try:
+                ModelStore(site).verify(model.name)
+            except WardposeError as error:
+                broken = f"{model.name}: {error.what}"
+        if broken:
+            mend = f"import it again, or go back: wardpose rollback --task {model.task}"
+            return Check(name, False, broken, mend)
+    detail = "; ".join(f"{model.kind}: {model.text}" for model in models)
+    good = all(model.ok for model in models)
+    return Check(name, good, detail, optional=not good)
 
 
 def _settings(site: SiteFolder) -> Check:

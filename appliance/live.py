@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import calibrations
 from appliance.listener import Listener
 from appliance.models import ModelStore
 from appliance.settings import load_settings
@@ -70,15 +72,15 @@ def plan(
     if store.card(detector).task != "detect":
         raise WardposeError(f"{detector} is no detector", mend="see `wardpose models list`")
     asked = pose or settings.live.pose
-    chosen: str | None = asked or store.live("pose")
+    chosen = asked or store.live("pose")
     try:
-        if store.card(str(chosen)).task != "pose":
+        if chosen and store.card(chosen).task != "pose":
             raise WardposeError(f"{chosen} is no pose model", mend="see `wardpose models list`")
     except WardposeError:
         if asked:
             raise
-        chosen = None
-    return LivePlan(source, detector, chosen, display)
+        chosen = ""
+    return LivePlan(source, detector, chosen or None, display)
 
 
 def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
@@ -89,10 +91,19 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket]
         command += ["--detector", str(_ready(site, live.detector))]
-        return command + (["--pose", str(_ready(site, live.pose))] if live.pose else [])
+        command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        return command + _bed(site, live.source)
     if name == "display":
         return [*python, "runtime.display.service", "--socket", socket, "--port", str(load_settings(site).display.port)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
+
+
+def _bed(site: SiteFolder, source: str) -> list[str]:
+    """Where the bed is in this camera's picture, which tells how somebody lies; nothing for another camera's frames."""
+    row = calibrations.current_row(site)
+    if row is None or source != load_settings(site).camera.source:
+        return []
+    return ["--calibration", str(site.resolve(row.file))]
 
 
 def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
@@ -205,3 +216,28 @@ def ring_status(site: SiteFolder) -> dict[str, Any]:
             }
         return {"state": "hung", "message": "its process gives no sign of life", "source": status.source, "fps": 0.0}
     return {"state": "absent", "message": "", "source": "", "fps": 0.0}
+
+
+def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
+    """The live path in words for a glance, and its mark. Anything but "LIVE" means: don't rely on what you see."""
+    live = status.get("live")
+    if not live:
+        return "NO LIVE PICTURE: the service does not answer", "bad"
+    state, why = live["state"], live.get("message") or status["camera"]["message"]
+    if state == "live":
+        age = live["age_ms"]
+        if age is not None and age <= 1000:
+            return f"LIVE  {live['fps']:.1f} fps, {age:.0f} ms old", "good"
+        return "NO LIVE PICTURE: the picture is old", "bad"
+    if state == "paused":
+        return "PAUSED: nobody is watched", "warn"
+    if state == "starting":
+        failing = [
+            f"{p['name']}: {p['last_end']}"
+            for p in status.get("processes", [])
+            if p["state"] != "running" and p["last_end"]
+        ]
+        return f"STARTING: no live picture yet{f' ({failing[0]})' if failing else f' ({why})' if why else ''}", "warn"
+    if live["plan"]:
+        return f"NO LIVE PICTURE{f': {why}' if why else ''}", "bad"
+    return "OFF: no live picture, nothing runs", "off"

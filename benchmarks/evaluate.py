@@ -12,8 +12,6 @@ from runtime.detections import Detections
 from tuning.coco_folder import Picture
 from tuning.evaluate.report import evaluate_detector, open_for_evaluation, summarise
 
-BASE_MODELS = Path(__file__).resolve().parent.parent / "tuning" / "base_models"
-
 
 def run(
     *, model: Path | None = None, coco_json: Path | None = None, pictures: int = 2000, seed: int = 0

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.base_models import base_models
 from benchmarks.yardsticks import median_ms, rtmlib_ms, ultralytics_ms
 from calibration.errors import WardposeError
 from runtime.bus import ResultClient
@@ -23,6 +22,7 @@ from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
 from runtime.detections import Detections
 from runtime.pipeline import LivePipeline
+from runtime.turn import Aims
 
 Progress = Callable[[int, int, str], None]
 
@@ -34,21 +34,19 @@ def run(
     seconds: int = 10,
     *,
     source: str = "simulated",
-    detector: Path | None = None,
+    detector: Path,
     pose: Path | None = None,
     threads: int | None = None,
     yardsticks: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Watch the real processes for `seconds` and report; the base models where none are named.
+    """Watch the real processes with two ONNX files for `seconds` and report.
 
     fps: frames answered a second (never more than the source gives). p50_ms, p99_ms: from a frame's capture to its
     skeletons. rss_gib: the live process. ratio_to_ultralytics: its predictor's time for our detector's file and these
     frames over ours; ratio_to_rtmlib: likewise its RTMPose for our pose model's file; None where they can't be had.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-bench-") as folder:
-        if detector is None:
-            detector, pose = base_models(Path(folder))
         ring, socket = f"bench-{os.getpid()}", Path(folder) / "live.sock"
         capture = ["runtime.capture.process", "--source", source, "--ring", ring]
         live = ["runtime.live", "--ring", ring, "--detector", str(detector), "--socket", str(socket)]
@@ -164,8 +162,9 @@ def _ratios(detector: Path, pose: Path | None, threads: int | None, frames: list
         person = Detections(
             np.array([[0.3 * width, 0.1 * height, 0.6 * width, 0.9 * height]], np.float32), np.ones(1, np.float32)
         )
+        upright = Aims(np.zeros(1), np.full(1, np.nan))  # one crop, like theirs
         theirs = rtmlib_ms(pose, estimator.engine.info, frames, person.xyxy, repeats)
         if theirs is not None:
-            ours = median_ms(lambda frame: estimator.estimate(frame, person), frames, repeats)
+            ours = median_ms(lambda frame: estimator.estimate(frame, person, upright), frames, repeats)
             ratios["ratio_to_rtmlib"] = round(theirs / ours, 2)
     return ratios

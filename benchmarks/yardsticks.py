@@ -37,7 +37,7 @@ def times_ms(
 
 def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint8]], repeats: int) -> float | None:
     """ultralytics' own predictor on the same file; None where it is not installed or can't read this layout."""
-    if info.layout == "yolox" or find_spec("ultralytics") is None:
+    if info.layout not in ("yolo", "yolo-end2end") or find_spec("ultralytics") is None:
         return None
     # Its switches are read on import; without them it looks for updates, fonts and packages on the internet.
     os.environ.update(

@@ -1,7 +1,7 @@
 """Finding a plug-in by name. Every protocol of the product has one entry-point group, `wardpose.<kind>`.
 
-Kinds: capture_sources, body_models, pose_sources, renderers, detector_trainers, pose_trainers, inference_engines,
-calibrators. A site adds its own by installing a package that declares an entry point in that group.
+Kinds: capture_sources, body_models, pose_sources, renderers, model_families, inference_engines, calibrators. A site
+adds its own by installing a package that declares an entry point in that group.
 """
 
 from __future__ import annotations

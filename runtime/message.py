@@ -2,8 +2,9 @@
 
 One message: `version`, `state` (starting, live, no-signal, paused), `message` (why, in one line), `captured_at` and
 `finished_at` (this machine's monotonic clock, seconds; null where nothing was ever seen), `frame_index`, `width`,
-`height`, `people` [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17]}], `fps`, `stages_ms`, and
-`engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
+`height`, `people` [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
+where too little of one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed),
+`fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.belief import DOUBTFUL, SURE, shows_skeleton
 from runtime.detections import Detections
 from runtime.overlay import LiveState, State
 from runtime.pipeline import LivePipeline, LiveResult
@@ -32,6 +34,7 @@ def live_message(
     """The message for a state. result: the last frame's, whose people are told only while live."""
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
+    said |= {"sure": SURE, "doubtful": DOUBTFUL}
     if result is not None:
         said |= {"captured_at": result.captured_at, "finished_at": result.finished_at}
         said |= {"frame_index": result.frame_index, "width": result.width, "height": result.height}
@@ -82,6 +85,7 @@ def _people(result: LiveResult) -> list[dict[str, Any]]:
             "keypoints": [[round(float(x), 1), round(float(y), 1), round(float(s), 3)] for x, y, s in points[i]]
             if len(points)
             else [],
+            "shown": "skeleton" if len(points) and shows_skeleton(points[i, :, 2]) else "box",
         }
         for i in range(len(result.detections))
     ]

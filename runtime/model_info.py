@@ -6,11 +6,13 @@ It travels inside the ONNX file (metadata key `wardpose`), so that a model is on
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 METADATA_KEY = "wardpose"
 
@@ -74,6 +76,8 @@ class ModelInfo(BaseModel):
 
     def probability(self, score: NDArray[np.floating]) -> NDArray[np.float32]:
         """Keypoints' probabilities, in the shape of their raw scores; one without an answer (0) keeps 0."""
+        import numpy as np  # here, so that reading a card needs none
+
         score = np.clip(score, 0, 1)
         if self.confidence:
             raw, probability = np.array(self.confidence).T

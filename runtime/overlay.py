@@ -1,30 +1,40 @@
-"""Drawing people: over a picture, on a neutral ground without any pixel of the camera, and in character cells."""
+"""Drawing people: over a picture, on a neutral ground without any pixel of the camera, and in character cells.
+
+Each person has a colour of their own, left limbs in its full tone, right ones in its pale one. Sure limbs are solid,
+doubtful ones dashed; a person of whom too little is sure is a rounded box, never a scribble.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.belief import DOUBTFUL, SURE, limb_score, shows_skeleton
 from runtime.detections import Detections
 from runtime.skeleton import LIMBS, Skeletons
 
 State = Literal["starting", "live", "no-signal", "paused"]
 Colour = tuple[int, int, int]
 
-# Keypoints and limbs below this score are not drawn: a wrong limb misleads more than a missing one.
-SHOWN_SCORE = 0.3
 STALE_S = 1.0
 
 _GROUND: Colour = (22, 27, 34)
 _GROUND_DEAD: Colour = (38, 38, 40)
-_LEFT: Colour = (88, 196, 255)
-_RIGHT: Colour = (255, 171, 92)
-_CENTRE: Colour = (236, 240, 244)
-_BOX: Colour = (120, 134, 150)
+_WHITE: Colour = (236, 240, 244)
+_EDGE: Colour = (12, 14, 18)
+# Told apart by lightness too, for eyes that confuse red and green; display/page/page.js has the same ones.
+PEOPLE: tuple[Colour, ...] = (
+    (64, 180, 255),
+    (255, 166, 64),
+    (196, 130, 255),
+    (90, 214, 160),
+    (255, 122, 150),
+    (238, 220, 84),
+)
 _LIVE: Colour = (74, 201, 126)
 _WARN: Colour = (242, 184, 62)
 _DEAD: Colour = (235, 94, 85)
@@ -58,29 +68,35 @@ class LiveState:
 def draw_skeletons(
     canvas: NDArray[np.uint8], skeletons: Skeletons, detections: Detections | None = None
 ) -> NDArray[np.uint8]:
-    """A copy of the (H, W, 3) RGB picture with skeletons, and where given boxes with track id and score, drawn on it.
-
-    Left limbs are blue, right ones orange, the middle white.
-    """
+    """A copy of the (H, W, 3) RGB picture with people drawn on it, and where given boxes with track id and score."""
     picture = np.ascontiguousarray(canvas).copy()
-    thick = max(1, round(min(picture.shape[:2]) / 240))
-    if detections is not None:
-        for index, (box, score) in enumerate(zip(detections.xyxy, detections.score, strict=True)):
-            corner = tuple(int(v) for v in box[:2].round())
-            cv2.rectangle(picture, corner, tuple(int(v) for v in box[2:].round()), _BOX, thick, cv2.LINE_AA)
-            track = "" if detections.track_id is None else f"{detections.track_id[index]}  "
-            _label(picture, f"{track}{score:.2f}", corner, thick)
-    _draw(picture, skeletons.keypoints, skeletons.score, thick, vivid=True)
+    thick = max(2, round(min(picture.shape[:2]) / 200))
+    people = _people(skeletons, detections)
+    for index, person in enumerate(people):
+        if detections is not None and person.box is not None:
+            if person.skeleton:
+                corner, other = (tuple(int(v) for v in person.box[i : i + 2].round()) for i in (0, 2))
+                cv2.rectangle(picture, corner, other, person.tone(False), 1, cv2.LINE_AA)
+            number = "" if detections.track_id is None else f"{detections.track_id[index]}  "
+            _label(picture, f"{number}{detections.score[index]:.2f}", person.box[:2], thick, person.colour)
+    for person in people:
+        _draw(picture, person, thick, vivid=True)
     return picture
 
 
 def skeleton_on_neutral(
-    size: tuple[int, int], skeletons: Skeletons, state: LiveState, *, frame_size: tuple[int, int] | None = None
+    size: tuple[int, int],
+    skeletons: Skeletons,
+    state: LiveState,
+    *,
+    frame_size: tuple[int, int] | None = None,
+    detections: Detections | None = None,
 ) -> NDArray[np.uint8]:
     """Skeletons on a plain ground, (height, width, 3) uint8 RGB, with the state above them; never a camera pixel.
 
     size: width and height of the answer. frame_size: width and height of the frame the keypoints are in, `size`
-    where None. Anything but a fresh live frame is drawn in grey under a banner, so that nobody takes it for now.
+    where None. detections: the same people's boxes, without which somebody of whom too little is sure isn't shown.
+    Anything but a fresh live frame is drawn in grey under a banner, so that nobody takes it for now.
     """
     width, height = size
     vivid = state.fresh
@@ -92,7 +108,8 @@ def skeleton_on_neutral(
         zoom = min(width / frame_width, height / frame_height)
         shift = np.array([(width - frame_width * zoom) / 2, (height - frame_height * zoom) / 2])
         thick = max(2, round(min(width, height) / 130))
-        _draw(picture, skeletons.keypoints * zoom + shift, skeletons.score, thick, vivid=vivid)
+        for person in _people(skeletons, detections):
+            _draw(picture, person.moved(zoom, shift), thick, vivid=vivid)
     colour = _LIVE if vivid else _WARN if state.state in ("paused", "starting") else _DEAD
     _banner(picture, state.headline(), colour, bar)
     if not vivid:
@@ -100,18 +117,21 @@ def skeleton_on_neutral(
     return picture
 
 
-def skeleton_cells(skeletons: Skeletons, width: int, height: int, cols: int, rows: int) -> list[str]:
-    """The skeletons of a `width` × `height` frame as `rows` lines of `cols` braille characters (2 × 4 dots each)."""
+def skeleton_cells(
+    skeletons: Skeletons, width: int, height: int, cols: int, rows: int, detections: Detections | None = None
+) -> list[str]:
+    """The people of a `width` × `height` frame as `rows` lines of `cols` braille characters (2 × 4 dots each).
+
+    Dots have no tone: a doubtful limb is dotted. detections: as in `skeleton_on_neutral`.
+    """
     dots = np.zeros((rows * 4, cols * 2), np.uint8)
-    if len(skeletons) and width > 0 and height > 0 and dots.size:
+    if width > 0 and height > 0 and dots.size:
         zoom = min(dots.shape[1] / width, dots.shape[0] / height)
         shift = (np.array([dots.shape[1] - 1, dots.shape[0] - 1]) - np.array([width, height]) * zoom) / 2
-        for points, believed in _believed(skeletons.keypoints * zoom + shift, skeletons.score):
-            for a, b in LIMBS:
-                if believed[a] and believed[b]:
-                    cv2.line(dots, _pixel(points[a]), _pixel(points[b]), 1)
-            for point in points[believed]:
-                cv2.circle(dots, _pixel(point), 0, 1)
+        for person in _people(skeletons, detections):
+            for start, end, limb in person.moved(zoom, shift).lines():
+                for a, b in [(start, end)] if limb >= SURE else _dashes(start, end, 1.0, 2.0):
+                    cv2.line(dots, _pixel(a), _pixel(b), 1)
     codes = np.zeros((rows, cols), np.int64)
     for row, pair in enumerate(_BRAILLE):
         for col, bit in enumerate(pair):
@@ -119,35 +139,109 @@ def skeleton_cells(skeletons: Skeletons, width: int, height: int, cols: int, row
     return ["".join(chr(0x2800 + code) for code in line) for line in codes.tolist()]
 
 
-def _believed(
-    keypoints: NDArray[np.floating], score: NDArray[np.floating]
-) -> list[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
-    return [(points, scores >= SHOWN_SCORE) for points, scores in zip(keypoints, score, strict=True)]
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """One person to be drawn: points (17, 2) and scores (17,), or nothing but a box (4,)."""
+
+    points: NDArray[np.floating]
+    score: NDArray[np.floating]
+    box: NDArray[np.floating] | None
+    skeleton: bool
+    colour: Colour
+
+    def moved(self, zoom: float, shift: NDArray[np.floating]) -> _Person:
+        box = None if self.box is None else (self.box.reshape(2, 2) * zoom + shift).reshape(4)
+        return replace(self, points=self.points * zoom + shift, box=box)
+
+    def tone(self, pale: bool) -> Colour:
+        return tuple(round(v + 0.55 * (255 - v)) for v in self.colour) if pale else self.colour  # type: ignore[return-value]
+
+    def lines(self) -> list[tuple[NDArray[np.floating], NDArray[np.floating], float]]:
+        """Start, end and belief of every line, the doubtful ones first."""
+        if not self.skeleton:
+            return [(a, b, SURE) for a, b in _sides(self.box)] if self.box is not None else []
+        limbs = sorted(zip(limb_score(self.score).tolist(), LIMBS, strict=True))
+        return [(self.points[a], self.points[b], believed) for believed, (a, b) in limbs if believed >= DOUBTFUL]
 
 
-def _draw(
-    picture: NDArray[np.uint8], keypoints: NDArray[np.floating], score: NDArray[np.floating], thick: int, *, vivid: bool
-) -> None:
-    for points, believed in _believed(keypoints, score):
-        for a, b in LIMBS:
-            if believed[a] and believed[b]:
-                # A dark edge keeps a limb legible on any picture.
-                cv2.line(picture, _pixel(points[a]), _pixel(points[b]), (12, 14, 18), thick + 2, cv2.LINE_AA)
-        for a, b in LIMBS:
-            if believed[a] and believed[b]:
-                colour = _side(a, b) if vivid else _FAINT
-                cv2.line(picture, _pixel(points[a]), _pixel(points[b]), colour, thick, cv2.LINE_AA)
-        for index in np.flatnonzero(believed).tolist():
-            colour = _side(index, index) if vivid else _FAINT
-            cv2.circle(picture, _pixel(points[index]), thick + 1, (12, 14, 18), -1, cv2.LINE_AA)
-            cv2.circle(picture, _pixel(points[index]), thick, colour, -1, cv2.LINE_AA)
+def _people(skeletons: Skeletons, detections: Detections | None) -> list[_Person]:
+    """Detections and skeletons are of the same people in the same order, or one of them is empty."""
+    count = max(len(skeletons), 0 if detections is None else len(detections))
+    boxes = detections.xyxy if detections is not None and len(detections) == count else None
+    ids = skeletons.track_id if len(skeletons) else None if detections is None else detections.track_id
+    people = []
+    for index in range(count):
+        has = index < len(skeletons)
+        points = skeletons.keypoints[index] if has else np.zeros((17, 2), np.float32)
+        score = skeletons.score[index] if has else np.zeros(17, np.float32)
+        number = index if ids is None else int(ids[index]) - 1
+        box = None if boxes is None else boxes[index].astype(np.float64)
+        people.append(_Person(points, score, box, bool(shows_skeleton(score)), PEOPLE[number % len(PEOPLE)]))
+    return people
 
 
-def _side(a: int, b: int) -> Colour:
-    """COCO's odd keypoints are left, even ones right; 0 is the nose."""
-    if 0 in (a, b) or a % 2 != b % 2:
-        return _CENTRE
-    return _LEFT if a % 2 else _RIGHT
+def _draw(picture: NDArray[np.uint8], person: _Person, thick: int, *, vivid: bool) -> None:
+    if not person.skeleton:
+        if person.box is not None:
+            _rounded(picture, person.box, _EDGE, thick + 2)
+            _rounded(picture, person.box, person.colour if vivid else _FAINT, thick)
+        return
+    limbs = sorted(zip(limb_score(person.score).tolist(), LIMBS, strict=True))
+    # A dark edge keeps a limb legible on any picture.
+    for edge in (True, False):
+        for believed, (a, b) in limbs:
+            if believed < DOUBTFUL:
+                continue
+            sure = believed >= SURE
+            colour = _EDGE if edge else person.tone(_pale(a, b)) if vivid else _FAINT
+            width = (thick if sure else max(1, thick // 2)) + (2 if edge else 0)
+            start, end = person.points[a], person.points[b]
+            for one, other in [(start, end)] if sure else _dashes(start, end, 3.0 * thick, 3.0 * thick):
+                cv2.line(picture, _pixel(one), _pixel(other), colour, width, cv2.LINE_AA)
+    for index in np.flatnonzero(person.score >= DOUBTFUL).tolist():
+        sure = person.score[index] >= SURE
+        radius = thick if index >= 5 else max(1, thick - 1)
+        colour = person.tone(_pale(index, index)) if vivid else _FAINT
+        cv2.circle(picture, _pixel(person.points[index]), radius + 1, _EDGE, -1, cv2.LINE_AA)
+        cv2.circle(picture, _pixel(person.points[index]), radius, colour, -1 if sure else 1, cv2.LINE_AA)
+
+
+def _pale(a: int, b: int) -> bool:
+    """Whether a limb is a right one: COCO's even keypoints are, but for the nose; what joins two sides is not."""
+    return 0 not in (a, b) and a % 2 == 0 and b % 2 == 0
+
+
+def _dashes(
+    start: NDArray[np.floating], end: NDArray[np.floating], dash: float, gap: float
+) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """Pieces of the line from start to end: `dash` pixels, then `gap` left out; a bounded number of them."""
+    length = float(np.linalg.norm(end - start))
+    if length <= dash:
+        return [(start, end)]
+    count = min(int(np.ceil(length / (dash + gap))), 200)
+    step = (end - start) / count
+    return [(start + i * step, start + (i + dash / (dash + gap)) * step) for i in range(count)]
+
+
+def _sides(box: NDArray[np.floating]) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    corners = np.array([(box[i], box[j]) for i, j in ((0, 1), (2, 1), (2, 3), (0, 3))])
+    return list(zip(corners, np.roll(corners, -1, axis=0), strict=True))
+
+
+def _rounded(picture: NDArray[np.uint8], box: NDArray[np.floating], colour: Colour, thick: int) -> None:
+    """The outline of a box with rounded corners."""
+    x1, y1, x2, y2 = np.clip(box, -16000, 16000)
+    radius = min(x2 - x1, y2 - y1) / 5
+    angles = np.linspace(0, np.pi / 2, 9)
+    arcs = [
+        np.stack([x + radius * np.cos(angles + turn), y + radius * np.sin(angles + turn)], axis=1)
+        for x, y, turn in (
+            (x2 - radius, y2 - radius, 0.0), (x1 + radius, y2 - radius, np.pi / 2),
+            (x1 + radius, y1 + radius, np.pi), (x2 - radius, y1 + radius, 1.5 * np.pi),
+        )
+    ]  # fmt: skip
+    outline = np.rint(np.concatenate(arcs)).astype(np.int32)
+    cv2.polylines(picture, [outline], True, colour, thick, cv2.LINE_AA)
 
 
 def _pixel(point: NDArray[np.floating]) -> tuple[int, int]:
@@ -162,12 +256,12 @@ def _grid(picture: NDArray[np.uint8]) -> None:
     picture[::step], picture[:, ::step] = lighter, lighter
 
 
-def _label(picture: NDArray[np.uint8], text: str, corner: tuple[int, ...], thick: int) -> None:
-    scale = 0.35 + 0.15 * thick
-    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    x, y = corner[0], max(corner[1], height + base)
+def _label(picture: NDArray[np.uint8], text: str, at: NDArray[np.floating], thick: int, colour: Colour) -> None:
+    scale, weight = 0.3 + 0.1 * thick, max(1, thick // 2)
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, weight)
+    x, y = int(np.clip(at[0], 0, 16000)), max(int(np.clip(at[1], 0, 16000)), height + base)
     cv2.rectangle(picture, (x, y - height - base), (x + width + 4, y), _GROUND, -1)
-    cv2.putText(picture, text, (x + 2, y - base + 1), cv2.FONT_HERSHEY_SIMPLEX, scale, _CENTRE, thick, cv2.LINE_AA)
+    cv2.putText(picture, text, (x + 2, y - base + 1), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, weight, cv2.LINE_AA)
 
 
 def _banner(picture: NDArray[np.uint8], text: str, colour: Colour, bar: int) -> None:

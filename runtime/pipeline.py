@@ -11,6 +11,7 @@ import numpy as np
 from runtime.bed_view import BedView
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
+from runtime.distinct import distinct_people, without_strays
 from runtime.engines.engine import open_engine
 from runtime.frames import Frame
 from runtime.pose import PoseEstimator
@@ -97,7 +98,10 @@ class LivePipeline:
         skeletons = Skeletons.empty()
         if self.pose is not None:
             skeletons = self.pose.estimate(frame.color, detections, self._aims(detections, width, height))
+            skeletons = without_strays(detections, skeletons)
             self.turns.learn(skeletons)
+            people = distinct_people(detections, skeletons)
+            detections, skeletons = detections[people], skeletons[people]
             lap("pose")
             skeletons = self.smoother.update(skeletons, frame.timestamp_s)
             lap("smooth")
@@ -106,7 +110,6 @@ class LivePipeline:
         )
 
     def _aims(self, detections: Detections, width: int, height: int) -> Aims:
-        known = self.turns.turns(detections.track_id, len(detections))
         if self.bed is None:
-            return Aims(known, np.full(len(detections), np.nan))
-        return Aims(known, self.bed.turns(detections.xyxy, width, height))
+            return self.turns.aims(detections.track_id, np.full(len(detections), np.nan))
+        return self.turns.aims(detections.track_id, self.bed.turns(detections.xyxy, width, height))

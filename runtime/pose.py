@@ -14,8 +14,8 @@ from runtime.detections import Detections, iou_matrix
 from runtime.detector_layouts import require_finite
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
-from runtime.skeleton import KEYPOINTS, Skeletons
-from runtime.turn import Aims, Looks, agreed, first_turns, trunk_turn
+from runtime.skeleton import KEYPOINTS, MIRRORED, Skeletons
+from runtime.turn import SECOND_LOOKS, Aims, Looks, agreed, first_turns, trunk_turn
 
 # People in one call of the model: bounds memory, and what a crowd can do to the frame time of one call.
 _BATCH = 8
@@ -64,26 +64,45 @@ class PoseEstimator:
         person = np.repeat(np.arange(len(solid)), [len(one) for one in turns])
         looks = self._look(color, boxes, person, np.concatenate([np.empty(0), *turns]))
         # Whoever was looked at from several sides is looked at again with each skeleton's own trunk upright.
-        again = np.bincount(person, minlength=len(solid))[person] > 1
-        if again.any():
-            looks += self._look(color, boxes, person[again], trunk_turn(looks.keypoints[again]))
+        several = np.bincount(person, minlength=len(solid)) > 1
+        searched = several[person]
+        if searched.any():
+            upright = (color, boxes, person[searched], trunk_turn(looks.keypoints[searched]))
+            for zoom, mirrored in SECOND_LOOKS:
+                looks += self._look(*upright, zoom, mirrored=mirrored)
         for index, row in enumerate(solid):
-            keypoints[row], score[row] = agreed(looks.of(index), boxes[index])
+            keypoints[row], score[row] = agreed(looks[looks.person == index], boxes[index])
         return keypoints, score
 
     def _look(
-        self, color: NDArray[np.uint8], boxes: NDArray[np.float32], person: NDArray[np.intp], turn: NDArray[np.float64]
+        self,
+        color: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        person: NDArray[np.intp],
+        turn: NDArray[np.float64],
+        zoom: float = 1.0,
+        *,
+        mirrored: bool = False,
     ) -> Looks:
-        """A look at each `person` (L,), an index into `boxes` (N, 4), in crops turned by `turn` (L,) radians."""
+        """A look at each `person` (L,), an index into `boxes` (N, 4), in crops turned by `turn` (L,) radians.
+
+        zoom: the crop's size over its usual one. mirrored: whether the model sees the crop's mirror image.
+        """
         info = self.engine.info
         size = (info.width, info.height)
-        crops = Crops.around(boxes[person], turn, info.box_padding, size[0] / size[1])
+        crops = Crops.around(boxes[person], turn, info.box_padding * zoom, size[0] / size[1])
         keypoints, score = np.empty((len(crops), len(KEYPOINTS), 2)), np.empty((len(crops), len(KEYPOINTS)))
         for start in range(0, len(crops), _BATCH):
             part = slice(start, start + _BATCH)
             cut = crops[part].cut(color, size, unit_lengths=info.layout == "heatmap-udp")
-            in_crop, score[part] = _decode(self.engine.run(normalise(cut, info)), len(cut), info)
-            keypoints[part] = crops[part].to_picture(in_crop, size)
+            seen = cut[:, :, ::-1] if mirrored else cut
+            in_crop, confidence = _decode(self.engine.run(normalise(seen, info)), len(cut), info)
+            if mirrored:
+                # Where a point is counted in whole pixels the last one is `size - 1`; these two count widths.
+                last = size[0] - (0 if info.layout in ("movenet", "heatmap-udp") else 1)
+                in_crop = (in_crop * (-1, 1) + (last, 0))[:, MIRRORED]
+                confidence = confidence[:, MIRRORED]
+            keypoints[part], score[part] = crops[part].to_picture(in_crop, size), confidence
         return Looks(person, keypoints, score)
 
     def _whole_picture(

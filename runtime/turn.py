@@ -2,7 +2,8 @@
 
 A pose model that learnt from photographs knows people upright; one who lies is found when the crop is turned to the
 body. The turn comes from the last skeleton while a person is tracked (`TurnMemory`), else from looks at several turns
-(`first_turns`), each followed by one with that look's own trunk upright, of which `agreed` makes one skeleton.
+(`first_turns`), each followed by others with that look's own trunk upright (`SECOND_LOOKS`), of which `agreed` makes
+one skeleton.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from runtime.skeleton import OKS_SIGMAS, Skeletons
 Floats = NDArray[np.floating]
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
+
+# With a trunk upright a person is looked at as they are, mirrored, closer and from farther off: part of the crop's
+# size, and whether it is mirrored. A right turn gives nearly one skeleton for all four, a wrong one quite different
+# ones, which tells them apart better than any score.
+SECOND_LOOKS = ((1.0, False), (1.0, True), (0.88, False), (1.16, False))
 
 
 def trunk_turn(keypoints: Floats) -> NDArray[np.float64]:
@@ -75,10 +81,8 @@ class Looks:
     def __len__(self) -> int:
         return len(self.person)
 
-    def of(self, person: int) -> Looks:
-        """The looks at one person."""
-        mine = self.person == person
-        return Looks(self.person[mine], self.keypoints[mine], self.score[mine])
+    def __getitem__(self, index: NDArray[np.bool_]) -> Looks:
+        return Looks(self.person[index], self.keypoints[index], self.score[index])
 
 
 def choose_look(looks: Looks, xyxy: Floats) -> int:
@@ -129,27 +133,45 @@ class TurnMemory:
     `frames` frames lets the turn be searched for anew, and each search in vain doubles the wait for the next.
     """
 
-    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4) -> None:
-        self.sure, self.flip, self.frames = sure, flip, frames
+    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4, spacing: int = 4) -> None:
+        self.sure, self.flip, self.frames, self.spacing = sure, flip, frames, spacing
         self._people: dict[int, _Remembered] = {}
+        self._waiting: set[int] = set()
+        self._rest = 0
 
-    def turns(self, track_id: NDArray[np.int64] | None, people: int) -> NDArray[np.float64]:
-        """(people,) turns in radians, NaN for who must be searched for."""
-        known = np.full(people, np.nan)
+    def aims(self, track_id: NDArray[np.int64] | None, hint: NDArray[np.float64]) -> Aims:
+        """What is known of a frame's people. hint: (people,) as in `Aims`.
+
+        Only one is searched for in `spacing` frames, so that neither a group that comes in nor boxes that come and go
+        stop the picture; the others are looked at once, by their hint, else upright, until it is their turn. Without
+        track ids all are searched for.
+        """
+        known = np.full(len(hint), np.nan)
+        self._waiting = set()
+        self._rest = max(0, self._rest - 1)
         for index, track in enumerate([] if track_id is None else track_id.tolist()):
-            if (person := self._people.get(track)) is not None and person.doubted < person.patience:
+            person = self._people.get(track)
+            if person is not None and person.doubted < person.patience:
                 known[index] = person.turn
-        return known
+            elif self._rest:
+                known[index] = 0.0 if np.isnan(hint[index]) else hint[index]
+                self._waiting.add(track)
+            else:
+                self._rest = self.spacing
+        return Aims(known, hint)
 
     def learn(self, skeletons: Skeletons) -> None:
-        """Take in a frame's skeletons; those without track ids are not remembered."""
+        """Take in the skeletons found with the last `aims`; those without track ids are not remembered."""
         ids = [] if skeletons.track_id is None else skeletons.track_id.tolist()
         for person in self._people.values():
             person.absent += 1
         turns = trunk_turn(skeletons.keypoints)
         for track, turn, score in zip(ids, turns.tolist(), skeletons.score, strict=True):
-            sure = min(score[list(_SHOULDERS)].mean(), score[list(_HIPS)].mean()) >= self.sure
-            self._see(track, turn, bool(sure))
+            if track not in self._waiting:
+                sure = min(score[list(_SHOULDERS)].mean(), score[list(_HIPS)].mean()) >= self.sure
+                self._see(track, turn, bool(sure))
+            elif track in self._people:
+                self._people[track].absent = 0
         self._people = {track: person for track, person in self._people.items() if person.absent <= _FORGET}
 
     def _see(self, track: int, turn: float, sure: bool) -> None:

@@ -1,4 +1,5 @@
-"""Base models from random weights and nothing but the project's own synthetic images, for boxes without internet.
+"""Base models from nothing but the project's own synthetic images: a detector for boxes without the fetched models, the
+yardstick of the images' realism, and a pose model that says how far such images alone go.
 
 `python -m tuning.base detector|pose --data DIR --out DIR [--minutes M] [--resume]`: can be stopped at any moment and
 goes on from its last checkpoint.
@@ -14,34 +15,32 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
+
+from pydantic import ValidationError
 
 from calibration.errors import WardposeError
+from tuning.base_options import TASKS, add_options, evaluation_set
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation
-from tuning.store.card import ModelCard, write_card
-
-if TYPE_CHECKING:
-    from tuning.train.torch_loop import LoopSettings
+from tuning.families.base_family import BaseFamily, BaseSettings
+from tuning.families.family import family_of
+from tuning.store.card import ModelCard, read_card, write_card
+from tuning.store.save import save_model
+from tuning.store.weights import State, read_weights
 
 Progress = Callable[[int, int, str], None]
-Task = Literal["detector", "pose"]
-NAMES = {"detector": "person-detector", "pose": "person-pose"}
 MAX_BYTES = 8 * 2**20
 LICENCE = "AGPL-3.0-or-later"
+SEEN = "synthetic images only, no photograph of a person"
 # Of every picture, what the weights are scored on is never trained on: one in this many, by the picture's place.
 HELD_OUT_EVERY = 25
-_DETECTOR_SIZE, _POSE_WIDTH, _POSE_HEIGHT = 320, 192, 256
-_KEYPOINT_TOLERANCE = 2.5
-_DETECTOR_AUGMENTATION: dict[str, Any] = {
-    "mosaic": 0.4, "degrees": 12.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5, "flipud": 0.1,
-    "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
-}  # fmt: skip
-# Patients lie at any angle to the camera; a mosaic would only cut skeletons in two.
-_POSE_AUGMENTATION: dict[str, Any] = {
-    "mosaic": 0.0, "degrees": 20.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5,
-    "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
-}  # fmt: skip
+_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "detector": {"task": "detect", "architecture": "yolo11n", "layout": "yolo", "width": 320, "height": 320},
+    "pose": {"task": "pose", "architecture": "rtmpose-t", "layout": "simcc", "width": 192, "height": 256},
+}
+# A pose model is scored on people as they are photographed, and as if they lay to either side.
+_TURNS = {"": 0, " turned 90°": 90, " turned 270°": 270}
 
 
 def base_models_folder() -> Path:
@@ -50,42 +49,42 @@ def base_models_folder() -> Path:
 
 
 def make_base(
-    task: Task,
+    task: str,
     data: Path | None,
     out_dir: Path,
+    settings: BaseSettings | None = None,
     *,
     images: int | None = None,
-    epochs: int = 30,
-    minutes: float | None = None,
     size: int | None = None,
-    batch: int | None = None,
-    seed: int = 1,
-    resume: bool = False,
-    bfloat16: bool = False,
-    threads: int | None = None,
-    architecture: str | None = None,
     start: Path | None = None,
+    resume: bool = False,
     score_on: Mapping[str, tuple[Path, Path | None]] | None = None,
     progress: Progress | None = None,
 ) -> ModelCard:
-    """Train a base model from random weights and write its folder `out_dir`.
-
-    architecture: of a pose model, `yolo11n-pose` (default) or `rtmpose-t`. start: the folder of a base detector whose
-    weights a YOLO pose model takes over where they fit, so that it need not learn to see people once more.
+    """Train a base model and write its folder `out_dir`.
 
     data: a COCO folder of synthetic pictures; None makes one of `images` pictures of many viewpoints first. images:
-    with `data`, only its first so many are used. size: longer side of a detector's training picture in pixels. minutes:
-    the training, its schedule included, ends within this time; `epochs` bounds it. resume: go on from the checkpoint
-    beside `out_dir`. score_on: further evaluation sets by name, (COCO JSON, pictures' folder). The scores on held-out
-    synthetic pictures always stand in the card. Raises WardposeError; on cancellation the checkpoint is kept.
+    with `data`, only its first so many are used. size: longer side of the model's input in pixels. start: the folder of
+    an earlier base model, whose weights are gone on with; None begins with random ones. resume: go on from the
+    checkpoint beside `out_dir`. score_on: further evaluation sets by name, (COCO JSON, pictures' folder), a pose
+    model's turned to either side as well. The scores on held-out synthetic pictures always stand in the card. Raises
+    WardposeError; on cancellation the checkpoint is kept.
     """
+    settings = settings or BaseSettings()
     work = out_dir.parent / f".{out_dir.name}.training"
     if out_dir.exists():
         raise WardposeError("a model is already here", where=str(out_dir), mend="choose another folder")
+    card = _blank_card(task, size)
+    known = _weights_to_start_from(start, card) if start else None
+    family = family_of(card)
+    if not isinstance(family, BaseFamily):
+        raise WardposeError(
+            f"the family {family.name} makes no base models", mend="remove the package that replaced it"
+        )
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    folder = data or _make_data(work / "data", images or 6000, seed, resume, progress)
+    folder = data or _make_data(work / "data", images or 6000, settings.seed, resume, progress)
     pictures = read_people(folder / "annotations.json")[:images]
     held_out = pictures[::HELD_OUT_EVERY]
     trained = [picture for place, picture in enumerate(pictures) if place % HELD_OUT_EVERY]
@@ -93,31 +92,28 @@ def make_base(
         raise WardposeError(
             "too few pictures with people to train on", where=str(folder), mend="make a larger data set"
         )
-    train = _train_yolo if task == "detector" else _train_pose
-    options = {
-        "epochs": epochs,
-        "minutes": minutes,
-        "seed": seed,
-        "bfloat16": bfloat16,
-        "threads": threads,
-        "batch": batch,
-        "architecture": architecture or "yolo11n-pose",
-        "start": start,
-    }
-    state, card, made = train(trained, work / "checkpoint.safetensors", options, size, resume, progress)
-    made |= {
+    training = family.train_base(
+        card, known, trained, settings, checkpoint=work / "checkpoint.safetensors", resume=resume, progress=progress
+    )
+    outcome = training.outcome
+    made = {
         "command": f"wardpose base {task}",
-        "from": f"{start.name}'s weights where they fit, else random ones" if start else "random weights",
-        "seen": "synthetic images only, no photograph of a person",
+        "from": f"{start.name}, itself from random weights" if start else "random weights",
+        "seen": SEEN,
         "data": _describe(folder),
         "images": len(trained),
-        "seed": seed,
+        "seed": settings.seed,
+        "settings": json.loads(training.loop.model_dump_json()),
+        "augmentation": dict(training.augmentation),
+        "steps": outcome.steps,
+        "epochs": round(outcome.epochs, 2),
+        "minutes": round(outcome.seconds / 60, 1),
+        "loss": outcome.loss,
     }
-    from tuning.store.save import save_model
-
     draft = work / out_dir.name
     shutil.rmtree(draft, ignore_errors=True)
-    card = save_model(draft, state, card.model_copy(update={"made": made, "licence": LICENCE}), half=True)
+    made_card = card.model_copy(update={"made": made, "licence": LICENCE})
+    card = save_model(draft, training.state, made_card, half=True)
     if (draft / card.weights).stat().st_size > MAX_BYTES:
         raise WardposeError(
             "the weights are larger than a base model may be", where=str(draft), mend="train a smaller one"
@@ -128,6 +124,26 @@ def make_base(
     draft.rename(out_dir)
     shutil.rmtree(work)
     return card
+
+
+def _blank_card(task: str, size: int | None) -> ModelCard:
+    """The card of a base model that is still to be trained; `size` is the longer side of its input."""
+    fields = dict(_MODELS[task])
+    if size is not None:
+        longer = max(fields["width"], fields["height"])
+        fields |= {side: size * fields[side] // longer for side in ("width", "height")}
+    return ModelCard(name=TASKS[task], sha256="0" * 64, **fields)
+
+
+def _weights_to_start_from(start: Path, card: ModelCard) -> State:
+    """The weights of an earlier base model; one that was trained on photographs would make this no base model."""
+    earlier = read_card(start)
+    if earlier.made.get("seen") != SEEN or earlier.architecture != card.architecture:
+        raise WardposeError(
+            f"{earlier.name} is no earlier {card.name} of synthetic images alone", where=str(start),
+            mend="start from one that `wardpose base` made, or leave it out",
+        )  # fmt: skip
+    return read_weights(start, earlier)
 
 
 def _make_data(folder: Path, images: int, seed: int, resume: bool, progress: Progress | None) -> Path:
@@ -151,93 +167,6 @@ def _describe(folder: Path) -> dict[str, Any]:
     return {"name": folder.name, "scenario": name, "count": spec.get("count"), "seed": spec.get("seed")}
 
 
-def _loop(options: dict[str, Any], batch: int, **recipe: Any) -> LoopSettings:
-    """What every base training shares, and the architecture's own `recipe`."""
-    from tuning.train.torch_loop import LoopSettings
-
-    asked = {name: options[name] for name in ("epochs", "minutes", "seed", "threads", "bfloat16")}
-    return LoopSettings(
-        batch=batch, nominal_batch=batch, optimizer="adamw", learning_rate=2e-3, final_factor=0.01,
-        average_decay=0.998, **asked, **recipe,
-    )  # fmt: skip
-
-
-def _train_yolo(
-    pictures: list[Picture],
-    checkpoint: Path,
-    options: dict[str, Any],
-    size: int | None,
-    resume: bool,
-    progress: Progress | None,
-    *,
-    pose: bool = False,
-) -> tuple[Any, ModelCard, dict[str, Any]]:
-    from tuning.families.yolo_models import build_detector, build_pose
-    from tuning.families.yolo_training import train_detector
-    from tuning.store.card import read_card
-    from tuning.store.weights import read_weights
-    from tuning.train.torch_state import seed_everything
-
-    size, batch = size or _DETECTOR_SIZE, options["batch"] or 16
-    loop = _loop(options, batch, warmup_steps=max(1, min(100, -(-len(pictures) // batch))), weight_decay=5e-4)
-    shape: dict[str, Any] = {"name": "base", "width": size, "height": size, "sha256": "0" * 64}
-    seed_everything(options["seed"])
-    if pose:
-        card = ModelCard(task="pose", architecture=options["architecture"], layout="yolo-pose", **shape)
-        start: Path | None = options["start"]
-        known = read_weights(start, read_card(start)) if start else None
-        built, augmentation = build_pose(card, None, start=known, where=str(start)), _POSE_AUGMENTATION
-    else:
-        card = ModelCard(task="detect", architecture="yolo11n", layout="yolo", **shape)
-        built, augmentation = build_detector(card, None), _DETECTOR_AUGMENTATION
-    outcome = train_detector(
-        built, pictures, loop, size=size, augmentation=augmentation, keypoint_tolerance=_KEYPOINT_TOLERANCE,
-        checkpoint=checkpoint, resume=resume, progress=progress,
-    )  # fmt: skip
-    return built.state(), card, _made(loop, augmentation, outcome)
-
-
-def _train_pose(
-    pictures: list[Picture],
-    checkpoint: Path,
-    options: dict[str, Any],
-    size: int | None,
-    resume: bool,
-    progress: Progress | None,
-) -> tuple[Any, ModelCard, dict[str, Any]]:
-    if options["architecture"] != "rtmpose-t":
-        return _train_yolo(pictures, checkpoint, options, size, resume, progress, pose=True)
-    from tuning.families.rtmpose_training import build_pose, train_pose
-    from tuning.families.top_down_samples import PoseAugmentation
-    from tuning.train.torch_state import seed_everything, state_of
-
-    loop = _loop(options, options["batch"] or 32, warmup_steps=200, weight_decay=0.05, clip_norm=35.0)
-    height = size or _POSE_HEIGHT
-    width = height * _POSE_WIDTH // _POSE_HEIGHT
-    card = ModelCard(
-        name="base", task="pose", architecture="rtmpose-t", layout="simcc", width=width, height=height, sha256="0" * 64
-    )
-    augmentation = PoseAugmentation()
-    seed_everything(options["seed"])
-    module = build_pose(card, None)
-    outcome = train_pose(
-        module, pictures, loop, width=width, height=height, augmentation=augmentation,
-        checkpoint=checkpoint, resume=resume, progress=progress,
-    )  # fmt: skip
-    return state_of(module), card, _made(loop, augmentation.model_dump(), outcome)
-
-
-def _made(loop: Any, augmentation: Mapping[str, Any], outcome: Any) -> dict[str, Any]:
-    return {
-        "settings": json.loads(loop.model_dump_json()),
-        "augmentation": dict(augmentation),
-        "steps": outcome.steps,
-        "epochs": round(outcome.epochs, 2),
-        "minutes": round(outcome.seconds / 60, 1),
-        "loss": outcome.loss,
-    }
-
-
 def _scores(
     draft: Path,
     card: ModelCard,
@@ -247,6 +176,8 @@ def _scores(
     progress: Progress | None,
 ) -> dict[str, dict[str, float]]:
     """Figures on held-out pictures and on further sets; one without keypoints says nothing of a pose model."""
+    from runtime.engines.engine import open_engine
+    from runtime.pose import PoseEstimator
     from tuning.export import export_onnx
 
     onnx = work / "model.onnx"
@@ -257,11 +188,10 @@ def _scores(
         if card.task == "detect":
             scores[name] = evaluate_detector(open_for_evaluation(onnx), coco_json, images_dir, progress).figures()
         elif any(picture.keypoints[..., 2].any() for picture in read_people(coco_json, images_dir)):
-            from runtime.engines.engine import open_engine
-            from runtime.pose import PoseEstimator
-
-            figures = evaluate_pose(PoseEstimator(open_engine(onnx)), coco_json, images_dir, progress)
-            scores[name] = {"keypoints_AP": round(figures.AP, 4), "keypoints_AR": round(figures.AR, 4)}
+            estimator = PoseEstimator(open_engine(onnx))
+            for turned, degrees in _TURNS.items():
+                found = evaluate_pose(estimator, coco_json, images_dir, progress, turn_deg=degrees)
+                scores[name + turned] = found.figures()
     return scores
 
 
@@ -287,39 +217,35 @@ def _write_coco(pictures: list[Picture], path: Path) -> Path:
     return path
 
 
+def make_as_asked(options: argparse.Namespace, out_dir: Path, start: Path | None, progress: Progress) -> ModelCard:
+    """`make_base` by the options of `add_options`."""
+    try:
+        settings = BaseSettings(
+            epochs=options.epochs, minutes=options.minutes, batch=options.batch, learning_rate=options.rate,
+            seed=options.seed, threads=options.threads, bfloat16=options.bfloat16,
+        )  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WardposeError(f"{first['loc'][0]}: {first['msg']}", where="wardpose base", mend="leave it out") from None
+    return make_base(
+        options.task, options.data, out_dir, settings, images=options.images, size=options.size, start=start,
+        resume=options.resume, score_on=dict(evaluation_set(text) for text in options.score), progress=progress,
+    )  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train a base model, with a line of progress now and then."""
     parser = argparse.ArgumentParser(
-        prog="python -m tuning.base", description="Train a base model from random weights."
+        prog="python -m tuning.base", description="Train a base model on synthetic images."
     )
-    parser.add_argument("task", choices=("detector", "pose"))
-    parser.add_argument("--data", type=Path, help="COCO folder of synthetic pictures (default: one is made)")
-    parser.add_argument("--images", type=int, help="pictures to use, or to make")
+    add_options(parser)
     parser.add_argument("--out", type=Path, help="model folder (default: the product's own)")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--minutes", type=float, help="end within this time, learning-rate schedule and all")
-    parser.add_argument("--size", type=int, help="longer side of a training picture (px)")
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--architecture", choices=("yolo11n-pose", "rtmpose-t"), help="of a pose model")
-    parser.add_argument("--start", type=Path, help="base detector whose weights a YOLO pose model begins with")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has bfloat16")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument(
-        "--score", action="append", default=[], metavar="NAME=COCO.json[:IMAGES]", help="a further set for the card"
-    )
+    parser.add_argument("--start", type=Path, help="folder of an earlier base model to go on with")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    out_dir = options.out or base_models_folder() / TASKS[options.task]
     try:
-        card = make_base(
-            options.task, options.data, options.out or base_models_folder() / NAMES[options.task],
-            images=options.images,
-            epochs=options.epochs, minutes=options.minutes, size=options.size, batch=options.batch, seed=options.seed,
-            resume=options.resume, bfloat16=options.bfloat16, threads=options.threads,
-            architecture=options.architecture, start=options.start,
-            score_on=dict(evaluation_set(text) for text in options.score), progress=_line_now_and_then(),
-        )  # fmt: skip
+        card = make_as_asked(options, out_dir, options.start, _line_now_and_then())
     except WardposeError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -332,15 +258,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _interrupt(signal_number: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def evaluation_set(text: str) -> tuple[str, tuple[Path, Path | None]]:
-    """A set to score on, from NAME=COCO.json or NAME=COCO.json:IMAGES."""
-    name, _, place = text.partition("=")
-    annotations, _, images_dir = place.partition(":")
-    if not name or not annotations:
-        raise WardposeError(f"--score {text!r} names no set", mend="write NAME=COCO.json or NAME=COCO.json:IMAGES")
-    return name, (Path(annotations), Path(images_dir) if images_dir else None)
 
 
 def _line_now_and_then(seconds: float = 10.0) -> Progress:

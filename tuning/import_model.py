@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from calibration.errors import WardposeError
@@ -39,7 +40,8 @@ def import_model(
     models_dir.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(dir=models_dir, prefix=f".{name}."))
     try:
-        card = _recognised(read_foreign(path), ImportWish(name, architecture, width, height), workplace)
+        wish = ImportWish(name, architecture, width, height)
+        card = _recognised(_sized(read_foreign(path), wish), wish, workplace)
         card = card.model_copy(
             update={
                 "name": name,
@@ -55,6 +57,29 @@ def import_model(
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     return card
+
+
+def _sized(foreign: ForeignModel, wish: ImportWish) -> ForeignModel:
+    """An ONNX model whose input leaves its size open, declared for the size that was asked for."""
+    if foreign.graph is None:
+        return foreign
+    inputs, _ = foreign.shapes()
+    if len(inputs) != 1 or len(inputs[0]) != 4 or all(inputs[0][2:]):
+        return foreign
+    if wish.width is None or wish.height is None:
+        raise WardposeError(
+            "its input leaves the picture's size open",
+            where=str(foreign.path),
+            mend="choose one, such as --size 416x256",
+        )
+    import onnx
+
+    from tuning.families.onnx_graph import load_graph
+
+    model = load_graph(foreign.path, width=wish.width, height=wish.height)
+    for value in model.graph.output:  # what it answers follows from what it is given
+        value.type.tensor_type.ClearField("shape")
+    return replace(foreign, graph=onnx.shape_inference.infer_shapes(model, data_prop=True))
 
 
 def _recognised(foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard:

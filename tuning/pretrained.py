@@ -28,18 +28,25 @@ PACKAGE_LICENCE_FILE = "LICENSE-package.txt"
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """One model of the package. outputs: name in our ONNX file to the node of the original graph."""
+    """One model of the package. outputs: name in our ONNX file to the node of the original graph. seen: what it was
+    trained on."""
 
     architecture: str
     outputs: Mapping[str, str]
     info: ModelInfo
     authors: str
     source: str
+    seen: str
     licence: str = "Apache-2.0"
 
     @property
     def name(self) -> str:
         return self.info.name
+
+    @property
+    def family(self) -> str:
+        """The model family that knows it; each of these has a layout of its own, of the same name."""
+        return self.info.layout
 
     @property
     def members(self) -> tuple[str, str]:
@@ -72,7 +79,8 @@ def _movenet(kind: str, side: int) -> Pretrained:
         name=f"movenet-{kind}", task="pose", layout="movenet", width=side, height=side, std=(1.0, 1.0, 1.0)
     )
     source = f"https://tfhub.dev/google/movenet/singlepose/{kind}/4"
-    return Pretrained(info.name, _HEADS, info, "Google (MoveNet SinglePose)", source)
+    seen = "photographs: COCO's and its authors' own of people in motion"
+    return Pretrained(info.name, _HEADS, info, "Google (MoveNet SinglePose)", source, seen)
 
 
 # Scores [B, 80, n] are sigmoids of COCO's classes, distances [B, 4 · 11, n] the bins of left, top, right and bottom;
@@ -85,11 +93,14 @@ _NANODET = ModelInfo(
 PRETRAINED: dict[str, Pretrained] = {
     model.name: model
     for model in (
-        Pretrained("nanodet", _LEVELS, _NANODET, "RangiLyu (NanoDet)", "https://github.com/RangiLyu/nanodet"),
+        Pretrained(
+            "nanodet", _LEVELS, _NANODET, "RangiLyu (NanoDet)", "https://github.com/RangiLyu/nanodet",
+            "photographs: COCO's",
+        ),
         _movenet("thunder", 256),
         _movenet("lightning", 192),
     )
-}
+}  # fmt: skip
 
 
 def build_model(model: Pretrained, graph: Path, package_licence: str, folder: Path) -> ModelCard:
@@ -114,7 +125,7 @@ def build_model(model: Pretrained, graph: Path, package_licence: str, folder: Pa
     card = ModelCard(
         name=model.name,
         task=model.info.task,
-        family=model.info.layout,
+        family=model.family,
         format="onnx",
         architecture=model.architecture,
         layout=model.info.layout,
@@ -132,7 +143,7 @@ def build_model(model: Pretrained, graph: Path, package_licence: str, folder: Pa
             "package": f"{PACKAGE}@{VERSION}",
             "sha512": SHA512,
             "graph": model.members[0],
-            "seen": "photographs of people (COCO and, for MoveNet, its authors' own)",
+            "seen": model.seen,
         },
         licence=model.licence,
         info=model.info,

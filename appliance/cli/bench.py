@@ -29,18 +29,29 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name == "synth":
             bench.add_argument("--renderer", default="numba", help="numba (default), moderngl or pyrender")
         if name in ("infer", "live"):
-            bench.add_argument("--detector", help="a model of this site (default: the built-in one)")
-            bench.add_argument("--pose", help="a model of this site (default: the built-in one)")
+            bench.add_argument("--detector", help="a model of this site (default: the live one)")
+            bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
         bench.set_defaults(run=measure, bench=name)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
+    over.add_argument("--task", choices=("detect", "pose"), default="detect", help="which model is tuned")
     over.add_argument(
         "--score", action="append", required=True, metavar="NAME=COCO.json[:IMAGES]", help="photographs to score on"
     )
-    over.add_argument("--detector", help="the model of this site to tune (default: the built-in one)")
+    over.add_argument(
+        "--model", "--detector", help="the model of this site to tune (default: the one a box starts with)"
+    )
     over.add_argument("--scenario", default="base", help="what the images show: B, C, D, base, or a TOML file")
     over.add_argument("--count", type=int, default=2300, help="number of images, default 2300")
     over.add_argument("--data", type=Path, help="an existing data set instead")
-    over.add_argument("--size", type=int, default=416, help="pixels of a picture's side, default 416")
+    over.add_argument(
+        "--held-out",
+        type=int,
+        default=200,
+        help="synthetic images of other wards to score a pose model on, default 200",
+    )
+    over.add_argument(
+        "--size", type=int, help="pixels of an image's side (default: 416 for a detector, else the scenario's own)"
+    )
     over.add_argument("--seed", type=int, default=0)
     over.add_argument(
         "--alpha", type=float, action="append", help="score the weights this far on the way as well (may be repeated)"
@@ -49,6 +60,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--orders", type=int, default=1, help="train this often, on the pictures in another order, and take the means"
     )
     over.add_argument("--ablations", action="store_true", help="leave one ingredient out at a time as well")
+    over.add_argument("--threads", type=int, help="for training and scoring (default: one a core)")
     over.add_argument("--work", type=Path, help="folder that keeps images and models; what it holds is not made again")
     over.set_defaults(run=measure_carry_over)
 
@@ -57,8 +69,6 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     from importlib import import_module
     from inspect import signature
 
-    from appliance.model_use import exported
-    from appliance.site_folder import SiteFolder
     from calibration.errors import WardposeError
 
     amount = BENCHMARKS[options.bench][1]
@@ -67,14 +77,13 @@ def measure(options: argparse.Namespace, out: Output) -> int:
             f"--{amount} must be 1 or more", where=f"bench {options.bench}", mend="leave it out for the default"
         )
     run = import_module(f"benchmarks.{options.bench}").run
+    wanted = signature(run).parameters
     arguments: dict[str, Any] = {amount: options.amount}
     with out.progress(f"bench {options.bench}") as progress:
-        for task in ("detector", "pose"):
-            if name := getattr(options, task, None):
-                arguments[task] = exported(SiteFolder.open(options.home), name, progress)
+        arguments |= _models(options, [name for name in ("detector", "pose") if name in wanted], progress)
         if renderer := getattr(options, "renderer", None):
             arguments["renderer"] = renderer
-        if "progress" in signature(run).parameters:
+        if "progress" in wanted:
             arguments["progress"] = progress
         result = run(**arguments)
     out.table(("figure", "value"), list(_flat(result)))
@@ -82,27 +91,51 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import BUILT_IN_LIVE, ModelStore
+def _models(options: argparse.Namespace, wanted: list[str], progress: Any) -> dict[str, Path]:
+    """The ONNX files of the models named, else of the live ones; a box without a pose model has none to measure."""
+    from appliance.model_use import exported, require_task
+    from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
-    from tuning.base import evaluation_set
+
+    if not wanted:
+        return {}
+    site = SiteFolder.open(options.home)
+    found = {}
+    for kind in wanted:
+        task = "detect" if kind == "detector" else "pose"
+        name = getattr(options, kind, None) or ModelStore(site).live(task)
+        if name:
+            require_task(site, name, task)
+            found[kind] = exported(site, name, progress)
+    return found
+
+
+def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
+    from appliance.models import ModelStore
+    from appliance.site_folder import SiteFolder
+    from calibration.errors import WardposeError
+    from tuning.base_options import evaluation_set
     from tuning.study.carry_over import run
 
     store = ModelStore(SiteFolder.open(options.home))
+    name = options.model or store.start(options.task)
+    if not name:
+        raise WardposeError("this box has no pose model", mend="wardpose models fetch")
     with out.progress("bench carry-over") as progress:
         result = run(
-            options.count, model=store.folder(options.detector or BUILT_IN_LIVE["detect"]),
+            options.count, model=store.folder(name), task=options.task,
             sets=dict(evaluation_set(text) for text in options.score), scenario=options.scenario, data=options.data,
-            alphas=options.alpha or (), ablations=options.ablations, orders=options.orders, size=options.size,
-            seed=options.seed, work=options.work, progress=progress,
+            held_out=options.held_out, alphas=options.alpha or (), ablations=options.ablations, orders=options.orders,
+            size=options.size, seed=options.seed, work=options.work, threads=options.threads, progress=progress,
         )  # fmt: skip
+    mean = "person_score" if options.task == "detect" else "mean_oks"
     rows = [
-        (trained, column, *(figures.get(key) for key in ("AP50", "AP", "person_score", "person_score_gained", "p")))
+        (trained, column, *(figures.get(key) for key in ("AP50", "AP", mean, f"{mean}_gained", "spread", "p")))
         for trained, columns in {"before": result["before"], **result["tuned"]}.items()
         for column, figures in columns.items()
     ]
-    out.table(("trained on", "people", "AP50", "AP", "person score", "gained", "p"), rows)
-    out.answer(result)
+    out.table(("trained on", "people", "AP50", "AP", mean.replace("_", " "), "gained", "spread", "p"), rows)
+    out.answer({"model": name, "task": options.task, **result})
     return 0
 
 

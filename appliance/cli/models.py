@@ -34,18 +34,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace, out: Output) -> int:
+    from appliance.fetch import without
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
+    from tuning.pretrained import PRETRAINED
 
-    models = ModelStore(SiteFolder.open(options.home)).all()
+    site = SiteFolder.open(options.home)
+    models = ModelStore(site).all()
     rows = [
-        (m.name, m.task, m.architecture, f"{m.width}×{m.height}", m.live, bool(m.onnx), m.source, m.licence)
+        (m.name, m.task, m.live, f"{m.width}×{m.height}", m.family or "unknown", bool(m.onnx), m.licence, m.source)
         for m in models
     ]
-    out.table(("model", "task", "architecture", "input", "live", "exported", "source", "licence"), rows)
-    if not models:
-        out.say("no model yet")
-    out.answer({"models": [model.to_dict() for model in models]})
+    out.table(("model", "task", "live", "input", "family", "exported", "licence", "source"), rows)
+    lacking = [name for name in PRETRAINED if name not in {model.name for model in models}]
+    if lacking:
+        out.say(f"not on this box: {', '.join(lacking)}: {without(site)}; get them: wardpose models fetch")
+    out.answer({"models": [model.to_dict() for model in models], "missing": lacking})
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
+from tuning.base_options import TASKS, add_options
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     poses = commands.add_parser(
         "poses", parents=[common], help="settle fresh in-bed poses by physics into a bank for a scenario's pose_bank"
     )
-    poses.add_argument("--count", type=int, default=480, help="number of poses")
+    poses.add_argument("--count", type=int, default=2100, help="number of poses")
     poses.add_argument("--seed", type=int, default=1, help="the same seed makes the same poses")
     poses.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bank, an .npz file")
     poses.set_defaults(run=settle_poses)
@@ -79,27 +80,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
     rollback.add_argument("--reason", default="")
     rollback.set_defaults(run=roll_back)
-    base = commands.add_parser(
-        "base", parents=[common], help="make a base model from random weights and synthetic images"
-    )
-    base.add_argument("task", choices=("detector", "pose"))
-    base.add_argument("--data", type=Path, help="an existing data set (default: one is made)")
-    base.add_argument(
-        "--images", type=int, help="pictures to make, or to use of --data (default: the command's own, or all)"
-    )
-    base.add_argument("--epochs", type=int, default=30)
-    base.add_argument("--minutes", type=float, help="end the training cleanly within this time")
-    base.add_argument("--size", type=int, help="longer side of a training image, pixels")
-    base.add_argument("--batch", type=int, help="images of one step (default 16; a graphics card takes 128)")
-    base.add_argument("--seed", type=int, default=1)
+    base = commands.add_parser("base", parents=[common], help="make a base model from synthetic images alone")
+    add_options(base)
     base.add_argument("--out", type=Path, help="model folder (default: in the site folder)")
-    base.add_argument("--resume", action="store_true")
-    base.add_argument("--architecture", choices=("yolo11n-pose", "rtmpose-t"), help="of a pose model")
-    base.add_argument("--start", metavar="MODEL", help="detector whose weights a YOLO pose model begins with")
-    base.add_argument("--bfloat16", action="store_true", help="faster where the processor has bfloat16")
-    base.add_argument(
-        "--score", action="append", default=[], metavar="NAME=COCO.json", help="a further set to score on, for the card"
-    )
+    base.add_argument("--start", metavar="MODEL", help="an earlier base model to go on with")
     base.set_defaults(run=make_base_model)
 
 
@@ -250,19 +234,13 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
     from appliance.models import ModelStore
     from appliance.site_folder import SiteFolder
-    from tuning.base import evaluation_set, make_base
+    from tuning.base import make_as_asked
 
     site = SiteFolder.open(options.home)
-    target = options.out or site.models / ("person-detector" if options.task == "detector" else "person-pose")
-    names = ("images", "size", "minutes", "batch")
-    changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    target = options.out or site.models / TASKS[options.task]
+    start = ModelStore(site).folder(options.start) if options.start else None
     with out.progress(f"base {options.task}") as progress:
-        card = make_base(
-            options.task, options.data, target, epochs=options.epochs, seed=options.seed, resume=options.resume,
-            architecture=options.architecture, bfloat16=options.bfloat16,
-            start=ModelStore(site).folder(options.start) if options.start else None,
-            score_on=dict(evaluation_set(text) for text in options.score), progress=progress, **changes,
-        )  # fmt: skip
+        card = make_as_asked(options, target, start, progress)
     out.say(f"{card.name} in {target}")
     out.answer({"ok": True, "model": card.name, "out": target, "scores": card.scores})
     return 0

@@ -1,4 +1,4 @@
-"""wardpose doctor, setup, test: the box itself."""
+"""wardpose doctor, setup, status, test: the box itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
     parser.set_defaults(run=setup)
+    parser = commands.add_parser("status", parents=[common], help="how this site is now: live picture, models, jobs")
+    parser.set_defaults(run=status)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
     parser.set_defaults(run=test, rest=[])
 
@@ -42,6 +44,41 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     )
     out.answer(report.to_dict())
     return 0 if report.ok else 1
+
+
+def status(options: argparse.Namespace, out: Output) -> int:
+    """What the service says, or, where none runs, what the site's own files say: none is started for this."""
+    from dataclasses import asdict
+
+    from appliance import calibrations
+    from appliance.client import ServiceClient
+    from appliance.in_use import models_in_use, told_in_use
+    from appliance.jobs import JobStore
+    from appliance.live import live_words
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with ServiceClient(site) as client:
+        told = client.status() if client.answers() else {}
+    row, jobs = calibrations.current_row(site), JobStore(site).all(20)
+    models = told_in_use(site)
+    active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
+    last = f"none runs; the last was #{jobs[0].id} {jobs[0].title}: {jobs[0].state}" if jobs else "none yet"
+    rows = [
+        ("service", f"process {told['pid']}" if told else "does not run: nothing is live; `wardpose` starts it"),
+        ("live", live_words(told)[0] if told else "OFF: no live picture, nothing runs"),
+        ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
+        *((model.kind, model.text) for model in models),
+        ("jobs", "; ".join(active) or last),
+    ]
+    for name, text in rows:
+        out.say(f"{name:<12} {text}")
+    own = {
+        "site": str(site.root), "models": models_in_use(site), "calibration": asdict(row) if row else None,
+        "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
+    }  # fmt: skip
+    out.answer({"ok": True, "service": bool(told)} | told | own)
+    return 0
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:

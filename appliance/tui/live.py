@@ -12,9 +12,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from appliance.live import result_socket
+from appliance.in_use import models_in_use
+from appliance.live import live_words, result_socket
 from appliance.settings import load_settings
-from appliance.tui.page import Page, live_words
+from appliance.tui.page import Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
 
@@ -29,12 +30,14 @@ SILENT_S = 1.0
 class Seen:
     page: str
     detector: str
+    pose: str
 
 
 class LivePage(Page):
     TAB = "live"
     ABOUT = (
-        "Skeletons only, never pixels. Anything but a green LIVE means: don't rely on what you see. The live path goes "
+        "Skeletons only, never pixels; a person of whom too few joints are sure is a box. "
+        "Anything but a green LIVE means: don't rely on what you see. The live path goes "
         "on when this terminal is closed; the page for the nurse is on this box's own screen."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
@@ -58,12 +61,9 @@ class LivePage(Page):
         yield Actions(*self.ACTIONS)
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        from appliance.models import ModelStore
-
-        settings = load_settings(self.site)
-        return Seen(
-            f"http://127.0.0.1:{settings.display.port}/", settings.live.detector or ModelStore(self.site).live("detect")
-        )
+        now = models_in_use(self.site)
+        port = load_settings(self.site).display.port
+        return Seen(f"http://127.0.0.1:{port}/", now["detect"], now["pose"])
 
     def show(self, data: Seen) -> None:
         live = self.status.get("live") or {}
@@ -83,11 +83,12 @@ class LivePage(Page):
                 f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine']} · {live['people']} seen"
             )
         lines.append(
-            f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: no skeletons'}"
+            f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: people are boxes, no skeleton'}"
             f"{f' · page {data.page}' if plan['display'] else ''}"
         )
-        if plan["detector"] != data.detector:
-            lines.append(f"{data.detector} is the detector now: start anew to use it")
+        for what, runs, now in (("detector", plan["detector"], data.detector), ("pose model", plan["pose"], data.pose)):
+            if now and runs != now:
+                lines.append(f"{now} is the {what} now: start anew to use it")
         drift = self.status.get("drift") or {"state": "off"}
         if drift["state"] == "drifted":
             lines.append(f"{drift['text']}: calibrate again (3){', then tune again (4)' if drift['retune'] else ''}")
@@ -184,18 +185,22 @@ class LivePage(Page):
         from runtime.overlay import skeleton_cells
 
         state = state_of(message)
-        _, skeletons = people_of(message)
+        detections, skeletons = people_of(message)
         columns, rows = self._cells
         if not state.fresh:
             app.on_screen(self._draw_nothing, state.headline(), BAD, "")
         elif columns and rows:
-            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows)
-            app.on_screen(self._draw, state.headline(), "\n".join(lines), len(message["people"]))
+            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows, detections)
+            people = message["people"]
+            boxes = sum(person.get("shown") == "box" for person in people)
+            app.on_screen(self._draw, state.headline(), "\n".join(lines), len(people), boxes)
 
-    def _draw(self, headline: str, cells: str, people: int) -> None:
-        self.query_one("#headline", Static).update(Text(f"● {headline}", GOOD))
+    def _draw(self, headline: str, cells: str, people: int, boxes: int) -> None:
+        """boxes: so many of the people are drawn as a box, since too little of a skeleton is sure."""
+        seen = f"  {people} seen, {boxes} as a box" if boxes else f"  {people} seen" if people else ""
+        self.query_one("#headline", Static).update(Text.assemble((f"● {headline}", GOOD), (seen, FAINT)))
         if not cells.strip("\u2800\n"):
-            cells = f"\n{people} seen, without a skeleton" if people else "\nnobody is seen"
+            cells = f"\n{people} seen" if people else "\nnobody is seen"
         self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
         self._measure()
 

@@ -12,33 +12,43 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Static
 
+from appliance.in_use import KINDS
+from appliance.jobs import Job, JobStore
 from appliance.models import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
 from appliance.tui.page import Page, Progress
-from appliance.tui.retarget import roll_back
-from appliance.tui.widgets import GOOD, Action, Actions, fill, selected, when
+from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, fill, selected, when
 from calibration.errors import WardposeError
-
-TASKS = {"detect": "detector", "pose": "pose"}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
+    """What Models shows. lacking: which models trained on photographs this box has not got; without: what that means;
+    fetching: the newest job that gets them."""
+
     models: tuple[Model, ...]
     promotions: tuple[dict[str, Any], ...]
+    lacking: tuple[str, ...] = ()
+    without: str = ""
+    fetching: Job | None = None
 
 
 class ModelsPage(Page):
     TAB = "models"
+    AUTO_FOCUS = "#models"  # whose row the actions are about
     ABOUT = (
         "Every model of this site. Import never executes what a file carries: safetensors and ONNX are read as data; "
-        "a .pt is converted once by an allow-list. A detector goes live only through the gate."
+        "a .pt is converted once by an allow-list. A model goes live only through the gate, and is taken back by a "
+        "roll back. The models a box starts with were trained on photographs; Fetch gets them from the package "
+        "registry, or from a file on a USB stick."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
+        Action("fetch", "Fetch", "f", brief="Fetch"),
         Action("import", "Import a file", "i", "primary", brief="Import"),
-        Action("verify", "Verify", "v", brief="Verify"),
+        Action("verify", "Verify", "v"),
         Action("card", "Its card", "d", brief="Card"),
-        Action("export", "Export", "x", brief="Export"),
+        Action("score", "Score", "e"),
+        Action("export", "Export", "x"),
         Action("promote", "Judge and promote", "j", brief="Judge"),
         Action("back", "Roll back", "b", brief="Roll back"),
     )
@@ -48,51 +58,56 @@ class ModelsPage(Page):
         self._seen = Seen((), ())
 
     def contents(self) -> ComposeResult:
-        yield Static("No model yet: i imports one; `wardpose base` makes the base models.", classes="hint", id="none")
+        yield Static(classes="hint", id="lacking")
         table: DataTable[Any] = DataTable(id="models", cursor_type="row")
-        table.add_columns("model", "task", "architecture", "live", "exported", "tuned from")
+        table.add_columns("model", "task", "live", "input", "family", "from", "licence")
         yield table
+        yield Static(classes="hint", id="about")
         yield Actions(*self.ACTIONS)
         yield Static("Decisions", classes="title")
         yield Static(id="decisions")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        store = ModelStore(self.site)
-        return Seen(tuple(store.all()), tuple(store.promotions(8)))
+        from appliance.fetch import without
+        from tuning.pretrained import PRETRAINED
+
+        store, jobs = ModelStore(self.site), JobStore(self.site).all(30)
+        models = tuple(store.all())
+        names = {model.name for model in models}
+        lacking = tuple(name for name in PRETRAINED if name not in names)
+        fetching = next((job for job in jobs if job.kind == "fetch"), None)
+        means = without(self.site) if lacking else ""
+        return Seen(models, tuple(store.promotions(8)), lacking, means, fetching)
 
     def show(self, data: Seen) -> None:
         self._seen = data
-        rows = []
-        for model in data.models:
-            live = Text("● live", GOOD) if model.live else Text("")
-            origin = model.parent or ("built in" if model.built_in else "imported")
-            rows.append(
-                (
-                    model.name,
-                    (model.name, TASKS[model.task], model.architecture, live, "yes" if model.onnx else "no", origin),
-                )
-            )
-        fill(self.query_one("#models", DataTable), rows)
-        self.query_one("#models", DataTable).display = bool(rows)
-        self.query_one("#none", Static).display = not rows
+        fill(self.query_one("#models", DataTable), [(model.name, _cells(model)) for model in data.models])
+        self.query_one("#models", DataTable).display = bool(data.models)
+        lacking = _lacking(data)
+        self.query_one("#lacking", Static).display = bool(lacking.plain)
+        self.query_one("#lacking", Static).update(lacking)
+        self.query_one("#about", Static).update(_about(self._model) if self._model else "")
         lines = [
-            f"{when(row['at'])}  {row['model']} {'is live' if row['accepted'] else 'was refused'}"
+            f"{when(row['at'])}  {KINDS[row['task']]} {row['model']} {'is live' if row['accepted'] else 'was refused'}"
             f"{' (rolled back)' if 'rollback' in row['reasons'] else ''}, by {row['who']}"
             for row in data.promotions
         ]
-        self.query_one("#decisions", Static).update(Text("\n".join(lines) or "none yet: the base models are in use"))
+        self.query_one("#decisions", Static).update(
+            Text("\n".join(lines) or "none yet: this box runs what it began with")
+        )
 
     def refuse(self, data: Seen) -> dict[str, str]:
         model = self._model
         none = "" if model else "no model is selected"
-        judged = none
-        if model:
-            judged = (
-                "a pose model's gate is still to come" if model.task == "pose" else "it is live" if model.live else ""
-            )
-        exported = "it is ONNX already" if model and model.onnx else ""
-        back = "" if any(row["accepted"] for row in data.promotions) else "no model was promoted yet"
-        return {"verify": none, "card": none, "export": none or exported, "promote": judged, "back": back}
+        task = model.task if model else ""
+        promoted = any(row["accepted"] and row["task"] == task for row in data.promotions)
+        return {
+            "fetch": "" if data.lacking else "they are all here",
+            "verify": none, "card": none, "score": none,
+            "export": none or ("it is ONNX already" if model and model.onnx else ""),
+            "promote": none or ("it is live" if model and model.live else ""),
+            "back": none or ("" if promoted else f"no {KINDS[task]} was promoted yet"),
+        }  # fmt: skip
 
     @property
     def _model(self) -> Model | None:
@@ -104,6 +119,16 @@ class ModelsPage(Page):
 
     def on_data_table_row_selected(self) -> None:
         self.action_act("card")
+
+    def do_fetch(self) -> None:
+        blanks = [Blank("source", "File (.tgz) instead of the registry", needed=False)]
+
+        def fetch(given: dict[str, str] | None) -> None:
+            if given is not None:
+                source = {key: str(Path(value).expanduser().absolute()) for key, value in given.items() if value}
+                self.call("queueing", "jobs.submit", self._queued, kind="fetch", parameters=source)
+
+        self.app.push_screen(Form("Fetch the models trained on photographs (144 MB)", blanks, "Fetch"), fetch)
 
     def do_import(self) -> None:
         blanks = [
@@ -132,7 +157,7 @@ class ModelsPage(Page):
             f"importing {path.name}",
             take_in,
             lambda card: self.say(
-                f"{card.name}: {card.architecture}, {TASKS[card.task]}, {card.width}×{card.height}", "good"
+                f"{card.name}: {card.architecture}, {KINDS[card.task]}, {card.width}×{card.height}", "good"
             ),
         )
 
@@ -166,12 +191,29 @@ class ModelsPage(Page):
         assert model is not None
         self.call("queueing", "jobs.submit", self._queued, kind="export", parameters={"model": model.name})
 
+    def do_score(self) -> None:
+        model = self._model
+        assert model is not None
+        name, task = model.name, model.task
+        held_out = sorted(self.site.datasets.glob("held-out*/annotations.json"), key=lambda path: path.stat().st_mtime)
+        blanks = [Blank("data", "Annotations (COCO JSON)", str(held_out[-1]) if held_out else ""),
+                  Blank("images", "Folder of the pictures, if not beside the file", needed=False)]  # fmt: skip
+
+        def score(given: dict[str, str] | None) -> None:
+            if given:
+                parameters: dict[str, Any] = {"model": name} | {key: value for key, value in given.items() if value}
+                if task == "pose":
+                    parameters["keypoints"] = True
+                self.call("queueing", "jobs.submit", self._queued, kind="evaluate", parameters=parameters)
+
+        self.app.push_screen(Form(f"Score {name} on labelled pictures", blanks, "Score"), score)
+
     def do_promote(self) -> None:
         model = self._model
         assert model is not None
-        name = model.name
+        name, live = model.name, ModelStore(self.site).live(model.task) or f"no {KINDS[model.task]}"
         self.ask(
-            f"Judge {name} against the detector in use, on held-out pictures of this bed? If better, it goes live.",
+            f"Judge {name} against {live}, which is in use, on held-out pictures of this bed? If better, it goes live.",
             "Judge it",
             lambda: self.call("queueing", "jobs.submit", self._queued, kind="promote", parameters={"model": name}),
         )
@@ -180,7 +222,49 @@ class ModelsPage(Page):
         self.say(f"queued as #{job['id']}; see 4 Retarget", "good")
 
     def do_back(self) -> None:
-        roll_back(self)
+        model, store = self._model, ModelStore(self.site)
+        assert model is not None
+        task = model.task
+        self.ask(
+            f"Put the {KINDS[task]} before {store.live(task)} back? A running live path changes when it is started "
+            "anew.", "Roll back",
+            lambda: self.work(
+                "rolling back", lambda _: store.rollback(task, "asked for in the terminal UI"),
+                lambda name: self.say(f"{name} is the {KINDS[task]} again", "good"),
+            ),
+        )  # fmt: skip
+
+
+def _cells(model: Model) -> tuple[str | Text, ...]:
+    live = Text("● live", GOOD) if model.live else Text("")
+    origin = model.parent or ("built in" if model.source == "built in" else "fetched" if model.built_in else "imported")
+    return (model.name, KINDS[model.task], live, f"{model.width}×{model.height}", model.family or "unknown", origin,
+            model.licence)  # fmt: skip
+
+
+def _about(model: Model) -> Text:
+    """The selected model, whose row may be wider than the terminal, in lines that wrap."""
+    told = model.parent or model.source == "built in"
+    made = f"{'' if told else 'from '}{model.source.removeprefix('https://')}"
+    if model.architecture != model.name:
+        made = f"{model.architecture}, {made}"
+    ready = "ready to run" if model.onnx else "not exported yet, which its first use does"
+    family = "" if model.family else "; the package of its family is not installed: it can't be tuned"
+    return Text.assemble((model.name, "bold"), f": {made}; licence {model.licence}; {ready}{family}")
+
+
+def _lacking(seen: Seen) -> Text:
+    """Which fetched models are not here, what that means, and how getting them goes."""
+    text = Text()
+    job = seen.fetching
+    if seen.lacking:
+        text.append(f"▲ Not on this box: {', '.join(seen.lacking)}: {seen.without}. ", WARN)
+        text.append("f fetches them, from the registry or from a file on a USB stick.", FAINT)
+    if job is not None and job.active:
+        text = Text(f"Fetching (#{job.id}, {job.state}): {job.note or 'about to begin'} …", GOOD)
+    elif job is not None and seen.lacking and job.state != "done":
+        text.append(f"\nThe last try {job.state}{f': {job.error}' if job.error else ''}", WARN)
+    return text
 
 
 def _said(value: Any) -> str:

@@ -11,14 +11,15 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from appliance import calibrations
+from appliance.in_use import KINDS, told_in_use
 from appliance.jobs import Job, JobStore
-from appliance.models import ModelStore
+from appliance.live import live_words
 from appliance.settings import load_settings
-from appliance.tui.page import Page, live_words
+from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
 from calibration.errors import WardposeError
 
-CAMERA_MARKS = {"live": "good", "absent": "off"}
+CAMERA_MARKS = {"streaming": "good", "absent": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class OverviewPage(Page):
             return
         camera = status.get("camera") or {"state": "absent", "message": "", "source": "", "fps": 0.0}
         state, text = camera["state"], source
-        if state == "live":
+        if state == "streaming":
             text += f": delivers {camera['fps']:.1f} fps"
         elif state == "absent":
             text += ": not in use now"
@@ -114,17 +115,17 @@ class OverviewPage(Page):
         yield Fact("Watch", words, mark, nexts)
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        store = ModelStore(self.site)
-        for task, name in (("detect", "Detector"), ("pose", "Pose model")):
-            model = store.live(task)
-            try:
-                card = store.card(model)
-            except WardposeError as error:
-                yield Fact(name, str(error), "bad", "5 Models: import one, or make the base models: wardpose base")
-                continue
-            tuned = f", tuned from {card.parent}" if card.parent else ""
-            nexts = "" if card.parent or task == "pose" else "4 Retarget: tune it to this bed"
-            yield Fact(name, f"{model} ({card.architecture}{tuned})", "good", nexts)
+        fetch, tune = "5 Models: f fetches those trained on photographs", "4 Retarget: tune them to this bed"
+        for model in told_in_use(self.site):
+            name = model.kind.capitalize()
+            if model.broken:
+                yield Fact(name, model.text, "bad", "5 Models: import it again, or roll back")
+            elif not model.ok:
+                yield Fact(name, model.text, "warn", fetch)
+                fetch = ""  # said once
+            else:
+                yield Fact(name, model.text, "good", "" if model.tuned else tune)
+                tune = tune if model.tuned else ""
 
     def _jobs(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         jobs = JobStore(self.site).all(20)
@@ -152,6 +153,8 @@ class OverviewPage(Page):
 
 def told(job: Job) -> str:
     """A job in one line."""
+    task, model = job.parameters.get("task"), job.parameters.get("model")
+    what = f" the {KINDS[task]}" if task in KINDS else f" {model}" if model else ""
     amount = f" {job.done} of {job.total} ({100 * job.fraction:.0f} %)" if job.state == "running" and job.total else ""
     why = f": {job.error or job.note}" if job.error or (job.note and job.active) else ""
-    return f"#{job.id} {job.title}: {job.state}{amount}{why}"
+    return f"#{job.id} {job.title}{what}: {job.state}{amount}{why}"

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from appliance.client import ServiceClient
+from appliance.live import live_words
 from appliance.site_folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs
@@ -176,27 +177,6 @@ class Page(Screen[None]):
         self.busy = ""
         self.say(text, mark)
         self.wardpose.look_again()
-
-
-def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
-    """The live path in words for a glance, and its mark. Anything but "LIVE" means: don't rely on what you see."""
-    live = status.get("live")
-    if not live:
-        return "NO LIVE PICTURE: the service does not answer", "bad"
-    state, why = live["state"], live.get("message") or status["camera"]["message"]
-    if state == "live":
-        age = live["age_ms"]
-        if age is not None and age <= 1000:
-            return f"LIVE  {live['fps']:.1f} fps, {age:.0f} ms old", "good"
-        return "NO LIVE PICTURE: the picture is old", "bad"
-    if state == "paused":
-        return "PAUSED: nobody is watched", "warn"
-    if state == "starting":
-        failing = [f"{p['name']}: {p['last_end']}" for p in status.get("processes", []) if p["state"] == "waiting"]
-        return f"STARTING: no live picture yet{f' ({failing[0]})' if failing else f' ({why})' if why else ''}", "warn"
-    if live["plan"]:
-        return f"NO LIVE PICTURE{f': {why}' if why else ''}", "bad"
-    return "OFF: no live picture, nothing runs", "off"
 
 
 def _state_line(status: Mapping[str, Any], site: SiteFolder) -> Text:

@@ -1,4 +1,4 @@
-"""Retarget: from this bed's viewpoint to a detector that is better at it, as jobs that survive this terminal."""
+"""Retarget: from this bed's viewpoint to models that are better at it, as jobs that survive this terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,29 @@ from textual.widgets import DataTable, Input, Label, Static
 
 from appliance import calibrations, work
 from appliance.client import ServiceClient
+from appliance.in_use import KINDS
 from appliance.jobs import STOPPED, Job, JobStore
 from appliance.models import Model, ModelStore
 from appliance.settings import Settings, load_settings
-from appliance.tui.dialogs import Blank, Form, Reading
+from appliance.tui.dialogs import Reading
 from appliance.tui.page import Page, Progress
+from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import BAD, FAINT, GOOD, WARN, Action, Actions, Fact, Facts, bar, fill, selected, when
 from calibration.errors import WardposeError
 
-FIGURES = ("person_score", "AP", "AP50", "AR")
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
+NO_POSE = "no pose model on this box"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is tuned of one task: the model that is live, the one tuning starts from or why there is none, and the one
+    that was tuned last; names are empty where there is none."""
+
+    live: str
+    base: str
+    why: str
+    newest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +45,38 @@ class Seen:
     calibrated: str
     dataset: dict[str, Any] | None
     models: tuple[Model, ...]
-    live: str
+    subjects: Mapping[str, Subject]
     jobs: tuple[Job, ...]
-    verdict: dict[str, Any] | None
+    verdicts: tuple[dict[str, Any], ...]
 
     @property
-    def newest(self) -> str:
-        """The detector that was tuned last and is no base model; empty when there is none."""
-        for job in self.jobs:
-            name = str((job.result or {}).get("model", ""))
-            if job.kind == "tune" and any(model.name == name and model.task == "detect" for model in self.models):
-                return name
-        return next((model.name for model in self.models if not model.built_in and model.task == "detect"), "")
+    def judgeable(self) -> dict[str, str]:
+        """The tuned models, by task, that are not live yet."""
+        return {task: one.newest for task, one in self.subjects.items() if one.newest not in ("", one.live)}
+
+    def task_of(self, job: Job) -> str:
+        """`detect` or `pose` for a job about one model, else empty."""
+        if job.parameters.get("task"):
+            return str(job.parameters["task"])
+        name = job.parameters.get("model")
+        tuned = {other.parameters.get("name"): other.parameters.get("task") for other in self.jobs}
+        return str(next((model.task for model in self.models if model.name == name), None) or tuned.get(name) or "")
 
 
 class RetargetPage(Page):
     TAB = "retarget"
     ABOUT = (
-        "Synthetic images for exactly this camera's view, a detector tuned on them, and a gate that lets it go live "
-        "only if it beats the one in use on held-out pictures. 'All steps' queues everything; the jobs go on when this "
-        "terminal is closed, and one that was interrupted is resumed where it was."
+        "Synthetic images for exactly this camera's view, the detector and the pose model tuned on the same images, "
+        "and a gate that lets each go live only if it beats the one in use on held-out pictures. 'All steps' queues "
+        "everything; the jobs go on when this terminal is closed, and one that was interrupted is resumed where it "
+        "was. One model alone is judged, exported, scored or taken back on the screen 5 Models."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("everything", "All steps", "a", "primary", brief="All steps"),
         Action("make", "Make images", "m"),
-        Action("tune", "Tune", "t"),
-        Action("export", "Export", "x"),
-        Action("score", "Score", "e"),
-        Action("promote", "Judge and promote", "j"),
-        Action("back", "Roll back", "b"),
+        Action("tune", "Tune detector", "t"),
+        Action("pose", "Tune pose", "p"),
+        Action("judge", "Judge", "j", brief="Judge"),
         Action("cancel", "Cancel the job", "c", brief="Cancel"),
         Action("resume", "Resume it", "r", brief="Resume"),
         Action("log", "Its log", "l", brief="Log"),
@@ -77,86 +93,67 @@ class RetargetPage(Page):
             yield Input(id="count", type="integer", compact=True)
             yield Label("  Epochs")
             yield Input(id="epochs", type="integer", compact=True)
-        with Horizontal(classes="field"):
-            yield Label("Model")
-            yield Input(id="model", compact=True, placeholder="the tuned model to export, score or judge")
         yield Actions(*self.ACTIONS)
         table: DataTable[Any] = DataTable(id="jobs", cursor_type="row")
         table.add_columns("#", "job", "progress", "state")
         yield table
-        yield Static("Before and after", classes="title", id="verdict-title")
+        yield Static("Last decisions", classes="title", id="verdict-title")
         yield Static(id="verdict")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         settings, store = load_settings(self.site), ModelStore(self.site)
         row = calibrations.current_row(self.site)
         made = [item for item in work.datasets(self.site) if Path(item["folder"]).is_dir()]
-        verdicts = store.promotions(1)
         calibrated = f"number {row.id}, by {row.method}, {when(row.made_at)}" if row else ""
+        models, jobs = tuple(store.all()), tuple(JobStore(self.site).all(30))
+        decisions = store.promotions(30)
+        newest = [next((row for row in decisions if row["task"] == task), None) for task in KINDS]
         return Seen(
-            settings, calibrated, made[0] if made else None, tuple(store.all()), store.live("detect"),
-            tuple(JobStore(self.site).all(30)), verdicts[0] if verdicts else None,
+            settings, calibrated, made[0] if made else None, models,
+            {task: _subject(store, task, models, jobs) for task in KINDS}, jobs, tuple(row for row in newest if row),
         )  # fmt: skip
 
     def show(self, data: Seen) -> None:
         if self._seen is None:
             self.query_one("#count", Input).value = str(data.settings.synthesis.count)
             self.query_one("#epochs", Input).value = str(data.settings.tuning.epochs)
-        field = self.query_one("#model", Input)
-        if (
-            data.newest
-            and not field.has_focus
-            and (not field.value or field.value == (self._seen and self._seen.newest))
-        ):
-            field.value = data.newest
         self._seen = data
+        good = bool(data.calibrated)
         facts = [
             Fact(
-                "Viewpoint",
-                data.calibrated or "not calibrated",
-                "good" if data.calibrated else "off",
-                "" if data.calibrated else "3 Calibrate first",
+                "Viewpoint", data.calibrated or "not calibrated", "good" if good else "off",
+                "" if good else "3 Calibrate first",
             )
-        ]
+        ]  # fmt: skip
         if data.dataset:
-            facts.append(
-                Fact(
-                    "Images",
-                    f"{data.dataset['images']} in {Path(data.dataset['folder']).name}, {when(data.dataset['made_at'])}",
-                    "good",
-                )
-            )
+            name = Path(data.dataset["folder"]).name
+            facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
         else:
             facts.append(Fact("Images", "none yet", "off"))
-        facts.append(Fact("Detector", f"{data.live} is live; tuning starts from {data.settings.tuning.base}"))
+        facts += [_subject_fact(task, one) for task, one in data.subjects.items()]
         self.query_one(Facts).show(facts)
-        fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job)) for job in data.jobs])
+        fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job, data.task_of(job))) for job in data.jobs])
+        first = bool(data.jobs) and not self.query_one("#jobs", DataTable).display
         self.query_one("#jobs", DataTable).display = bool(data.jobs)
-        self.query_one("#verdict-title", Static).display = data.verdict is not None
-        self.query_one("#verdict", Static).update(_verdict(data.verdict) if data.verdict else "")
+        if first:
+            self.call_after_refresh(self._focus_jobs)
+        self.query_one("#verdict-title", Static).display = bool(data.verdicts)
+        self.query_one("#verdict", Static).update(Text("\n").join(verdict_text(row) for row in data.verdicts))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         uncalibrated = "" if data.calibrated else "calibrate first (3)"
-        names = {model.name for model in data.models}
-        base = data.settings.tuning.base
-        no_base = "" if base in names else f"there is no model {base} to start from (5 Models)"
-        chosen = self._model
-        no_model = "" if chosen in names else f"there is no model called {chosen}" if chosen else "no tuned model yet"
+        no_images = "" if data.dataset else "make images first"
         job = self._job()
-        active = job is not None and job.active
+        no_job = "" if job else "no job is selected" if data.jobs else "no job yet"
+        tuned = any(one.newest for one in data.subjects.values())
         return {
-            "everything": uncalibrated or no_base, "make": uncalibrated,
-            "tune": no_base or ("" if data.dataset else "make images first"),
-            "export": no_model, "score": no_model,
-            "promote": no_model or ("it is the one in use" if chosen == data.live else ""),
-            "cancel": "" if active else "no running or queued job is selected",
-            "resume": "" if job and job.state in STOPPED and job.resumable else "no stopped job is selected",
-            "log": "" if job else "no job is selected",
+            "everything": uncalibrated or data.subjects["detect"].why, "make": uncalibrated,
+            "tune": data.subjects["detect"].why or no_images, "pose": data.subjects["pose"].why or no_images,
+            "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
+            "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
+            "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
+            "log": no_job,
         }  # fmt: skip
-
-    @property
-    def _model(self) -> str:
-        return self.query_one("#model", Input).value.strip()
 
     def _job(self) -> Job | None:
         key = selected(self.query_one("#jobs", DataTable))
@@ -165,7 +162,8 @@ class RetargetPage(Page):
     def _number(self, field: str) -> int:
         text = self.query_one(f"#{field}", Input).value.strip()
         if not text.isdigit() or int(text) < 1:
-            raise WardposeError(f"{text or 'nothing'} is no number of {field}", mend="give 1 or more")
+            what = {"count": "images", "epochs": "epochs"}[field]
+            raise WardposeError(f"{text or 'nothing'} is no number of {what}", mend="give 1 or more")
         return int(text)
 
     def _queue(self, *jobs: tuple[str, dict[str, Any]]) -> None:
@@ -184,53 +182,54 @@ class RetargetPage(Page):
             self.say(str(error), "bad")
 
     def do_everything(self) -> None:
+        """Images; what there is of detector and pose model tuned on them; both judged."""
         assert self._seen is not None
-        count, epochs, base = self._number("count"), self._number("epochs"), self._seen.settings.tuning.base
+        count, epochs = self._number("count"), self._number("epochs")
         seed = self._seen.settings.synthesis.seed
         row = calibrations.current_row(self.site)
         data = self.site.datasets / f"site{row.id if row else 0}-{count}-seed{seed}"
-        taken = {str(job.parameters.get("name", "")) for job in self._seen.jobs}
-        name = work.free_name(ModelStore(self.site), f"{base}-{data.name}")
-        while name in taken:  # of a job that is still to come, or can be resumed
-            name += "-again"
-        self._queue(
-            ("synth", {"scenario": "site", "count": count, "seed": seed, "out": str(data), "resume": True}),
-            ("tune", {"model": base, "data": str(data), "name": name, "epochs": epochs}),
-            ("export", {"model": name}),
-            ("promote", {"model": name}),
-        )
+        made = {"scenario": "site", "count": count, "seed": seed, "out": str(data), "resume": True}
+        tunings, judgements = [], []
+        for task, one in self._seen.subjects.items():
+            if not one.base:
+                continue
+            name = self._free_name(f"{one.base}-{data.name}")
+            tunings.append(
+                ("tune", {"model": one.base, "task": task, "data": str(data), "name": name, "epochs": epochs})
+            )
+            judgements.append(("promote", {"model": name}))
+        self._queue(("synth", made), *tunings, *judgements)
 
     def do_make(self) -> None:
         self._queue(("synth", {"scenario": "site", "count": self._number("count")}))
 
     def do_tune(self) -> None:
-        self._queue(("tune", {"epochs": self._number("epochs")}))
+        self._tune("detect")
 
-    def do_export(self) -> None:
-        self._queue(("export", {"model": self._model}))
+    def do_pose(self) -> None:
+        self._tune("pose")
 
-    def do_score(self) -> None:
-        held_out = sorted(self.site.datasets.glob("held-out*/annotations.json"), key=lambda path: path.stat().st_mtime)
-        blanks = [Blank("data", "Annotations (COCO JSON)", str(held_out[-1]) if held_out else ""),
-                  Blank("images", "Folder of the pictures, if not beside the file", needed=False)]  # fmt: skip
-        model = self._model
+    def _tune(self, task: str) -> None:
+        assert self._seen is not None and self._seen.dataset is not None
+        base, data = self._seen.subjects[task].base, Path(self._seen.dataset["folder"])
+        name = self._free_name(f"{base}-{data.name}")
+        parameters = {"model": base, "task": task, "data": str(data), "name": name}
+        self._queue(("tune", parameters | {"epochs": self._number("epochs")}))
 
-        def score(given: dict[str, str] | None) -> None:
-            if given:
-                self._queue(("evaluate", {"model": model} | {key: value for key, value in given.items() if value}))
-
-        self.app.push_screen(Form(f"Score {model} on labelled pictures", blanks, "Score"), score)
-
-    def do_promote(self) -> None:
+    def _free_name(self, wish: str) -> str:
+        """A name that no model has, nor one of a job that is still to come, or can be resumed."""
         assert self._seen is not None
-        model, live = self._model, self._seen.live
-        self.ask(
-            f"Judge {model} against {live} on held-out pictures of this bed? If it proves better it goes live; if not, "
-            f"{live} stays.", "Judge it", lambda: self._queue(("promote", {"model": model})),
-        )  # fmt: skip
+        taken = {str(job.parameters.get("name", "")) for job in self._seen.jobs}
+        return work.free_name(ModelStore(self.site), wish, taken)
 
-    def do_back(self) -> None:
-        roll_back(self)
+    def do_judge(self) -> None:
+        assert self._seen is not None
+        judged = self._seen.judgeable
+        held = " and ".join(f"{name} against {self._seen.subjects[task].live}" for task, name in judged.items())
+        self.ask(
+            f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out.",
+            "Judge", lambda: self._queue(*(("promote", {"model": name}) for name in judged.values())),
+        )  # fmt: skip
 
     def do_cancel(self) -> None:
         job = self._job()
@@ -264,24 +263,17 @@ class RetargetPage(Page):
         lines = JobStore(self.site).log_tail(job.id, 200)
         self.app.push_screen(Reading(f"#{job.id} {job.title}: {job.state}", "\n".join(lines) or "it wrote nothing"))
 
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._focus_jobs)
+
+    def _focus_jobs(self) -> None:
+        """Let the arrows choose a job, where there is one; Esc lets them scroll the screen."""
+        table = self.query_one("#jobs", DataTable)
+        if table.display and self.focused in (None, self.query_one("#body")):
+            table.focus(scroll_visible=False)
+
     def on_data_table_row_highlighted(self) -> None:
         self.wardpose.look_again()
-
-    def on_input_changed(self) -> None:
-        self.wardpose.look_again()
-
-
-def roll_back(page: Page) -> None:
-    """Ask, and put the detector before the present one back (Models does the same)."""
-    store = ModelStore(page.site)
-    page.ask(
-        f"Put the detector before {store.live('detect')} back? A running live path changes when it is started anew.",
-        "Roll back",
-        lambda: page.work(
-            "rolling back", lambda _: store.rollback("detect", "asked for in the terminal UI"),
-            lambda name: page.say(f"{name} is the detector again", "good"),
-        ),
-    )  # fmt: skip
 
 
 def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
@@ -296,30 +288,34 @@ def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
-def _cells(job: Job) -> list[str | Text]:
+def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:
+    own = [model.name for model in models if not model.built_in and model.task == task]
+    tuned = [str((job.result or {}).get("model", "")) for job in jobs if job.kind == "tune"]
+    newest = next((name for name in [*tuned, *own] if name in own), "")
+    base, why = "", ""
+    try:
+        base = work.base_model(store.site, task)
+    except WardposeError as error:
+        why = NO_POSE if task == "pose" and not store.start(task) else str(error)
+    return Subject(store.live(task), base, why, newest)
+
+
+def _subject_fact(task: str, one: Subject) -> Fact:
+    name = KINDS[task].capitalize()
+    if not one.live:
+        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
+        return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
+    start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
+    return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
+
+
+def _cells(job: Job, task: str) -> list[str | Text]:
     subject = str(job.parameters.get("name") or job.parameters.get("model") or job.parameters.get("count") or "")
-    title = Text(job.title if len(subject) > 14 or not subject else f"{job.title} ({subject})")
+    title = f"{job.title} the {KINDS[task]}" if task in KINDS else job.title
+    if subject and task not in KINDS and len(subject) <= 14:
+        title += f" ({subject})"
     told = job.error or (job.note if job.active else "")
     if job.cancel_requested and job.active:
         told = "stopping"
     state = Text.assemble((job.state, STATE_COLOURS.get(job.state, "")), f" {told}" if told else "")
-    return [str(job.id), title, bar(1.0 if job.state == "done" else job.fraction, 10), state]
-
-
-def _verdict(verdict: dict[str, Any]) -> Text:
-    reasons = verdict["reasons"]
-    went = "went live" if verdict["accepted"] else "was refused"
-    text = Text(
-        f"{verdict['model']} {went} ({when(verdict['at'])}, {verdict['who']}); before it: {verdict['previous']}\n"
-    )
-    before, after = reasons.get("before", {}), reasons.get("after", {})
-    for name in FIGURES:
-        if name in before and name in after:
-            change = after[name] - before[name]
-            text.append(f"  {name.replace('_', ' '):<14}{before[name]:7.3f} → {after[name]:.3f}  ")
-            text.append(f"{change:+.3f}\n", GOOD if change >= 0 else BAD)
-    if "rollback" in reasons:
-        text.append(f"  rolled back: {reasons['rollback']}\n")
-    for reason in reasons.get("reasons", []):
-        text.append(f"  - {reason}\n")
-    return text
+    return [str(job.id), Text(title), bar(1.0 if job.state == "done" else job.fraction, 10), state]

@@ -1,7 +1,8 @@
-"""In-bed and bedside postures: joint ranges by class, from fits of real people in beds and published joint limits.
+"""Postures by class: the joints' limits, the axes of somebody lying, and how people sit, stand and walk.
 
 Angles are degrees about SMPL-X axes for the *left* side, composed as intrinsic x-y-z Euler angles; y and z change sign
-on the right. Ranges: in-bed fits' 5th–95th percentiles; limits: BodyPressure (Clever et al. 2022).
+on the right. Limits: BodyPressure (Clever et al. 2022), and what fits of real people in beds reach. How people lie
+is in `in_bed`.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ POSTURES = (
 LYING_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
 # Limits in degrees (x, y, z), left side.
 LIMITS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
-    "spine1": ((-15, 45), (-25, 25), (-20, 20)),
-    "spine2": ((-10, 30), (-25, 25), (-15, 15)),
-    "spine3": ((-10, 25), (-25, 25), (-15, 15)),
+    "spine1": ((-15, 55), (-25, 25), (-20, 20)),
+    "spine2": ((-20, 30), (-25, 25), (-15, 15)),
+    "spine3": ((-15, 25), (-25, 25), (-15, 15)),
     "neck": ((-30, 40), (-60, 60), (-25, 25)),
-    "head": ((-20, 30), (-35, 35), (-20, 20)),
-    "hip": ((-140, 10), (-60, 60), (-30, 60)),
+    "head": ((-20, 45), (-35, 35), (-20, 20)),
+    "hip": ((-140, 22), (-60, 90), (-40, 70)),
     "knee": ((-1, 150), (-1, 1), (-1, 1)),
-    "ankle": ((-20, 50), (-15, 15), (-20, 20)),
+    "ankle": ((-20, 62), (-18, 18), (-20, 20)),
     "foot": ((-20, 20), (-1, 1), (-1, 1)),
-    "collar": ((-10, 10), (-20, 20), (-20, 20)),
-    "shoulder": ((-70, 70), (-90, 35), (-90, 80)),
+    "collar": ((-62, 52), (-55, 24), (-40, 53)),
+    "shoulder": ((-122, 86), (-110, 45), (-126, 80)),
     "elbow": ((-1, 1), (-150, 1), (-1, 1)),
-    "wrist": ((-35, 35), (-15, 15), (-50, 50)),
+    "wrist": ((-35, 35), (-18, 18), (-50, 50)),
 }
 SIDES = (("left", 1.0), ("right", -1.0))
 Angles = dict[str, tuple[float, float, float]]
@@ -93,34 +94,15 @@ def _trunk(rng: np.random.Generator, bend: tuple[float, float] = (-4.0, 10.0)) -
     return found
 
 
-def _arm(rng: np.random.Generator, side: str, sign: float, kind: str) -> Angles:
-    """One arm: at the side, on the belly or chest, forward (lying on the side), or over the head."""
+def _arm(rng: np.random.Generator, side: str, sign: float) -> Angles:
+    """One arm at the side."""
     u = rng.uniform
-    if kind == "side":
-        shoulder, elbow = (u(-15, 35), u(-25, 10), u(-78, -50)), u(-60, 0)
-    elif kind == "belly":
-        shoulder, elbow = (u(15, 50), u(-25, 10), u(-70, -42)), u(-130, -75)
-    elif kind == "wide":
-        shoulder, elbow = (u(-65, -30), u(-15, 10), u(-68, -40)), u(-130, -70)
-    elif kind == "forward":
-        shoulder, elbow = (u(-15, 25), u(-80, -40), u(-60, -10)), u(-140, -40)
-    else:
-        shoulder, elbow = (u(-20, 20), u(-15, 15), u(35, 80)), u(-140, -75)
+    shoulder, elbow = (u(-15, 35), u(-25, 10), u(-78, -50)), u(-60, 0)
     return {
         f"{side}_collar": (0.0, 0.0, sign * u(0, 8)),
         f"{side}_shoulder": (shoulder[0], sign * shoulder[1], sign * shoulder[2]),
         f"{side}_elbow": (0.0, sign * elbow, 0.0),
         f"{side}_wrist": (u(-20, 20), 0.0, sign * u(-25, 25)),
-    }
-
-
-def _leg(rng: np.random.Generator, side: str, sign: float, hip: tuple[float, float], knee: tuple[float, float],
-         spread: tuple[float, float] = (0.0, 14.0)) -> Angles:  # fmt: skip
-    u = rng.uniform
-    return {
-        f"{side}_hip": (u(*hip), sign * u(-5, 25), sign * u(*spread)),
-        f"{side}_knee": (u(*knee), 0.0, 0.0),
-        f"{side}_ankle": (u(5, 40), 0.0, 0.0),
     }
 
 
@@ -132,70 +114,6 @@ def _flat_leg(rng: np.random.Generator, side: str, sign: float, pitch_deg: float
         f"{side}_knee": (bend, 0.0, 0.0),
         f"{side}_ankle": (float(rng.uniform(0, 30)), 0.0, 0.0),
     }
-
-
-def sample_in_bed(
-    rng: np.random.Generator, posture: str, backrest_deg: float = 0.0
-) -> tuple[NDArray[np.float64], Angles]:
-    """A target before physics: the root (3, 3) and joint angles in degrees of one in-bed class.
-
-    `arm_over_head` and `knees_bent` take the flat or raised bed as it is; `fowler` needs a raised one.
-    """
-    u = rng.uniform
-    angles: Angles = _trunk(rng)
-    root = about("y", backrest_deg) @ about("x", u(-8, 8)) @ about("z", u(-6, 6)) @ FACE_UP
-    arms = [("side", "belly", "wide")[int(rng.choice(3, p=[0.3, 0.47, 0.23]))] for _ in SIDES]
-    if posture in ("lateral_left", "lateral_right"):
-        down = "left" if posture == "lateral_left" else "right"
-        turn = -1.0 if down == "left" else 1.0
-        root = about("z", u(-6, 6)) @ about("x", turn * u(70, 100)) @ FACE_UP
-        angles |= _trunk(rng, bend=(0.0, 15.0))
-        angles["spine1"] = (u(0, 40), u(-6, 6), u(-5, 5))
-        for side, sign in SIDES:
-            lower = side == down
-            angles |= _leg(rng, side, sign, (-50, 0) if lower else (-75, -18), (5, 90) if lower else (25, 120), (-6, 8))
-            angles |= _arm(rng, side, sign, "forward" if lower or rng.random() < 0.7 else "side")
-        return root, angles
-    if posture == "prone":
-        root = about("z", u(-6, 6)) @ about("x", 180.0 + u(-8, 8)) @ FACE_UP
-        look = float(rng.choice([-1.0, 1.0]))
-        angles |= _trunk(rng, bend=(-5.0, 3.0))
-        angles["neck"] = (u(-5, 5), look * u(45, 60), u(-8, 8))
-        angles["head"] = (u(-4, 4), look * u(15, 30), u(-6, 6))
-        for side, sign in SIDES:
-            angles |= _leg(rng, side, sign, (-5, 5), (0, 25), (0, 14)) | _arm(rng, side, sign, "side")
-            if rng.random() < 0.5:
-                angles |= {
-                    f"{side}_shoulder": (u(-60, -20), sign * u(-10, 20), sign * u(-10, 45)),
-                    f"{side}_elbow": (0.0, sign * u(-120, -50), 0.0),
-                }
-            angles[f"{side}_ankle"] = (u(35, 50), 0.0, 0.0)
-        return root, angles
-    knee = (0.0, 25.0) if rng.random() < 0.75 else (15.0, 60.0)
-    for k, (side, sign) in enumerate(SIDES):
-        if backrest_deg > 0:
-            angles |= _flat_leg(rng, side, sign, backrest_deg, (0.0, 40.0))
-        else:
-            angles |= _flat_leg(rng, side, sign, u(-5, 5), knee)
-        angles |= _arm(rng, side, sign, arms[k])
-    if posture == "knees_bent":
-        if backrest_deg == 0 and rng.random() < 0.4:  # ankles crossed
-            over = SIDES[int(rng.integers(2))]
-            for side, sign in SIDES:
-                angles[f"{side}_hip"] = (-12.0 if side == over[0] else -2.0, 0.0, sign * u(-14, -8))
-                angles[f"{side}_knee"] = (u(8, 16) if side == over[0] else u(0, 5), 0.0, 0.0)
-        else:
-            bent = [u(75, 115), u(75, 115)] if rng.random() < 0.6 else [u(75, 115), u(0, 20)]
-            for (side, sign), bend in zip(SIDES, bent if rng.random() < 0.5 else bent[::-1], strict=True):
-                angles[f"{side}_hip"] = (-backrest_deg - 0.5 * bend, 0.0, sign * u(-4, 8))
-                angles[f"{side}_knee"] = (bend, 0.0, 0.0)
-                angles[f"{side}_ankle"] = (0.5 * bend - 20.0, 0.0, 0.0)
-    elif posture == "arm_over_head":
-        raised = int(rng.integers(2))
-        angles |= _arm(rng, *SIDES[raised], "over")
-    elif posture not in ("supine", "fowler"):
-        raise ValueError(f"{posture!r} is no posture settled in bed")
-    return root, angles
 
 
 def sample_sitting(
@@ -220,7 +138,7 @@ def sample_sitting(
         for side, sign in SIDES:
             angles |= _flat_leg(rng, side, sign, pitch, (0.0, 25.0))
     for side, sign in SIDES:
-        angles |= _arm(rng, side, sign, "side")
+        angles |= _arm(rng, side, sign)
         angles[f"{side}_shoulder"] = (u(5, 40), sign * u(-45, -10), sign * u(-72, -55))
         angles[f"{side}_elbow"] = (0.0, sign * u(-80, -15), 0.0)
     if posture == "reaching":
@@ -238,7 +156,7 @@ def sample_upright(rng: np.random.Generator, yaw_deg: float, activity: str) -> t
     lean = u(-3, 4)
     angles = _trunk(rng, bend=(-3.0, 6.0))
     for side, sign in SIDES:
-        angles |= _arm(rng, side, sign, "side")
+        angles |= _arm(rng, side, sign)
         angles[f"{side}_shoulder"] = (u(-12, 18), sign * u(-20, 5), sign * u(-76, -60))
         angles[f"{side}_elbow"] = (0.0, sign * u(-40, -5), 0.0)
         angles |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,17 @@ from synth.pose.support import HINGE_FRACTION
 # Capsules: joint -> (from, to, radius m on an average adult, share of the body's mass); Winter's and de Leva's masses.
 _CAPSULES: dict[str, tuple[str, str, float, float]] = {
     "pelvis": ("left_hip", "right_hip", 0.105, 0.142),
-    "spine1": ("spine1", "spine2", 0.11, 0.08),
-    "spine2": ("spine2", "spine3", 0.115, 0.08),
-    "spine3": ("left_shoulder", "right_shoulder", 0.085, 0.15),
+    "spine3": ("left_shoulder", "right_shoulder", 0.085, 0.08),
 }
+# Belly, waist and ribs lie across, as deep and wide as the skin over them: share of the mass.
+_SLABS = {"spine1": 0.08, "spine2": 0.08, "spine3": 0.07}
 _HEAD = ((0.0, 0.074, 0.016), 0.082, 0.081)  # center from the joint, radius, share of the mass; it reaches to a pillow
-_HAND = ((0.08, 0.0, 0.0), 0.035, 0.006)
+# A left hand, palm down: little and index finger's side, and the thumb. From, to, radius m, share of the mass.
+_HAND = (
+    ((0.03, -0.005, -0.008), (0.135, -0.028, -0.004), 0.022, 0.0027),
+    ((0.03, -0.005, 0.035), (0.135, -0.03, 0.04), 0.022, 0.0027),
+    ((0.03, -0.015, 0.06), (0.08, -0.02, 0.09), 0.012, 0.0006),
+)
 for _side in ("left", "right"):
     _CAPSULES |= {
         f"{_side}_hip": (f"{_side}_hip", f"{_side}_knee", 0.07, 0.1),
@@ -34,8 +39,8 @@ for _side in ("left", "right"):
 _TRUNK = ("pelvis", "spine1", "spine2", "spine3", "neck", "head")
 # Springs, N·m/rad, and dampers, N·m·s/rad, of an adult of 61 kg and 1.72 m; those of others go with mass times height.
 # Hip abduction is stiff, or somebody lying on the side never comes to rest.
-_SPRINGS = {"trunk": 12.0, "hip": 10.0, "knee": 7.0, "ankle": 2.0, "shoulder": 4.0, "elbow": 3.0}
-_DAMPERS = {"trunk": 5.0, "hip": 6.0, "knee": 2.5, "shoulder": 2.0}
+_SPRINGS = {"trunk": 60.0, "hip": 24.0, "knee": 16.0, "ankle": 3.0, "collar": 24.0, "shoulder": 9.0, "elbow": 6.0}
+_DAMPERS = {"trunk": 11.0, "hip": 9.0, "knee": 4.0, "collar": 4.0, "shoulder": 3.0, "elbow": 2.0}
 _OTHER_SPRING, _OTHER_DAMPER = 1.6, 1.6
 _AVERAGE_KG_M = 61.0 * 1.72
 _ARMS_HELD = 0.2  # arms rest on the body and the mattress more than bent legs do
@@ -44,14 +49,22 @@ _GROUND = 2.0  # metres: wide enough that nobody falls off; the real width is a 
 _LENGTH = 2.0  # metres of mattress; the hinge of the backrest lies at a share of it
 
 
+class Slab(NamedTuple):
+    """A part of the trunk as a capsule from side to side: middle (3,) from its joint, half width, radius; metres."""
+
+    middle: NDArray[np.float64]
+    half_width: float
+    radius: float
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What decides how a body lies. joints: T-pose positions, SMPL-X axes, with "pelvis"; radius: of each capsule;
-    belly_m: how much further before the spine the trunk's middle lies than in an adult of the same depth."""
+    """What decides how a body lies. joints: T-pose positions, SMPL-X axes, with "pelvis"; radius: of each capsule along
+    a bone; slabs: of the trunk across."""
 
     joints: dict[str, NDArray[np.float64]]
     radius: dict[str, float]
-    belly_m: float
+    slabs: dict[str, Slab]
     head_scale: float
     mass_kg: float
     height_m: float
@@ -61,13 +74,13 @@ class Build:
         """Measure one body: limbs by the distance of their skin from the bone, the trunk by its depth."""
         joints = body.joint_positions(rest) | {"pelvis": np.zeros(3)}
         skin = body.pose(rest, Pose(np.eye(3), np.zeros(3), np.zeros((21, 3)))).vertices.astype(np.float64)
-        part = _parts(body)
+        part = skin_parts(body)
         area = vertex_areas(skin, body.topology.triangles)
         (back, front), (nape, face) = (
             _bounds(skin[part == joint, 2], area[part == joint]) for joint in ("spine1", "head")
         )
         trunk_scale, head_scale = (front - back) / _TRUNK_DEPTH, (face - nape) / _HEAD_DEPTH
-        before_spine = (back + front) / 2 - float(joints["spine1"][2])
+        slabs = {name: _slab(skin[part == name] - joints[name], area[part == name]) for name in _SLABS}
         radius = {}
         for joint, (start, end, average, _) in _CAPSULES.items():
             if joint in _TRUNK:
@@ -77,12 +90,17 @@ class Build:
             here = skin[part == joint] - joints[start]
             along = np.clip(here @ bone / (bone @ bone), 0, 1)
             radius[joint] = float(np.median(np.linalg.norm(here - along[:, None] * bone, axis=1)))
-        belly_m = max(0.0, before_spine - _BEFORE_SPINE * trunk_scale)
-        return cls(joints, radius, belly_m, head_scale, rest.bmi * rest.height_m**2, rest.height_m)
+        return cls(joints, radius, slabs, head_scale, rest.bmi * rest.height_m**2, rest.height_m)
 
 
-# Of the average adult, metres: depth of trunk and head, and the most that the trunk's middle lies before the spine.
-_TRUNK_DEPTH, _HEAD_DEPTH, _BEFORE_SPINE = 0.223, 0.178, 0.018
+_TRUNK_DEPTH, _HEAD_DEPTH = 0.223, 0.178  # of the average adult, metres
+
+
+def _slab(skin: NDArray[np.float64], area: NDArray[np.float64]) -> Slab:
+    """Skin (V, 3) from its joint, SMPL-X axes, and its area (V,), as a capsule across."""
+    (back, front), (low, high) = _bounds(skin[:, 2], area), _bounds(skin[:, 1], area)
+    half_width = _bounds(np.abs(skin[:, 0]), area)[1]
+    return Slab(np.array([0.0, (low + high) / 2, (back + front) / 2]), half_width, (front - back) / 2)
 
 
 def _bounds(z: NDArray[np.float64], area: NDArray[np.float64]) -> tuple[float, float]:
@@ -94,8 +112,8 @@ def _bounds(z: NDArray[np.float64], area: NDArray[np.float64]) -> tuple[float, f
     return float(low), float(high)
 
 
-def _parts(body: BodyModel) -> NDArray[np.str_]:
-    """The SMPL-X joint that moves each vertex most."""
+def skin_parts(body: BodyModel) -> NDArray[np.str_]:
+    """(V,) the SMPL-X joint that moves each vertex most."""
     joint_of = {bone: joint for joint, bone in BONE_OF_JOINT.items()}
     topology = body.topology
     owner: list[str] = []
@@ -119,11 +137,13 @@ def _numbers(values: Any) -> str:
     return " ".join(f"{value:.5f}" for value in values)
 
 
-def mechanism(build: Build, backrest_deg: float, held: float) -> str:
+def mechanism(build: Build, backrest_deg: float, held: float, arms_held: float | None = None) -> str:
     """MuJoCo's XML of one body over one bed (bed frame, metres).
 
-    held: the share, 0…1, of the legs' weight that muscles carry, so that raised knees stay up.
+    held: the share, 0…1, of the legs' weight that muscles carry, so that raised knees stay up. arms_held: of the
+    arms', a fifth of `held` unless given.
     """
+    arms = _ARMS_HELD * held if arms_held is None else arms_held
     joints = build.joints
     children: dict[str, list[str]] = {}
     for child, parent in PARENTS.items():
@@ -140,29 +160,39 @@ def mechanism(build: Build, backrest_deg: float, held: float) -> str:
             for axis in free_axes(name)
         )
 
+    def capsule(a: NDArray[np.float64], b: NDArray[np.float64], radius: float, share: float) -> str:
+        ends = f"{_numbers(a)} {_numbers(b)}"
+        return f'<geom type="capsule" size="{radius:.5f}" fromto="{ends}" mass="{share * build.mass_kg:.4f}"/>'
+
     def flesh(name: str) -> str:
+        found, height = "", build.height_m / 1.72
+        if name in _SLABS:
+            slab = build.slabs[name]
+            side = np.array([max(slab.half_width - slab.radius, 0.1 * slab.radius), 0.0, 0.0])
+            found += capsule(slab.middle - side, slab.middle + side, slab.radius, _SLABS[name])
         if name in _CAPSULES:
             start, end, _, share = _CAPSULES[name]
             a, b = joints[start] - joints[name], joints[end] - joints[name]
             if name == "spine3":  # the chest hangs below the line of the shoulders, inside them
-                down = np.array([0.0, 0.06 * build.height_m / 1.72, 0.0])
+                down = np.array([0.0, 0.06 * height, 0.0])
                 a, b = a * 0.7 - down, b * 0.7 - down
             if name == "pelvis":
                 a, b = a * 0.6, b * 0.6
-            elif name in _TRUNK:
-                a, b = a + [0.0, 0.0, build.belly_m], b + [0.0, 0.0, build.belly_m]
-            ends = f"{_numbers(a)} {_numbers(b)}"
+            return found + capsule(a, b, build.radius[name], share)
+        if found:
+            return found
+        if name == "head":
+            center, radius, share = _HEAD
+            place = np.array(center) * build.head_scale
             return (
-                f'<geom type="capsule" size="{build.radius[name]:.5f}" fromto="{ends}" '
+                f'<geom type="sphere" size="{radius * build.head_scale:.5f}" pos="{_numbers(place)}" '
                 f'mass="{share * build.mass_kg:.4f}"/>'
             )
-        if name == "head" or name.endswith("wrist"):
-            center, radius, share = _HEAD if name == "head" else _HAND
-            scale = build.head_scale if name == "head" else build.height_m / 1.72
-            place = np.array(center) * scale * (-1.0 if name.startswith("right") else 1.0)
-            return (
-                f'<geom type="sphere" size="{radius * scale:.5f}" pos="{_numbers(place)}" '
-                f'mass="{share * build.mass_kg:.4f}"/>'
+        if name.endswith("wrist"):
+            mirror = np.array([-1.0 if name.startswith("right") else 1.0, 1.0, 1.0]) * height
+            return "".join(
+                capsule(np.array(a) * mirror, np.array(b) * mirror, radius * height, share)
+                for a, b, radius, share in _HAND
             )
         inertia = 0.0003 * strength
         return f'<inertial pos="0 0 0" mass="{0.006 * build.mass_kg:.4f}" diaginertia="{_numbers([inertia] * 3)}"/>'
@@ -170,7 +200,7 @@ def mechanism(build: Build, backrest_deg: float, held: float) -> str:
     def body(name: str) -> str:
         offset = joints[name] - joints[PARENTS.get(name, "pelvis")]
         leg = name.endswith(("hip", "knee", "ankle", "foot"))
-        carried = 0.0 if name in _TRUNK else held if leg else _ARMS_HELD * held
+        carried = 0.0 if name in _TRUNK else held if leg else arms
         moving = "<freejoint/>" if name == "pelvis" else hinges(name)
         inner = "".join(body(child) for child in children.get(name, ()))
         return f'<body name="{name}" pos="{_numbers(offset)}" gravcomp="{carried}">{moving}{flesh(name)}{inner}</body>'

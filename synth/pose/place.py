@@ -53,7 +53,10 @@ def on_mattress(rng: np.random.Generator, posed: PosedBody, pose: Pose, support:
     if room > 0:
         y += float(np.clip(rng.normal(0.0, 0.06), -room / 2, room / 2))
     trunk = pose.root[:, 1]
-    lying_on_backrest = abs(np.degrees(np.arcsin(np.clip(trunk[2], -1, 1))) - support.backrest_deg) < _LEANING_DEG
+    # From hips to shoulders: the pelvis itself may have slid down and lie flatter.
+    back = posed.keypoints[[5, 6]].mean(0) - posed.keypoints[[11, 12]].mean(0)
+    rise_deg = np.degrees(np.arcsin(np.clip(back[2] / np.linalg.norm(back), -1, 1)))
+    lying_on_backrest = abs(rise_deg - support.backrest_deg) < _LEANING_DEG
     if support.backrest_deg > 0 and lying_on_backrest:
         # Seat and backrest touch together: heights over the two planes give two equations for x and z.
         hips = posed.keypoints[11:13].mean(0)
@@ -61,8 +64,8 @@ def on_mattress(rng: np.random.Generator, posed: PosedBody, pose: Pose, support:
         tilt = np.radians(support.backrest_deg)
         upper = (vertices - hips) @ np.array([-np.cos(tilt), 0.0, np.sin(tilt)]) > 0.05
         z = -sink - float(np.quantile(vertices[~upper, 2], 0.02))
-        back = float(np.quantile(vertices[upper] @ normal, 0.02))
-        x = (-sink + support.hinge_x * normal[0] - back - z * normal[2]) / normal[0]
+        lowest = float(np.quantile(vertices[upper] @ normal, 0.02))
+        x = (-sink + support.hinge_x * normal[0] - lowest - z * normal[2]) / normal[0]
         return moved(posed, np.array([x, y, z]))
     x = float(rng.normal(0.0, 0.05)) - 0.5 * (low[0] + high[0])
     sitting = bool(trunk[2] > _UPRIGHT)

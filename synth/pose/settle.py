@@ -22,9 +22,11 @@ from synth.pose.support import Support
 
 _RESTING, _STILL = 0.08, 0.35  # m/s and rad/s: at rest, and as good as
 _AVERAGE_HEIGHT = 1.72
+# N·m/rad for each kg·m: somebody on the side keeps their balance by muscles that no spring at a joint stands for.
+_BALANCE = 0.25
 # Metres, of an adult: no more than this is between the mattress and the flesh of somebody lying, at the lower shoulder
 # and at the lower hip.
-_LIFTED = 0.055
+_LIFTED = 0.035
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,13 @@ class Settled:
 class Settler:
     """One body over one bed, ready to drop poses. Imports MuJoCo.
 
-    held: the share of the legs' weight that muscles carry. length, width: of the mattress, metres.
+    held, arms_held: the share of the legs' and of the arms' weight that muscles carry (see `mechanism`). length,
+    width: of the mattress, metres.
     """
 
     def __init__(
-        self, body: BodyModel, rest: RestBody, backrest_deg: float, *, held: float = 0.0, length: float = 2.0,
-        width: float = 0.9,
+        self, body: BodyModel, rest: RestBody, backrest_deg: float, *, held: float = 0.0,
+        arms_held: float | None = None, length: float = 2.0, width: float = 0.9,
     ) -> None:  # fmt: skip
         try:
             import mujoco
@@ -56,8 +59,10 @@ class Settler:
         self._scale = rest.height_m / _AVERAGE_HEIGHT
         build = Build.of(body, rest)
         # Joints lie as deep in the flesh as the trunk is thick: the fatter, the higher over the mattress.
-        self._lifted = build.radius["pelvis"] + _LIFTED * self._scale
-        self._model: Any = mujoco.MjModel.from_xml_string(mechanism(build, backrest_deg, held))
+        belly = build.slabs["spine1"]
+        self._lifted = belly.middle[2] + belly.radius + _LIFTED * self._scale
+        self._model: Any = mujoco.MjModel.from_xml_string(mechanism(build, backrest_deg, held, arms_held))
+        self._balance = _BALANCE * build.mass_kg * build.height_m
         self._addresses = {
             (joint, axis): int(self._model.joint(f"{joint}_{axis}").qposadr[0])
             for joint in JOINTS
@@ -89,7 +94,12 @@ class Settler:
             for end in ((-1.0, 1.0) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_CAPSULE else (0.0,))
         )
         data.qpos[:3] += self._support.lift_direction * (0.01 - float(lowest))
+        turn, error = np.zeros(4), np.zeros(3)
         for step in range(int(seconds / 0.004)):
+            mujoco.mju_negQuat(turn, data.qpos[3:7])
+            mujoco.mju_mulQuat(turn, quaternion, turn)
+            mujoco.mju_quat2Vel(error, turn, 1.0)
+            data.xfrc_applied[1, 3:] = self._balance * error
             mujoco.mj_step(model, data)
             if step % 25 == 24 and data.time > 0.6 and np.abs(data.qvel).max() < _RESTING:
                 break

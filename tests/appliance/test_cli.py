@@ -14,8 +14,8 @@ import pytest
 from appliance.cli.main import build_parser, main
 from appliance.site_folder import REPOSITORY, SiteFolder
 
-COMMANDS = ("demo", "doctor", "setup", "test", "camera", "calibrate", "synth", "preview", "tune", "evaluate", "export",
-            "promote", "rollback", "base", "models", "run", "display", "bench")  # fmt: skip
+COMMANDS = ("demo", "doctor", "setup", "status", "test", "camera", "calibrate", "synth", "preview", "tune", "evaluate",
+            "export", "promote", "rollback", "base", "models", "run", "display", "bench")  # fmt: skip
 
 
 def wardpose(*arguments: str, home: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -157,3 +157,25 @@ def test_setup_without_leave_only_says_what_it_would_do(site: SiteFolder) -> Non
         "udev rule",
         "Kinect environment",
     }
+
+
+def test_status_of_a_box_that_does_nothing_starts_no_service(site: SiteFolder) -> None:
+    answered = wardpose("status", "--json", home=site.root)
+    told = json.loads(answered.stdout)
+    assert (told["service"], told["skeleton"], told["calibration"]) == (False, False, None)
+    assert told["models"] == {"detect": "person-detector", "pose": ""}
+    assert "no skeleton is drawn" in answered.stderr and "trained on synthetic images only" in answered.stderr
+    assert not list(site.logs.glob("service.log"))
+
+
+def test_the_list_of_models_says_what_is_missing_and_how_to_get_it(site: SiteFolder) -> None:
+    words = wardpose("models", "list", home=site.root).stdout.splitlines()
+    assert words[0].split() == ["model", "task", "live", "input", "family", "exported", "licence", "source"]
+    assert words[2].split()[:5] == ["person-detector", "detect", "yes", "320×320", "ultralytics"]
+    assert "nanodet" in words[-1] and "no skeleton is drawn" in words[-1] and "wardpose models fetch" in words[-1]
+
+
+def test_the_list_of_models_on_a_box_that_has_them_all(fetched: Path, site: SiteFolder) -> None:
+    told = json.loads(wardpose("models", "list", "--json", home=site.root).stdout)
+    live = {model["task"]: model["name"] for model in told["models"] if model["live"]}
+    assert told["missing"] == [] and live == {"detect": "nanodet", "pose": "movenet-thunder"}

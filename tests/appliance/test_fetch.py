@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from appliance import doctor, fetch, models
@@ -18,62 +16,10 @@ from appliance.models import ModelStore
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from runtime.engines.onnx_engine import OnnxEngine
-from tests.tuning.tfjs_files import convolution, node, picture, write_graph
-from tuning.pretrained import PACKAGE_LICENCE, PRETRAINED
+from tests.appliance.small_package import pack, package_files
+from tuning.pretrained import PRETRAINED
 
 NAMES = ["nanodet", "movenet-thunder", "movenet-lightning"]
-
-
-def heads_of_movenet(folder: Path, name: str, side: int) -> None:
-    """A graph with MoveNet's input and outputs, and one convolution for each."""
-    rng = np.random.default_rng(side)
-    channels = {"heatmap": 17, "regression": 34, "centre": 1, "offset": 34}
-    weights = {f"{head}/weight": rng.normal(size=(1, 1, 3, n)).astype(np.float32) for head, n in channels.items()}
-    outputs = PRETRAINED[name].outputs
-    steps = [convolution(outputs[head], "input", f"{head}/weight", stride=4) for head in channels]
-    write_graph(folder, [picture(1, side, side, 3), *steps], weights, name=name, half=True)
-
-
-def heads_of_nanodet(folder: Path, activation: str = "Sigmoid") -> None:
-    rng = np.random.default_rng(8)
-    constants: dict[str, Any] = {
-        "to": np.array([0, 2, 3, 1], np.int32), "fro": np.array([0, 3, 1, 2], np.int32),
-        "last": np.array([0, 2, 1], np.int32),
-    }  # fmt: skip
-    steps = [picture(1, 3, 416, 416), node("Transpose", "seen", "input", "to")]
-    for output, target in PRETRAINED["nanodet"].outputs.items():
-        kind, stride = output.split("_")
-        channels = 80 if kind == "scores" else 44
-        constants[f"{output}/weight"] = rng.normal(size=(1, 1, 3, channels)).astype(np.float32)
-        constants[f"{output}/shape"] = np.array([1, channels, -1], np.int32)
-        steps += [
-            convolution(f"{output}/conv", "seen", f"{output}/weight", stride=int(stride)),
-            node("Transpose", f"{output}/first", f"{output}/conv", "fro"),
-            node(activation if kind == "scores" else "Identity", f"{output}/active", f"{output}/first"),
-            node("Reshape", f"{output}/flat", f"{output}/active", f"{output}/shape"),
-            node("Transpose", f"{output}/rows", f"{output}/flat", "last"), node("Identity", target, f"{output}/rows"),
-        ]  # fmt: skip
-    write_graph(folder, steps, constants, name="nanodet", half=True)
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def package_files(folder: Path, **nanodet: Any) -> dict[str, bytes]:
-    """The members of a package with small graphs in the places of the real ones."""
-    folder.mkdir()
-    heads_of_nanodet(folder, **nanodet)
-    heads_of_movenet(folder, "movenet-thunder", 256)
-    heads_of_movenet(folder, "movenet-lightning", 192)
-    members = [member for model in PRETRAINED.values() for member in model.members]
-    files = {"package/index.js": b"throw 'run';", PACKAGE_LICENCE: b"MIT"}
-    return files | {member: (folder / Path(member).name).read_bytes() for member in members}
 
 
 def pin(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -83,12 +29,9 @@ def pin(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(box_models: Path) -> Path:
     """The folder of the box's own models, empty."""
-    folder = tmp_path / "share" / "models"
-    for module in (fetch, models):
-        monkeypatch.setattr(module, "FETCHED", folder)
-    return folder
+    return box_models
 
 
 @pytest.fixture
@@ -259,6 +202,18 @@ def test_a_box_whose_own_folder_is_read_only_keeps_them_in_the_site(
     assert ModelStore(site).verify("nanodet").name == "nanodet"
 
 
+def test_a_model_of_the_sites_own_is_never_replaced(
+    site: SiteFolder, package: Path, random_detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for module in (fetch, models):
+        monkeypatch.setattr(module, "FETCHED", tmp_path / "file" / "models")
+    shutil.copytree(random_detector, site.models / "nanodet")
+    with pytest.raises(WardposeError, match="another model is called nanodet"):
+        fetch.fetch(site, package)
+    assert ModelStore(site).verify("nanodet").architecture == "yolo11n"
+
+
 def test_two_fetches_at_a_time_do_not_meet(place: Path, package: Path) -> None:
     place.mkdir(parents=True)
     with open(place / ".fetch.lock", "w") as lock:
@@ -268,7 +223,7 @@ def test_two_fetches_at_a_time_do_not_meet(place: Path, package: Path) -> None:
 
 
 def test_the_doctor_says_what_is_missing_what_that_means_and_how_to_mend_it(site: SiteFolder, place: Path) -> None:
-    row = next(check for check in doctor.examine(site).checks if check.name == "models")
+    row = next(check for check in doctor.examine(site).checks if check.name == "models trained on photographs")
     assert not row.ok and row.optional
     assert "nanodet" in row.detail and "synthetic images only" in row.detail
     assert "wardpose models fetch" in row.mend and "--from FILE.tgz" in row.mend

@@ -50,8 +50,18 @@ def test_the_status_of_a_new_site_tells_that_nothing_runs(client: ServiceClient)
         None,
     )
     assert status["camera"]["state"] == "absent"
-    assert status["models"] == {"detect": "person-detector", "pose": "person-pose"}
+    assert status["models"] == {"detect": "person-detector", "pose": ""}
     wait_for(lambda: client.status()["health"]["checks"])
+
+
+def test_a_box_with_the_fetched_models_starts_with_them(fetched: Path, client: ServiceClient) -> None:
+    assert client.status()["models"] == {"detect": "nanodet", "pose": "movenet-thunder"}
+
+
+def test_fetching_is_a_job_whose_failure_is_told(client: ServiceClient, tmp_path: Path) -> None:
+    client.submit("fetch", {"source": str(tmp_path / "none.tgz")})
+    wait_for(lambda: client.jobs(1)[0]["state"] == "failed")
+    assert "none.tgz: no such file" in client.jobs(1)[0]["error"]
 
 
 def test_only_the_owner_can_open_the_socket(client: ServiceClient, site: SiteFolder) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from textual.widgets import Button, DataTable, Input, Static
 
 from appliance import audit, calibrations, plates
 from appliance.client import ServiceClient
-from appliance.jobs import JobStore
+from appliance.jobs import Job, JobStore
+from appliance.live import result_socket
+from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.tui.app import WardposeApp
@@ -30,6 +35,11 @@ from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.plate import Plate
 from calibration.viewpoint import Viewpoint
+from runtime.bus import ResultServer
+from runtime.detections import Detections
+from runtime.message import live_message
+from runtime.pipeline import LiveResult
+from runtime.skeleton import Skeletons
 
 PATIENCE_S = 60.0  # the box may be busy; a test that passes does not wait for it
 
@@ -115,6 +125,88 @@ async def test_retarget_submits_a_real_job(served: SiteFolder) -> None:
             client.cancel(job.id)
 
 
+async def test_all_steps_tune_and_judge_detector_and_pose_model_on_the_same_images(
+    fetched: Path, served: SiteFolder
+) -> None:
+    jobs = await all_steps(served)
+    assert [job.kind for job in jobs] == ["synth", "tune", "tune", "promote", "promote"]
+    images, *tunings = jobs[:3]
+    assert {job.parameters["data"] for job in tunings} == {images.parameters["out"]}
+    told = [(job.parameters["task"], job.parameters["model"]) for job in tunings]
+    assert told == [("detect", "nanodet"), ("pose", "movenet-thunder")]
+    assert [job.parameters["model"] for job in jobs[3:]] == [job.parameters["name"] for job in tunings]
+
+
+async def test_all_steps_of_a_box_without_a_pose_model_are_about_the_detector(served: SiteFolder) -> None:
+    jobs = await all_steps(served)
+    assert [job.kind for job in jobs] == ["synth", "tune", "promote"]
+    assert (jobs[1].parameters["task"], jobs[1].parameters["model"]) == ("detect", "person-detector")
+
+
+async def all_steps(site: SiteFolder) -> list[Job]:
+    """The jobs that the key for all steps queues, in their order."""
+    calibrations.confirm(site, calibrations.keep(site, estimate()).id)
+    async with terminal(site) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#count", Input).value)
+        page(pilot).query_one("#count", Input).value = "2"
+        await pilot.press("a")
+        await until(pilot, lambda: "queued" in page(pilot).notice.text)
+        return JobStore(site).all()[::-1]
+
+
+async def test_a_pose_model_that_is_not_there_cannot_be_tuned(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#pose", Button).disabled)
+        await pilot.press("p")
+        assert "no pose model on this box" in page(pilot).notice.text
+        assert "no skeleton is drawn" in on_screen(pilot)
+
+
+async def test_the_last_decision_about_each_task_is_told_with_its_figures(fetched: Path, served: SiteFolder) -> None:
+    store = ModelStore(served)
+    found = {"before": {"person_score": 0.61}, "after": {"person_score": 0.78}}
+    store.record_promotion("person-detector", accepted=True, reasons=found)
+    lost = {"before": {"keypoints_mean_oks": 0.61}, "after": {"keypoints_mean_oks": 0.54}, "reasons": ["failed: worse"]}
+    store.record_promotion("movenet-lightning", accepted=False, reasons=lost)
+    async with terminal(served, size=(80, 40)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: "failed: worse" in on_screen(pilot))
+        assert "Detector person-detector went live" in on_screen(pilot)
+        assert "Pose model movenet-lightning was refused" in on_screen(pilot)
+        assert "0.610 → 0.780  +0.170" in on_screen(pilot) and "0.610 → 0.540  -0.070" in on_screen(pilot)
+
+
+async def test_models_tell_which_are_missing_and_fetch_them(served: SiteFolder) -> None:
+    async with terminal(served, size=(80, 40)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: "no skeleton is drawn" in " ".join(on_screen(pilot).split()))
+        assert "Not on this box: nanodet, movenet-thunder, movenet-lightning" in on_screen(pilot)
+        await pilot.press("f", *str(served.root / "none.tgz"), "enter")
+        await until(pilot, lambda: "The last try failed" in on_screen(pilot) and "no such file" in on_screen(pilot))
+        assert JobStore(served).all()[0].parameters == {"source": str(served.root / "none.tgz")}
+
+
+async def test_models_show_family_size_and_source_of_each(fetched: Path, served: SiteFolder) -> None:
+    async with terminal(served, size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: "they are all here" in on_screen(pilot))
+        rows = {line.split()[0]: line for line in on_screen(pilot).splitlines() if line.split()}
+        assert all(word in rows["nanodet"] for word in ("● live", "416×416", "fetched", "Apache-2.0"))
+        assert all(word in rows["movenet-thunder"] for word in ("pose model", "● live", "256×256"))
+        assert "320×320" in rows["person-detector"] and "● live" not in rows["person-detector"]
+
+
+async def test_overview_tells_which_models_run(served: SiteFolder, box_models: Path, small_models: Path) -> None:
+    async with terminal(served) as pilot:
+        await until(pilot, lambda: "no skeleton is drawn" in on_screen(pilot))
+        assert "trained on synthetic images only" in on_screen(pilot)
+        shutil.copytree(small_models, box_models, dirs_exist_ok=True)
+        await until(pilot, lambda: "movenet-thunder (trained on photographs, 256×256)" in on_screen(pilot))
+        assert "nanodet (trained on photographs, 416×416)" in on_screen(pilot)
+
+
 async def test_what_cannot_be_done_says_why(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("4")
@@ -166,6 +258,27 @@ async def test_live_says_that_nothing_runs_and_that_it_is_no_alarm(served: SiteF
         await until(pilot, lambda: page(pilot).TAB == "live" and page(pilot).query_one("#pause", Button).disabled)
         assert "no live picture, nothing runs" in str(page(pilot).query_one("#headline", Static).visual)
         assert NO_ALARM in on_screen(pilot)
+
+
+async def test_live_counts_whom_it_shows_as_a_box(served: SiteFolder) -> None:
+    detections = Detections(
+        np.array([[40.0, 30, 120, 300], [300, 40, 420, 330]], np.float32), np.array([0.9, 0.8], np.float32),
+        np.array([1, 2], np.int64),
+    )  # fmt: skip
+    points = np.linspace(detections.xyxy[:, :2], detections.xyxy[:, 2:], 17, axis=1)
+    sure = np.repeat(np.array([[0.9], [0.1]], np.float32), 17, axis=1)
+    skeletons = Skeletons(points.astype(np.float32), sure, detections.track_id)
+    async with terminal(served) as pilot:
+        await pilot.press("6")
+        with ResultServer(result_socket(served)) as server:
+
+            def told() -> bool:
+                now = time.monotonic()
+                result = LiveResult(1, now, now, 640, 360, detections, skeletons, {})
+                server.publish(live_message("live", result=result))
+                return "2 seen, 1 as a box" in on_screen(pilot)
+
+            await until(pilot, told)
 
 
 async def test_a_camera_that_cannot_be_is_refused_in_one_line(served: SiteFolder) -> None:

@@ -6,18 +6,23 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from calibration.errors import WardposeError
 from runtime.detections import Detections
 from synth.pose.bank import PoseBank
 from synth.sample import make_sample
 from synth.scenario import Scenario, load_scenario
 from tests.tuning.drawn import draw_people
-from tuning.evaluate.report import Evaluation
-from tuning.store.card import read_card
+from tuning.store.card import ModelCard, read_card, verify_weights
+from tuning.store.save import save_graph
 from tuning.store.weights import read_weights
 from tuning.study.ablations import ABLATIONS, PERFECT_SENSOR, PHYSICS, without
-from tuning.study.carry_over import gained, run
+from tuning.study.carry_over import run
+from tuning.study.gains import Score, gained
+from tuning.study.mixed import mix
 from tuning.study.real_people import read_columns, score
 
 
@@ -106,13 +111,13 @@ def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: P
     assert untouched["AP50"] == result["before"]["drawn"]["AP50"] and untouched["p"] == 1
 
 
-def evaluation(scores: list[float], ap50: float) -> Evaluation:
-    return Evaluation(AP=0.5, AP50=ap50, AR=0.5, person_score=float(np.mean(scores)), images=2, people=4, scores=scores)
+def scored(people: list[float], ap50: float) -> Score:
+    return Score({"AP50": ap50, "person_score": float(np.mean(people))}, np.array(people), "person_score")
 
 
 def test_runs_in_several_orders_count_by_each_persons_mean() -> None:
-    before = [evaluation([0.0, 0.0, 0.8, 0.0], 0.5)]
-    after = [evaluation([0.9, 0.0, 0.8, 0.8], 0.7), evaluation([0.9, 0.8, 0.0, 0.0], 0.6)]
+    before = [scored([0.0, 0.0, 0.8, 0.0], 0.5)]
+    after = [scored([0.9, 0.0, 0.8, 0.8], 0.7), scored([0.9, 0.8, 0.0, 0.0], 0.6)]
     found = gained(before, after)
     assert found["person_score"] == pytest.approx(0.525)
     assert found["person_score_gained"] == pytest.approx(0.325)
@@ -127,3 +132,28 @@ def test_another_order_is_another_training(tmp_path: Path, random_detector: Path
     run(model=random_detector, sets=sets, data=data, orders=2, size=96, threads=1, work=work)
     first, second = (read_weights(folder, read_card(folder)) for folder in (work / "tuned", work / "tuned-1"))
     assert any(not np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_graph_lies_between_two_as_weights_do(tmp_path: Path) -> None:
+    folders = {}
+    for name, weight in (("before", 1.0), ("tuned", 3.0)):
+        values = numpy_helper.from_array(np.full((1, 3, 1, 1), weight, np.float32), "weight")
+        picture, output = (
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, channels, 32, 32])
+            for n, channels in (("images", 3), ("output", 1))
+        )
+        node = helper.make_node("Conv", ["images", "weight"], ["output"])
+        graph = helper.make_graph([node], "one", [picture], [output], [values])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        card = ModelCard(
+            name=name, task="detect", format="onnx", architecture="one", layout="yolox", width=32, height=32,
+            sha256="0" * 64,
+        )  # fmt: skip
+        save_graph(tmp_path / name, model, card)
+        folders[name] = tmp_path / name
+    mix(folders["before"], folders["tuned"], 0.25, tmp_path / "mixed")
+    card = read_card(tmp_path / "mixed")
+    written = onnx.load(str(verify_weights(tmp_path / "mixed", card)))
+    np.testing.assert_allclose(numpy_helper.to_array(written.graph.initializer[0]), 1.5)
+    with pytest.raises(WardposeError, match="alpha 2 is not within"):
+        mix(folders["before"], folders["tuned"], 2, tmp_path / "beyond")

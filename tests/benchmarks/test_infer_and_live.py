@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from appliance.cli.bench import _models as _measured
+from appliance.cli.main import build_parser
 from benchmarks import infer, live, ring
+from benchmarks.yardsticks import ultralytics_ms
 from tests.runtime.onnx_graphs import constant_model, info
 
 
@@ -20,13 +23,37 @@ def _models(folder: Path) -> tuple[Path, Path]:
     return detector, pose
 
 
-def test_infer(tmp_path: Path) -> None:
+def test_infer_with_one_and_two_threads_for_a_person_known_and_new(tmp_path: Path) -> None:
     detector, pose = _models(tmp_path)
     figures = infer.run(3, detector=detector, pose=pose, threads=1, yardsticks=False)
     assert figures["fps"] > 0
     assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-    assert figures["engines"]["onnxruntime-cpu"].keys() == {"detector_ms", "pose_ms"}
+    stages = {"detector_ms", "pose_ms", "pose_first_ms"}
+    assert figures["engines"]["onnxruntime-cpu"].keys() == stages
+    assert list(figures["threads"]) == [1, 2]
+    assert all(engines["onnxruntime-cpu"].keys() == stages for engines in figures["threads"].values())
     assert figures["ratio_to_rtmlib"] is None
+
+
+def test_infer_without_a_pose_model(tmp_path: Path) -> None:
+    detector, _ = _models(tmp_path)
+    figures = infer.run(2, detector=detector, threads=1, yardsticks=False)
+    assert figures["engines"]["onnxruntime-cpu"].keys() == {"detector_ms"}
+    assert figures["models"] == {"detector": "tiny", "pose": ""}
+
+
+def test_a_box_measures_what_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no model was fetched, that is the detector which comes with the product, and no pose model."""
+    monkeypatch.setattr("appliance.models.FETCHED", tmp_path / "nothing")
+    options = build_parser().parse_args(["--home", str(tmp_path / "site"), "bench", "infer"])
+    found = _measured(options, ["detector", "pose"], lambda done, total, note: None)
+    assert list(found) == ["detector"] and found["detector"].is_file()
+    assert _measured(options, [], lambda done, total, note: None) == {}
+
+
+def test_a_yardstick_that_cannot_read_a_layout_is_left_out(tmp_path: Path) -> None:
+    frames = infer.drawn_frames(0, 1)
+    assert ultralytics_ms(tmp_path / "none.onnx", info(layout="nanodet"), frames, 1) is None
 
 
 def test_live(tmp_path: Path) -> None:
@@ -44,7 +71,7 @@ def test_live(tmp_path: Path) -> None:
 
 
 def test_the_ring_is_measured_against_a_copy() -> None:
-    result = ring.run(frames=3, faults=False)
+    result = ring.run(frames=3)
     assert result["shown_s"] == {}
     for frame in ("color", "color_depth_infrared"):
         assert all(result[frame][step] > 0 for step in ("write_ms", "read_ms", "copy_ms"))

@@ -55,16 +55,20 @@ def brightness_model(path: Path, described: ModelInfo, batch: int | None = None)
 
 
 def colour_model(path: Path, described: ModelInfo, colours: NDArray[np.floating]) -> Path:
-    """A `heatmap` model whose map for each of `colours` (K, 3), of 0…255, is high where the picture has that colour.
+    """A `heatmap` model of people whose joints are discs, of nine colours (9, 3) of 0…255: the nose, then pairs.
 
-    It sees colour alone, so that a turned picture gives turned keypoints. The input must be 0…255.
+    Of a pair it takes the disc right of the middle for the left joint, as with somebody who faces the camera and
+    stands upright: it knows no others. The input must be 0…255.
     """
-    picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, described.height, described.width])
-    output = helper.make_tensor_value_info(
-        "heatmap", TensorProto.FLOAT, ["N", len(colours), described.height // 4, described.width // 4]
-    )
+    size = (described.height, described.width)
+    picture = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, *size])
+    output = helper.make_tensor_value_info("heatmap", TensorProto.FLOAT, ["N", 17, size[0] // 4, size[1] // 4])
+    joints = np.asarray(colours, np.float32)[np.r_[0, np.repeat(np.arange(1, 9), 2)]]
+    ramp = (0.3 * np.tanh((np.arange(size[1]) - size[1] / 2) / 8)).astype(np.float32)
+    side = np.array([0] + [1, -1] * 8, np.float32)
     constants = [
-        numpy_helper.from_array(np.asarray(colours, np.float32).reshape(1, -1, 3, 1, 1), "colours"),
+        numpy_helper.from_array(joints.reshape(1, 17, 3, 1, 1), "colours"),
+        numpy_helper.from_array(0.7 + side[None, :, None, None] * ramp, "sides"),
         numpy_helper.from_array(np.array([1], np.int64), "joints"),
         numpy_helper.from_array(np.array([2], np.int64), "channels"),
         numpy_helper.from_array(np.array(1 / 60, np.float32), "sharp"),
@@ -78,7 +82,8 @@ def colour_model(path: Path, described: ModelInfo, colours: NDArray[np.floating]
         helper.make_node("Mul", ["total", "sharp"], ["scaled"]),
         helper.make_node("Sub", ["one", "scaled"], ["near"]),
         helper.make_node("Relu", ["near"], ["map"]),
-        helper.make_node("AveragePool", ["map"], ["heatmap"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Mul", ["map", "sides"], ["believed"]),
+        helper.make_node("AveragePool", ["believed"], ["heatmap"], kernel_shape=[4, 4], strides=[4, 4]),
     ]
     return _save(path, helper.make_graph(nodes, "colour", [picture], [output], constants), described)
 

@@ -142,6 +142,14 @@ def test_people_survive_the_way_through_a_message() -> None:
     assert skeletons.track_id.tolist() == [4, 7]
 
 
+def test_a_message_says_how_each_person_is_to_be_shown_and_from_which_scores_on() -> None:
+    result = _result()
+    result.skeletons.score[0], result.skeletons.score[1] = 0.9, 0.1
+    message = live_message("live", result=result)
+    assert [person["shown"] for person in message["people"]] == ["skeleton", "box"]
+    assert 0 < message["doubtful"] < message["sure"] < 1
+
+
 def test_nobody_is_told_of_unless_live_and_age_counts_on() -> None:
     message = live_message("no-signal", result=_result())
     assert message["people"] == []
@@ -150,7 +158,7 @@ def test_nobody_is_told_of_unless_live_and_age_counts_on() -> None:
 
 
 @contextmanager
-def _running(tmp_path: Path, ring: str, detector: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _running(tmp_path: Path, ring: str, detector: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     where = tmp_path / "live.sock"
     command = [
         sys.executable,
@@ -163,7 +171,7 @@ def _running(tmp_path: Path, ring: str, detector: Path) -> Iterator[tuple[subpro
         "--socket",
         str(where),
     ]
-    process = subprocess.Popen([*command, "--threads", "1"], stderr=subprocess.PIPE)
+    process = subprocess.Popen([*command, "--threads", "1", *more], stderr=subprocess.PIPE)
     try:
         yield process, where
     finally:
@@ -256,6 +264,15 @@ def test_a_pause_outlives_the_process(tmp_path: Path) -> None:
             assert message["people"] == []
             client.command("resume")
             _until(client, "live")
+
+
+def test_a_missing_calibration_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    detector = constant_model(tmp_path / "d.onnx", [PERSON], info())
+    with _running(tmp_path, "test-none", detector, "--calibration", str(tmp_path / "no.json")) as (process, _):
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 2
+    assert said.decode().count("\n") == 1
+    assert "no such calibration" in said.decode()
 
 
 def test_a_missing_model_ends_the_process_with_one_line(tmp_path: Path) -> None:

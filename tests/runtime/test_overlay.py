@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from runtime.belief import DOUBTFUL, SURE
 from runtime.detections import Detections
-from runtime.overlay import LiveState, draw_skeletons, skeleton_cells, skeleton_on_neutral
+from runtime.overlay import PEOPLE, LiveState, draw_skeletons, skeleton_cells, skeleton_on_neutral
 from runtime.skeleton import Skeletons
 
 
@@ -26,15 +29,72 @@ def _colourful(picture: NDArray[np.uint8]) -> int:
 
 def test_drawing_leaves_the_picture_it_was_given_alone() -> None:
     canvas = np.full((240, 320, 3), 90, np.uint8)
-    boxes = Detections(np.array([[50, 50, 190, 190]], np.float32), np.array([0.8], np.float32), np.array([3]))
-    drawn = draw_skeletons(canvas, _person(), boxes)
+    drawn = draw_skeletons(canvas, _person(), BOX)
     assert (canvas == 90).all()
     assert (drawn != canvas).any()
 
 
-def test_keypoints_that_are_not_believed_are_not_drawn() -> None:
+BOX = Detections(np.array([[50, 50, 190, 190]], np.float32), np.array([0.8], np.float32), np.array([1]))
+
+
+def test_joints_that_are_not_believed_are_not_drawn() -> None:
     canvas = np.full((240, 320, 3), 90, np.uint8)
     np.testing.assert_array_equal(draw_skeletons(canvas, _person(score=0.1)), canvas)
+
+
+def test_a_doubtful_limb_is_dashed_between_sure_joints_drawn_whole() -> None:
+    sure, doubtful = _standing(), _standing()
+    doubtful.score[0, 9] = (SURE + DOUBTFUL) / 2  # the left wrist
+    whole, dashed = (
+        _lit(skeleton_on_neutral((320, 240), one, LiveState("live", 0.0)), 7, 9) for one in (sure, doubtful)
+    )
+    assert whole.all()
+    assert 0.2 < dashed.mean() < 0.8
+
+
+def _standing() -> Skeletons:
+    points = [
+        (160, 60), (164, 56), (156, 56), (168, 58), (152, 58), (180, 80), (140, 80), (190, 110), (130, 110), (190, 150),
+        (130, 150), (172, 150), (148, 150), (172, 185), (148, 185), (172, 220), (148, 220),
+    ]  # fmt: skip
+    return Skeletons(np.array([points], np.float32), np.full((1, 17), 0.9, np.float32), np.array([1]))
+
+
+def _lit(picture: NDArray[np.uint8], a: int, b: int) -> NDArray[np.bool_]:
+    """Along a limb of the standing person, from a quarter to three quarters of its way: whether it is drawn."""
+    points = _standing().keypoints[0]
+    places = points[a] + np.linspace(0.25, 0.75, 15)[:, None] * (points[b] - points[a])
+    return np.array([np.ptp(picture[round(y), round(x)].astype(int)) > 60 for x, y in places])
+
+
+@pytest.mark.parametrize("few", [range(5), (5, 7, 9, 0), (5, 12, 9, 16, 3), ()])
+def test_of_whom_too_little_is_sure_is_a_box_and_never_a_scribble(few: Any) -> None:
+    person = _standing()
+    person.score[0] = (SURE + DOUBTFUL) / 2
+    person.score[0, list(few)] = 0.9
+    nobody = Skeletons.empty()
+    for alone, boxed in (
+        (draw_skeletons(CANVAS, person, BOX), draw_skeletons(CANVAS, nobody, BOX)),
+        (_neutral(person, BOX), _neutral(nobody, BOX)),
+    ):
+        np.testing.assert_array_equal(alone, boxed)
+    assert (_neutral(nobody, BOX) != _neutral(nobody, None)).any()
+    assert skeleton_cells(person, 320, 240, 40, 20, BOX) == skeleton_cells(nobody, 320, 240, 40, 20, BOX)
+    assert skeleton_cells(person, 320, 240, 40, 20) == skeleton_cells(nobody, 320, 240, 40, 20)
+
+
+CANVAS = np.full((240, 320, 3), 90, np.uint8)
+
+
+def _neutral(people: Skeletons, boxes: Detections | None) -> NDArray[np.uint8]:
+    return skeleton_on_neutral((320, 240), people, LiveState("live", 0.0), detections=boxes)
+
+
+def test_two_people_have_colours_of_their_own() -> None:
+    one = _standing()
+    other = Skeletons(one.keypoints, one.score, np.array([2]))
+    assert (_neutral(one, None) != _neutral(other, None)).any()
+    assert len({*PEOPLE}) == len(PEOPLE) >= 4
 
 
 @pytest.mark.parametrize(
@@ -70,13 +130,12 @@ def test_the_frame_is_scaled_into_the_neutral_picture() -> None:
     )
 
 
-def test_cells_show_a_line_where_it_is() -> None:
-    keypoints, score = np.zeros((1, 17, 2), np.float32), np.zeros((1, 17), np.float32)
-    keypoints[0, 5], keypoints[0, 6], score[0, 5:7] = (0, 40), (80, 40), 1  # the shoulders, right across the middle
-    lines = skeleton_cells(Skeletons(keypoints, score), 80, 80, 10, 5)
-    assert [len(line) for line in lines] == [10] * 5
-    assert [any(cell != "\u2800" for cell in line) for line in lines] == [False, False, True, False, False]
-    assert all(cell != "\u2800" for cell in lines[2])
+def test_cells_show_a_body_where_it_is() -> None:
+    lines = skeleton_cells(_standing(), 320, 240, 40, 15)
+    assert [len(line) for line in lines] == [40] * 15
+    rows = [any(cell != "\u2800" for cell in line) for line in lines]
+    # Head at 56 and feet at 220 of 240 pixels.
+    assert rows == [3 <= row <= 13 for row in range(15)]
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,11 +7,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
+from calibration.bed import Bed
+from calibration.camera import CameraModel
+from runtime.bed_view import BedView
+from runtime.detect import PersonDetector
+from runtime.engines.engine import InferenceEngine, open_engine
 from runtime.frames import Frame
 from runtime.pipeline import LivePipeline
-from tests.runtime.onnx_graphs import constant_model, info
+from runtime.pose import PoseEstimator
+from runtime.smooth import OneEuroSmoother
+from tests.runtime.onnx_graphs import colour_model, constant_model, info
 from tests.runtime.test_detect import YOLOX_NANO
+from tests.runtime.test_turn import COLOURS, person_picture, turned_person
 
 
 def _pose(path: Path) -> Path:
@@ -57,3 +67,66 @@ def test_an_empty_room_is_an_empty_result(tmp_path: Path) -> None:
     pipeline = LivePipeline.open(detector, _pose(tmp_path), prefer="onnxruntime-cpu")
     result = pipeline.process(Frame(np.zeros((64, 64, 3), np.uint8), 0.0, 0, "black"))
     assert (len(result.detections), len(result.skeletons)) == (0, 0)
+
+
+class CountingEngine:
+    """An engine that counts the crops it was given."""
+
+    def __init__(self, engine: InferenceEngine) -> None:
+        self._engine, self.crops = engine, 0
+        self.name, self.info, self.why = engine.name, engine.info, engine.why
+
+    def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        self.crops += len(batch)
+        return self._engine.run(batch)
+
+
+@pytest.fixture
+def turning(tmp_path: Path) -> LivePipeline:
+    """A pipeline that finds one person in the middle of a 400 × 400 picture."""
+    box = np.array([[32, 32, 44, 44, 0.9]], np.float32).T
+    detector = PersonDetector(open_engine(constant_model(tmp_path / "d.onnx", [box], info())))
+    described = info(task="pose", layout="heatmap-dark", width=192, height=192, std=(1, 1, 1), aim="body")
+    engine = CountingEngine(open_engine(colour_model(tmp_path / "p.onnx", described, COLOURS)))
+    return LivePipeline(detector, PoseEstimator(engine), smoother=OneEuroSmoother(rest_hz=1e4))
+
+
+def test_a_person_who_turns_over_is_followed_and_searched_for_in_the_first_frame_only(turning: LivePipeline) -> None:
+    assert turning.pose is not None
+    engine = turning.pose.engine
+    assert isinstance(engine, CountingEngine)
+    crops = []
+    for index in range(24):
+        points = turned_person(0.1 * index)
+        before = engine.crops
+        result = turning.process(Frame(person_picture(points), index / 15, index, "turning"))
+        crops.append(engine.crops - before)
+        # The discs of the face hide one another, and the legs stand near the line that parts left from right.
+        assert np.linalg.norm(result.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
+    assert crops[0] > 4
+    assert crops[1:] == [1] * 23
+
+
+def test_the_beds_axis_spares_a_new_person_in_it_half_of_the_search(turning: LivePipeline) -> None:
+    # Straight above a bed whose head end is on the left: somebody in it lies with the head to the left.
+    camera = CameraModel(400, 400, 300, 300, 199.5, 199.5)
+    from_bed = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 2.0], [0, 0, 0, 1]])
+    turning.bed = BedView(camera, from_bed, Bed())
+    assert turning.pose is not None
+    engine = turning.pose.engine
+    assert isinstance(engine, CountingEngine)
+    points = turned_person(-np.pi / 2)
+    result = turning.process(Frame(person_picture(points), 0.0, 0, "lying"))
+    assert np.linalg.norm(result.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
+    assert engine.crops == 2 + 2 * 4
+
+
+def test_somebody_found_twice_is_shown_once(tmp_path: Path, turning: LivePipeline) -> None:
+    boxes = np.array([[32, 32, 44, 44, 0.9], [32, 38, 40, 30, 0.6]], np.float32).T
+    twice = PersonDetector(open_engine(constant_model(tmp_path / "two.onnx", [boxes], info())))
+    pipeline = LivePipeline(twice, turning.pose)
+    points = turned_person(0.0)
+    for index in range(3):
+        result = pipeline.process(Frame(person_picture(points), index / 15, index, "standing"))
+    assert len(twice.detect(person_picture(points))) == 2
+    assert len(result.detections) == len(result.skeletons) == 1

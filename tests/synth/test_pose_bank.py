@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
-from synth.body.body_model import JOINT_INDEX
+from synth.body.body_model import JOINT_INDEX, Pose
 from synth.pose.bank import SHIPPED, PoseBank
-from synth.pose.clinical import SIDES, relaxed_hands, sample_in_bed
+from synth.pose.clinical import SIDES, relaxed_hands
+from synth.pose.in_bed import sample_in_bed
 from synth.pose.infant import INFANT_POSTURES, sample_infant
 from synth.pose.make_bank import RECIPE, make_bank, write_bank
-from synth.pose.mechanism import Build
+from synth.pose.mechanism import Build, skin_parts
 from synth.pose.settle import Settler
 from synth.pose.support import Support
 
@@ -26,18 +28,22 @@ def heights(backrest: float, pose) -> np.ndarray:  # type: ignore[no-untyped-def
 
 
 @pytest.mark.parametrize(("posture", "backrest"), [("supine", 0.0), ("lateral_left", 0.0), ("fowler", 40.0)])
-def test_a_settled_body_touches_the_mattress_and_does_not_sink_in(posture: str, backrest: float) -> None:
+def test_settled_bodies_touch_the_mattress_and_do_not_sink_in(posture: str, backrest: float) -> None:
     body = anny_body()
-    settler = Settler(body, body.rest(AVERAGE_ADULT), backrest)
-    for seed in range(30):
+    settler = Settler(body, body.rest(AVERAGE_ADULT), backrest, held=0.3)
+    found: list[np.ndarray] = []
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         settled = settler.settle(*sample_in_bed(rng, posture, backrest), relaxed_hands(rng))
         if settled.pose is not None:
+            found.append(heights(backrest, settled.pose))
+        if len(found) == 4:
             break
-    assert settled.pose is not None, settled.rejected
-    height = heights(backrest, settled.pose)
-    assert (np.abs(height) < 0.05).mean() > 0.08
-    assert np.quantile(height, 0.01) > -0.07
+    assert len(found) == 4
+    assert np.median([(np.abs(height) < 0.05).mean() for height in found]) > 0.1
+    for height in found:
+        assert (np.abs(height) < 0.05).mean() > 0.05
+        assert np.quantile(height, 0.01) > -0.04
 
 
 def test_a_raised_leg_stays_up_where_muscles_hold_it() -> None:
@@ -61,8 +67,9 @@ def test_the_measured_limbs_of_an_infant_are_an_infants() -> None:
     assert adult.head_scale == pytest.approx(1.0, abs=0.02)
     assert 0.3 < infant.radius["left_hip"] / adult.radius["left_hip"] < 0.6
     assert infant.head_scale > 1.3 * infant.height_m / adult.height_m  # a large head for its size
-    assert adult.belly_m == 0.0
-    assert 0.004 < infant.belly_m < 0.02
+    waist, belly = adult.slabs["spine1"], infant.slabs["spine1"]
+    assert (waist.half_width, waist.radius) == pytest.approx((0.157, 0.112), abs=0.01)
+    assert belly.radius / waist.radius > 1.4 * infant.height_m / adult.height_m  # and a round belly
 
 
 @pytest.mark.parametrize("posture", INFANT_POSTURES)
@@ -78,7 +85,7 @@ def test_infants_settle_in_a_cot(posture: str) -> None:
             kept.append(body.pose(rest, settled.pose).vertices[:, 2])
     assert len(kept) >= 6
     for height in kept:
-        assert height.min() > -0.03 and (height < 0.03).mean() > 0.15
+        assert height.min() > -0.03 and (height < 0.03).mean() > 0.12
 
 
 def bank_of(count: int, seed: int, progress=None):  # type: ignore[no-untyped-def]
@@ -106,8 +113,35 @@ def test_progress_can_cancel_settling() -> None:
 def test_the_bank_that_ships_is_small_and_covers_every_lying_class() -> None:
     assert SHIPPED.stat().st_size < 400_000
     bank = PoseBank()
-    assert len(bank) >= 300
+    assert len(bank) >= 2000
     assert set(bank.posture) == {entry.name for entry in RECIPE}
+
+
+def inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """(N,) whether points lie in a surface of triangles (F, 3, 3): its winding number about them."""
+    a, b, c = (corners[None, :, k] - points[:, None] for k in range(3))
+    la, lb, lc = (np.linalg.norm(side, axis=2) for side in (a, b, c))
+    dot_ab, dot_bc, dot_ca = (a * b).sum(2), (b * c).sum(2), (c * a).sum(2)
+    volume = (a * np.cross(b, c)).sum(2)
+    angle = 2.0 * np.arctan2(volume, la * lb * lc + dot_ab * lc + dot_bc * la + dot_ca * lb)
+    return np.asarray(np.abs(angle.sum(1)) > 2.0 * np.pi)
+
+
+@pytest.mark.parametrize("posture", ["supine", "lateral_left", "fowler"])
+def test_hands_rest_on_the_body_not_in_it(posture: str) -> None:
+    body, bank = anny_body(), PoseBank()
+    rest, part = body.rest(AVERAGE_ADULT), skin_parts(body)
+    trunk = np.isin(part, ["pelvis", "spine1", "spine2", "spine3", "left_hip", "right_hip", "neck", "head"])
+    triangles = body.topology.triangles[trunk[body.topology.triangles].all(1)]
+    hands = [np.flatnonzero(part == f"{side}_wrist") for side in ("left", "right")]
+    rows = np.flatnonzero(bank.posture == posture)[::10][:20]
+    buried = []
+    for row in rows:
+        root = Rotation.from_rotvec(bank.root[row]).as_matrix()
+        vertices = body.pose(rest, Pose(root, bank.pelvis[row], bank.joints[row])).vertices.astype(float)
+        middles = np.array([vertices[hand].mean(0) for hand in hands])
+        buried.append(inside(middles, vertices[triangles]).any())
+    assert np.mean(buried) <= 0.1
 
 
 def angles_of(posture: str, joint: str, axis: int) -> np.ndarray:
@@ -148,13 +182,16 @@ def test_a_right_lateral_is_a_left_one_mirrored() -> None:
     assert (left.root @ [1, 0, 0])[2] < -0.5 < 0.5 < (right.root @ [1, 0, 0])[2]
 
 
-def test_a_pose_between_two_backrests_turns_with_the_backrest() -> None:
+def test_a_chest_between_two_backrests_turns_with_the_backrest() -> None:
     bank = PoseBank()
+    spine = [JOINT_INDEX[name] for name in ("spine1", "spine2", "spine3")]
     for angle in (20.0, 33.0, 60.0):
-        front = np.mean(
-            [bank.sample(np.random.default_rng(s), "fowler", angle).root @ [0, 0, 1] for s in range(12)], axis=0
-        )
-        assert np.degrees(np.arctan2(front[0], front[2])) == pytest.approx(angle, abs=12)
+        front = np.zeros(3)
+        for seed in range(20):
+            pose = bank.sample(np.random.default_rng(seed), "fowler", angle)
+            bends = Rotation.from_rotvec(pose.joints[spine])
+            front += (Rotation.from_matrix(pose.root) * bends[0] * bends[1] * bends[2]).apply([0, 0, 1])
+        assert np.degrees(np.arctan2(front[0], front[2])) == pytest.approx(angle, abs=10)
 
 
 def test_a_posture_that_does_not_go_with_the_bed_is_refused() -> None:

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.codecs import decode_simcc
-from runtime.pose import box_to_centre_scale, crop_matrix
+from runtime.crop import box_to_centre_scale, crop_matrix
 from runtime.skeleton import MIRRORED
 from tuning.coco_folder import read_people
 from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
 from tuning.families.mmpose_adapter import mmpose_models
+from tuning.families.person_crops import PADDING, PoseAugmentation, affine
 from tuning.families.rtmpose import POSE_MEAN, POSE_STD
-from tuning.families.top_down_samples import PADDING, PoseAugmentation, PoseSamples, affine, simcc_target
+from tuning.families.top_down_samples import PoseSamples, simcc_target
 from tuning.store.card import ModelCard
 from tuning.store.save import save_model
 
@@ -71,15 +72,16 @@ def test_without_augmentation_the_crop_is_the_runtimes() -> None:
 @given(
     turn=st.floats(-180, 180), mirrored=st.booleans(), w=st.floats(10, 300), h=st.floats(10, 300), x=st.floats(-50, 500)
 )
-def test_a_crop_keeps_its_centre_and_its_person_whole(
+def test_a_crop_keeps_its_centre_and_the_ellipse_of_its_box(
     turn: float, mirrored: bool, w: float, h: float, x: float
 ) -> None:
     centre = np.array([x, 100.0])
     matrix = affine(centre, np.array([w, h]), turn, mirrored, SIZE)
     shown = matrix[:, :2] @ centre + matrix[:, 2]
     np.testing.assert_allclose(shown, [SIZE[0] / 2 - mirrored, SIZE[1] / 2], atol=1e-6)
-    corners = centre + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * np.array([w, h]) / 2
-    inside = corners @ matrix[:, :2].T + matrix[:, 2]
+    around = np.linspace(0, 2 * np.pi, 64)
+    ellipse = centre + np.column_stack([np.cos(around) * w, np.sin(around) * h]) / 2
+    inside = ellipse @ matrix[:, :2].T + matrix[:, 2]
     assert (inside > -1.001).all() and (inside < np.array(SIZE) + 0.001).all()
     assert np.sign(np.linalg.det(matrix[:, :2])) == (-1 if mirrored else 1)
 
@@ -88,7 +90,7 @@ def test_a_samples_target_decodes_to_where_its_keypoints_are(drawn_people: Path)
     data = samples(drawn_people, PoseAugmentation())
     for index in range(8):
         _, x, y, weight = data.sample(1, index)
-        _, keypoints = data.crop(1, index)
+        keypoints = data.crop(1, index).keypoints
         decoded, _ = decode_simcc(x[None], y[None], 2.0)
         known = weight > 0
         np.testing.assert_allclose(decoded[0][known], keypoints[known, :2], atol=0.51)
@@ -98,9 +100,9 @@ def test_a_mirrored_person_swaps_left_and_right(drawn_people: Path) -> None:
     still = {"rotate": 0.0, "any_angle": 0.0, "scale": 0.0, "shift": 0.0, "colour": 0.0, "hide": 0.0, "blur": 0.0}
     plain = samples(drawn_people, PoseAugmentation(flip=0.0, **still)).crop(0, 0)
     mirrored = samples(drawn_people, PoseAugmentation(flip=1.0, **still)).crop(0, 0)
-    expected = plain[1][list(MIRRORED), :2] * [-1, 1] + [SIZE[0] - 1, 0]
-    np.testing.assert_allclose(mirrored[1][:, :2], expected, atol=1e-6)
-    difference = np.abs(mirrored[0].astype(int) - plain[0][:, ::-1].astype(int))
+    expected = plain.keypoints[list(MIRRORED), :2] * [-1, 1] + [SIZE[0] - 1, 0]
+    np.testing.assert_allclose(mirrored.keypoints[:, :2], expected, atol=1e-6)
+    difference = np.abs(mirrored.color.astype(int) - plain.color[:, ::-1].astype(int))
     assert difference.mean() < 2
 
 

@@ -11,7 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.models import FETCHED
+from runtime.codecs import decode_movenet
+from runtime.detector_layouts import decode_boxes
 from runtime.engines.onnx_engine import OnnxEngine
+from tuning.pretrained import PRETRAINED
 from tuning.store.card import ONNX_FILE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -65,42 +68,25 @@ def test_every_head_answers_as_the_original_does(name: str) -> None:
             said = picture["heads"][head]
             seen = np.moveaxis(answer, 1, -1)  # the original has its channels last
             assert list(seen.shape) == said["shape"]
-            np.testing.assert_allclose(seen.ravel()[:: said["step"]], said["values"], rtol=0, atol=1e-4, err_msg=head)
+            # Raw numbers reach ±40: what is left is the order in which each library sums in single precision.
+            np.testing.assert_allclose(seen.ravel()[:: said["step"]], said["values"], rtol=0, atol=5e-4, err_msg=head)
 
 
 @pytest.mark.parametrize("name", MOVENETS)
-def test_the_heads_of_movenet_decode_to_the_keypoints_of_the_original(name: str) -> None:
+def test_movenet_finds_the_keypoints_that_the_original_finds(name: str) -> None:
     for picture, heads in answers(name):
-        side = heads["heatmap"].shape[-1]
+        (keypoints,), (score,) = decode_movenet(*heads.values(), input_size=(1, 1))
         said = np.array(picture["keypoints"])
         # The original divides by the side in half precision: 1/48 is then 2.4e-4 too small.
+        side = heads["heatmap"].shape[-1]
         said[:, :2] *= (1 / side) / float(np.float16(1 / side))
-        np.testing.assert_allclose(decoded(heads), said, rtol=0, atol=1e-4)
-
-
-def decoded(heads: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Keypoints (17, 3): y, x of 0…1 and score, by the steps of the original graph that were cut off."""
-    heatmap, centre = (1 / (1 + np.exp(-heads[name][0].astype(np.float64))) for name in ("heatmap", "centre"))
-    side = heatmap.shape[-1]
-    y, x = np.mgrid[:side, :side]
-    weight = 1 / (np.hypot(y - side / 2, x - side / 2) + 1.8)
-    row, column = np.divmod((centre[0] * weight).argmax(), side)
-    found = []
-    for k, (down, right) in enumerate(heads["regression"][0, :, row, column].reshape(17, 2)):
-        near = heatmap[k] / (np.hypot(y - row - down, x - column - right) + 1.8)
-        at = np.unravel_index(near.argmax(), near.shape)
-        offset = heads["offset"][0, 2 * k : 2 * k + 2, *at]
-        found.append([(at[0] + offset[0]) / side, (at[1] + offset[1]) / side, heatmap[k][at]])
-    return np.array(found)
+        np.testing.assert_allclose(keypoints, said[:, 1::-1], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(score, said[:, 2], rtol=0, atol=1e-4)
 
 
 def test_nanodets_best_boxes_are_those_of_the_original() -> None:
     for picture, heads in answers("nanodet"):
-        for found in picture["found"]:
-            stride, cell = found["stride"], found["cell"]
-            assert heads[f"scores_{stride}"][0, 0, cell] == pytest.approx(found["score"], abs=1e-4)
-            bins = heads[f"distances_{stride}"][0, :, cell].reshape(4, 11).astype(np.float64)
-            weights = np.exp(bins - bins.max(1, keepdims=True))
-            sides = stride * (weights * np.arange(11)).sum(1) / weights.sum(1)
-            x, y = (cell % (416 // stride) + 0.5) * stride, (cell // (416 // stride) + 0.5) * stride
-            np.testing.assert_allclose([x, y, x, y] + sides * [-1, -1, 1, 1], found["box"], rtol=0, atol=0.01)
+        boxes, scores = decode_boxes(list(heads.values()), PRETRAINED["nanodet"].info)
+        best = np.argsort(-scores)[: len(picture["found"])]
+        np.testing.assert_allclose(scores[best], [found["score"] for found in picture["found"]], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(boxes[best], [found["box"] for found in picture["found"]], rtol=0, atol=0.01)

@@ -95,3 +95,48 @@ def test_an_architecture_that_names_a_loader_of_pickles_is_refused(random_detect
     layers = {"nc": 1, "backbone": [[-1, 1, "Conv", [64, 3, 2]]], "head": [], "activation": "__import__('os').abort()"}
     with pytest.raises(WardposeError, match="refused"):
         build_detector(card.model_copy(update={"architecture_yaml": layers}), None)
+
+
+def open_yolox(path: Path, size: tuple[int, int] | None) -> Path:
+    """A YOLOX-shaped graph: one convolution a grid, the picture's size open where `size` is None."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes, weights = [], [numpy_helper.from_array(np.array([0, 7, -1]), "shape")]
+    for stride in (8, 16, 32):
+        weights.append(
+            numpy_helper.from_array(rng.normal(0, 0.01, (7, 3, stride, stride)).astype(np.float32), f"w{stride}")
+        )
+        nodes += [
+            helper.make_node("Conv", ["images", f"w{stride}"], [f"c{stride}"], strides=[stride] * 2),
+            helper.make_node("Reshape", [f"c{stride}", "shape"], [f"r{stride}"]),
+        ]
+    nodes.append(helper.make_node("Concat", ["r8", "r16", "r32"], ["all"], axis=2))
+    nodes.append(helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1]))
+    height, width = size or ("height", "width")
+    cells = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32)) if size else "cells"
+    graph = helper.make_graph(
+        nodes, "open", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 7])], weights,
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+def test_an_open_size_is_asked_for_and_then_taken(tmp_path: Path) -> None:
+    path = open_yolox(tmp_path / "open.onnx", None)
+    with pytest.raises(WardposeError, match=r"size open.*--size"):
+        import_model(path, tmp_path / "models", "open")
+    card = import_model(path, tmp_path / "models", "open", width=96, height=64)
+    assert (card.family, card.layout, card.width, card.height) == ("yolox", "yolox", 96, 64)
+
+
+def test_a_cut_off_onnx_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    whole = open_yolox(tmp_path / "whole.onnx", (64, 96)).read_bytes()
+    for part in (0.1, 0.5, 0.97):
+        path = tmp_path / "cut.onnx"
+        path.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(WardposeError):
+            import_model(path, tmp_path / "models", "cut")
+        assert not list((tmp_path / "models").iterdir())

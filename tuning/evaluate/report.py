@@ -119,18 +119,25 @@ def evaluate_pose(
     pictures = [picture for picture in read_people(coco_json, images_dir) if picture.keypoints[..., 2].any()]
     if not pictures:
         raise WardposeError("no person has keypoints", where=str(coco_json), mend="give a COCO file with keypoints")
-    pictures = _turned(pictures, turn_deg)
+    return pose_figures(pose, pictures, progress, turn_deg=turn_deg)
+
+
+def pose_figures(
+    pose: PoseEstimator, pictures: Sequence[Picture], progress: Progress | None = None, *, turn_deg: int = 0
+) -> KeypointFigures:
+    """Score a pose model on the true boxes of pictures, turned clockwise by 0, 90, 180 or 270 degrees first."""
+    turned = _turned(pictures, turn_deg)
     skeletons: list[Skeletons] = []
     people: list[Detections] = []
-    for index, picture in enumerate(pictures):
+    for index, picture in enumerate(turned):
         if progress:
-            progress(index, len(pictures), picture.path.name)
+            progress(index, len(turned), picture.path.name)
         people.append(_labelled(picture))
         color = turn_pixels(read_picture(picture.path), turn_deg)
         skeletons.append(pose.estimate(color, people[-1]) if len(people[-1]) else Skeletons.empty())
     if progress:
-        progress(len(pictures), len(pictures), "scoring")
-    return summarise_keypoints(pictures, skeletons, people, [mean_confidence(s) for s in skeletons])
+        progress(len(turned), len(turned), "scoring")
+    return summarise_keypoints(turned, skeletons, people, [mean_confidence(s) for s in skeletons])
 
 
 def summarise(
@@ -163,7 +170,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
 
 
-def _turned(pictures: list[Picture], turn_deg: int) -> list[Picture]:
+def _turned(pictures: Sequence[Picture], turn_deg: int) -> list[Picture]:
     if turn_deg not in QUARTERS:
         raise WardposeError(f"a turn of {turn_deg}° is not known", mend="give 0, 90, 180 or 270")
     return [turn_labels(picture, turn_deg) for picture in pictures]

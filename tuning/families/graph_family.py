@@ -30,11 +30,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a training of a graph came to. outcome: the loop's; recipe: the numbers it was done by, for the card; info:
-    fields of the model's description that changed with it."""
+    fields of the model's description that changed with it; alpha: how far from the untuned weights to the trained ones
+    those lie that are kept, where the settings don't say."""
 
     outcome: Outcome
     recipe: BaseModel
     info: Mapping[str, Any] = field(default_factory=dict)
+    alpha: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What is found out about a trained graph. info: fields of the model's description; made: entries of the card."""
+
+    info: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
 
 
 class GraphFamily:
@@ -57,6 +67,12 @@ class GraphFamily:
             where=info.name,
             mend="tune nanodet, or bring the detector's raw outputs",
         )
+
+    def finish(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Finished:
+        """Look at the graph as it will be kept, after training and interpolation; it is not changed any more."""
+        return Finished()
 
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         if foreign.graph is None:
@@ -116,15 +132,19 @@ class GraphFamily:
         graph = OnnxGraph(model)
         before = graph.state()
         trained = self.train(graph, info, pictures, settings, progress)
-        if settings.alpha < 1:
-            graph.load_state(interpolate(before, graph.state(), settings.alpha))
+        alpha = trained.alpha if settings.alpha is None else settings.alpha
+        if alpha < 1:
+            graph.load_state(interpolate(before, graph.state(), alpha))
         info = info.model_copy(update=dict(trained.info))
+        finished = self.finish(graph, info, pictures, settings, progress)
+        info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
         tuned = _card(info, out_dir.name, card.architecture).model_copy(
             update={
                 "family": card.family,
                 "parent": card.name,
                 "licence": card.licence,
-                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe),
+                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
+                | dict(finished.made),
             }
         )
         return save_graph(out_dir, described(graph.written(), info), tuned)

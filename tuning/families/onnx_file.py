@@ -42,9 +42,7 @@ def load_graph(path: Path | str, *, width: int | None = None, height: int | None
             f"not an ONNX file ({type(error).__name__})", where=where, mend="copy the file again"
         ) from None
     try:
-        _require(model)
-        model = _with_initialisers(model)
-        _widen(model)
+        model = prepared(model)
         _declare(model, width, height)
         picture_input(model)
         onnx.checker.check_model(model)
@@ -54,6 +52,14 @@ def load_graph(path: Path | str, *, width: int | None = None, height: int | None
     except WardposeError as error:
         raise WardposeError(error.what, where=where, mend=error.mend) from None
     return model
+
+
+def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the graph as `load_graph` gives it, its input size as it stands; WardposeError where it cannot be."""
+    _require(model)
+    changed = _with_initialisers(model)
+    _widen(changed)
+    return changed
 
 
 def picture_input(model: onnx.ModelProto) -> tuple[str, tuple[int, int, int, int]]:

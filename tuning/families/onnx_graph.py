@@ -33,7 +33,9 @@ class OnnxGraph(torch.nn.Module):
     """The graph of `model`, as `load_graph` gives it: batches of any size, every output by its name.
 
     convolutions: the names of the convolutions' weights, in the graph's order. shapes: of every tensor, for the
-    declared input. WardposeError where a node of the graph cannot be computed.
+    declared input. producers: the node that makes a tensor. expectations: weights that take the mean over bins, and are
+    no weights to train. watched: further tensors that `forward` is to answer. WardposeError where a node of the graph
+    cannot be computed.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -50,6 +52,7 @@ class OnnxGraph(torch.nn.Module):
             [torch.nn.Parameter(torch.from_numpy(arrays[name].astype(np.float32))) for name in self._names]
         )
         constants = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items() if n not in trained}
+        self.expectations = {name for name, array in arrays.items() if _is_expectation(array)}
         self.watched: tuple[str, ...] = ()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._nodes = self._settled(_fused(nodes, self.outputs), constants)
@@ -89,19 +92,15 @@ class OnnxGraph(torch.nn.Module):
         return kept
 
     def _with_logits(self) -> set[str]:
-        """Tensors for which logits travel along: from each output back, over moves, to the sigmoids."""
+        """Tensors that are wanted a second time without their sigmoids: from each output back over moves to those."""
         wanted: set[str] = set()
 
         def reaches(name: str) -> bool:
             node = self.producers.get(name)
             if node is None:
                 return False
-            if node.op == "Sigmoid":
-                found = True
-            elif node.op == "Concat":
-                found = all(reaches(part) for part in node.inputs)
-            else:
-                found = node.op in _MOVES and reaches(node.inputs[0])
+            parts = node.inputs if node.op == "Concat" else node.inputs[:1]
+            found = node.op == "Sigmoid" or (node.op in _MOVES and any([reaches(part) for part in parts]))  # noqa: C419
             if found:
                 wanted.add(name)
             return found
@@ -112,7 +111,8 @@ class OnnxGraph(torch.nn.Module):
     def forward(self, images: Any) -> dict[str, Any]:
         """images (B, 3, H, W) to every output by name, (B, …).
 
-        An output that is a sigmoid comes a second time as `name:logits`, before it; `watched` tensors come along.
+        An output that ends in sigmoids, in all its rows or some, comes a second time as `name:logits` with those
+        sigmoids left out and the other rows as they are. `watched` tensors come along by their names.
         """
         if tuple(images.shape[1:]) != self.picture_shape[1:]:
             raise WardposeError(
@@ -215,7 +215,12 @@ def _trainable(
 
 def _is_expectation(weight: Any) -> bool:
     """A 1×1 convolution with 0, 1, 2, … takes the mean of a distribution over bins: arithmetic, not a weight."""
-    return weight.shape[0] == 1 and weight.size > 2 and np.array_equal(weight.ravel(), np.arange(weight.size))
+    return (
+        weight.ndim == 4
+        and weight.shape[0] == 1
+        and weight.size > 2
+        and np.array_equal(weight.ravel(), np.arange(weight.size))
+    )
 
 
 def _fused(nodes: list[Node], outputs: list[str]) -> list[Node]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from calibration.errors import WardposeError
-from tuning.families.onnx_file import picture_input
+from tuning.families.onnx_file import picture_input, prepared
 from tuning.families.onnx_operators import Node
 from tuning.families.onnx_steps import arrays_of, compute, nodes_of, shapes_of
 
@@ -35,9 +35,8 @@ def with_input_size(model: onnx.ModelProto, width: int, height: int) -> onnx.Mod
     Raises WardposeError for a size that is no multiple of the coarsest stride, and for a graph in which a constant
     depends on the size in a way that is not known: it is named.
     """
-    name, (_, _, *old) = picture_input(model)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = prepared(model)
+    name, (_, _, *old) = picture_input(changed)
     if (old[0], old[1]) == (height, width):
         return changed
     _Resizing(changed, name, (old[0], old[1]), (height, width)).run()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from calibration.errors import WardposeError
 from runtime.model_info import ModelInfo
-from tuning.coco_folder import read_people
+from tuning.coco_folder import Picture, read_people
+from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.family import ImportWish, Progress, Reference, TuneSettings
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
-from tuning.store.weights import read_weights, write_safetensors
+from tuning.store.weights import State, read_weights, write_safetensors
 
 # Mean and standard deviation of ImageNet, of 0…255: what RTMPose was made for.
 POSE_MEAN = (123.675, 116.28, 103.53)
@@ -21,6 +22,7 @@ _WIDTH, _HEIGHT = 192, 256
 _OPSET = 17
 _BATCH = 16
 _LEARNING_RATE = 2e-4
+_BASE_BATCH, _BASE_WARMUP_STEPS = 32, 200
 # Depth and width of the CSPNeXt backbone, and its output channels (Jiang et al. 2023, RTMPose).
 ARCHITECTURES = {
     "rtmpose-t": (0.167, 0.375, 384),
@@ -57,7 +59,7 @@ class RtmPose:
             raise WardposeError(f"{card.name} is built for {card.width}×{card.height}", mend="leave the size out")
         return ModelInfo(
             name=card.name, task="pose", layout="simcc", width=width, height=height, mean=POSE_MEAN, std=POSE_STD,
-            confidence=card.confidence,
+            confidence=card.confidence, aim=card.aim,
         )  # fmt: skip
 
     def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:
@@ -73,8 +75,8 @@ class RtmPose:
     def tune(
         self, folder: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None
     ) -> ModelCard:
+        from tuning.families.person_crops import PoseAugmentation
         from tuning.families.rtmpose_training import build_pose, train_pose
-        from tuning.families.top_down_samples import PoseAugmentation
         from tuning.train.torch_loop import LoopSettings
         from tuning.train.torch_state import interpolate, state_of
 
@@ -97,10 +99,30 @@ class RtmPose:
             device=settings.device,
         )
         pictures = read_people(data_dir / "annotations.json")
+        # Tuned on crops turned to the body, it is to be run on such crops.
         outcome = train_pose(
-            module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(),
+            module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(body=1.0),
             progress=progress,
         )  # fmt: skip
-        state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, settings.alpha)
+        alpha = 1.0 if settings.alpha is None else settings.alpha
+        state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, alpha)
         made = made_by_tuning(self.name, data_dir, settings, outcome)
-        return save_model(out_dir, state, card.model_copy(update={"parent": card.name, "made": made, "scores": {}}))
+        changed = {"parent": card.name, "made": made, "scores": {}, "aim": "body", "confidence": ()}
+        return save_model(out_dir, state, card.model_copy(update=changed))
+
+    def train_base(
+        self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,
+        checkpoint: Path, resume: bool, progress: Progress | None,
+    ) -> BaseTraining:  # fmt: skip
+        from tuning.families.person_crops import PoseAugmentation
+        from tuning.families.rtmpose_training import build_pose, train_pose
+        from tuning.train.torch_state import seed_everything, state_of
+
+        seed_everything(settings.seed)
+        module, augmentation = build_pose(card, start, where=card.name), PoseAugmentation()
+        loop = settings.loop(batch=_BASE_BATCH, warmup_steps=_BASE_WARMUP_STEPS, weight_decay=0.05, clip_norm=35.0)
+        outcome = train_pose(
+            module, pictures, loop, width=card.width, height=card.height, augmentation=augmentation,
+            checkpoint=checkpoint, resume=resume, progress=progress,
+        )  # fmt: skip
+        return BaseTraining(state_of(module), loop, outcome, augmentation.model_dump())

@@ -10,8 +10,9 @@ from calibration.errors import WardposeError
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress
 from tuning.families.mmpose_adapter import mmpose_models
+from tuning.families.person_crops import PoseAugmentation
 from tuning.families.rtmpose import ARCHITECTURES, POSE_MEAN, POSE_STD
-from tuning.families.top_down_samples import PoseAugmentation, PoseSamples
+from tuning.families.top_down_samples import PoseSamples
 from tuning.store.card import ModelCard
 from tuning.store.weights import State
 from tuning.train.torch_loop import LoopSettings, Outcome, fit

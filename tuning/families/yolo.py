@@ -9,12 +9,13 @@ from typing import Any
 
 from calibration.errors import WardposeError
 from runtime.model_info import ModelInfo
-from tuning.coco_folder import read_people
+from tuning.coco_folder import Picture, read_people
+from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.family import ImportWish, Progress, Reference, TuneSettings, input_size
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
-from tuning.store.weights import read_weights, write_safetensors
+from tuning.store.weights import State, read_weights, write_safetensors
 
 _SIZE = 416  # what two cores run live, where nobody chose another
 _OPSET = 18
@@ -34,6 +35,12 @@ _LEARNING_RATE = 2e-4
 _FROZEN_LAYERS = 10
 _NOMINAL_BATCH = 64
 _AUGMENTATION = {"mosaic": 0.0, "degrees": 0.0, "scale": 0.3, "translate": 0.1}
+# From random weights everything has still to be learnt, people upside down included.
+_BASE_BATCH, _BASE_WARMUP_STEPS = 16, 100
+_BASE_AUGMENTATION: dict[str, Any] = {
+    "mosaic": 0.4, "degrees": 12.0, "scale": 0.4, "translate": 0.1, "fliplr": 0.5, "flipud": 0.1,
+    "hsv_h": 0.02, "hsv_s": 0.6, "hsv_v": 0.45,
+}  # fmt: skip
 
 
 def _nominal_batch(batch: int, pictures: int, epochs: int) -> int:
@@ -49,7 +56,7 @@ class Yolo:
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         if foreign.state is None:
             return None
-        from tuning.families.yolo_models import build_detector, recognise
+        from tuning.families.yolo_models import build_detector, build_pose, recognise
 
         where = str(foreign.path)
         architecture = wish.architecture or foreign.metadata.get("architecture")
@@ -57,18 +64,22 @@ class Yolo:
             return None
         found = recognise(foreign.state, architecture=architecture, layers=foreign.layers, where=where)
         person = next((index for index, label in foreign.names.items() if label == "person"), 0)
+        pose = found.architecture.endswith("-pose")
         card = ModelCard(
             name=wish.name,
-            task="detect",
+            task="pose" if pose else "detect",
             architecture=found.architecture,
             architecture_yaml=found.layers,
-            layout="yolo",
+            layout="yolo-pose" if pose else "yolo",
             width=wish.width or _SIZE,
             height=wish.height or _SIZE,
             built_classes=found.classes,
             sha256="0" * 64,
         )
-        built = build_detector(card, foreign.state, person_class=person, where=where)
+        if pose:
+            built = build_pose(card, foreign.state, where=where)
+        else:
+            built = build_detector(card, foreign.state, person_class=person, where=where)
         write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={"architecture": found.architecture})
         return card
 
@@ -126,7 +137,26 @@ class Yolo:
             built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
             progress=progress,
         )  # fmt: skip
-        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, settings.alpha)
+        alpha = 1.0 if settings.alpha is None else settings.alpha
+        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
         made = made_by_tuning(self.name, data_dir, settings, outcome)
         changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
         return save_model(out_dir, state, card.model_copy(update=changes))
+
+    def train_base(
+        self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,
+        checkpoint: Path, resume: bool, progress: Progress | None,
+    ) -> BaseTraining:  # fmt: skip
+        from tuning.families.yolo_models import build_detector
+        from tuning.families.yolo_training import train_detector
+        from tuning.train.torch_state import seed_everything
+
+        seed_everything(settings.seed)
+        built = build_detector(card, start, where=card.name)
+        batches = -(-len(pictures) // (settings.batch or _BASE_BATCH))
+        loop = settings.loop(batch=_BASE_BATCH, warmup_steps=min(_BASE_WARMUP_STEPS, batches), weight_decay=5e-4)
+        outcome = train_detector(
+            built, pictures, loop, size=max(card.width, card.height), augmentation=_BASE_AUGMENTATION,
+            checkpoint=checkpoint, resume=resume, progress=progress,
+        )  # fmt: skip
+        return BaseTraining(built.state(), loop, outcome, _BASE_AUGMENTATION)

@@ -17,6 +17,7 @@ from tuning.train.torch_state import load_into, state_of
 
 KNOWN = (
     "yolo11n", "yolov8n", "yolo26n", "yolov5n", "yolo11s", "yolov8s", "yolo26s", "yolov5s", "yolo11m", "yolov8m",
+    "yolo11n-pose", "yolov8n-pose",
 )  # fmt: skip
 # What a foreign description may name: ultralytics looks names up among everything it has imported, loaders of pickles
 # included, and evaluates `activation`.
@@ -28,7 +29,6 @@ LAYERS = frozenset((
     "nn.Identity",
 ))  # fmt: skip
 ACTIVATIONS = frozenset(("nn.SiLU()", "nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()"))
-POSE_ARCHITECTURES = ("yolo11n-pose", "yolov8n-pose")
 
 
 @dataclass(slots=True)
@@ -113,25 +113,15 @@ def _build(architecture: str, layers: dict[str, Any] | None, classes: int) -> An
     return parts.DetectionModel(dict(layers), ch=3, nc=classes, verbose=False)
 
 
-def build_pose(card: ModelCard, state: State | None, *, start: State | None = None, where: str = "") -> BuiltDetector:
-    """The card's whole-picture pose model with the weights `state`, or random ones.
-
-    start: weights of a detector of the same family; every tensor that fits by name and shape is taken over.
-    """
-    if card.architecture not in POSE_ARCHITECTURES:
+def build_pose(card: ModelCard, state: State | None, *, where: str = "") -> BuiltDetector:
+    """The card's whole-picture pose model with the weights `state`, or random ones."""
+    if not card.architecture.endswith("-pose"):
         raise WardposeError(
-            f"no pose model is called {card.architecture!r}", where=where,
-            mend=f"choose one of: {', '.join(POSE_ARCHITECTURES)}",
-        )  # fmt: skip
-    module = _build(card.architecture, None, 1)
+            f"no pose model is called {card.architecture!r}", where=where, mend="name it such as yolo11n-pose"
+        )
+    module = _build(card.architecture, card.architecture_yaml, card.built_classes)
     if state is not None:
         load_into(module, state, where)
-    elif start is not None:
-        own = state_of(module)
-        fitting = {k: v for k, v in start.items() if k in own and own[k].shape == v.shape}
-        if not fitting:
-            raise WardposeError("no tensor of the model to start from fits", where=where, mend="give a YOLO detector")
-        load_into(module, own | fitting, where)
     module.args = arguments({})
     return BuiltDetector(module, module.model[-1])
 

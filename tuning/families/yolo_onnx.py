@@ -1,14 +1,26 @@
-"""YOLO detectors that came as ONNX: ultralytics' heads (v5u, v8, 11) and those with suppression inside."""
+"""YOLO detectors that came as ONNX: ultralytics' heads (v5u, v8, 11) and those with suppression inside.
+
+The former are tuned as the graph they are: boxes that the graph itself decodes from distributions over whole strides,
+and class scores, of which the person's alone is taught. The latter choose their boxes inside, where no gradient passes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-from tuning.families.graph_family import GraphFamily
+from calibration.errors import WardposeError
+from runtime.model_info import ModelInfo
+from tuning.coco_folder import Picture
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.graph_detector import DetectorRecipe
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
 _STRIDES = (8, 16, 32)
+# YOLOv8's own weights of its terms.
+RECIPE = DetectorRecipe(score_weight=0.5, box_weight=7.5, sides_weight=1.5)
 
 
 class YoloOnnx(GraphFamily):
@@ -30,3 +42,19 @@ class YoloOnnx(GraphFamily):
         if columns and rows > 4 and columns == sum((height // s) * (width // s) for s in _STRIDES):
             return {"layout": "yolo", "classes": rows - 4, **size}
         return None
+
+    def train(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Trained:
+        if info.layout == "yolo-end2end":
+            raise WardposeError(
+                "it chooses its boxes inside, where no gradient passes", where=info.name,
+                mend="it can be run but not tuned: export it without suppression",
+            )  # fmt: skip
+        from tuning.families.graph_detector_training import box_distributions, train_detector_graph, yolo_loss
+
+        recipe = RECIPE.told(settings)
+        distributions = box_distributions(graph)
+        graph.watched = tuple(name for name, _ in distributions)
+        loss = partial(yolo_loss, info=info, recipe=recipe, distributions=distributions)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)

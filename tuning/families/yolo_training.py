@@ -13,15 +13,9 @@ from calibration.errors import WardposeError
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress
 from tuning.families.ultralytics_adapter import arguments, ultralytics
-from tuning.families.yolo_models import (
-    BuiltDetector,
-)
+from tuning.families.yolo_models import BuiltDetector
 from tuning.train.torch_loop import LoopSettings, Outcome, fit
 from tuning.train.torch_state import predict
-
-_FEWEST_STEPS = 20
-_SIZE = 416  # what two cores run live, where nobody chose another
-_OPSET = 18
 
 
 class _Samples:
@@ -55,10 +49,7 @@ class _Samples:
         return {key: batch[key] for key in ("img", "batch_idx", "cls", "bboxes", "keypoints") if key in batch}
 
 
-def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool, keypoint_tolerance: float) -> dict[str, Any]:
-    if getattr(model, "criterion", None) is None and "keypoints" in batch:  # only now is it on its device
-        model.criterion = model.init_criterion()
-        model.criterion.keypoint_loss.sigmas = model.criterion.keypoint_loss.sigmas * keypoint_tolerance
+def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:
     pictures = batch["img"].float() / 255  # bytes until now: less to hand from process to process
     terms, _ = model.loss(batch, predict(model, pictures, bfloat16=bfloat16))
     names = ("box", "pose", "seen", "class", "shape") if "keypoints" in batch else ("box", "class", "shape")
@@ -73,23 +64,18 @@ def train_detector(
     size: int,
     augmentation: dict[str, Any],
     frozen_layers: int = 0,
-    keypoint_tolerance: float = 1.0,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train in place. augmentation: ultralytics' own names (mosaic, degrees, scale, fliplr, hsv_h, ...).
-
-    keypoint_tolerance: factor on COCO's per-keypoint constants in a pose model's loss. That loss is flat where a
-    keypoint is far off, so a model that begins at random learns faster with more than 1.
-    """
+    """Train in place. augmentation: ultralytics' own names (mosaic, degrees, scale, fliplr, hsv_h, ...)."""
     names = [f"model.{index}." for index in range(frozen_layers)]
     for name, parameter in built.module.named_parameters():
         parameter.requires_grad = not (any(name.startswith(prefix) for prefix in names) or ".dfl" in name)
     built.module.args = arguments(augmentation)
     built.module.criterion = None
     samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation, hasattr(built.head, "kpt_shape"))
-    loss = partial(_loss, bfloat16=loop.bfloat16, keypoint_tolerance=keypoint_tolerance)
+    loss = partial(_loss, bfloat16=loop.bfloat16)
     outcome = fit(built.module, samples, loss, loop, checkpoint=checkpoint, resume=resume, progress=progress)
     built.module.to("cpu").criterion = None
     return outcome

@@ -1,14 +1,24 @@
-"""The YOLOX family (Ge et al. 2021): detectors that came as ONNX with raw grid offsets."""
+"""The YOLOX family (Ge et al. 2021): detectors that came as ONNX with raw grid offsets, tuned as that graph.
+
+Losses and assignment are those YOLOX was made with; of the classes the person alone is taught.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-from tuning.families.graph_family import GraphFamily
+from runtime.model_info import ModelInfo
+from tuning.coco_folder import Picture
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.graph_detector import DetectorRecipe, grid_answer
+from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
-_STRIDES = (8, 16, 32)
+STRIDES = (8, 16, 32)
+# YOLOX's own weights of its terms.
+RECIPE = DetectorRecipe(score_weight=1.0, box_weight=5.0, sides_weight=0.0)
 
 
 class Yolox(GraphFamily):
@@ -24,10 +34,22 @@ class Yolox(GraphFamily):
             return None
         height, width = inputs[0][2:]
         cells, numbers = outputs[0][1:]
-        if not height or not width or numbers <= 5 or cells != sum((height // s) * (width // s) for s in _STRIDES):
+        if not height or not width or numbers <= 5 or cells != sum((height // s) * (width // s) for s in STRIDES):
+            return None
+        if grid_answer(foreign) in ("pixels", "sure"):
             return None
         # Its convention is 0…255 BGR with the picture at the top left.
         return {
             "layout": "yolox", "width": width, "height": height, "classes": numbers - 5,
             "std": (1.0, 1.0, 1.0), "channels": "bgr", "letterbox": "top-left",
         }  # fmt: skip
+
+    def train(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Trained:
+        from tuning.families.graph_detector_training import train_detector_graph
+        from tuning.families.yolox_training import yolox_loss
+
+        recipe = RECIPE.told(settings)
+        loss = partial(yolox_loss, info=info, recipe=recipe)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)

@@ -49,6 +49,7 @@ class ModelCard(BaseModel):
     made: dict[str, Any] = Field(default_factory=dict, title="How it was made: command, seed, data, settings")
     scores: dict[str, dict[str, float]] = Field(default_factory=dict, title="Scores by evaluation set")
     licence: str = Field(default="unknown", title="Licence")
+    aim: Literal["upright", "body"] | None = Field(default=None, title="How a person's crop stands (see ModelInfo)")
     confidence: tuple[tuple[float, float], ...] = Field(
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )

@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 from runtime.detections import Detections
 from tuning.coco_folder import Picture, read_people
-from tuning.evaluate.report import Detector, Evaluation, read_picture, summarise
+from tuning.evaluate.report import Detector, Evaluation, open_for_evaluation, read_picture, summarise
+from tuning.study.gains import Score
 
 Progress = Callable[[int, int, str], None]
 Sets = Mapping[str, tuple[Path, Path | None]]
 
 # What a set's own `posture` may call people on the ground or in bed.
-_LYING = frozenset({"fall", "fallen", "lying", "supine", "prone", "lateral"})
+LYING = frozenset({
+    "fall", "fallen", "lying", "supine", "prone", "lateral", "lateral_left", "lateral_right", "fowler", "knees_bent",
+    "arm_over_head",
+})  # fmt: skip
 _HELD_OUT_SPLIT = "val2017"  # detectors that began on COCO have seen the rest of it
 
 
@@ -57,6 +61,19 @@ def read_columns(sets: Sets) -> list[Column]:
     return columns
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorJudge:
+    """Scores detectors on the columns."""
+
+    columns: list[Column]
+    threads: int | None = None
+
+    def score(self, onnx: Path, progress: Progress | None = None) -> Mapping[str, Score]:
+        """The figures of the exported model by column, and each person's score."""
+        found = score(open_for_evaluation(onnx, threads=self.threads), self.columns, progress)
+        return {name: Score(one.figures(), np.array(one.scores), "person_score") for name, one in found.items()}
+
+
 def score(detector: Detector, columns: list[Column], progress: Progress | None = None) -> dict[str, Evaluation]:
     """The detector's figures by column; each picture is looked at once."""
     paths = sorted({picture.path for column in columns for picture in column.pictures})
@@ -72,7 +89,7 @@ def _postures(content: dict[str, Any], pictures: list[Picture]) -> list[NDArray[
     """For each picture, which of its people lie."""
     lying: dict[int, list[bool]] = {}
     for annotation in content["annotations"]:
-        lying.setdefault(annotation["image_id"], []).append(annotation.get("posture") in _LYING)
+        lying.setdefault(annotation["image_id"], []).append(annotation.get("posture") in LYING)
     return [np.array(lying.get(picture.id, []), bool) for picture in pictures]
 
 

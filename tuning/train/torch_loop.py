@@ -7,6 +7,7 @@ no number.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from tuning.train.torch_state import load_into, state_of
 Progress = Callable[[int, int, str], None]
 SECONDS_BETWEEN_CHECKPOINTS = 90.0
 _METADATA = "wardpose-training"
+_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
 
 class LoopSettings(BaseModel):
@@ -75,6 +77,20 @@ def use_threads(threads: int | None) -> int:
     return count
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep what it is given back instead of returning it to the system, for the rest of this process.
+
+    A training frees and asks for the same tensors at every step; each would be mapped anew, and its pages zeroed by the
+    system at the first touch: half of the time of a step on a CPU. Elsewhere than on glibc nothing changes.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_MALLOC_MMAP_MAX, 0)
+    mallopt(_MALLOC_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,8 +117,11 @@ def fit(
     """
     if len(data) == 0:
         raise WardposeError("no training pictures", mend="make a data set first")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise WardposeError("every layer is kept as it is: nothing is left to train", mend="keep fewer layers")
     device = choose_device(settings.device)
     use_threads(settings.threads)
+    keep_freed_memory()
     torch.manual_seed(settings.seed)
     model.to(device)
     optimizer = _optimizer(model, settings)

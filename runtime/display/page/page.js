@@ -3,10 +3,11 @@
 // Milliseconds after which a picture is no longer "now". The page judges by its own clock, so it goes grey even when
 // the box, the network stack or this page's connection stops.
 const STALE_MS = 1000;
-const SHOWN_SCORE = 0.3;
 const LIMBS = [[15, 13], [13, 11], [16, 14], [14, 12], [11, 12], [5, 11], [6, 12], [5, 6], [5, 7], [6, 8], [7, 9],
   [8, 10], [1, 2], [0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6]];
-const COLOURS = { left: "#58c4ff", right: "#ffab5c", centre: "#ecf0f4", faint: "#606266" };
+// A colour for each person, the full tone for left limbs and the pale one for right ones; overlay.py has the same.
+const PEOPLE = [[64, 180, 255], [255, 166, 64], [196, 130, 255], [90, 214, 160], [255, 122, 150], [238, 220, 84]];
+const FAINT = "#606266";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("skeleton");
@@ -17,9 +18,14 @@ let capturedAt = null;  // performance.now() at which the shown frame was captur
 let heardAt = null;     // performance.now() of the last message of any kind
 let busy = false;
 
-function side(a, b) {
-  if (a === 0 || b === 0 || a % 2 !== b % 2) return COLOURS.centre;
-  return a % 2 ? COLOURS.left : COLOURS.right;
+function tone(person, pale) {
+  const colour = PEOPLE[(Math.max(person.id, 1) - 1) % PEOPLE.length];
+  return `rgb(${colour.map((v) => Math.round(pale ? v + .55 * (255 - v) : v)).join(" ")})`;
+}
+
+// COCO's even keypoints are right ones, but for the nose.
+function right(a, b) {
+  return a !== 0 && b !== 0 && a % 2 === 0 && b % 2 === 0;
 }
 
 function verdict(now) {
@@ -67,31 +73,50 @@ function draw(vivid) {
   pen.strokeRect(left + .5, top + .5, message.width * zoom - 1, message.height * zoom - 1);
   const thick = Math.max(3, Math.min(width, height) / 130);
   pen.lineCap = "round";
+  const place = ([x, y]) => [left + x * zoom, top + y * zoom];
   for (const person of message.people) {
-    const points = person.keypoints.map(([x, y, score]) => [left + x * zoom, top + y * zoom, score]);
-    if (!points.length) {
-      const [x1, y1, x2, y2] = person.box;
-      pen.lineWidth = thick / 2;
-      pen.strokeStyle = vivid ? COLOURS.left : COLOURS.faint;
-      pen.strokeRect(left + x1 * zoom, top + y1 * zoom, (x2 - x1) * zoom, (y2 - y1) * zoom);
-    }
-    for (const [a, b] of points.length ? LIMBS : []) {
-      if (points[a][2] < SHOWN_SCORE || points[b][2] < SHOWN_SCORE) continue;
-      pen.strokeStyle = vivid ? side(a, b) : COLOURS.faint;
-      pen.lineWidth = thick;
-      pen.beginPath();
-      pen.moveTo(points[a][0], points[a][1]);
-      pen.lineTo(points[b][0], points[b][1]);
-      pen.stroke();
-    }
-    points.forEach(([x, y, score], index) => {
-      if (score < SHOWN_SCORE) return;
-      pen.fillStyle = vivid ? side(index, index) : COLOURS.faint;
-      pen.beginPath();
-      pen.arc(x, y, thick * .9, 0, 2 * Math.PI);
-      pen.fill();
-    });
+    if (person.shown === "skeleton") skeleton(person, place, thick, vivid);
+    else box(person, place, thick, vivid);
   }
+  pen.setLineDash([]);
+}
+
+function box(person, place, thick, vivid) {
+  const [x1, y1] = place(person.box.slice(0, 2));
+  const [x2, y2] = place(person.box.slice(2));
+  pen.setLineDash([]);
+  pen.lineWidth = thick * .75;
+  pen.strokeStyle = vivid ? tone(person, false) : FAINT;
+  pen.beginPath();
+  pen.roundRect(x1, y1, x2 - x1, y2 - y1, Math.min(x2 - x1, y2 - y1) / 5);
+  pen.stroke();
+}
+
+function skeleton(person, place, thick, vivid) {
+  const score = (a, b) => Math.min(person.keypoints[a][2], person.keypoints[b][2]);
+  // Doubtful limbs first, so that sure ones lie over them.
+  for (const [a, b] of [...LIMBS].sort((one, other) => score(...one) - score(...other))) {
+    if (score(a, b) < message.doubtful) continue;
+    const sure = score(a, b) >= message.sure;
+    pen.strokeStyle = vivid ? tone(person, right(a, b)) : FAINT;
+    pen.lineWidth = sure ? thick : thick / 2;
+    pen.setLineDash(sure ? [] : [thick * 1.5, thick * 2]);
+    pen.beginPath();
+    pen.moveTo(...place(person.keypoints[a]));
+    pen.lineTo(...place(person.keypoints[b]));
+    pen.stroke();
+  }
+  pen.setLineDash([]);
+  person.keypoints.forEach((point, index) => {
+    if (point[2] < message.doubtful) return;
+    const sure = point[2] >= message.sure;
+    pen.beginPath();
+    pen.arc(...place(point), index < 5 ? thick * .6 : thick * .9, 0, 2 * Math.PI);
+    pen.lineWidth = thick / 3;
+    pen.strokeStyle = pen.fillStyle = vivid ? tone(person, right(index, index)) : FAINT;
+    if (sure) pen.fill();
+    else pen.stroke();
+  });
 }
 
 function show() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +22,44 @@ def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | No
     size = (frame.color.shape[1], frame.color.shape[0])
     age_s = message["finished_at"] - message["captured_at"]
     over = draw_skeletons(frame.color, skeletons, detections)
-    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s))
+    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s), detections=detections)
     pictures = {"live-overlay.png": over, "live-display.png": neutral}
     return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
 
 
-def before_and_after(site: SiteFolder, before: str, after: str, held_out: Path, target: Path, pairs: int = 6) -> Path:
-    """The same held-out frames twice, base above tuned; true boxes thin and white, detections coloured."""
+def before_and_after(
+    site: SiteFolder, before: Mapping[str, str], after: Mapping[str, str], held_out: Path, target: Path, pairs: int = 6
+) -> Path:
+    """The same held-out frames twice, the models the box began with above the tuned ones; true boxes thin and white.
+
+    before, after: a detector's name by `detect`, a pose model's by `pose` where there is one.
+    """
     import cv2
     import numpy as np
 
-    from appliance.model_use import open_detector
+    from appliance.model_use import open_detector, open_pose
+    from runtime.overlay import draw_skeletons
+    from runtime.skeleton import Skeletons
     from tuning.coco_folder import read_people
 
     people = read_people(held_out)
-    models = (("before", before, (90, 150, 255)), ("after", after, (110, 220, 120)))
-    detectors = [(label, open_detector(site, name, confidence=0.25), colour) for label, name, colour in models]
+    opened = [
+        (label, open_detector(site, models["detect"]), open_pose(site, models["pose"]) if "pose" in models else None)
+        for label, models in (("before", before), ("after", after))
+    ]
     columns = []
     for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
         picture = cv2.imread(str(labelled.path))
         if picture is None:
             raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
+        color = np.ascontiguousarray(picture[..., ::-1])
         column = []
-        for label, detector, colour in detectors:
-            drawn = picture.copy()
+        for label, detector, pose in opened:
+            found = detector.detect(color)
+            skeletons = pose.estimate(color, found) if pose else Skeletons.empty()
+            drawn = np.ascontiguousarray(draw_skeletons(color, skeletons, found)[..., ::-1])
             for x1, y1, x2, y2 in labelled.boxes.round().astype(int).tolist():
                 cv2.rectangle(drawn, (x1, y1), (x2, y2), (255, 255, 255), 1)
-            found = detector.detect(np.ascontiguousarray(picture[..., ::-1]))
-            for box, score in zip(found.xyxy, found.score, strict=True):
-                x1, y1, x2, y2 = (round(float(v)) for v in box)
-                cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 3, cv2.LINE_AA)
-                _write(drawn, f"{score:.2f}", (x1 + 4, y1 + 22), 0.65, colour)
             _write(drawn, label, (10, drawn.shape[0] - 12), 0.8, (255, 255, 255))
             column.append(drawn)
         columns.append(np.vstack(column))

@@ -1,0 +1,28 @@
+"""What of a skeleton is shown: how sure a joint must be, and when a person is better shown as a box."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.skeleton import LIMBS
+
+# Probabilities of lying within a tenth of the trunk's length of the truth. From SURE on a joint is drawn, from
+# DOUBTFUL on it is hinted at, below it is left out: a wrong limb misleads more than a missing one.
+SURE, DOUBTFUL = 0.6, 0.35
+# Sure joints without which a handful of lines would be no body.
+FEWEST_SURE = 5
+# Limbs of arms, legs and trunk; lines of the face alone make no person.
+_BODY_LIMBS = tuple(limb for limb in LIMBS if min(limb) >= 5)
+
+
+def limb_score(score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(..., limbs) how sure each of `LIMBS` is: as its less sure end. score: (..., 17)."""
+    return np.asarray(np.asarray(score)[..., np.array(LIMBS)].min(-1), np.float64)
+
+
+def shows_skeleton(score: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(...,) whether scores (..., 17) are a skeleton to be shown; else the person is shown as a box."""
+    sure = np.asarray(score) >= SURE
+    limb = sure[..., np.array(_BODY_LIMBS)].all(-1).any(-1)
+    return np.asarray((sure.sum(-1) >= FEWEST_SURE) & limb)

@@ -1,0 +1,79 @@
+"""The MoveNet family (Votel, Li 2021): single-person pose models that came as ONNX, tuned as that graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from runtime.model_info import ModelInfo
+from runtime.skeleton import KEYPOINTS
+from tuning.coco_folder import Picture
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.graph_family import Finished, GraphFamily, Trained, described
+from tuning.store.foreign import ForeignModel
+
+_STRIDE = 4
+_HELD_OUT = 0.1  # of the pictures, for the confidence of joints
+_HEADS = (len(KEYPOINTS), 2 * len(KEYPOINTS), 1, 2 * len(KEYPOINTS))
+
+
+class Movenet(GraphFamily):
+    """MoveNet's four heads: heat map, regression, centre, offset."""
+
+    name: ClassVar[str] = "movenet"
+    task: ClassVar[Literal["detect", "pose"]] = "pose"
+    layouts: ClassVar[frozenset[str]] = frozenset({"movenet"})
+
+    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
+        inputs, outputs = foreign.shapes()
+        if len(inputs) != 1 or len(inputs[0]) != 4 or len(outputs) != len(_HEADS):
+            return None
+        if tuple(shape[1] for shape in outputs if len(shape) == 4) != _HEADS:
+            return None
+        _, _, height, width = inputs[0]
+        if not height or not width or width % _STRIDE or height % _STRIDE:
+            return None
+        # The published graphs scale RGB of 0…255 themselves.
+        return {"layout": "movenet", "width": width, "height": height, "std": (1.0, 1.0, 1.0)}
+
+    def train(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Trained:
+        from tuning.families.movenet_training import MovenetRecipe, tune_movenet
+
+        recipe = MovenetRecipe()
+        learnt, _ = _split(pictures)
+        return Trained(tune_movenet(graph, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
+
+    def finish(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Finished:
+        """Fit the joints' confidence on the pictures that were not trained on."""
+        from runtime.engines.engine import open_engine
+        from runtime.pose import PoseEstimator
+        from tuning.confidence import TooFewJoints, calibrate
+
+        def told(done: int, total: int) -> None:
+            if progress:
+                progress(done, total, "confidence of joints")
+
+        _, held_out = _split(pictures)
+        raw = info.model_copy(update={"confidence": ()})
+        with tempfile.TemporaryDirectory(prefix="wardpose-confidence-") as folder:
+            draft = Path(folder) / "model.onnx"
+            draft.write_bytes(described(graph.written(), raw).SerializeToString())
+            engine = open_engine(draft, prefer="onnxruntime-cpu", threads=settings.threads)
+            try:
+                pairs, report = calibrate(PoseEstimator(engine), held_out, seed=settings.seed, progress=told)
+            except TooFewJoints as few:  # a small set still tunes; what was known of the scores stands
+                return Finished(made={"confidence": {"kept": few.what}})
+        return Finished({"confidence": pairs}, {"confidence": report.model_dump()})
+
+
+def _split(pictures: list[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """Those to train on and those to judge by. The last are held out, together: neighbours may show the same people in
+    the same poses."""
+    held_out = max(1, round(_HELD_OUT * len(pictures)))
+    return pictures[:-held_out], pictures[-held_out:]

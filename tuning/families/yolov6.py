@@ -1,0 +1,51 @@
+"""The YOLOv6 family (Li et al. 2022): detectors that came as ONNX with boxes in pixels, objectness and class scores.
+
+YOLOv6 itself has no objectness and writes 1; a YOLOX that was exported with its boxes decoded has one. Each is tuned
+as the graph it is, with the losses of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from runtime.model_info import ModelInfo
+from tuning.coco_folder import Picture
+from tuning.families.family import Progress, TuneSettings
+from tuning.families.graph_detector import DetectorRecipe, grid_answer
+from tuning.families.graph_family import GraphFamily, Trained
+from tuning.store.foreign import ForeignModel
+
+# YOLOv6's own weights of its terms.
+RECIPE = DetectorRecipe(score_weight=1.0, box_weight=2.5, sides_weight=0.5)
+
+
+class Yolov6(GraphFamily):
+    """YOLOv6 detectors, and YOLOX ones whose boxes are decoded in the graph."""
+
+    name: ClassVar[str] = "yolov6"
+    task: ClassVar[Literal["detect", "pose"]] = "detect"
+    layouts: ClassVar[frozenset[str]] = frozenset({"yolov6"})
+
+    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
+        kind = grid_answer(foreign)
+        if kind not in ("sure", "pixels"):
+            return None
+        (height, width), numbers = foreign.shapes()[0][0][2:], foreign.shapes()[1][0][2]
+        size = {"layout": "yolov6", "width": width, "height": height, "classes": numbers - 5}
+        if kind == "pixels":  # YOLOX's convention of the input
+            return {**size, "std": (1.0, 1.0, 1.0), "channels": "bgr", "letterbox": "top-left"}
+        return size
+
+    def train(
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
+    ) -> Trained:
+        from tuning.families.graph_detector_training import box_distributions, train_detector_graph
+        from tuning.families.yolox_training import yolov6_loss
+
+        recipe = RECIPE.told(settings)
+        distributions = box_distributions(graph)
+        graph.watched = tuple(name for name, _ in distributions)
+        loss = partial(yolov6_loss, info=info, recipe=recipe, distributions=distributions)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)

@@ -1,0 +1,50 @@
+"""What a tuning brought: figures after, and the gain of each person tested against before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.evaluate.statistics import compare
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A model on one column of people. figures: by name; people: (P,) what each person came to, whose mean is the
+    figure called `mean`."""
+
+    figures: Mapping[str, float]
+    people: NDArray[np.float64]
+    mean: str
+
+
+Runs = list[Score]  # of one column, one for each order of the pictures
+
+
+def gains(before: Mapping[str, Runs], after: Mapping[str, Runs]) -> dict[str, dict[str, float]]:
+    """`gained` of every column."""
+    return {name: gained(before[name], after[name]) for name in after}
+
+
+def gained(before: Runs, after: Runs) -> dict[str, float]:
+    """The figures after, and what the people's mean gained: its mean, 95 % interval and p of the Wilcoxon test.
+
+    Several runs count by their means, each person's too; `spread` is then the standard deviation of the people's mean
+    from run to run.
+    """
+    was, became = (np.mean([run.people for run in runs], axis=0) for runs in (before, after))
+    found = compare(was, became, np.random.default_rng(0))
+    by_run = np.array([run.people.mean() for run in after])
+    figures = {name: np.mean([run.figures[name] for run in after]) for name in after[0].figures}
+    earlier = np.mean([run.figures["AP50"] for run in before])
+    return {name: round(float(value), 4) for name, value in figures.items()} | {
+        "AP50_gained": round(float(figures["AP50"] - earlier), 4),
+        f"{after[0].mean}_gained": round(found.difference, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "p": float(f"{found.p_wilcoxon:.2g}"),
+        "spread": round(float(by_run.std(ddof=1)), 4) if len(by_run) > 1 else 0.0,
+    }
