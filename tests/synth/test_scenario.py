@@ -97,6 +97,22 @@ def test_the_patient_on_the_floor_is_not_in_bed() -> None:
         assert abs(patient.position[1]) > plan.bed.width / 2
 
 
+def test_a_room_without_a_bed_is_seen_from_anywhere_where_that_is_asked_for() -> None:
+    scenario = site_scenario(estimate(), open_room_share=1.0, nobody_share=0.0)
+    views = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        camera, pose = draw_view(scenario, draw_plan(scenario, rng), rng)
+        assert (camera.width, camera.height) == (scenario.width, scenario.height)
+        views.append((camera.fx, -pose[:3, :3].T @ pose[:3, 3]))
+    assert np.ptp([focal for focal, _ in views]) > 100
+    assert (np.ptp([centre for _, centre in views], axis=0)[:2] > 3).all()
+    in_bed = site_scenario(estimate(), open_room_share=0.0)
+    rng = np.random.default_rng(0)
+    camera, pose = draw_view(in_bed, draw_plan(in_bed, rng), rng)
+    assert camera.fx == pytest.approx(estimate().camera.resized(scenario.width, scenario.height).fx)
+
+
 def test_nobody_means_nobody() -> None:
     for open_room_share in (0.0, 1.0):
         scenario = Scenario(name="nobody", nobody_share=1.0, open_room_share=open_room_share)
@@ -105,7 +121,7 @@ def test_nobody_means_nobody() -> None:
 
 
 def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
-    scenario = site_scenario(estimate(sigma=0.02))
+    scenario = site_scenario(estimate(sigma=0.02), open_room_share=0.0)
     centres = []
     for index in range(300):
         rng = np.random.default_rng(index)
