@@ -84,7 +84,7 @@ def _start(
         side = float(rng.choice([-1, 1]))
         y = side * (0.1 + 0.12 * rng.random()) * bed.width + y * float(rng.uniform(0.35, 0.6))
         x = x + 0.12 * np.sin(across * 7 + float(rng.uniform(0, 6))) + 0.25 * float(rng.random())
-    mound = 0.0
+    mound: NDArray[np.floating] = np.zeros((), np.float32)
     if arrangement == "heaped":  # thrown back in a heap of loose folds
         middle = float(rng.uniform(-0.3, 0.35)) * bed.length, float(rng.uniform(-0.25, 0.25)) * bed.width
         folds = [textures.noise(rng, _COUNT, 3, 3), textures.noise(rng, _COUNT, 3, 3)]

@@ -224,7 +224,7 @@ def make_bedding(
         wanted = 0.0 if arrangement_rng.random() < 0.35 else float(arrangement_rng.uniform(0.15, 0.85))
     if wanted <= 0:
         return Bedding(look, pillows)
-    if lying is None:
+    if lying is None or patient is None:
         left = str(arrangement_rng.choice(["flat", "folded_back", "askew", "kicked_aside", "heaped"], p=_LEFT_BEHIND))
         blanket = lay_blanket(
             fall_rng, bed, (), (*_bed_meshes(bed, look), *pillows), _WHITE, _WHITE, coverage=min(1.0, wanted),

@@ -66,7 +66,8 @@ class DetectionSamples:
         """The input (height, width, 3) uint8 RGB, boxes (P, 4) in its pixels, and which of them are crowds."""
         picture = self._pictures[index]
         rng = np.random.default_rng((self._seed, epoch, index))
-        color, boxes = _read(picture), picture.boxes
+        color = _read(picture)
+        boxes: NDArray[np.floating] = picture.boxes
         augmentation = self._augmentation
         if augmentation:
             boxes = boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (augmentation.margin * _OUTWARD)
