@@ -91,7 +91,7 @@ def export_checked(
     return report
 
 
-def open_detector(site: SiteFolder, name: str, *, confidence: float = 0.25) -> PersonDetector:
+def open_detector(site: SiteFolder, name: str, *, confidence: float | None = None) -> PersonDetector:
     """The detector `name`, exported first where need be, on the best engine of this box."""
     from runtime.detect import PersonDetector
     from runtime.engines.engine import open_engine

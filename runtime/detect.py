@@ -69,12 +69,12 @@ def normalise(pictures: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.float3
 class PersonDetector:
     """Boxes of people, from an engine and its model's description.
 
-    confidence: score below which a box is dropped. nms_iou: overlap above which the lower-scored of two boxes goes
+    confidence: score below which a box is dropped; None is the model's own threshold. nms_iou: overlap above which the lower-scored of two boxes goes
     (models that need no suppression are left alone). max_people: boxes kept, highest score first.
     """
 
     def __init__(
-        self, engine: InferenceEngine, confidence: float = 0.25, nms_iou: float = 0.65, max_people: int = 20
+        self, engine: InferenceEngine, confidence: float | None = None, nms_iou: float = 0.65, max_people: int = 20
     ) -> None:
         info = engine.info
         if info.task != "detect":
@@ -83,7 +83,8 @@ class PersonDetector:
             raise WardposeError(
                 f"person is class {info.person_class} of only {info.classes}", where=info.name, mend="mend its card"
             )
-        self.engine, self.confidence, self.nms_iou, self.max_people = engine, confidence, nms_iou, max_people
+        self.engine, self.nms_iou, self.max_people = engine, nms_iou, max_people
+        self.confidence = info.threshold if confidence is None else confidence
 
     def detect(self, color: NDArray[np.uint8]) -> Detections:
         """People in a (H, W, 3) uint8 RGB picture, highest score first; none found is an empty answer, not an error.

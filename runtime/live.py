@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--socket", required=True, type=Path, help="Unix socket to serve results on")
     parser.add_argument("--engine", help="use this inference engine or fail (default: the best that qualifies)")
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
-    parser.add_argument("--confidence", type=float, default=0.25, help="least score of a person (default 0.25)")
+    parser.add_argument("--confidence", type=float, help="least score of a person (default: the model's own threshold)")
     options: Any = parser.parse_args(arguments)
 
     def open_pipeline() -> LivePipeline:

@@ -54,6 +54,7 @@ class ModelInfo(BaseModel):
         default=None,
         title="How a person's crop stands (None: movenet's turned to the body, others upright)",
     )
+    threshold: float = Field(default=0.25, title="Score from which a found person counts, live", gt=0, lt=1)
     confidence: tuple[tuple[float, float], ...] = Field(
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )

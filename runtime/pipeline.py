@@ -66,7 +66,7 @@ class LivePipeline:
         *,
         prefer: str | None = None,
         threads: int | None = None,
-        confidence: float = 0.25,
+        confidence: float | None = None,
         bed: BedView | None = None,
     ) -> LivePipeline:
         """The pipeline for ONNX files, each on the best engine that qualifies here. Raises what `open_engine` does."""

@@ -89,7 +89,7 @@ def _movenet(kind: str, side: int) -> Pretrained:
 # n cells row by row at strides of 8, 16 and 32 px. Blue, green, red, as the authors trained it.
 _NANODET = ModelInfo(
     name="nanodet", task="detect", layout="nanodet", width=416, height=416, mean=(103.53, 116.28, 123.675),
-    std=(57.375, 57.12, 58.395), channels="bgr", classes=80, person_class=0,
+    std=(57.375, 57.12, 58.395), channels="bgr", classes=80, person_class=0, threshold=0.3,
 )  # fmt: skip
 
 PRETRAINED: dict[str, Pretrained] = {

@@ -25,9 +25,9 @@ Progress = Callable[[int, int, str], None]
 CONFIDENCE_FLOOR = 0.001
 NMS_IOU = 0.65
 MOST_BOXES = 100
-# Boxes that get a skeleton: a less likely one would move COCO's figures by nothing and cost as much as any.
+# Boxes that get a skeleton, as in the paper: a less likely one costs as much as any and is hardly ever somebody.
 MOST_SKELETONS = 20
-LEAST_LIKELY = 0.05
+LEAST_LIKELY = 0.2
 
 
 class Detector(Protocol):
