@@ -69,8 +69,9 @@ def normalise(pictures: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.float3
 class PersonDetector:
     """Boxes of people, from an engine and its model's description.
 
-    confidence: score below which a box is dropped; None is the model's own threshold. nms_iou: overlap above which the lower-scored of two boxes goes
-    (models that need no suppression are left alone). max_people: boxes kept, highest score first.
+    confidence: score below which a box is dropped; None is the model's own threshold. nms_iou: overlap above which the
+    lower-scored of two boxes goes (models that need no suppression are left alone). max_people: boxes kept, highest
+    score first.
     """
 
     def __init__(
