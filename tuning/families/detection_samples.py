@@ -66,7 +66,8 @@ class DetectionSamples:
         """The input (height, width, 3) uint8 RGB, boxes (P, 4) in its pixels, and which of them are crowds."""
         picture = self._pictures[index]
         rng = np.random.default_rng((self._seed, epoch, index))
-        color, boxes = _read(picture), picture.boxes
+        color = _read(picture)
+        boxes: NDArray[np.floating] = picture.boxes
         augmentation = self._augmentation
         if augmentation:
             boxes = boxes + np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (augmentation.margin * _OUTWARD)
@@ -79,9 +80,9 @@ class DetectionSamples:
         color, boxes = placed(np.ascontiguousarray(color), boxes, self._info, zoom, place)
         if augmentation:
             color = _look(color, rng, augmentation)
-        boxes = np.clip(boxes, 0, np.array([self._info.width, self._info.height] * 2))
-        kept = (boxes[:, 2:] - boxes[:, :2]).prod(1) > _LEAST_AREA_PX2
-        return color, boxes[kept], picture.ignored[kept]
+        inside = np.clip(boxes, 0, np.array([self._info.width, self._info.height] * 2)).astype(np.float64)
+        kept = (inside[:, 2:] - inside[:, :2]).prod(1) > _LEAST_AREA_PX2
+        return color, inside[kept], picture.ignored[kept]
 
 
 def placed(

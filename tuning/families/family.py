@@ -44,9 +44,7 @@ class TuneSettings(BaseModel):
     width: int | None = Field(default=None, title="Input width (px); default: fits the pictures", ge=32, le=4096)
     height: int | None = Field(default=None, title="Input height (px); default: fits the pictures", ge=32, le=4096)
     frozen_layers: int | None = Field(default=None, title="Layers kept as they are, from the input", ge=0, le=1000)
-    alpha: float | None = Field(
-        default=None, title="Weights this far from the base to the tuned model", ge=0, le=1
-    )
+    alpha: float | None = Field(default=None, title="Weights this far from the base to the tuned model", ge=0, le=1)
     seed: int = Field(default=0, title="Seed", ge=0)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
