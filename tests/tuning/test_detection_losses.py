@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -25,6 +25,8 @@ from tuning.families.detection_losses import (
 )
 
 GRID = cell_grid(64, 64)
+# A busy machine is no reason to fail.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_cells_lie_row_by_row_the_finest_grid_first() -> None:
@@ -66,6 +68,7 @@ def boxes(draw: st.DrawFn, count: int) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([corner, corner + size], 1))
 
 
+@CALM
 @given(boxes(2))
 def test_overlaps_are_those_of_the_areas_counted_out(pair: torch.Tensor) -> None:
     a, b = pair.tolist()
@@ -76,6 +79,7 @@ def test_overlaps_are_those_of_the_areas_counted_out(pair: torch.Tensor) -> None
     assert generalised_iou(*pair).item() == pytest.approx(inner / union - (around - union) / around, abs=1e-9)
 
 
+@CALM
 @given(boxes(2))
 def test_overlap_is_the_same_both_ways_and_one_with_itself(pair: torch.Tensor) -> None:
     assert generalised_iou(pair[0], pair[1]).item() == pytest.approx(generalised_iou(pair[1], pair[0]).item())
@@ -93,6 +97,7 @@ def test_the_quality_focal_loss_is_the_published_one(logit: float, quality: floa
     assert found.item() == pytest.approx(expected)
 
 
+@CALM
 @given(
     arrays(np.float64, (1, 4, 11), elements=st.floats(-5, 5)), arrays(np.float64, (1, 4), elements=st.floats(0, 9.9))
 )
@@ -123,7 +128,7 @@ def test_the_losses_have_the_slopes_of_their_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: generalised_iou(boxes_of(x, grid), truth).sum(), sides)
 
 
-@settings(deadline=None)
+@CALM
 @given(boxes(3), st.integers(0, 3), st.integers(0, 2**31))
 def test_an_assignment_keeps_its_promises(people: torch.Tensor, count: int, seed: int) -> None:
     people = people[:count].float()

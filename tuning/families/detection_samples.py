@@ -80,9 +80,9 @@ class DetectionSamples:
         color, boxes = placed(np.ascontiguousarray(color), boxes, self._info, zoom, place)
         if augmentation:
             color = _look(color, rng, augmentation)
-        boxes = np.clip(boxes, 0, np.array([self._info.width, self._info.height] * 2))
-        kept = (boxes[:, 2:] - boxes[:, :2]).prod(1) > _LEAST_AREA_PX2
-        return color, boxes[kept], picture.ignored[kept]
+        inside = np.clip(boxes, 0, np.array([self._info.width, self._info.height] * 2)).astype(np.float64)
+        kept = (inside[:, 2:] - inside[:, :2]).prod(1) > _LEAST_AREA_PX2
+        return color, inside[kept], picture.ignored[kept]
 
 
 def placed(
