@@ -56,7 +56,7 @@ def score(
         detector = open_for_evaluation(onnx)
         return evaluate_detector(
             detector, data, folder, progress, pose=estimator, boxes="truth" if boxes == "truth" else "detected",
-            turn_deg=turn_deg,
+            turn_deg=turn_deg, threshold=detector.engine.info.threshold,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -25,9 +25,14 @@ Progress = Callable[[int, int, str], None]
 CONFIDENCE_FLOOR = 0.001
 NMS_IOU = 0.65
 MOST_BOXES = 100
-# Boxes that get a skeleton, as in the paper: a less likely one costs as much as any and is hardly ever somebody.
+# Boxes that get a skeleton: at most so many, and none that scores less than this part of what counts live. A less
+# likely one costs as much as any and is hardly ever somebody.
 MOST_SKELETONS = 20
-LEAST_LIKELY = 0.2
+LIKELY = 0.6
+
+
+if TYPE_CHECKING:
+    from runtime.detect import PersonDetector
 
 
 class Detector(Protocol):
@@ -60,7 +65,7 @@ class Evaluation(BaseModel):
         return {name: round(value, 4) for name, value in kept.items()} | {"people": self.people, "images": self.images}
 
 
-def open_for_evaluation(onnx: Path, *, prefer: str | None = None, threads: int | None = None) -> Detector:
+def open_for_evaluation(onnx: Path, *, prefer: str | None = None, threads: int | None = None) -> PersonDetector:
     """A detector with the confidence floor and suppression that COCO's figures are measured with."""
     from runtime.detect import PersonDetector
     from runtime.engines.engine import open_engine
@@ -78,11 +83,13 @@ def evaluate_detector(
     pose: PoseEstimator | None = None,
     boxes: Literal["truth", "detected"] = "detected",
     turn_deg: int = 0,
+    threshold: float = 0.25,
 ) -> Evaluation:
     """Score `detector` on every picture of a COCO file; with `pose`, skeletons too, on boxes found or the true ones.
 
-    turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. The detector must
-    report boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file
+    turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. threshold: the score
+    from which the detector's boxes count live. The detector must report boxes down to a score of 0.001
+    (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file
     and for pictures that are missing or unreadable.
     """
     pictures = _turned(read_people(coco_json, images_dir), turn_deg)
@@ -96,7 +103,7 @@ def evaluate_detector(
         people = detector.detect(color)
         found.append(people)
         if pose is not None:
-            seen.append(_likely(people) if boxes == "detected" else _labelled(picture))
+            seen.append(_likely(people, threshold) if boxes == "detected" else _labelled(picture))
             skeletons.append(pose.estimate(color, seen[-1]) if len(seen[-1]) else Skeletons.empty())
     keypoints = None
     if pose is not None:
@@ -176,8 +183,8 @@ def _turned(pictures: Sequence[Picture], turn_deg: int) -> list[Picture]:
     return [turn_labels(picture, turn_deg) for picture in pictures]
 
 
-def _likely(people: Detections) -> Detections:
-    return people[people.score >= LEAST_LIKELY][:MOST_SKELETONS]
+def _likely(people: Detections, threshold: float) -> Detections:
+    return people[people.score >= LIKELY * threshold][:MOST_SKELETONS]
 
 
 def _labelled(picture: Picture) -> Detections:
