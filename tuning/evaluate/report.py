@@ -28,7 +28,7 @@ MOST_BOXES = 100
 # Boxes that get a skeleton: at most so many, and none that scores less than this part of what counts live. A less
 # likely one costs as much as any and is hardly ever somebody.
 MOST_SKELETONS = 20
-LIKELY = 0.6
+LIKELY = 0.8
 
 
 if TYPE_CHECKING:
