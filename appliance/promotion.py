@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 TARGET = "this bedside"
 HELD_OUT_IMAGES = 100
-FLOOR_IMAGES = 60
+FLOOR_IMAGES = 40
 HELD_OUT_SEED = 2_000_000_011  # far from any seed a person would train with
 
 

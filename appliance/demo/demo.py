@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 
 IMAGES = 400
-HELD_OUT = 60
+HELD_OUT = 48
 SEED = 7
 LIVE_SECONDS = 15.0
 LIVE_PATIENCE_SECONDS = 90.0
