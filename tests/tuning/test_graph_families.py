@@ -101,7 +101,7 @@ def test_training_lowers_the_loss_and_leaves_frozen_layers_and_other_classes_alo
             return float(sum(loss(graph, batch).values()))
 
     first = total()
-    recipe = DetectorRecipe(epochs=4, batch=8, learning_rate=5e-3, frozen_convolutions=2, warmup_steps=0)
+    recipe = DetectorRecipe(epochs=10, batch=8, learning_rate=5e-3, frozen_convolutions=2, warmup_steps=0)
     train_detector_graph(graph, info, pictures, TuneSettings(threads=1), recipe, loss)
     assert total() < 0.8 * first
     after = graph.state()
