@@ -17,7 +17,7 @@ def heads_of_movenet(folder: Path, name: str, side: int) -> None:
     """A graph with MoveNet's input and outputs, and one convolution for each."""
     rng = np.random.default_rng(side)
     channels = {"heatmap": 17, "regression": 34, "centre": 1, "offset": 34}
-    weights = {f"{head}/weight": rng.normal(size=(1, 1, 3, n)).astype(np.float32) for head, n in channels.items()}
+    weights = {f"{head}/weight": rng.normal(size=(4, 4, 3, n)).astype(np.float32) for head, n in channels.items()}
     outputs = PRETRAINED[name].outputs
     steps = [convolution(outputs[head], "input", f"{head}/weight", stride=4) for head in channels]
     write_graph(folder, [picture(1, side, side, 3), *steps], weights, name=name, half=True)

@@ -139,6 +139,15 @@ class OnnxGraph(torch.nn.Module):
         """The torch parameter of an initialiser."""
         return self._parameters_list[self._names.index(name)]
 
+    def strides_overlap(self) -> bool:
+        """Whether no convolution is narrower than its stride, and so looks at every pixel."""
+        convolutions = [node for node in self._nodes if node.op == "Conv"]
+        return all(
+            kernel >= stride
+            for node in convolutions
+            for kernel, stride in zip(self.shapes[node.inputs[1]][2:], node.attributes.get("strides", ()), strict=False)
+        )
+
     def freeze(self, first: int) -> None:
         """The first so many convolutions keep their numbers; the others, and the matrices, are trained."""
         kept = {name for weight in self.convolutions[:first] for name in (weight, self._biases.get(weight))}
