@@ -35,7 +35,7 @@ class NanodetRecipe(BaseModel):
     box_weight: float = Field(default=2.0, title="Weight of the generalised IoU", ge=0)
     sides_weight: float = Field(default=0.25, title="Weight of the distribution focal loss", ge=0)
     # From here on 96 of 100 people who fell are found on photographs, with a false one in every fourth room; from .5 on
-    # rooms stay empty, but half of the covered patients of a ward are lost as well.
+    # rooms stay empty, but more people are lost, covered patients first.
     threshold: float = Field(default=0.4, title="Score from which a found person counts, live", gt=0, lt=1)
     augmentation: DetectionAugmentation = Field(default_factory=DetectionAugmentation, title="Augmentation")
 
