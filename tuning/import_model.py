@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from calibration.errors import WardposeError
 from tuning.families.family import ImportWish, families
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import ForeignModel, read_foreign
+from tuning.store.save import whole_folder
 
 
 def import_model(
@@ -37,9 +36,7 @@ def import_model(
         )
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="check the path")
-    models_dir.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(dir=models_dir, prefix=f".{name}."))
-    try:
+    with whole_folder(target) as workplace:
         wish = ImportWish(name, architecture, width, height)
         card = _recognised(_sized(read_foreign(path), wish), wish, workplace)
         card = card.model_copy(
@@ -51,11 +48,6 @@ def import_model(
             }
         )
         write_card(workplace, card)
-        workplace.chmod(0o755)
-        workplace.rename(target)
-    except BaseException:
-        shutil.rmtree(workplace, ignore_errors=True)
-        raise
     return card
 
 

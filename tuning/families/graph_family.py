@@ -7,6 +7,7 @@ its own export, so that there is no export error and no batch-norm statistic to 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +48,16 @@ class Finished:
     made: Mapping[str, Any] = field(default_factory=dict)
 
 
-class GraphFamily:
+class GraphFamily(ABC):
     """A model family by ONNX graph. A subclass names its layouts, recognises its graphs and trains them."""
 
     name: ClassVar[str]
     task: ClassVar[Literal["detect", "pose"]]
     layouts: ClassVar[frozenset[str]]
 
+    @abstractmethod
     def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
         """Fields of `ModelInfo` (all but name and task) for a foreign graph of this family; None for any other."""
-        raise NotImplementedError
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,25 @@ def save_graph(out_dir: Path, model: Any, card: ModelCard) -> ModelCard:
 
 
 def _save(out_dir: Path, card: ModelCard, write_weights: Callable[[Path], None]) -> ModelCard:
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
-    try:
+    with whole_folder(out_dir) as workplace:
         write_weights(workplace / card.weights)
         card = card.model_copy(update={"name": out_dir.name, "sha256": sha256_of(workplace / card.weights)})
         write_card(workplace, card)
+    return card
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` when all went well; otherwise nothing is left of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield workplace
         workplace.chmod(0o755)
-        workplace.rename(out_dir)
+        workplace.rename(target)
     except BaseException:
         shutil.rmtree(workplace, ignore_errors=True)
         raise
-    return card
 
 
 def made_by_tuning(
