@@ -23,6 +23,12 @@ def plugin_names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(_found(kind)))
 
 
+def is_shipped(kind: str, name: str) -> bool:
+    """Whether what is registered as `name` comes with the product itself, and not with a site's own package."""
+    package = _found(kind)[name].dist
+    return package is not None and package.name == "wardpose"
+
+
 def load_plugin(kind: str, name: str) -> Any:
     """The object registered as `name`; importing it may import a heavy package."""
     try:

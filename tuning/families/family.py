@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
-from calibration.plugins import load_plugin, plugin_names
+from calibration.plugins import is_shipped, load_plugin, plugin_names
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.store.card import ModelCard, read_card
@@ -95,9 +95,8 @@ class ModelFamily(Protocol):
 
 @cache
 def families() -> tuple[ModelFamily, ...]:
-    """Every registered family: a site's own before those that come with the product, which are asked by name."""
-    shipped = {"ultralytics", "rtmpose", "nanodet", "movenet", "yolox", "yolov6", "yolo-onnx"}
-    names = sorted(plugin_names("model_families"), key=lambda name: (name in shipped, name))
+    """Every registered family: a site's own before those that come with the product."""
+    names = sorted(plugin_names("model_families"), key=lambda name: (is_shipped("model_families", name), name))
     return tuple(load_plugin("model_families", name)() for name in names)
 
 
