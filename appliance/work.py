@@ -105,7 +105,7 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
     size = (parameters.get("width"), parameters.get("height"))
     if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
         keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
-        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "images"})}
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "seen", "images"})}
         answer = {"model": name, "width": card.width, "height": card.height} | figures
     else:
         detector = store.live("detect") if card.task == "pose" else name
@@ -116,7 +116,8 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
             turn_deg=turn, width=size[0], height=size[1],
         )  # fmt: skip
-        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": {"oks", "images"}}, exclude_none=True)
+        each = {"oks", "seen", "images"}  # what the statistics want of every person
+        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
         own = store.card(detector)
         answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
     with site.database.transaction() as db:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from calibration.errors import WardposeError
+from tuning.evaluate.keypoints import KeypointFigures
 from tuning.export import ExportReport
-from tuning.gate import Judged, judge
+from tuning.gate import Judged, judge, of_pose
 
 
 def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Judged:
@@ -51,3 +52,11 @@ def test_an_export_that_is_not_the_model_does_not_pass() -> None:
 def test_evaluations_of_other_people_cannot_be_compared() -> None:
     with pytest.raises(WardposeError, match="changed"):
         judge({"ward": evaluation(OLD[:50]), "upright": evaluation(OLD)}, SETS_BEFORE, export(), target="ward")
+
+
+def test_a_pose_model_is_judged_by_what_can_be_seen() -> None:
+    found = KeypointFigures(
+        AP=0, AP50=0, AR=0, mean_oks=0.4, mean_oks_visible=0.7, people=2, oks=[0.3, 0.5], seen=[0.6, 0.8]
+    )
+    judged = of_pose(found)
+    assert (list(judged.scores), judged.guarded) == ([0.6, 0.8], 0.7)

@@ -43,6 +43,7 @@ class KeypointFigures(BaseModel):
     images: int = Field(default=0, title="Pictures")
     postures: dict[str, PostureFigures] = Field(default_factory=dict, title="By posture, where the file knows it")
     oks: list[float] = Field(default_factory=list, title="OKS, one a person with labelled joints")
+    seen: list[float] = Field(default_factory=list, title="OKS of the visible joints, one a person who shows any")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -89,6 +90,7 @@ def summarise_keypoints(
             for posture, rows in sorted(by_posture.items())
         },
         oks=[oks for _, oks, _ in labelled],
+        seen=[visible for _, _, visible in labelled if visible is not None],
     )  # fmt: skip
 
 
