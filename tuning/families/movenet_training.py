@@ -191,6 +191,5 @@ def tune_movenet(
         learning_rate=settings.learning_rate or recipe.learning_rate, final_factor=recipe.final_factor,
         warmup_steps=recipe.warmup_steps, seed=settings.seed, threads=settings.threads, device=settings.device,
     )  # fmt: skip
-    kept = min(recipe.frozen_layers, len(graph.convolutions) // 2)  # a smaller graph has fewer
-    graph.freeze(kept if settings.frozen_layers is None else settings.frozen_layers)
+    graph.freeze(graph.frozen(recipe.frozen_layers) if settings.frozen_layers is None else settings.frozen_layers)
     return train_movenet(graph, pictures, loop, recipe, padding=info.box_padding, progress=progress)

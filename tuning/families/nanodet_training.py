@@ -40,7 +40,7 @@ def train_nanodet(
     progress: Progress | None = None,
 ) -> Outcome:
     """Train the graph of a NanoDet in place."""
-    graph.freeze(min(recipe.frozen_convolutions, len(graph.convolutions) // 2))  # a smaller one has fewer
+    graph.freeze(graph.frozen(recipe.frozen_convolutions))
     samples = DetectionSamples(pictures, info, seed=loop.seed, augmentation=recipe.augmentation)
     return fit(graph, samples, partial(nanodet_loss, info=info, recipe=recipe), loop, progress=progress)
 
