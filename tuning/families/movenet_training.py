@@ -35,7 +35,7 @@ class MovenetRecipe(BaseModel):
     alpha: float = Field(
         default=0.5, title="Weights this far from the untuned to the trained: as good, and forgets less", ge=0, le=1
     )
-    frozen_layers: int = Field(default=40, title="Convolutions kept as they are, from the input", ge=0)
+    frozen_share: float = Field(default=40 / 74, title="Share of the convolutions kept, from the input", ge=0, le=1)
     sigma: float = Field(default=1.0, title="Breadth of a keypoint in the heat map (cells)", gt=0)
     offset: float = Field(default=1.0, title="Weight of the offsets", ge=0)
     regression: float = Field(default=0.1, title="Weight of the guesses from the person's centre", ge=0)
@@ -191,5 +191,6 @@ def tune_movenet(
         learning_rate=settings.learning_rate or recipe.learning_rate, final_factor=recipe.final_factor,
         warmup_steps=recipe.warmup_steps, seed=settings.seed, threads=settings.threads, device=settings.device,
     )  # fmt: skip
-    graph.freeze(graph.frozen(recipe.frozen_layers) if settings.frozen_layers is None else settings.frozen_layers)
+    kept = round(recipe.frozen_share * len(graph.convolutions))
+    graph.freeze(kept if settings.frozen_layers is None else settings.frozen_layers)
     return train_movenet(graph, pictures, loop, recipe, padding=info.box_padding, progress=progress)

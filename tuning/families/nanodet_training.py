@@ -1,4 +1,4 @@
-"""Training NanoDet's graph: its person channel and its boxes, on synthetic pictures of the site.
+"""What NanoDet's graph is trained by: its person channel and its boxes, on synthetic pictures of the site.
 
 The losses are the ones it was made with (Lyu, NanoDet, 2020): quality focal loss, generalised IoU and distribution
 focal loss. Cells are assigned by how well they score and fit (TOOD) instead of by their place, so that a person lying
@@ -7,13 +7,11 @@ across the picture is answered for wherever the network sees them.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 
 from runtime.model_info import ModelInfo
-from tuning.coco_folder import Picture
 from tuning.families.detection_losses import (
     assign,
     boxes_of,
@@ -24,28 +22,12 @@ from tuning.families.detection_losses import (
     sides_to,
     within,
 )
-from tuning.families.detection_samples import DetectionSamples
-from tuning.families.family import Progress
-from tuning.families.nanodet import STRIDES, NanodetRecipe
+from tuning.families.graph_detector import DetectorRecipe
+from tuning.families.nanodet import STRIDES
 from tuning.families.onnx_graph import OnnxGraph
-from tuning.train.torch_loop import LoopSettings, Outcome, fit
 
 
-def train_nanodet(
-    graph: OnnxGraph,
-    info: ModelInfo,
-    pictures: list[Picture],
-    loop: LoopSettings,
-    recipe: NanodetRecipe,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Train the graph of a NanoDet in place."""
-    graph.freeze(graph.frozen(recipe.frozen_convolutions))
-    samples = DetectionSamples(pictures, info, seed=loop.seed, augmentation=recipe.augmentation)
-    return fit(graph, samples, partial(nanodet_loss, info=info, recipe=recipe), loop, progress=progress)
-
-
-def nanodet_loss(graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo, recipe: NanodetRecipe) -> dict[str, Any]:
+def nanodet_loss(graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo, recipe: DetectorRecipe) -> dict[str, Any]:
     """The three terms of one batch of `DetectionSamples`, each over the summed quality of the cells that answer."""
     logits, sides = person_head(graph, graph(batch["images"]), info.person_class)
     grid = cell_grid(info.width, info.height, STRIDES, str(logits.device))
@@ -68,7 +50,7 @@ def nanodet_loss(graph: OnnxGraph, batch: dict[str, Any], *, info: ModelInfo, re
     answered = quality.sum().clamp_min(1.0)
     score_loss = (quality_focal_loss(logits, quality) * counted).sum()
     return {
-        "quality": recipe.quality_weight * score_loss / answered,
+        "quality": recipe.score_weight * score_loss / answered,
         "box": recipe.box_weight * box_loss / answered,
         "sides": recipe.sides_weight * sides_loss / answered,
     }

@@ -148,10 +148,6 @@ class OnnxGraph(torch.nn.Module):
             for kernel, stride in zip(self.shapes[node.inputs[1]][2:], node.attributes.get("strides", ()), strict=False)
         )
 
-    def frozen(self, first: int) -> int:
-        """How many convolutions a recipe's number keeps here: half of them, where the graph has no more than that."""
-        return first if first < len(self.convolutions) else len(self.convolutions) // 2
-
     def freeze(self, first: int) -> None:
         """The first so many convolutions keep their numbers; the others, and the matrices, are trained."""
         kept = {name for weight in self.convolutions[:first] for name in (weight, self._biases.get(weight))}
