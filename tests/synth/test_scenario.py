@@ -216,3 +216,10 @@ def test_light_presets_are_drawn_by_their_weights() -> None:
     drawn = [draw_preset(rng, weights) for _ in range(400)]
     assert set(drawn) == {"night", "lamp"}
     assert drawn.count("night") / 400 == pytest.approx(0.75, abs=0.08)
+
+
+def test_the_set_up_prepares_bodies_and_blankets_whatever_it_draws() -> None:
+    from synth.warm_up import occupied_bed
+
+    plans = [draw_plan(occupied_bed(), np.random.default_rng(seed)) for seed in range(40)]
+    assert all(plan.has_patient for plan in plans)
