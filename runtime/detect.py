@@ -75,7 +75,7 @@ class PersonDetector:
     """
 
     def __init__(
-        self, engine: InferenceEngine, confidence: float | None = None, nms_iou: float = 0.65, max_people: int = 20
+        self, engine: InferenceEngine, confidence: float | None = None, nms_iou: float = 0.5, max_people: int = 20
     ) -> None:
         info = engine.info
         if info.task != "detect":

@@ -122,7 +122,7 @@ def test_the_beds_axis_spares_a_new_person_in_it_half_of_the_search(turning: Liv
 
 
 def test_somebody_found_twice_is_shown_once(tmp_path: Path, turning: LivePipeline) -> None:
-    boxes = np.array([[32, 32, 44, 44, 0.9], [32, 38, 40, 30, 0.6]], np.float32).T
+    boxes = np.array([[32, 32, 44, 44, 0.9], [32, 38, 36, 26, 0.6]], np.float32).T
     twice = PersonDetector(open_engine(constant_model(tmp_path / "two.onnx", [boxes], info())))
     pipeline = LivePipeline(twice, turning.pose)
     points = turned_person(0.0)
