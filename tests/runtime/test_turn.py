@@ -68,6 +68,18 @@ def test_the_look_that_others_bear_out_is_chosen_before_one_that_is_merely_sure(
     assert choose_look(_looks([wrong, *right], [0.6, 0.5, 0.5, 0.5]), BOX) in (1, 2, 3)
 
 
+def test_of_looks_that_nothing_bears_out_one_upside_down_is_not_chosen() -> None:
+    upside_down, other = _turned(np.pi), _turned(np.pi / 2) + 200
+    assert choose_look(_looks([upside_down, other], [0.13, 0.12]), BOX) == 1
+
+
+@given(turn=angles)
+def test_looks_that_agree_are_believed_however_the_trunk_stands(turn: float) -> None:
+    agreeing = [_turned(turn) + shift for shift in (-2, 0, 2)]
+    away = [_turned(turn + np.pi) + shift for shift in (-60, 60)]
+    assert choose_look(_looks([*away, *agreeing], [0.5] * 5), BOX) >= 2
+
+
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 8))
 def test_looks_that_agree_are_averaged_and_strays_left_out(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
