@@ -90,6 +90,12 @@ def test_looks_that_agree_are_averaged_and_strays_left_out(seed: int, count: int
     np.testing.assert_allclose(score, 0.5, atol=1e-3)
 
 
+def test_of_looks_that_agree_the_surest_says_where_a_joint_is_and_all_how_sure_it_is() -> None:
+    keypoints, score = agreed(_looks([_turned(0.0), _turned(0.0) + 1], [0.8, 0.4]), BOX)
+    assert np.abs(keypoints - _turned(0.0)).max() < 0.1
+    np.testing.assert_allclose(score, (0.8**2 + 0.4**2) / (0.8 + 0.4), rtol=0.02)
+
+
 def test_looks_without_any_answer_make_a_skeleton_without_belief() -> None:
     keypoints, score = agreed(_looks([_turned(0.0), _turned(1.0)], [0.0, 0.0]), BOX)
     assert np.isfinite(keypoints).all()
