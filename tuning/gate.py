@@ -20,10 +20,9 @@ class GateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    significance: float = Field(default=0.05, title="Largest p of the Wilcoxon test for a gain", gt=0, lt=1)
+    significance: float = Field(default=0.05, title="Largest p of a gain of the mean", gt=0, lt=1)
     allowed_loss: float = Field(default=0.01, title="What it may lose on a set that must not suffer", ge=0, le=1)
     allowed_error: float = Field(default=1e-3, title="Largest difference of the export, of its output's range", gt=0)
-    seed: int = Field(default=0, title="Seed of the bootstrap", ge=0)
 
 
 class Verdict(BaseModel):
@@ -99,12 +98,11 @@ def judge(
         if name == target:
             if not new.scores:
                 raise WardposeError(f"the set {name!r} has no people", mend="hold out pictures with people")
-            rng = np.random.default_rng(settings.seed)
-            result = compare(np.asarray(old.scores), np.asarray(new.scores), rng)
+            result = compare(np.asarray(old.scores), np.asarray(new.scores), level=1 - settings.significance)
             note(
-                result.difference > 0 and result.p_wilcoxon <= settings.significance,
+                result.difference > 0 and result.p <= settings.significance,
                 f"{name}: {new.measure} {result.before:.3f} → {result.after:.3f} ({result.difference:+.3f}, 95 % "
-                f"{result.low:+.3f}…{result.high:+.3f}, p = {result.p_wilcoxon:.2g}, {result.people} people)",
+                f"{result.low:+.3f}…{result.high:+.3f}, p = {result.p:.2g}, {result.people} people)",
             )
         else:
             note(
