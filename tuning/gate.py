@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +35,11 @@ class Verdict(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one model showed on one set: each person's own score, in the file's order, by the measure of this name; and
-    the figure, of this name, that must not fall on a set it was not tuned for."""
+    """What one model showed on one set: each person's own score, by annotation id, by the measure of this name; and the
+    figure, of this name, that must not fall on a set it was not tuned for."""
 
     measure: str
-    scores: Sequence[float]
+    scores: Mapping[int, float]
     guard: str
     guarded: float
 
@@ -94,13 +94,12 @@ def judge(
         )
     for name in sorted(candidate):
         new, old = candidate[name], current[name]
-        if len(new.scores) != len(old.scores):
+        if new.scores.keys() != old.scores.keys():
             raise WardposeError(f"the set {name!r} changed between the evaluations", mend="evaluate both models again")
         if name == target:
             if not new.scores:
                 raise WardposeError(f"the set {name!r} has no people", mend="hold out pictures with people")
-            rng = np.random.default_rng(settings.seed)
-            result = compare(np.asarray(old.scores), np.asarray(new.scores), rng)
+            result = compare(old.scores, new.scores, np.random.default_rng(settings.seed))
             note(
                 result.difference > 0 and result.p_wilcoxon <= settings.significance,
                 f"{name}: {new.measure} {result.before:.3f} → {result.after:.3f} ({result.difference:+.3f}, 95 % "

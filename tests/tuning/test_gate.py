@@ -12,7 +12,7 @@ from tuning.gate import Judged, judge, of_pose
 
 
 def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Judged:
-    return Judged("person score", scores.tolist(), "AP50", AP50)
+    return Judged("person score", dict(enumerate(scores.tolist())), "AP50", AP50)
 
 
 def export(error: float = 1e-6) -> ExportReport:
@@ -56,7 +56,7 @@ def test_evaluations_of_other_people_cannot_be_compared() -> None:
 
 def test_a_pose_model_is_judged_by_what_can_be_seen() -> None:
     found = KeypointFigures(
-        AP=0, AP50=0, AR=0, mean_oks=0.4, mean_oks_visible=0.7, people=2, oks=[0.3, 0.5], seen=[0.6, 0.8]
+        AP=0, AP50=0, AR=0, mean_oks=0.4, mean_oks_visible=0.7, people=2, oks={4: 0.3, 7: 0.5}, seen={4: 0.6, 7: 0.8}
     )
     judged = of_pose(found)
-    assert (list(judged.scores), judged.guarded) == ([0.6, 0.8], 0.7)
+    assert (judged.scores, judged.guarded) == ({4: 0.6, 7: 0.8}, 0.7)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-# Bonferroni over the 45 tests of the paper.
-PAPER_ALPHA = 0.05 / 45
+from calibration.errors import WardposeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +26,33 @@ class Comparison:
 
 
 def compare(
-    before: NDArray[np.float64], after: NDArray[np.float64], rng: np.random.Generator, resamples: int = 2000
+    before: Mapping[int, float], after: Mapping[int, float], rng: np.random.Generator, resamples: int = 2000
 ) -> Comparison:
-    """Compare paired scores (N,) and (N,); N ≥ 1. Two models that score alike on everyone give p = 1."""
-    if before.shape != after.shape or before.ndim != 1 or not len(before):
-        raise ValueError(f"paired scores of one length are wanted, got {before.shape} and {after.shape}")
+    """Compare the scores of the same people, by annotation id, in whatever order they come.
+
+    Two models that score alike on everyone give p = 1. Raises WardposeError where there is nobody, or where one model
+    was shown somebody whom the other was not.
+    """
+    if others := before.keys() ^ after.keys():
+        raise WardposeError(
+            f"{len(others)} people are in one evaluation and not in the other, first annotation {min(others)}",
+            mend="evaluate both models on the same file",
+        )
+    if not before:
+        raise WardposeError("there are no people to compare", mend="hold out pictures with people")
     from scipy.stats import ttest_rel, wilcoxon
 
-    difference = after - before
+    people = sorted(before)  # one order whatever the file's, so that the resampling is the same too
+    was, became = (np.array([scores[person] for person in people]) for scores in (before, after))
+    difference = became - was
     p_wilcoxon = p_t = 1.0
     if difference.any():
-        p_wilcoxon = float(wilcoxon(after, before, zero_method="wilcox").pvalue)
+        p_wilcoxon = float(wilcoxon(became, was, zero_method="wilcox").pvalue)
         if len(difference) > 1 and np.ptp(difference) > 0:
-            p_t = float(ttest_rel(after, before).pvalue)
+            p_t = float(ttest_rel(became, was).pvalue)
     means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(resamples)]
     low, high = np.quantile(means, (0.025, 0.975))
     return Comparison(
-        len(before), float(before.mean()), float(after.mean()), float(difference.mean()), float(low), float(high),
+        len(people), float(was.mean()), float(became.mean()), float(difference.mean()), float(low), float(high),
         p_wilcoxon, p_t,
     )  # fmt: skip
