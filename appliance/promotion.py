@@ -37,12 +37,13 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         raise WardposeError(f"{name} has no other model to be better than", mend="see `wardpose models list`")
     store.verify(name)
     if parameters.get("data"):
-        target, images = Path(parameters["data"]), parameters.get("images")
+        target = Path(parameters["data"])
+        images = Path(parameters["images"]) if parameters.get("images") else None
     else:
         target, images = datasets.held_out(site, progress), None
     # A box that watches a bed must not go blind to its patient's fall.
     floor = Path(parameters["floor"]) if parameters.get("floor") else datasets.held_out_floor(site, progress)
-    sets: dict[str, tuple[Path, Any]] = {TARGET: (target, images), "people on the floor": (floor, None)}
+    sets: dict[str, tuple[Path, Path | None]] = {TARGET: (target, images), "people on the floor": (floor, None)}
     if parameters.get("upright"):
         sets["upright"] = (Path(parameters["upright"]), None)
     report = _export_report(site, name, progress)
@@ -70,22 +71,24 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
 
 def _judged_detector(
-    site: SiteFolder, name: str, data: Path, images: Any, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
+    from tuning.coco_folder import read_people
     from tuning.gate import of_detector
 
     found = score(site, name, data, images, progress)
-    return of_detector(found), found.figures()
+    return of_detector(found, read_people(data, images)), found.figures()
 
 
 def _judged_pose(
-    site: SiteFolder, name: str, data: Path, images: Any, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
     """On the true boxes, so that the detector in use has no say in it."""
+    from tuning.coco_folder import read_people
     from tuning.gate import of_pose
 
     found = score_pose(site, name, data, images, progress)
-    return of_pose(found), found.figures()
+    return of_pose(found, read_people(data, images)), found.figures()
 
 
 def _export_report(site: SiteFolder, name: str, progress: Progress) -> ExportReport:

@@ -54,7 +54,7 @@ def test_looser_boxes_and_skeletons_score_less(drawn_people: Path) -> None:
 
 def test_nothing_found_scores_nothing(drawn_people: Path) -> None:
     pictures = read_people(drawn_people / "annotations.json")
-    evaluation = summarise(pictures, [Detections.empty()] * len(pictures))
+    evaluation = summarise(pictures, {picture.id: Detections.empty() for picture in pictures})
     assert (evaluation.AP, evaluation.AR, evaluation.person_score) == (0, 0, 0)
 
 
@@ -119,6 +119,15 @@ def test_one_box_serves_one_person() -> None:
         ("[]", "not a COCO file"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "no pictures"),
         ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
+        (
+            '{"images": [{"id": 1}], "annotations": [{"id": 2}, {"id": 2}],'
+            ' "categories": [{"id": 1, "name": "person"}]}',
+            "1 ids of annotations are there more than once, first 2",
+        ),
+        (
+            '{"images": [{"id": 1}], "annotations": [{}], "categories": [{"id": 1, "name": "person"}]}',
+            "annotations want a whole number as id",
+        ),
         ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "image 1"),
         (
             '{"images": [{"id": 1, "file_name": "../x.jpg", "width": 1, "height": 1}], "annotations": [],'

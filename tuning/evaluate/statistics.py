@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
 
 LEVEL = 0.95
 
@@ -37,29 +38,35 @@ class Comparison:
 
 
 def compare(
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    scenes: Sequence[Hashable] | None = None,
+    before: Mapping[int, float],
+    after: Mapping[int, float],
+    scenes: Mapping[int, Hashable] | None = None,
     *,
     level: float = LEVEL,
 ) -> Comparison:
-    """Compare paired scores (N,) and (N,); N ≥ 1.
+    """Compare the scores of the same people, by annotation id, in whatever order they come.
 
-    scenes: (N,) the scene each person was seen in. Pictures of one scene show the same people in the same poses, so
-    they stand or fall together: the variance is taken over scenes (the cluster-robust estimate of Liang & Zeger 1986,
-    with the factor C/(C − 1), and C − 1 degrees of freedom). Without it everybody is a scene of their own, which is the
+    scenes: the scene each person was seen in. Pictures of one scene show the same people in the same poses, so they
+    stand or fall together: the variance is taken over scenes (the cluster-robust estimate of Liang & Zeger 1986, with
+    the factor C/(C − 1), and C − 1 degrees of freedom). Without it everybody is a scene of their own, which is the
     paired t-test. Two models that score alike on everyone give p = 1, and so does a single scene, which can't show how
     much scenes differ.
+    Raises WardposeError where there is nobody, or where one model was shown somebody whom the other was not.
     """
-    if before.shape != after.shape or before.ndim != 1 or not len(before):
-        raise ValueError(f"paired scores of one length are wanted, got {before.shape} and {after.shape}")
-    if scenes is not None and len(scenes) != len(before):
-        raise ValueError(f"a scene for each of {len(before)} people is wanted, got {len(scenes)}")
+    if others := before.keys() ^ after.keys():
+        raise WardposeError(
+            f"{len(others)} people are in one evaluation and not in the other, first annotation {min(others)}",
+            mend="evaluate both models on the same file",
+        )
+    if not before:
+        raise WardposeError("there are no people to compare", mend="hold out pictures with people")
     from scipy.stats import t, wilcoxon
 
-    change = after - before
+    people = sorted(before)  # one order whatever the file's: sums round alike
+    was, became = (np.array([scores[person] for person in people]) for scores in (before, after))
+    change = became - was
     mean = float(change.mean())
-    of = range(len(change)) if scenes is None else scenes
+    of = people if scenes is None else [scenes[person] for person in people]
     number = {scene: index for index, scene in enumerate(dict.fromkeys(of))}
     group, count = np.array([number[scene] for scene in of]), len(number)
     off = np.bincount(group, change - mean, count)
@@ -75,9 +82,9 @@ def compare(
             p = 0.0
     elif change.any():
         low, high = -np.inf, np.inf
-    p_wilcoxon = float(wilcoxon(after, before, zero_method="wilcox").pvalue) if change.any() else 1.0
+    p_wilcoxon = float(wilcoxon(became, was, zero_method="wilcox").pvalue) if change.any() else 1.0
     return Comparison(
-        people=len(before), scenes=count, before=float(before.mean()), after=float(after.mean()), difference=mean,
+        people=len(people), scenes=count, before=float(was.mean()), after=float(became.mean()), difference=mean,
         low=low, high=high, p=p, better=int((change > 0).sum()), worse=int((change < 0).sum()), p_wilcoxon=p_wilcoxon,
         level=level,
     )  # fmt: skip
