@@ -40,13 +40,13 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
     made_at = now()
     path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
     save_estimate(replace(estimate, made_at=made_at), path)
-    with site.database.transaction() as db:
+    told = "confirmed" if estimate.confirmed else "not yet confirmed"
+    with audit.deed(site, "calibration.keep", estimate.method, told) as db:
         row = db.execute(
             "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
             (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
         )
         number = int(row.lastrowid or 0)
-    audit.record(site, "calibration.keep", estimate.method, "confirmed" if estimate.confirmed else "not yet confirmed")
     return find(site, number)
 
 
@@ -134,10 +134,9 @@ def discard(site: SiteFolder, number: int) -> None:
         raise WardposeError(
             f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used"
         )
-    with site.database.transaction() as db:
+    with audit.deed(site, "calibration.discard", row.method, f"number {number}") as db:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
-    audit.record(site, "calibration.discard", row.method, f"number {number}")
 
 
 def write_picture(site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path) -> None:

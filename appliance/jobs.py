@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import audit
 from appliance.database import now
+from appliance.people import current_person
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
@@ -44,7 +46,10 @@ class JobKind:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line."""
+    """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line.
+
+    asked_by: the person. outcome: what its process wrote of its end; it becomes the state when the last process is gone.
+    """
 
     id: int
     kind: str
@@ -64,6 +69,8 @@ class Job:
     note: str
     result: dict[str, Any] | None
     error: str
+    asked_by: str
+    outcome: str
 
     @property
     def active(self) -> bool:
@@ -91,12 +98,13 @@ class JobStore:
         known = load_kinds(self.kinds)
         if kind not in known:
             raise WardposeError(f"no job is called {kind!r}", mend=f"choose one of: {', '.join(sorted(known))}")
-        with self.site.database.transaction() as db:
+        told = json.dumps(dict(parameters or {}), sort_keys=True)
+        with audit.deed(self.site, "job.submit", kind, told[:500]) as db:
             row = db.execute(
-                "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at) VALUES (?,?,?,?,?,?)",
-                (kind, known[kind].title, json.dumps(dict(parameters or {}), sort_keys=True), known[kind].heavy,
-                 known[kind].resumable, now()),
-            )  # fmt: skip
+                "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at, asked_by) "
+                "VALUES (?,?,?,?,?,?,?)",
+                (kind, known[kind].title, told, known[kind].heavy, known[kind].resumable, now(), current_person()),
+            )
             number = int(row.lastrowid or 0)
         return self.get(number)
 
@@ -118,12 +126,19 @@ class JobStore:
 
     def cancel(self, number: int) -> Job:
         """Ask a job to stop; a queued one is cancelled at once, a running one by its runner within a second."""
+        job = self.get(number)
         with self.site.database.transaction(immediate=True) as db:
-            db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'", (number,))
-            db.execute(
+            asked = db.execute(
+                "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' AND cancel_requested = 0",
+                (number,),
+            ).rowcount
+            asked += db.execute(
                 "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'",
                 (now(), number),
-            )
+            ).rowcount
+            if asked:
+                audit.add(self.site, db, "job.cancel", f"#{number} {job.kind}")
+        audit.seal(self.site)
         return self.get(number)
 
     def resume(self, number: int) -> Job:
@@ -131,11 +146,11 @@ class JobStore:
         job = self.get(number)
         if job.state not in STOPPED:
             raise WardposeError(f"job {number} is {job.state}", mend="only a stopped job can be resumed")
-        with self.site.database.transaction(immediate=True) as db:
+        with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
             db.execute(
-                "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '' "
-                "WHERE id = ? AND state = ?",
-                (number, job.state),
+                "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
+                "outcome = '', asked_by = ? WHERE id = ? AND state = ?",
+                (current_person(), number, job.state),
             )
         return self.get(number)
 

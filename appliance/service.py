@@ -27,6 +27,7 @@ from appliance.job_runner import JobRunner
 from appliance.jobs import KINDS, Job, JobStore
 from appliance.live import LiveMeter, LivePlan, plan, process_specs, result_socket, ring_status
 from appliance.models import ModelStore
+from appliance.people import acting_as, person_at
 from appliance.silence import keep_silent
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
@@ -99,11 +100,23 @@ class Service:
             server.server_close()
             path.unlink(missing_ok=True)
             with self._live_lock:
+                ended = self._plan
                 self._end_live()
+            if ended is not None:
+                with contextlib.suppress(WardposeError):
+                    audit.record(
+                        self.site, "live.stop", ended.source, "the service ended; its next start brings it back"
+                    )
             self._runner.stop_all()
             self._lock_file.close()
 
     def stop(self) -> dict[str, Any]:
+        """Asked for by a client: it is written down who did."""
+        audit.record(self.site, "service.stop")
+        return self.leave()
+
+    def leave(self) -> dict[str, Any]:
+        """End by itself, or by a signal."""
         self._stopping.set()
         return {"stopping": True}
 
@@ -167,9 +180,7 @@ class Service:
         return self._tell_runtime("resume")
 
     def submit(self, kind: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        job = self.jobs.submit(kind, parameters)
-        audit.record(self.site, "job.submit", kind, json.dumps(job.parameters)[:500])
-        return _job(job)
+        return _job(self.jobs.submit(kind, parameters))
 
     def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         return [_job(job) for job in self.jobs.all(limit)]
@@ -242,7 +253,7 @@ class Service:
         if not idle or self._connections:
             self._last_call = time.monotonic()
         elif self.leave_when_idle and time.monotonic() - self._last_call > IDLE_SECONDS:
-            self.stop()
+            self.leave()
 
     def _watch_health(self) -> None:
         from appliance.doctor import examine
@@ -274,8 +285,9 @@ class _Handler(socketserver.StreamRequestHandler):
         service: Service = self.server.service  # type: ignore[attr-defined]
         service._connections += 1
         try:
-            while line := self.rfile.readline(LONGEST_REQUEST):
-                self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
+            with acting_as(person_at(self.connection)):
+                while line := self.rfile.readline(LONGEST_REQUEST):
+                    self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
         except OSError:
             return  # the client has gone
         finally:
@@ -329,7 +341,7 @@ def main(arguments: list[str] | None = None) -> int:
     keep_silent()
     service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop() and None)
+        signal.signal(number, lambda *_: service.leave() and None)
     service.run()
     return 0
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from appliance.cli import backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
+from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (demo, station, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
+    for module in (demo, station, audit, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
         module.add(commands, behind)
     return parser
 
