@@ -16,7 +16,7 @@ from pathlib import Path
 
 from appliance import audit_chain
 from appliance.database import now, stamp
-from appliance.people import current_person
+from appliance.people import current_user
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
@@ -79,7 +79,7 @@ def add(
     site: SiteFolder, db: sqlite3.Connection, what: str, subject: str = "", reason: str = "", *, who: str = ""
 ) -> None:
     """Add one row in a transaction of the caller's own, an immediate one; call `seal` when that has been committed."""
-    words = (now(), _plain(who or current_person()), what, _plain(redacted(subject)), _plain(redacted(reason)))
+    words = (now(), _plain(who or current_user()), what, _plain(redacted(subject)), _plain(redacted(reason)))
     audit_chain.append(db, words, audit_chain.read_head(head_file(site)))
 
 
@@ -98,7 +98,7 @@ def rows(site: SiteFolder, limit: int | None = 200, *, since: datetime | None = 
             "SELECT at, who, what, subject, reason FROM audit WHERE at >= ? ORDER BY id DESC",
             (stamp(since) if since is not None else "",),
         )
-        told = []
+        told: list[AuditRow] = []
         for row in found:
             if limit is not None and len(told) == limit:
                 break

@@ -18,6 +18,7 @@ from appliance.jobs import KINDS, JobStore, load_kinds
 from appliance.processes import process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 PROGRESS_SECONDS = 0.2  # rows are written no more often
 
@@ -62,8 +63,8 @@ class JobProcess:
             self._end("failed", error=str(error))
             return 1
         except Exception as error:
-            traceback.print_exc()  # to the job's log
-            self._end("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
+            self._end("failed", error=redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
             return 1
         self._end("done", result=text)
         return 0

@@ -18,9 +18,10 @@ from typing import Any
 
 from appliance import audit
 from appliance.database import now
-from appliance.people import current_person
+from appliance.people import current_user
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from runtime.capture.secrets import keep
 
 Progress = Callable[[int, int, str], None]
 
@@ -48,7 +49,7 @@ class JobKind:
 class Job:
     """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line.
 
-    asked_by: the person. outcome: what its process wrote of its end; it becomes the state when the last process is gone.
+    asked_by: the person. outcome: how its process says it ended; the state follows when the last process is gone.
     """
 
     id: int
@@ -98,12 +99,16 @@ class JobStore:
         known = load_kinds(self.kinds)
         if kind not in known:
             raise WardposeError(f"no job is called {kind!r}", mend=f"choose one of: {', '.join(sorted(known))}")
-        told = json.dumps(dict(parameters or {}), sort_keys=True)
+        told = json.dumps(
+            {name: keep(self.site.secrets_file, value) if isinstance(value, str) else value
+             for name, value in (parameters or {}).items()},
+            sort_keys=True,
+        )  # fmt: skip
         with audit.deed(self.site, "job.submit", kind, told[:500]) as db:
             row = db.execute(
                 "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at, asked_by) "
                 "VALUES (?,?,?,?,?,?,?)",
-                (kind, known[kind].title, told, known[kind].heavy, known[kind].resumable, now(), current_person()),
+                (kind, known[kind].title, told, known[kind].heavy, known[kind].resumable, now(), current_user()),
             )
             number = int(row.lastrowid or 0)
         return self.get(number)
@@ -150,7 +155,7 @@ class JobStore:
             db.execute(
                 "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
                 "outcome = '', asked_by = ? WHERE id = ? AND state = ?",
-                (current_person(), number, job.state),
+                (current_user(), number, job.state),
             )
         return self.get(number)
 

@@ -63,10 +63,12 @@ def plan(
 
     A pose model that nobody asked for and that isn't there is left out; everything else must exist.
     """
+    from runtime.capture.secrets import keep
     from runtime.capture.source import make_source
 
     settings, store = load_settings(site), ModelStore(site)
-    source = source or settings.camera.source
+    # A password is kept apart from here on: what runs is named by settings, processes and audit rows alike.
+    source = keep(site.secrets_file, source) if source else settings.camera.source
     make_source(source)  # a spec that can't be right is told here, not in a log
     detector = detector or settings.live.detector or store.live("detect")
     if store.card(detector).task != "detect":
@@ -87,7 +89,8 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     """The command line of one of the live processes: `capture`, `live` or `display`."""
     python, socket = [sys.executable, "-m"], str(result_socket(site))
     if name == "capture":
-        return [*python, "runtime.capture.process", "--source", live.source, "--ring", ring_name(site)]
+        secrets = ["--secrets", str(site.secrets_file)]
+        return [*python, "runtime.capture.process", "--source", live.source, *secrets, "--ring", ring_name(site)]
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket]
         command += ["--detector", str(_ready(site, live.detector))]
@@ -117,6 +120,8 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
 
     asked: `source`, `detector`, `pose` as for `plan`. A model is looked for only where it is needed.
     """
+    from runtime.capture.secrets import keep
+
     if name == "drift":
         from appliance import drift
 
@@ -124,7 +129,9 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     elif name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
-        live = LivePlan(asked.get("source") or load_settings(site).camera.source, "", None)
+        asked_for = asked.get("source")
+        source = keep(site.secrets_file, asked_for) if asked_for else load_settings(site).camera.source
+        live = LivePlan(source, "", None)
         command = process_command(site, name, live)
     os.chdir(REPOSITORY)
     os.execv(command[0], command)

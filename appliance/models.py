@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance import audit
 from appliance.database import now
-from appliance.people import current_person
+from appliance.people import current_user
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
@@ -205,7 +205,7 @@ class ModelStore:
             db.execute(
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (now(), task, name, previous, accepted, text, current_person()),
+                (now(), task, name, previous, accepted, text, current_user()),
             )
 
     def rollback(self, task: str = "detect", reason: str = "") -> str:
@@ -229,7 +229,7 @@ class ModelStore:
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, 1, ?, ?)",
                 (now(), task, name, before["previous"] if before else name,
-                 json.dumps({"rollback": reason or "asked for"}), current_person()),
+                 json.dumps({"rollback": reason or "asked for"}), current_user()),
             )  # fmt: skip
             audit.add(self.site, db, "model.rollback", name, reason)
         audit.seal(self.site)

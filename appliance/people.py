@@ -22,7 +22,7 @@ _PROC = Path("/proc")
 _acting: ContextVar[str] = ContextVar("acting", default="")
 
 
-def current_person() -> str:
+def current_user() -> str:
     """Who is behind what this thread does: the client it works for (see `acting_as`), else this process's own person.
 
     `anna` where account and log-in are the same, `anna (as root)` where they differ.

@@ -25,6 +25,7 @@ from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from runtime.frames import Frame
@@ -66,13 +67,14 @@ def record(
     """
     span = parse_expiry(expires, most=LONGEST_KEPT)
     _check(file, seconds, reason)
-    spec = source or load_settings(site).camera.source
+    full = source or load_settings(site).camera.source
+    spec = redacted(full)
     _refuse_paused(site)
     file = file.absolute()
     expiry = expires_at(span)
     row = _begin(site, file, spec, reason.strip(), expiry)
     try:
-        with atomic_file(file) as stream, camera_frames(site, spec) as frames:
+        with atomic_file(file) as stream, camera_frames(site, full) as frames:
             recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
     except BaseException:
         _end(site, row, "abandoned", "recording.abandon", file, "nothing was kept")
@@ -138,7 +140,7 @@ def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
     from runtime.capture.source import open_source
 
     status = ring_status(site)
-    if status["state"] == "streaming" and status["source"] == spec:
+    if status["state"] == "streaming" and status["source"] == redacted(spec):
         with RingReader(ring_name(site)) as reader:
             yield _each(lambda timeout_s: reader.read_next(timeout_s, max_age_ms=2000.0))
     else:

@@ -33,6 +33,7 @@ from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
@@ -104,9 +105,7 @@ class Service:
                 self._end_live()
             if ended is not None:
                 with contextlib.suppress(WardposeError):
-                    audit.record(
-                        self.site, "live.stop", ended.source, "the service ended; its next start brings it back"
-                    )
+                    audit.record(self.site, "live.stop", ended.source, "the service ended; its next start goes on")
             self._runner.stop_all()
             self._lock_file.close()
 
@@ -308,11 +307,9 @@ class _Handler(socketserver.StreamRequestHandler):
         except WardposeError as error:
             return {"ok": False, "error": {"what": error.what, "where": error.where, "mend": error.mend}}
         except Exception as error:
-            sys.stderr.write(f"defect in call {name}: {type(error).__name__}: {error}\n")
-            return {
-                "ok": False,
-                "error": {"what": f"a defect: {type(error).__name__}: {error}", "where": str(name), "mend": ""},
-            }
+            what = redacted(f"a defect: {type(error).__name__}: {error}")
+            sys.stderr.write(f"call {name}: {what}\n")
+            return {"ok": False, "error": {"what": what, "where": str(name), "mend": ""}}
 
 
 def _job(job: Job) -> dict[str, Any]:

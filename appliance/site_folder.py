@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.database import Database
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from runtime.capture.secrets import use_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED_HOME = Path("/var/lib/wardpose")
@@ -44,6 +45,7 @@ class SiteFolder:
         except OSError as error:
             raise disk_error(error, root) from error
         site = cls(root)
+        use_file(site.secrets_file)
         _ = site.database  # opened here so that a bad database is told at once
         return site
 
@@ -54,6 +56,11 @@ class SiteFolder:
     @property
     def settings_file(self) -> Path:
         return self.root / "site.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The cameras' passwords, which stand nowhere else; see `runtime.capture.secrets`."""
+        return self.root / "secrets.json"
 
     @property
     def calibrations(self) -> Path:

@@ -57,7 +57,7 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     started = time.monotonic()
     found = probe(spec, seconds=options.seconds)
     out.say(
-        f"{spec}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)"
+        f"{found['source']}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)"
     )
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip

@@ -15,6 +15,8 @@ from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, li
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
+from calibration.own_process import hide_secrets_in_arguments
+from calibration.redaction import redacted
 
 STOPPED = "stopped; what was finished is kept"
 
@@ -51,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    hide_secrets_in_arguments()
     keep_silent()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(out, str(error), error.exit_code)
     except Exception as error:
         if os.environ.get("WARDPOSE_DEBUG"):
-            traceback.print_exc()
+            sys.stderr.write(redacted(traceback.format_exc()))
         text = " ".join(str(error).split())[:300]
         return _fail(
             out,
@@ -93,6 +96,7 @@ def _run(arguments: list[str], out: Output) -> int:
 
 def _fail(out: Output, text: str, code: int) -> int:
     sys.stdout.flush()
+    text = redacted(text)
     print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr)
     if out.as_json:
         out.answer({"ok": False, "error": text})

@@ -298,4 +298,4 @@ def test_a_thread_acts_for_its_client_and_then_for_itself(site: SiteFolder) -> N
     with people.acting_as("anna"):
         audit.record(site, "x")
     audit.record(site, "y")
-    assert [row.who for row in audit.rows(site)] == [people.current_person(), "anna"]
+    assert [row.who for row in audit.rows(site)] == [people.current_user(), "anna"]
