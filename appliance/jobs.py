@@ -2,8 +2,8 @@
 
 A job is a row in `site.db`. States: queued → running → done | failed | cancelled | interrupted; an interrupted job of
 a resumable kind can be queued again and carries on. `job_runner.JobRunner` starts, watches and stops the processes;
-each (`job_process`) alone writes its own progress and result, so a runner that is killed and started again finds
-everything as it was.
+each (`job_process`) alone writes its own progress and how it ended, so a runner that is killed and started again finds
+everything as it was. A job's state changes once its last process is gone, not before.
 """
 
 from __future__ import annotations

@@ -101,7 +101,9 @@ def load_settings(site: SiteFolder) -> Settings:
     settings = read_settings(path)
     if secrets_in(settings.camera.source):
         settings = _move_password(site, settings)
-    settings_trail.notice(site, lambda: (_text_of(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS)
+    settings_trail.notice(
+        site, lambda: (_text_of(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
+    )
     return settings
 
 

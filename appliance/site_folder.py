@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from appliance.database import Database
 from calibration.atomic import disk_error
@@ -18,6 +20,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED_HOME = Path("/var/lib/wardpose")
 FOLDERS = ("calibrations", "plates", "datasets", "models", "engines", "runs", "pictures", "logs")
 LONGEST_SOCKET_PATH = 100  # the kernel's sun_path holds 108 bytes with its zero
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log opened for adding to it, readable by its owner alone whatever the umask, and whoever made it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(OSError):  # another's file
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 def default_home() -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.processes import die_with_parent, signal_group
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site_folder import REPOSITORY, SiteFolder, open_log
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -148,7 +148,7 @@ class Supervisor:
         environment.pop("WATCHDOG_PID", None)
         _keep_short(watched.log)
         try:
-            with watched.log.open("ab") as log:
+            with open_log(watched.log) as log:
                 child = subprocess.Popen(
                     watched.spec.command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGKILL),

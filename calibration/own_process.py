@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,15 +14,16 @@ from calibration.redaction import redacted
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(parent: int | None = None) -> None:
-    """Have the kernel kill this process when the thread that started it ends, whatever ends it.
+def end_with_parent() -> None:
+    """Have the kernel kill this helper of a `multiprocessing` pool when the thread that started it ends, whatever ends
+    it; at once where the parent is gone already.
 
-    parent: the process that should be there still, where the caller knows it; where it is gone already, this process
-    ends at once. A helper calls this before anything that takes time, and the thread that starts helpers must live as
-    long as they should.
+    A helper calls this before anything that takes time. The thread that starts helpers must live as long as they
+    should.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if parent is not None and os.getppid() != parent:
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
         os._exit(1)
 
 

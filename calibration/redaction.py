@@ -24,7 +24,7 @@ _START = re.compile(
 _WHOLE = re.compile(r"\s*(?:[a-z][\w.+-]*:)+//|\s*video:", re.IGNORECASE)
 _END = re.compile(r"[\s\"'<>]")
 # A host that nobody would have for a name or a password.
-_CERTAIN = r"(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[[0-9A-Fa-f:.%]+\])(?=[:/?#]|$)"
+_CERTAIN = r"(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[[0-9A-Fa-f:.%]+\])(?=(?::\d{1,5})?(?:[/?#]|$))"
 _CERTAIN_HOST, _AT_CERTAIN_HOST = re.compile(_CERTAIN, re.IGNORECASE), re.compile(f"@(?={_CERTAIN})", re.IGNORECASE)
 # `user` as well: on many cameras name and password are the same word.
 _SECRET_KEY = re.compile(
@@ -152,7 +152,7 @@ def _end_of_login(rest: str) -> int | None:
     """Where in `user:password@host/path` the log-in ends, that is the place of its `@`; None where there is none."""
     last = rest.rfind("@")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if last < 0 or _CERTAIN_HOST.match(rest):
+    if last < 0 or ("@" not in authority and _CERTAIN_HOST.match(rest)):
         return None
     if rest.startswith(f"{HIDDEN}@"):
         return len(HIDDEN)

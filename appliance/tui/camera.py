@@ -90,7 +90,11 @@ class CameraPage(Page):
 
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
-        same = bool(plan) and plan.get("source") == redacted(self._spec) and not self._spec.startswith(("simulated", "recording"))
+        same = (
+            bool(plan)
+            and plan.get("source") == redacted(self._spec)
+            and not self._spec.startswith(("simulated", "recording"))
+        )
         return {
             "probe": "the live path has this camera open; stop it first (6 Live)" if same else "",
             "plate": "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
@@ -136,6 +137,22 @@ def test_an_address_with_any_password_is_encoded_so_that_others_read_the_same_ho
     assert unquote(parts.username or "") == user and unquote(parts.password or "") == password
     assert parts.hostname == host_of(address).lower() == host.strip("[]").lower()
     assert parts.path == path
+
+
+@given(
+    st.lists(st.sampled_from(["127.0.0.1", "localhost", "[::1]", "evil.org", "a", ":", "1", "@", "/", "?", "#", "\\"]))
+)
+@example(["127.0.0.1", ":", "1", "@", "evil.org", "/"])
+@example(["a", ":", "a", "@", "127.0.0.1", ":", "1", "@", "evil.org"])
+def test_the_host_that_is_checked_is_the_host_that_others_connect_to(pieces: list[str]) -> None:
+    address = f"rtsp://{''.join(pieces)}"
+    # As FFmpeg and RFC 3986 read it.
+    authority = re.split(r"[/?#]", encoded_address(address).removeprefix("rtsp://").lstrip("/"), maxsplit=1)[0]
+    server = authority.rpartition("@")[2]
+    if bracketed := re.match(r"\[([^\]]*)\]", server):
+        assert host_of(address) == bracketed[1]
+    else:
+        assert host_of(address) == server.partition(":")[0]
 
 
 def test_what_a_person_encoded_already_is_not_encoded_twice() -> None:
