@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
+from appliance.processes import die_with_parent
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
@@ -264,7 +265,7 @@ def _run(command: Sequence[str], *, cwd: Path, doing: str) -> None:
     try:
         ended = subprocess.run(
             command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=NPM_SECONDS, check=False,
+            errors="replace", timeout=NPM_SECONDS, check=False, preexec_fn=die_with_parent(),
         )  # fmt: skip
     except OSError as error:
         raise WardposeError((error.strerror or str(error)).lower(), where=command[0], mend=mend) from None

@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=KINDS)
     parser.add_argument("number", type=int)
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     # A shell that starts us in the background ignores SIGINT for us; being asked to stop must work all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

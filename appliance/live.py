@@ -17,6 +17,7 @@ from typing import Any
 from appliance import calibrations
 from appliance.listener import Listener
 from appliance.models import ModelStore
+from appliance.processes import die_with_parent
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
 from appliance.supervisor import ProcessSpec
@@ -144,8 +145,9 @@ def _ready(site: SiteFolder, name: str) -> Path:
     if (path := store.onnx(name)) is None:
         command = [sys.executable, "-m", "appliance", "export", "--model", name, "--home", str(site.root)]
         ended = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
-        )
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False,
+            preexec_fn=die_with_parent(),
+        )  # fmt: skip
         path = store.onnx(name)
         if ended.returncode or path is None:
             lines = ended.stderr.strip().splitlines()

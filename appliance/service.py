@@ -101,11 +101,7 @@ class Service:
             server.server_close()
             path.unlink(missing_ok=True)
             with self._live_lock:
-                ended = self._plan
                 self._end_live()
-            if ended is not None:
-                with contextlib.suppress(WardposeError):
-                    audit.record(self.site, "live.stop", ended.source, "the service ended; its next start goes on")
             self._runner.stop_all()
             self._lock_file.close()
 
@@ -335,6 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home")
     parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     keep_silent()
     service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
     for number in (signal.SIGTERM, signal.SIGINT):

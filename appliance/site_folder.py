@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from appliance.database import Database
+from appliance.site_privacy import close_to_others, is_a_site
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 from runtime.capture.secrets import use_file
@@ -45,11 +46,16 @@ class SiteFolder:
     root: Path
 
     @classmethod
-    def open(cls, path: Path | str | None = None) -> SiteFolder:
-        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone."""
+    def open(cls, path: Path | str | None = None, *, close: bool = True) -> SiteFolder:
+        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone.
+
+        close: take from others what they may do with a site that is there; the doctor looks at it as it is.
+        """
         root = Path(path).expanduser().absolute() if path else default_home().absolute()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if close and is_a_site(root):
+                close_to_others(root)
             for name in FOLDERS:
                 (root / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:

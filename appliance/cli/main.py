@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     hide_secrets_in_arguments()
+    os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
     keep_silent()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)

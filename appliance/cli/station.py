@@ -15,6 +15,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "doctor", parents=[common], help="what this box has, what it lacks, what to do about it"
     )
+    parser.add_argument("--mend", action="store_true", help="mend first what can be mended here, and say what was done")
     parser.set_defaults(run=doctor)
     parser = commands.add_parser(
         "setup", parents=[common], help="install what a full appliance wants besides the environment"
@@ -29,10 +30,20 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.doctor import examine
     from appliance.site_folder import SiteFolder
+    from appliance.site_privacy import close_to_others
 
-    report = examine(SiteFolder.open(options.home))
+    site = SiteFolder.open(options.home, close=False)
+    mended = close_to_others(site.root) if options.mend else []
+    if mended:
+        audit.record(site, "site.close", "rights of others", "; ".join(mended))
+    for line in mended:
+        out.say(f"mended {line}")
+    if options.mend and not mended:
+        out.say("nothing to mend: no file of the site was open to others")
+    report = examine(site)
     for check in report.checks:
         mark = "ok     " if check.ok else ("absent " if check.optional else "MISSING")
         out.say(f"{mark} {check.name}: {check.detail}")
@@ -42,7 +53,7 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     out.say(
         f"needs mending: {', '.join(lacking)}" if lacking else "this box can run the demo, the tests and the live path"
     )
-    out.answer(report.to_dict())
+    out.answer(report.to_dict() | {"mended": mended})
     return 0 if report.ok else 1
 
 
@@ -53,6 +64,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance import calibrations
     from appliance.client import ServiceClient
     from appliance.in_use import models_in_use, told_in_use
+    from appliance.job_runner import JobRunner
     from appliance.jobs import JobStore
     from appliance.live import live_words
     from appliance.site_folder import SiteFolder
@@ -60,6 +72,8 @@ def status(options: argparse.Namespace, out: Output) -> int:
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
         told = client.status() if client.answers() else {}
+    if not told:  # nobody looks after jobs: those that have ended are said to have
+        JobRunner(site).settle()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
