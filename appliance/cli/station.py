@@ -96,10 +96,14 @@ def status(options: argparse.Namespace, out: Output) -> int:
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.setup_full import carry_out, plan
+    from appliance.site_folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
+    if installed := [step["name"] for step in done if step["done"]]:
+        audit.record(SiteFolder.open(options.home), "box.setup", ", ".join(installed))
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1
 

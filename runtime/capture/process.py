@@ -213,6 +213,7 @@ class _Rate:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0 stopped in good order, 2 a mistake in the arguments."""
+    hide_secrets_in_arguments()
     parser = argparse.ArgumentParser(prog="python -m runtime.capture.process", description="capture frames into a ring")
     parser.add_argument("--source", required=True, metavar="SPEC", help="kind or kind:argument, e.g. simulated")
     parser.add_argument("--secrets", type=Path, metavar="FILE", help="where a password that the spec hides is kept")
@@ -221,7 +222,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--at-end", choices=("repeat", "stop"), default="repeat", help="what to do where a recording ends"
     )
     options = parser.parse_args(arguments)
-    hide_secrets_in_arguments()
     if options.secrets is not None:
         use_file(options.secrets)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")

@@ -50,18 +50,21 @@ def keep(path: Path, spec: str) -> str:
     return named
 
 
-def forget_all_but(path: Path, specs: frozenset[str]) -> list[str]:
-    """Drop what the file holds of cameras that none of `specs` (redacted) names any more; returns those cameras."""
+def kept(path: Path) -> list[str]:
+    """The cameras, named without their secrets, of which the file holds some."""
+    return list(_read(path))
+
+
+def forget(path: Path, named: str) -> bool:
+    """Drop what the file holds of one camera; False where it holds nothing of it."""
     if not path.exists():
-        return []
+        return False
     with _locked(path):
         known = _read(path)
-        wanted = {_place(spec) for spec in specs}
-        gone = [named for named in known if _place(named) not in wanted]
-        if gone:
-            left = {named: hidden for named, hidden in known.items() if named not in gone}
-            write_text(path, json.dumps(left, indent=1, ensure_ascii=False) + "\n")
-    return gone
+        if known.pop(named, None) is None:
+            return False
+        write_text(path, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    return True
 
 
 def filled(spec: str) -> str:

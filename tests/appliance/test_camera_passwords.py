@@ -1,5 +1,5 @@
-"""A camera's password stands in one file that its owner alone can read, and nowhere else: not in what is printed, not in
-a log, not in the database, not in the process list."""
+"""A camera's password stands in one file that its owner alone can read, and nowhere else: not in what is printed, in no
+log, not in the database, not in the process list."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import psutil
 import pytest
 from textual.widgets import Input
 
+from appliance import audit
 from appliance.client import ServiceClient
 from appliance.settings import load_settings, password_in_file, read_settings, set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
-from runtime.capture.secrets import filled, forget_all_but, keep
+from runtime.capture.secrets import filled, keep
 from runtime.capture.source import make_source
 from runtime.capture.video import VideoSource
 from tests.appliance.test_tui import on_screen, terminal, until
@@ -187,13 +188,19 @@ def test_a_cameras_other_stream_has_its_password_and_another_camera_has_not(site
             filled(other)
 
 
-def test_the_password_given_last_for_a_camera_counts_and_unused_ones_are_dropped(site: SiteFolder) -> None:
+def test_the_password_given_last_for_a_camera_counts(site: SiteFolder) -> None:
     keep(site.secrets_file, SPECS[0])
     keep(site.secrets_file, SPECS[0].replace(PASSWORD, "another"))
     assert "another" in filled(redacted(SPECS[0]))
-    keep(site.secrets_file, "video:rtsp://u:pw12@10.0.0.1/x")
-    assert forget_all_but(site.secrets_file, frozenset({redacted(SPECS[0])})) == ["video:rtsp://***@10.0.0.1/x"]
-    assert "another" in filled(redacted(SPECS[0]))
+
+
+def test_a_password_is_deleted_when_asked_and_it_is_written_down(site: SiteFolder) -> None:
+    keep(site.secrets_file, SPECS[0])
+    assert f"its password is kept: {redacted(SPECS[0])}" in run(site, "camera", "list")
+    assert "deleted" in run(site, "camera", "forget", redacted(SPECS[0]))
+    assert "no password of this camera is kept" in run(site, "camera", "forget", redacted(SPECS[0]))
+    assert leaks(site) == []
+    assert audit.rows(site)[0].what == "camera.forget"
 
 
 def test_a_damaged_file_of_passwords_is_told_in_one_line(site: SiteFolder) -> None:

@@ -98,7 +98,7 @@ def step_until(runner: JobRunner, condition: Callable[[], object], seconds: floa
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("moment", [0.0, 1.0, 2.5, 4.0])
+@pytest.mark.parametrize("moment", [0.0, 2.5, 4.0])
 def test_making_images_is_cancelled_when_its_last_worker_is_gone(
     runner: JobRunner, tmp_path: Path, moment: float
 ) -> None:
@@ -125,7 +125,7 @@ def test_making_images_is_cancelled_when_its_last_worker_is_gone(
 def test_workers_die_with_a_job_that_is_killed_though_nobody_looks(runner: JobRunner, tmp_path: Path) -> None:
     job = make_images(runner, tmp_path, seed=1)
     with Watch(runner.store, job.id) as watch:
-        step_until(runner, lambda: len(watch.alive()) >= 3 and runner.store.get(job.id).done > 0)
+        step_until(runner, lambda: len(watch.alive()) >= 3)
         os.kill(pid_of(runner.store.get(job.id).process), signal.SIGKILL)
         deadline = time.monotonic() + 20
         while watch.alive():

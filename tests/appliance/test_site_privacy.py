@@ -97,7 +97,7 @@ def test_the_doctor_tells_what_is_open_and_mends_it_when_asked(
     assert f"mended {site.root / 'site.db'}: 0644 → 0600" in said
     assert "ok      site folder is private" in said
     assert_private(site)
-    assert [row.what for row in audit.rows(site)][0] == "site.close"
+    assert audit.rows(site)[0].what == "site.close"
     main(["doctor", "--mend", "--home", str(site.root)])
     assert "nothing to mend" in capsys.readouterr().out
 
