@@ -35,14 +35,14 @@ def notice(site: SiteFolder, read: Callable[[], tuple[str, Values]], defaults: V
     read: the file's text and its values as they are now. Where the database can't be written, it is noticed later.
     """
     text, _ = read()
-    with site.database.transaction() as db:
-        if _seen(db) is not None and _seen(db)["hash"] == _hash(text):  # type: ignore[index]
-            return
     with contextlib.suppress(WardposeError):
+        with site.database.transaction() as db:
+            if _is_seen(_seen(db), text):
+                return
         with site.database.transaction(immediate=True) as db:
             text, values = read()  # again, now that nobody else can be changing it
             seen = _seen(db)
-            if seen is not None and seen["hash"] == _hash(text):
+            if _is_seen(seen, text):
                 return
             found = _differences(seen["values"] if seen is not None else defaults, values)
             _keep(db, text, values)
@@ -58,6 +58,10 @@ def notice(site: SiteFolder, read: Callable[[], tuple[str, Values]], defaults: V
 def _seen(db: sqlite3.Connection) -> dict[str, Any] | None:
     row = db.execute("SELECT value FROM noted WHERE name = ?", (_NAME,)).fetchone()
     return json.loads(row["value"]) if row else None
+
+
+def _is_seen(seen: dict[str, Any] | None, text: str) -> bool:
+    return seen is not None and seen["hash"] == _hash(text)
 
 
 def _keep(db: sqlite3.Connection, text: str, values: Values) -> None:

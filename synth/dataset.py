@@ -216,14 +216,13 @@ def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Gen
     context = multiprocessing.get_context("spawn")
     with _environment(_ONE_THREAD):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(spec, out))
+        running: set[Future[list[int]]] = set()
         try:
             # Pictures of one scene go to one worker, which makes their people once.
             per_scene = spec.scenario.views_per_scene
             coming = (list(scene) for _, scene in groupby(indices, lambda index: index // per_scene))
-            # Few in flight, so that Ctrl-C has little to wait for.
-            running: set[Future[list[int]]] = {
-                pool.submit(_work_on, scene) for _, scene in zip(range(2 * workers), coming, strict=False)
-            }
+            for _, scene in zip(range(2 * workers), coming, strict=False):
+                running.add(pool.submit(_work_on, scene))
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -238,6 +237,9 @@ def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Gen
                 mend="go on with --resume and fewer workers",
             ) from None
         finally:
+            if running:  # cut short: nobody waits for pictures that take seconds and are made again when it goes on
+                for process in list((pool._processes or {}).values()):
+                    process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -63,9 +63,10 @@ def show_audit(options: argparse.Namespace, out: Output) -> int:
 def _tell(verdict: Verdict, say: Any) -> None:
     for place in verdict.breaks:
         say(f"BROKEN at row {place.row}: {place.what}")
-    if verdict.whole:
-        say(f"the chain of {verdict.rows} rows is whole" + (f"; its head: {verdict.head.hash}" if verdict.rows else ""))
-    else:
+    if verdict.whole and verdict.rows:
+        say(f"the chain of all {verdict.rows} rows is whole; its head, worth noting elsewhere:")
+        say(f"  {verdict.head.hash}")
+    elif verdict.breaks:
         say("the chain is broken: rows were lost, changed or put in from outside, or site.db is an older copy")
 
 
