@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from types import FrameType
 
 import psutil
 
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     site = SiteFolder.open(options.home)
     process = JobProcess(site, options.number, options.kinds)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, process.interrupt)
     return process.run()
 
 
@@ -46,6 +49,13 @@ class JobProcess:
         self.site, self.number, self.kinds = site, number, kinds
         self.store = JobStore(site, kinds)
         self._written_at = 0.0
+        self._interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """A signal asks the job to stop. Libraries may swallow what is raised here, or make another error of it; that
+        it was asked is remembered."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def run(self) -> int:
         if not self._sign():
@@ -60,19 +70,22 @@ class JobProcess:
             kind = load_kinds(self.kinds)[job.kind]
             result = kind.run(self.site, job.parameters, self.progress)
             text = json.dumps(result)
-        except KeyboardInterrupt:
-            cancelled = self.store.get(self.number).cancel_requested
-            self._end("cancelled" if cancelled else "interrupted", error="" if cancelled else "stopped from outside")
-            return 130
-        except WardposeError as error:
-            self._end("failed", error=str(error))
-            return 1
-        except Exception as error:
-            sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
-            self._end("failed", error=redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
-            return 1
+        except (KeyboardInterrupt, Exception) as error:
+            return self._end_with(error)
         self._end("done", result=text)
         return 0
+
+    def _end_with(self, error: BaseException) -> int:
+        cancelled = self.store.get(self.number).cancel_requested
+        if cancelled or self._interrupted or isinstance(error, KeyboardInterrupt):
+            self._end("cancelled" if cancelled else "interrupted", error="" if cancelled else "stopped from outside")
+            return 130
+        if isinstance(error, WardposeError):
+            self._end("failed", error=str(error))
+        else:
+            sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
+            self._end("failed", error=redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+        return 1
 
     def progress(self, done: int, total: int, note: str) -> None:
         """Written at most five times a second; raises `KeyboardInterrupt` when somebody asked the job to stop."""
@@ -82,7 +95,7 @@ class JobProcess:
         with self.site.database.transaction() as db:
             db.execute("UPDATE jobs SET done = ?, total = ?, note = ? WHERE id = ?", (done, total, note, self.number))
             row = db.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (self.number,)).fetchone()
-        if row["cancel_requested"]:
+        if row["cancel_requested"] or self._interrupted:
             raise KeyboardInterrupt
 
     def _sign(self) -> bool:

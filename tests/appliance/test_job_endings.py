@@ -179,6 +179,21 @@ def test_a_job_that_does_not_listen_is_killed_with_its_helpers(
     assert small.store.get(job.id).state == "cancelled" and not is_running(helper)
 
 
+@pytest.mark.parametrize("mistaken_as", ["error", "nothing"])
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_library_that_mistakes_the_interrupt_changes_nothing(
+    small: JobRunner, mistaken_as: str, cancelled: bool
+) -> None:
+    job = small.store.submit("mistaken", {"as": mistaken_as})
+    step_until(small, lambda: small.store.get(job.id).note == "waiting")
+    if cancelled:
+        small.store.cancel(job.id)
+    else:
+        os.kill(pid_of(small.store.get(job.id).process), signal.SIGINT)
+    step_until(small, lambda: small.store.get(job.id).state != "running")
+    assert small.store.get(job.id).state == ("cancelled" if cancelled else "interrupted")
+
+
 def test_a_job_that_has_said_its_last_word_and_does_not_end_is_ended(
     small: JobRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,19 @@ def linger(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     return {}
 
 
+def mistake_an_interrupt(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Do with Ctrl-C what libraries do: make another error of it, or lose it."""
+    while True:
+        try:
+            progress(0, 0, "waiting")
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            if parameters["as"] == "error":
+                raise ImportError("a part of the library could not be loaded") from None
+        progress(1, 1, "going on")
+
+
 JOB_KINDS = (
     JobKind("count", "Counting", count_files),
     JobKind("count-light", "Counting quietly", count_files, heavy=False),
@@ -73,5 +86,6 @@ JOB_KINDS = (
     JobKind("break", "Breaking down", break_down),
     JobKind("stray", "Leaving a stray", leave_a_stray),
     JobKind("stubborn", "Going on regardless", go_on_regardless),
+    JobKind("mistaken", "Mistaking", mistake_an_interrupt),
     JobKind("lingering", "Lingering", linger),
 )
