@@ -21,6 +21,7 @@ from appliance.database import now
 from appliance.people import current_user
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 from runtime.capture.secrets import keep
 
 Progress = Callable[[int, int, str], None]
@@ -169,7 +170,7 @@ class JobStore:
             return []
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - 64_000))
-            return stream.read().decode(errors="replace").splitlines()[-lines:]
+            return [redacted(line) for line in stream.read().decode(errors="replace").splitlines()[-lines:]]
 
 
 def _job(row: sqlite3.Row) -> Job:

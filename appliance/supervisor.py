@@ -23,6 +23,7 @@ from typing import Any
 
 from appliance.processes import die_with_parent, signal_group
 from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -227,4 +228,4 @@ def _last_line(log: Path) -> str:
             lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    return lines[-1].strip()[:200] if lines else ""
+    return redacted(lines[-1].strip())[:200] if lines else ""

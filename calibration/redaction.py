@@ -27,11 +27,9 @@ _END = re.compile(r"[\s\"'<>]")
 _CERTAIN = r"(?:\d{1,3}(?:\.\d{1,3}){3}|localhost|\[[0-9A-Fa-f:.%]+\])(?=(?::\d{1,5})?(?:[/?#]|$))"
 _CERTAIN_HOST, _AT_CERTAIN_HOST = re.compile(_CERTAIN, re.IGNORECASE), re.compile(f"@(?={_CERTAIN})", re.IGNORECASE)
 # `user` as well: on many cameras name and password are the same word.
-_SECRET_KEY = re.compile(
-    r"[\w.%-]*(?:pass|pwd|psw|token|secret|auth|cred|key|signature|user|usr|login)[\w.%-]*="
-    r"|(?<![A-Za-z0-9])(?:pw|u|p|sig|account)=",
-    re.IGNORECASE,
-)
+_SECRET_WORD = re.compile(r"pass|pwd|psw|token|secret|auth|cred|key|signature|user|usr|login", re.IGNORECASE)
+_SECRET_SHORT = frozenset({"pw", "u", "p", "sig", "account"})
+_LONGEST_KEY = 64
 # A secret may hold `&` and `=` itself: it ends only where a key begins that cameras, or our own options, have.
 _NEXT_KEY = re.compile(
     r"[&;_,/?#](?=(?:user|username|usr|password|passwd|pass|pwd|channel|channelid|ch|chan|stream|streamtype|subtype|"
@@ -141,11 +139,24 @@ def _spans_of_address(text: str, begin: int, end: int) -> list[tuple[int, int]]:
         found.append((begin, begin + login))
         # Were the log-in shorter than taken, its end would lie within the authority: look for keys from there on.
         query = authority.rfind("@") + 1 if "@" in authority else login + 1
-    while key := _SECRET_KEY.search(rest, query):
-        stop = _NEXT_KEY.search(rest, key.end())
+    while (value := _secret_value(rest, query)) is not None:
+        stop = _NEXT_KEY.search(rest, value)
         query = stop.start() if stop else len(rest)
-        found.append((begin + key.end(), begin + query))
+        found.append((begin + value, begin + query))
     return found
+
+
+def _secret_value(text: str, begin: int) -> int | None:
+    """Where the value of the next key that says it is secret begins; None where there is none. Linear in the text."""
+    sign = text.find("=", begin)
+    while sign >= 0:
+        key = ""
+        if sign > begin and text[sign - 1].isalnum():
+            key = re.split(r"[^\w.%-]", text[max(begin, sign - _LONGEST_KEY) : sign])[-1]
+        if _SECRET_WORD.search(key) or re.split("[_.%-]", key)[-1].lower() in _SECRET_SHORT:
+            return sign + 1
+        sign = text.find("=", sign + 1)
+    return None
 
 
 def _end_of_login(rest: str) -> int | None:
@@ -160,7 +171,7 @@ def _end_of_login(rest: str) -> int | None:
         certain = _AT_CERTAIN_HOST.search(rest)
         return certain.start() if certain else last
     # `host:554/user=a&password=b@c`: the `@` belongs to a password behind the host.
-    if _SECRET_KEY.search(rest, len(authority), last):
+    if (value := _secret_value(rest, len(authority))) is not None and value <= last:
         return None
     if ":" not in rest[:last]:
         return None
