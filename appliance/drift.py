@@ -25,23 +25,23 @@ def drift_socket(site: SiteFolder) -> Path:
     return site.sockets / "drift.sock"
 
 
-def reference_file(site: SiteFolder, calibration: Path) -> Path:
-    """What the room looked like when that calibration was made: pieces of its background, none large enough to be a
-    picture of somebody."""
-    return calibration.with_suffix(".watch.npz")
+def watch(site: SiteFolder) -> None:
+    """Be the watch's process; returns when it is told to end or a newer calibration is confirmed.
 
+    Raises `WardposeError` where no calibration is confirmed.
+    """
+    from runtime.drift_watch import serve
 
-def command(site: SiteFolder) -> list[str]:
-    """The watch's command line; raises `WardposeError` where no calibration is confirmed."""
     row = calibrations.current_row(site)
     if row is None:
         raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
-    calibration = site.resolve(row.file)
-    return [
-        sys.executable, "-m", "runtime.drift_watch", "--ring", ring_name(site), "--calibration", str(calibration),
-        "--reference", str(reference_file(site, calibration)), "--socket", str(drift_socket(site)),
-        "--pause-file", str(result_socket(site)) + ".paused",
-    ]  # fmt: skip
+    calibrations.forget_references(site)
+    results, calibration = result_socket(site), site.resolve(row.file)
+    serve(
+        ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site), results=results,
+        pause_file=results.with_name(f"{results.name}.paused"),
+        keeping=lambda what: audit.record(site, "watch.reference", str(row.id), what),
+    )  # fmt: skip
 
 
 def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:

@@ -1,4 +1,5 @@
-"""What the box clears away by itself: recordings and plates whose time is up. `python -m appliance.housekeeping`.
+"""What the box clears away by itself: recordings and plates whose time is up, and what a calibration that has ended
+was watched by. `python -m appliance.housekeeping`.
 
 The service does it every few minutes; a box under systemd has a timer for it.
 """
@@ -8,14 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import plates, recordings
+from appliance import calibrations, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
 
 def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
-    return recordings.delete_expired(site) + plates.delete_expired(site)
+    return recordings.delete_expired(site) + plates.delete_expired(site) + calibrations.forget_references(site)
 
 
 def main(arguments: list[str] | None = None) -> int:

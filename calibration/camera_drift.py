@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -228,7 +229,7 @@ def _bed_hull(estimate: CalibrationEstimate, camera: CameraModel) -> NDArray[np.
     return cv2.convexHull(np.rint(pixels).astype(np.int32))
 
 
-def _cell_of(points: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.int64]:
+def _cell_of(points: NDArray[Any], size: tuple[int, int]) -> NDArray[np.int64]:
     column, row = np.clip((points / size * _CELLS).astype(np.int64), 0, np.array(_CELLS) - 1).T
     return np.asarray(row * _CELLS[0] + column)
 

@@ -189,7 +189,9 @@ def test_a_reference_comes_back_from_its_file(watched: DriftReference, tmp_path:
     assert loaded.bed.bed == BED
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 of the former format", b"[]", b'{"format": 2}', b'{"format": 1}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 of the former format", b"[]", b'{"format": 2}', b'{"format": 1}']
+)
 def test_a_file_that_is_no_reference_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(WardposeError, match=r"x\.npz"):
