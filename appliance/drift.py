@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from appliance.supervisor import ProcessSpec
 from calibration.errors import WardposeError
 
 HEARD_WITHIN_S = 10.0
+_NICENESS = 10  # the live picture goes first
 SILENT: dict[str, Any] = {"state": "off", "text": "", "changes": [], "camera_deg": None, "retune": False}
 
 
@@ -26,7 +28,7 @@ def drift_socket(site: SiteFolder) -> Path:
 
 
 def watch(site: SiteFolder) -> None:
-    """Be the watch's process; returns when it is told to end or a newer calibration is confirmed.
+    """Be the watch's process, at low priority; returns when it is told to end or a newer calibration is confirmed.
 
     Raises `WardposeError` where no calibration is confirmed.
     """
@@ -36,6 +38,7 @@ def watch(site: SiteFolder) -> None:
     if row is None:
         raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
     calibrations.forget_references(site)
+    os.nice(_NICENESS)
     results, calibration = result_socket(site), site.resolve(row.file)
     serve(
         ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site), results=results,

@@ -12,6 +12,7 @@ import sys
 from appliance import calibrations, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 
 def tidy(site: SiteFolder) -> list[str]:
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Tidy one site once; returns 1 where something is left that should be gone."""
     parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
     parser.add_argument("--home")
+    keep_out_of_dumps()
     left = tidy(SiteFolder.open(parser.parse_args(arguments).home))
     for problem in left:
         sys.stderr.write(f"{problem}\n")

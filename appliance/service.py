@@ -32,6 +32,7 @@ from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
@@ -327,6 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
     options = parser.parse_args(arguments)
     keep_silent()
+    keep_out_of_dumps()
     service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop() and None)

@@ -26,10 +26,11 @@ from calibration.estimate import CalibrationEstimate
 WIDTH = 640  # px, of the picture that is measured
 _SPOT_PX, _AROUND_PX = 2.0, 3.2  # standard deviations of the two Gaussians
 _LEAST_CONTRAST = 0.05  # of the local contrast
+_LONGEST = 5.0  # times as long as wide
 _SPOT_RADIUS = 4  # px within which a spot is the only one
 _PER_CELL, _PER_CELL_NOW = 5, 20
 _CELLS = (8, 5)
-_APART_PX = 9.0  # between two that are kept
+_APART_PX = 12.0  # between two that are kept
 _MARGIN_PX = 12  # from the picture's border
 _SAME_PX, _SAME_SHARE = 1.0, 0.75  # a spot that is kept is found within this in this share of the pictures
 _NEAR_PX = 12.0  # around the expected place
@@ -37,7 +38,7 @@ _TRIES = 600
 _GRID_DEG, _GRID_STEP_DEG, _GRID_ROLL_DEG, _GRID_ROLL_STEP_DEG = 18.0, 0.75, 12.0, 1.5
 _GRID_POINTS, _GRID_BEST, _GRID_PX = 80, 6, 3
 _TOLERANCE_PX = 1.5
-_LEAST_POINTS = 14
+_LEAST_POINTS = 12
 _LEAST_SHARE = 0.2  # of the spots that should be in view
 _LEAST_CELLS = 4
 _ABOVE_BED_M, _BELOW_BED_M, _AROUND_BED_M = 0.7, 0.15, 0.12
@@ -157,6 +158,8 @@ def _spots(color: NDArray[np.uint8]) -> Spots:
     inside = (rows >= _MARGIN_PX) & (rows < height - _MARGIN_PX)
     inside &= (columns >= _MARGIN_PX) & (columns < width - _MARGIN_PX)
     rows, columns = rows[inside], columns[inside]
+    round_enough = _is_round(response, rows, columns)
+    rows, columns = rows[round_enough], columns[round_enough]
     order = np.argsort(-strength[rows, columns], kind="stable")
     order = order[_rank_in_cell(np.column_stack([columns, rows])[order], (width, height)) < _PER_CELL_NOW]
     y, x = rows[order], columns[order]
@@ -165,6 +168,16 @@ def _spots(color: NDArray[np.uint8]) -> Spots:
          y + _vertex(response[y - 1, x], response[y, x], response[y + 1, x])]
     )  # fmt: skip
     return points.astype(np.float64), response[y, x] > 0
+
+
+def _is_round(response: NDArray[np.float32], y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether extremes are spots and not pieces of a line: of those, which side the next lies on is chance, and a row
+    of them would draw the line (the ratio of the principal curvatures, as by Lowe)."""
+    across = response[y, x - 1] - 2 * response[y, x] + response[y, x + 1]
+    down = response[y - 1, x] - 2 * response[y, x] + response[y + 1, x]
+    both = (response[y + 1, x + 1] - response[y + 1, x - 1] - response[y - 1, x + 1] + response[y - 1, x - 1]) / 4
+    determinant = across * down - both * both
+    return np.asarray((across + down) ** 2 * _LONGEST < (_LONGEST + 1) ** 2 * determinant)
 
 
 def _vertex(

@@ -1,6 +1,6 @@
 """The loop that watches whether camera and bed are where they were calibrated.
 
-It looks every two seconds, at low priority, and keeps no picture. Where no reference was taken yet, looks at which
+It looks every two seconds and keeps no picture. Where no reference was taken yet, looks at which
 nobody stands in view become it (`watch_reference`); from then on it is watched. A newer confirmed calibration in the
 same folder ends it, for whoever started it to start it anew on that one. While somebody beside the bed has paused the
 live picture, nothing is looked at.
@@ -9,7 +9,6 @@ live picture, nothing is looked at.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -30,7 +29,6 @@ from runtime.notify import notify
 from runtime.watch_reference import ReferenceTaker
 
 _MAX_AGE_MS = 1000.0
-_NICENESS = 10
 
 
 def look_of(frame: Frame) -> Look:
@@ -166,8 +164,7 @@ def serve(
     ring: str, calibration: Path, reference: Path, socket: Path, *, results: Path, pause_file: Path | None = None,
     keeping: Callable[[str], None] = lambda what: None,
 ) -> None:  # fmt: skip
-    """Be the watch's process until SIGTERM or SIGINT, at low priority; see `DriftWatch`."""
-    os.nice(_NICENESS)
+    """Be the watch's process until SIGTERM or SIGINT; see `DriftWatch`."""
     with RingReader(ring) as reader:
         watch = DriftWatch(
             reader, calibration, reference, socket, results=results, pause_file=pause_file, keeping=keeping

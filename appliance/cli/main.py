@@ -15,6 +15,7 @@ from appliance.cli import backgrounds, bench, calibrate, camera, demo, live, mod
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 STOPPED = "stopped; what was finished is kept"
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     keep_silent()
+    keep_out_of_dumps()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Known before the arguments are understood, so that a wrong argument is answered in JSON as well.

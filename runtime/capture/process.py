@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, make_source
 from runtime.notify import notify
@@ -215,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--at-end", choices=("repeat", "stop"), default="repeat", help="what to do where a recording ends"
     )
     options = parser.parse_args(arguments)
+    keep_out_of_dumps()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         process = CaptureProcess(options.source, options.ring, repeat=options.at_end == "repeat")
