@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 CALIBRATE_FIRST = "calibrate first: wardpose calibrate tags"
 REFERENCE = ".watch"  # what the watch keeps to know the room again, beside its calibration
+PAGE_KEPT = timedelta(days=30)
 FORMER_REFERENCE = ".watch.npz"  # held pieces of the picture
 
 
@@ -165,6 +168,22 @@ def forget_references(site: SiteFolder) -> list[str]:
             problems.append(str(disk_error(error, path)))
         else:
             audit.record(site, "watch.forget", path.name, why)
+    return problems
+
+
+def delete_old_pages(site: SiteFolder) -> list[str]:
+    """Delete the pages of calibrations, which may show the camera's picture, when they are `PAGE_KEPT` old; returns
+    what couldn't be deleted."""
+    problems = []
+    for path in sorted(site.pictures.glob("calibration-*.png")):
+        try:
+            if time.time() - path.stat().st_mtime < PAGE_KEPT.total_seconds():
+                continue
+            path.unlink()
+        except OSError as error:
+            problems.append(str(disk_error(error, path)))
+        else:
+            audit.record(site, "calibration.page-expire", path.name)
     return problems
 
 

@@ -1,5 +1,5 @@
-"""What the box clears away by itself: recordings and plates whose time is up, and what a calibration that has ended
-was watched by. `python -m appliance.housekeeping`.
+"""What the box clears away by itself: recordings and plates whose time is up, training images that
+show such plates, and what went with a calibration. `python -m appliance.housekeeping`.
 
 The service does it every few minutes; a box under systemd has a timer for it.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import calibrations, plates, recordings
+from appliance import calibrations, datasets, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -17,7 +17,9 @@ from calibration.memory import keep_out_of_dumps
 
 def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
-    return recordings.delete_expired(site) + plates.delete_expired(site) + calibrations.forget_references(site)
+    problems = recordings.delete_expired(site) + plates.delete_expired(site)
+    problems += datasets.delete_composed(site)  # after the plates they show
+    return problems + calibrations.forget_references(site) + calibrations.delete_old_pages(site)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,6 +26,7 @@ _CELL_M = 0.025
 _AROUND_M = 1.2  # about the outline; a bed is followed over half of it
 _RIM_M = (0.1, 0.3)  # inside and outside of the outline
 _PIECE_M = 0.25  # length of a piece of the rim
+_LEVEL_M = 0.05  # the mattress's edge is level
 _HIGHEST_RIM_M = 0.6  # over the mattress: no board and no rail is higher, so it is somebody or something else
 _LEAST_PIECES = 6
 _LEAST_RIM = 60  # cells
@@ -151,8 +152,8 @@ def _straight(rim: NDArray[np.int8], top: NDArray[np.float32], beyond: NDArray[n
     )
     if outer > _HIGHEST_RIM_M:  # a wall, a cupboard or somebody stands there
         reach, begins, outer = min(reach, 0.0), np.nan, np.nan
-    if inner > _HIGHEST_RIM_M:
-        return nothing
+    if abs(inner) > _LEVEL_M:  # a pillow, feet, a backrest that is up
+        inner = np.nan
     return np.round([reach, begins, inner, outer], 3) + 0.0
 
 
