@@ -17,23 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from calibration.camera_drift import WIDTH
-from calibration.drift import LOOK_EVERY_S, DriftMonitor, DriftReference, Look, Verdict
+from calibration.drift import LOOK_EVERY_S, DriftMonitor, DriftReference, Verdict
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.files import load_estimate
 from runtime.bus import ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
-from runtime.frames import Frame
 from runtime.notify import notify
-from runtime.watch_reference import ReferenceTaker
+from runtime.watch_reference import ReferenceTaker, look_of
 
 _MAX_AGE_MS = 1000.0
-
-
-def look_of(frame: Frame) -> Look:
-    """What of a frame is looked at."""
-    return Look(frame.color, frame.depth, frame.depth_camera, frame.color_from_depth)
 
 
 class DriftWatch:

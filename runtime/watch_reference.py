@@ -29,6 +29,11 @@ _ANSWER_S = 1.5  # how long that may take
 _MAX_AGE_MS = 1000.0
 
 
+def look_of(frame: Frame) -> Look:
+    """What of a frame is looked at."""
+    return Look(frame.color, frame.depth, frame.depth_camera, frame.color_from_depth)
+
+
 class ReferenceTaker:
     """Gathers looks. Belongs to one thread; `look` blocks for a few seconds at most."""
 
@@ -52,7 +57,7 @@ class ReferenceTaker:
         if not np.isfinite(self._bed.turns(boxes, width, height)).all():
             self.forget()
             return "waiting until nobody stands in view"
-        self._looks.append(Look(frame.color, frame.depth, frame.depth_camera, frame.color_from_depth))
+        self._looks.append(look_of(frame))
         self._people.append(boxes)
         if len(self._looks) < LOOKS:
             return f"looking at the room: {len(self._looks)} of {LOOKS}"

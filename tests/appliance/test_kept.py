@@ -15,7 +15,8 @@ from appliance.cli.main import main
 from appliance.jobs import JobStore
 from appliance.site_folder import SiteFolder
 from calibration.drift import take_reference
-from runtime.drift_watch import contents, look_of
+from runtime.drift_watch import contents
+from runtime.watch_reference import look_of
 from synth.simulated_camera import SimulatedCamera
 from tests.appliance.test_plates import plate_of
 from tests.conftest import REPOSITORY
@@ -24,7 +25,8 @@ from tests.conftest import REPOSITORY
 @pytest.mark.timeout(300)
 def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     home = ("--home", str(site.root))
-    site.settings_file.write_text('[camera]\nsource = "simulated"\n')
+    # One worker: a pool of them costs more than three pictures.
+    site.settings_file.write_text('[camera]\nsource = "simulated"\n[synthesis]\nworkers = 1\n')
     for command in (
         ["calibrate", "tags"],
         ["calibrate", "confirm"],
@@ -32,11 +34,11 @@ def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
         ["calibrate", "tags", "--print", str(site.pictures / "tag-sheet.pdf")],
         ["plates", "capture", "--seconds", "0.5", "--keep", "yes"],
         ["synth", "--count", "3"],
-        ["preview", "--count", "2"],
         ["camera", "record", "--out", str(site.root / "ward.mkv"), "--seconds", "0.3", "--expires", "1d",
          "--reason", "to see what stands in the table"],
     ):  # fmt: skip
         assert main([*command, *home]) == 0, command
+    assert main(["preview", str(datasets.newest(site)), "--count", "2", *home]) == 0
     row = calibrations.current_row(site)
     assert row is not None
     camera = SimulatedCamera.from_argument("empty")
