@@ -126,8 +126,9 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     if name == "drift":
         from appliance import drift
 
-        command = drift.command(site)
-    elif name == "live":
+        drift.watch(site)
+        raise SystemExit
+    if name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
         asked_for = asked.get("source")

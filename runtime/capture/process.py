@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.own_process import hide_secrets_in_arguments
 from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
@@ -224,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.secrets is not None:
         use_file(options.secrets)
+    keep_out_of_dumps()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         process = CaptureProcess(options.source, options.ring, repeat=options.at_end == "repeat")
