@@ -48,6 +48,7 @@ class VideoSource(CaptureSource):
         self._where = _Place(config.path, config.allow_network)
         self.name = f"video:{self._where.label}"
         self.live = self._where.live
+        self.origin = "camera" if self.live else "recording"
         self.skipped: list[Path] = []
         self._clip: _Clip | None = None
         self._camera: _CameraThread | None = None
