@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from appliance import audit
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
 
@@ -90,14 +91,15 @@ class ServiceClient:
         result: dict[str, Any] = self.call("live.start", source=source, detector=detector, pose=pose, display=display)
         return result
 
-    def stop_live(self) -> None:
-        self.call("live.stop")
+    def stop_live(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("live.stop")
+        return result
 
-    def pause(self) -> None:
-        self.call("live.pause")
+    def pause(self, reason: str = "") -> None:
+        self.call("live.pause", reason=reason, by=audit.current_user())
 
-    def resume(self) -> None:
-        self.call("live.resume")
+    def resume(self, reason: str = "") -> None:
+        self.call("live.resume", reason=reason, by=audit.current_user())
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = self.call("jobs.list", limit=limit)

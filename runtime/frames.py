@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
 
-
 Origin = Literal["camera", "recording", "simulation", "unknown"]
 """What pictures are of: what a camera sees at this moment, what one saw earlier (a recording, a video, photographs),
 or what a program has drawn. Only the first may ever be taken for the bed beside the box."""

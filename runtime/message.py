@@ -3,9 +3,10 @@
 One message: `version`, `state` (starting, live, no-signal, paused), `message` (why, in one line), `captured_at` and
 `finished_at` (this machine's monotonic clock, seconds; null where nothing was ever seen), `frame_index`, `width`,
 `height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
-`pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something can be drawn) [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
-where too little of one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed),
-`fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
+`pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn)
+[{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box where too little of
+one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`, `stages_ms`,
+and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def live_message(
     fps: float = 0.0,
     pause: Pause | None = None,
 ) -> dict[str, Any]:
-    """The message for a state. result: the last frame's, whose people are told only while live. pause: the one that holds."""
+    """The message for a state. result: the last frame's, whose people are told only while live. pause: what holds."""
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
     said |= {"sure": SURE, "doubtful": DOUBTFUL, "origin": None, "pause": pause and pause.to_dict()}

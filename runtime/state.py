@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from runtime.frames import Origin
+if TYPE_CHECKING:  # a terminal that only wants the words need not wait for numpy
+    from runtime.frames import Origin
 
 State = Literal["starting", "live", "no-signal", "paused"]
 

@@ -110,7 +110,7 @@ def look(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progres
     from appliance import cameras
 
     progress(0, 1, "waiting for the first frame")
-    seen = cameras.probe(SOURCE, seconds=2.0)
+    seen = cameras.probe(site, SOURCE, seconds=2.0)
     progress(1, 1, f"{seen['width']}×{seen['height']}, depth {seen['depth']}")
     return seen
 

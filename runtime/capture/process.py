@@ -6,9 +6,10 @@ A camera that can't be opened, fails or falls silent is closed and opened again 
 ten seconds. The ring's state says what goes on; nothing but the ring and one line a change of state (standard error)
 leaves this process. The thread that reads the camera gives the ring a sign of life at least every `BEAT_S`, so that a
 driver that hangs shows within a second. While the site is paused the camera is closed and the ring holds no pixel of
-it; a thread of its own blanks the ring, so that a driver that does not let go keeps no picture either. It speaks systemd's notify protocol: READY once the first attempt to open has
-ended either way (a box must start without its camera), then WATCHDOG with every sign of life; opening may take two
-minutes before that counts as a hang.
+it; a thread of its own blanks the ring, so that a driver that does not let go keeps no picture either.
+
+It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a box must start without
+its camera), then WATCHDOG with every sign of life; opening may take two minutes before that counts as a hang.
 """
 
 from __future__ import annotations

@@ -16,5 +16,6 @@ from runtime.capture.ring_reader import RingReader
 from runtime.capture.ring_writer import RingWriter, blank_ring
 
 __all__ = [
-    "BEAT_S", "HUNG_S", "CaptureState", "DamagedRing", "RingReader", "RingStatus", "RingWriter", "blank_ring", "ring_path",
+    "BEAT_S", "HUNG_S", "CaptureState", "DamagedRing", "RingReader", "RingStatus", "RingWriter", "blank_ring",
+    "ring_path",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """How the frame ring lies in memory, byte by byte; `ring.py` says how it is used.
 
 Little-endian. A header page: the geometry at 0, the writer's state at `STATE_AT`, the number of the latest frame at
-`LATEST_AT`, the path of the site's pause at `PAUSE_AT`; then `slot_count` slots. Each slot begins with a header (a sequence lock that is odd while the writer is at
-work, and checksums), the frame's description and its planes follow at `SLOT_BODY_AT`.
+`LATEST_AT`, the path of the site's pause at `PAUSE_AT`; then `slot_count` slots. Each slot begins with a header (a
+sequence lock that is odd while the writer is at work, and checksums), the frame's description and its planes follow at
+`SLOT_BODY_AT`.
 """
 
 from __future__ import annotations

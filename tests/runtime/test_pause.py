@@ -204,8 +204,9 @@ def test_a_blanked_ring_holds_no_pixel_and_says_that_no_frame_is_there(ring: str
 
 def test_the_ring_of_a_killed_writer_is_blanked_by_whoever_pauses(ring: str) -> None:
     code = (
-        "import os, sys, time, numpy as np\nfrom runtime.capture.ring import RingWriter\nfrom runtime.frames import Frame\n"
-        f"w = RingWriter(sys.argv[1])\nw.write(Frame(np.full((90, 120, 3), {MARK}, np.uint8), time.monotonic(), 0, 'x'))\n"
+        "import os, sys, time, numpy as np\nfrom runtime.capture.ring import RingWriter\n"
+        "from runtime.frames import Frame\nw = RingWriter(sys.argv[1])\n"
+        f"w.write(Frame(np.full((90, 120, 3), {MARK}, np.uint8), time.monotonic(), 0, 'x'))\n"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, ring], cwd=REPOSITORY, check=False)
