@@ -29,6 +29,7 @@ from types import FrameType
 from calibration.errors import WardposeError
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, check_spec, make_source, origin_of
+from runtime.capture.stream_clock import LATE_S
 from runtime.notify import notify
 from runtime.pause import Paused, PauseSwitch
 
@@ -36,7 +37,6 @@ _log = logging.getLogger("capture")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-LATE_S = 1.0  # pictures of a live camera that come so long after they were taken are no live pictures
 STALLED_S = 0.6  # a live camera silent for so long is said to be stalled
 SILENCE_S = 5.0  # and after so long it is closed and opened again
 OPEN_PATIENCE_S = 120.0  # the simulated ward furnishes itself first; a Kinect takes two seconds
