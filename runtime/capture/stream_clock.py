@@ -1,8 +1,8 @@
 """How old the pictures of a network camera are, by the stream's own clock.
 
 A picture that arrives now need not be of now: a camera, a recorder or a switch that stalls hands over later what it
-kept. Each picture bears a time of the stream's clock, whose offset to this machine's is not known; but the least delay with
-which pictures have come is (up to that delay) as young as they get. What comes later than that is older by as much.
+kept. Each picture bears a time of the stream's clock, whose offset to this machine's is not known; but the least delay
+with which pictures have come is as little as it gets, so what comes later than that is older by as much.
 """
 
 from __future__ import annotations

@@ -53,9 +53,16 @@ def test_the_page_counts_people_in_the_same_words() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "origin"),
-    [("simulated", "simulation"), ("simulated:empty", "simulation"), ("recording:/x.mkv", "recording"),
-     ("kinect", "camera"), ("video:/photographs", "recording"), ("video:0", "camera"), ("video:rtsp://127.0.0.1/x", "camera")],
-)  # fmt: skip
+    [
+        ("simulated", "simulation"),
+        ("simulated:empty", "simulation"),
+        ("recording:/x.mkv", "recording"),
+        ("video:/photographs", "recording"),
+        ("kinect", "camera"),
+        ("video:0", "camera"),
+        ("video:rtsp://127.0.0.1/x", "camera"),
+    ],
+)
 def test_every_shipped_source_says_what_its_pictures_are_of(spec: str, origin: Origin) -> None:
     assert origin_of(make_source(spec)) == origin
 
