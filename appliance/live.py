@@ -161,27 +161,39 @@ class LiveMeter:
         self.start, self.stop = self._listener.start, self._listener.stop
 
     def figures(self) -> dict[str, Any]:
-        """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`, `origin`.
+        """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`, `origin`,
+        `silent_s`.
 
         Times are from capture to skeleton. state is the runtime's own, or `off` when nothing was heard for a while.
-        people: so many are drawn. origin: what the pictures are of, see `runtime.frames.Origin`.
+        silent_s: since it was heard last; None where it never was. people: so many are drawn. origin: what the pictures
+        are of, see `runtime.frames.Origin`.
         """
         with self._lock:
             latest, ages, finished, frames = self._latest, sorted(self._ages_ms), list(self._finished), self._frames
-        if not latest or time.monotonic() - latest["heard_at"] > 2.0:
+        silent_s = time.monotonic() - latest["heard_at"] if latest else None
+        if silent_s is None or silent_s > 2.0:
             return {"state": "off", "message": "", "fps": 0.0, "p50_ms": None, "p99_ms": None, "age_ms": None,
-                    "engine": None, "models": {}, "people": 0, "frames": frames, "origin": "unknown"}  # fmt: skip
+                    "engine": None, "models": {}, "people": 0, "frames": frames, "origin": "unknown",
+                    "silent_s": silent_s}  # fmt: skip
         live = latest.get("state") == "live"
         captured, span = latest.get("captured_at"), finished[-1] - finished[0] if len(finished) > 1 else 0.0
         return {
             "state": latest.get("state", "off"), "message": latest.get("message", ""),
-            "fps": (len(finished) - 1) / span if live and span > 0 else 0.0,
+            "fps": 0.0 if not live else (len(finished) - 1) / span if span > 0 else latest.get("fps", 0.0),
             "p50_ms": ages[len(ages) // 2] if ages else None,
             "p99_ms": ages[min(int(0.99 * len(ages)), len(ages) - 1)] if ages else None,
             "age_ms": (time.monotonic() - captured) * 1e3 if captured is not None and live else None,
             "engine": latest.get("engines", {}).get("detector"), "models": latest.get("models", {}),
             "people": len(latest.get("people", [])), "frames": frames, "origin": latest.get("origin") or "unknown",
+            "silent_s": silent_s,
         }  # fmt: skip
+
+    def forget(self) -> None:
+        """What was heard is of a live path that has ended."""
+        with self._lock:
+            self._latest = {}
+            self._finished.clear()
+            self._ages_ms.clear()
 
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:

@@ -27,8 +27,10 @@ def live_status(site: SiteFolder, figures: Mapping[str, Any], path: live_path.Li
         told["state"] = "paused"
     elif plan is None:  # what was heard a moment ago is over
         told["state"] = "off"
-    elif told["state"] == "off":
+    elif told["state"] == "off" and told["silent_s"] is None:
         told["state"] = "starting"
+    elif told["state"] == "off":
+        told |= {"state": "no-signal", "message": f"the live process has said nothing for {told['silent_s']:.0f} s"}
     if told["state"] != "live":
         told |= {"fps": 0.0, "age_ms": None, "people": 0}
     return {

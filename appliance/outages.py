@@ -24,6 +24,7 @@ from appliance.site_folder import SiteFolder
 LARGEST_BYTES = 300_000
 LOST_SECONDS = 2.0  # a shorter gap is no outage
 _HOURS = 24
+_UNSAID = {"off": "the live process says nothing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class PictureWatch:
             self._gone_since = self._gone_since or moment
             if moment - self._gone_since >= LOST_SECONDS:
                 begun = stamp(datetime.now(UTC) - timedelta(seconds=moment - self._gone_since))
-                note(self._site, "lost", why=figures.get("message") or state, at=begun)
+                note(self._site, "lost", why=figures.get("message") or _UNSAID.get(state, state), at=begun)
                 self._told = True
 
 

@@ -235,6 +235,7 @@ class Service:
         if self._holding is not None:
             self._holding.release()
         self._watch, self._supervisor, self._holding, self._plan = None, None, None, None
+        self._meter.forget()
         self._picture = outages.PictureWatch(self.site)  # its end was asked for: that is no outage
 
     def _note_restart(self, name: str, why: str) -> None:

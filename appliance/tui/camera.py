@@ -82,7 +82,8 @@ class CameraPage(Page):
         elif state == "absent":
             facts.append(Fact("Running", "no: the live path is off", "off"))
         else:
-            facts.append(Fact("Running", f"{state}: {data.running['message']}", "warn"))
+            told = data.running["message"]
+            facts.append(Fact("Running", told if state == "paused" else f"{state}: {told}", "warn"))
         facts += [self._probe_fact(), _plates_fact(data.plates)]
         self.query_one(Facts).show(facts)
         rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]

@@ -105,7 +105,7 @@ class LivePage(Page):
     def refuse(self, data: Seen) -> dict[str, str]:
         live = self.status.get("live") or {}
         paused = bool(self.status.get("pause"))
-        theirs = "" if self.status.get("own") or not live.get("plan") else f"{live['owner']['words']}; stop it first"
+        theirs = "somebody else runs it; stop it first" if live.get("plan") and not self.status.get("own") else ""
         return {
             "start": "the service does not answer" if not live else theirs,
             "stop": "" if live.get("runs") else "nothing runs",

@@ -20,7 +20,7 @@ from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
 from calibration.errors import WardposeError
 from runtime.state import people_words
 
-CAMERA_MARKS = {"streaming": "good", "absent": "off"}
+CAMERA_MARKS = {"streaming": "good", "absent": "off", "paused": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class OverviewPage(Page):
             text += f": delivers {camera['fps']:.1f} fps"
         elif state == "absent":
             text += ": not in use now"
+        elif state == "paused":
+            text += f": {camera['message']}"
         else:
             text += f": {state}{', ' + camera['message'] if camera['message'] else ''}"
         nexts = "" if state in CAMERA_MARKS else "2 Camera: probe it"

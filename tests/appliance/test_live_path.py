@@ -219,6 +219,17 @@ def test_processes_that_systemd_keeps_running_share_the_lock_and_keep_others_out
     live_lock.LiveLock.take(site, "service", PLAN).release()
 
 
+def test_a_child_of_whoever_supervises_needs_no_lock_of_its_own(site: SiteFolder) -> None:
+    lock = live_lock.LiveLock.take(site, "service", PLAN)
+    script = (
+        "import sys\nfrom appliance import live_lock\nfrom appliance.site_folder import SiteFolder\n"
+        "live_lock.share(SiteFolder.open(sys.argv[1]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(site.root)], cwd=REPOSITORY, check=False)
+    lock.release()
+    assert ended.returncode == 0
+
+
 def test_a_pid_that_another_process_was_given_is_left_alone(site: SiteFolder) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:

@@ -156,7 +156,7 @@ function show() {
   element("pause").disabled = busy || !reachable;
   element("pause").title = reachable ? "" : "This box can't be reached";
   const engine = message && message.engines ? `${message.engines.detector}, ${message.fps.toFixed(1)} frames a second` : "";
-  element("detail").textContent = fresh ? engine : "";
+  element("detail").textContent = !fresh ? "" : drawn ? engine : `${engine}. Nobody detected does not mean that nobody is there.`;
   requestAnimationFrame(show);
 }
 
