@@ -21,7 +21,11 @@ def run(
     started = time.perf_counter()
     scored = summarise(truth, found)
     result: dict[str, Any] = {
-        "figures": {"pictures": pictures, "boxes": sum(map(len, found)), "seconds": time.perf_counter() - started},
+        "figures": {
+            "pictures": pictures,
+            "boxes": sum(map(len, found.values())),
+            "seconds": time.perf_counter() - started,
+        },
         "AP": scored.AP,
     }
     if model is not None and coco_json is not None:
@@ -37,9 +41,10 @@ def run(
     return result
 
 
-def _many(count: int, rng: np.random.Generator) -> tuple[list[Picture], list[Detections]]:
+def _many(count: int, rng: np.random.Generator) -> tuple[list[Picture], dict[int, Detections]]:
     """Pictures with one to six people, each found a little off, and as many false alarms."""
-    truth, found = [], []
+    truth: list[Picture] = []
+    found: dict[int, Detections] = {}
     for index in range(count):
         people = int(rng.integers(1, 7))
         corner, size = rng.uniform(0, 400, (people, 2)), rng.uniform(30, 200, (people, 2))
@@ -49,9 +54,9 @@ def _many(count: int, rng: np.random.Generator) -> tuple[list[Picture], list[Det
         answered = np.concatenate([off, alarms]).astype(np.float32)
         truth.append(
             Picture(
-                index + 1, Path(f"{index}.jpg"), 640, 640, boxes,
-                np.zeros((people, 17, 3)), size.prod(1), np.zeros(people, bool),
+                index, Path(f"{index}.jpg"), 640, 640, 10 * index + np.arange(people), boxes,
+                np.zeros((people, 17, 3)), size.prod(1), np.zeros(people, bool), ({},) * people, {},
             )
         )  # fmt: skip
-        found.append(Detections(answered, rng.uniform(0.01, 1, len(answered)).astype(np.float32)))
+        found[index] = Detections(answered, rng.uniform(0.01, 1, len(answered)).astype(np.float32))
     return truth, found

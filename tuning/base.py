@@ -198,11 +198,11 @@ def _scores(
 def _write_coco(pictures: list[Picture], path: Path) -> Path:
     rows: list[dict[str, Any]] = []
     for picture in pictures:
-        people = zip(picture.boxes, picture.keypoints, picture.areas, picture.ignored, strict=True)
-        for (x1, y1, x2, y2), keypoints, area, ignored in people:
+        people = zip(picture.ids, picture.boxes, picture.keypoints, picture.areas, picture.ignored, strict=True)
+        for person, (x1, y1, x2, y2), keypoints, area, ignored in people:
             rows.append(
                 {
-                    "id": len(rows) + 1,
+                    "id": int(person),
                     "image_id": picture.id,
                     "category_id": 1,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],

@@ -48,6 +48,18 @@ def test_people_are_sorted_by_posture_and_the_rest_ignored(tmp_path: Path) -> No
     assert [picture.id for picture in columns["ward: others"]] == [2, 3]
 
 
+def test_a_cat_among_the_annotations_puts_nobody_elses_posture_on_a_person(tmp_path: Path) -> None:
+    path = with_postures(tmp_path / "set", ["fall", "walking"])
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 17, "name": "cat"})
+    content["annotations"].insert(
+        1, {"id": 9, "image_id": 2, "category_id": 17, "bbox": [0, 0, 9, 9], "posture": "lying"}
+    )
+    path.write_text(json.dumps(content))
+    columns = {column.name: [p.id for p in column.pictures] for column in read_columns({"ward": (path, None)})}
+    assert columns == {"ward: lying, wide boxes": [1], "ward: lying": [1], "ward: others": [2]}
+
+
 def test_a_held_out_part_is_a_column_of_its_own(tmp_path: Path) -> None:
     path = draw_people(tmp_path / "set", 3) / "annotations.json"
     content = json.loads(path.read_text())
@@ -112,7 +124,7 @@ def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: P
 
 
 def scored(people: list[float], ap50: float) -> Score:
-    return Score({"AP50": ap50, "person_score": float(np.mean(people))}, np.array(people), "person_score")
+    return Score({"AP50": ap50, "person_score": float(np.mean(people))}, dict(enumerate(people)), "person_score")
 
 
 def test_runs_in_several_orders_count_by_each_persons_mean() -> None:

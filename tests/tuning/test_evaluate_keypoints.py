@@ -32,8 +32,9 @@ def picture(seed: int, people: int = 2) -> Picture:
     known = keypoints[..., 2] > 0
     keypoints[..., :2] = np.where(known[..., None], rng.uniform(0, 190, (people, 17, 2)), 0)
     areas = rng.uniform(900, 4000, people)
-    postures = tuple(rng.choice(["supine", "standing"], people).tolist())
-    return Picture(1, Path("x.jpg"), 320, 200, boxes, keypoints, areas, np.zeros(people, bool), postures)
+    said = tuple({"posture": posture} for posture in rng.choice(["supine", "standing"], people).tolist())
+    ids = np.arange(people) + 40
+    return Picture(1, Path("x.jpg"), 320, 200, ids, boxes, keypoints, areas, np.zeros(people, bool), said, {})
 
 
 class Truth:
@@ -73,15 +74,16 @@ def test_the_true_skeleton_scores_one_and_somebody_unfound_scores_nothing() -> N
     labels = picture(3)
     boxes = Detections(labels.boxes[:1].astype(np.float32), np.ones(1, np.float32))
     skeletons = Truth([labels]).skeletons(labels, boxes)
-    figures = summarise_keypoints([labels], [skeletons], [boxes], [np.ones(1)])
-    assert sorted(figures.oks) == pytest.approx([0, 1], abs=1e-6)
+    figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(1)})
+    assert figures.oks == pytest.approx({40: 1, 41: 0}, abs=1e-6)
     assert figures.mean_oks == pytest.approx(0.5) and figures.people == 2
 
 
 def test_people_are_told_apart_by_posture() -> None:
     labels = picture(3)
     boxes = Detections(labels.boxes.astype(np.float32), np.ones(2, np.float32))
-    figures = summarise_keypoints([labels], [Truth([labels], 5).skeletons(labels, boxes)], [boxes], [np.ones(2)])
+    skeletons = Truth([labels], 5).skeletons(labels, boxes)
+    figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(2)})
     assert {name: row.people for name, row in figures.postures.items()} == {
         name: labels.postures.count(name) for name in set(labels.postures)
     }

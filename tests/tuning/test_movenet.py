@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +169,7 @@ def _lying(picture: Picture) -> Picture:
     """The same picture, its keypoints on their side and slimmer: only geometry is asked for here."""
     keypoints = picture.keypoints.copy()
     keypoints[..., :2] = keypoints[..., 1::-1] * (1, 0.2)
-    return Picture(picture.id, picture.path, picture.width, picture.height, picture.boxes, keypoints, picture.areas,
-                   picture.ignored)  # fmt: skip
+    return replace(picture, keypoints=keypoints)
 
 
 # Losses

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.detections import Detections
 from runtime.skeleton import KEYPOINTS, OKS_SIGMAS, Skeletons
@@ -25,28 +26,29 @@ class CocoFigures:
     AR: float
 
 
-def score_boxes(pictures: Sequence[Picture], found: Sequence[Detections]) -> CocoFigures:
-    """COCO's box figures of one class."""
+def score_boxes(pictures: Sequence[Picture], found: Mapping[int, Detections]) -> CocoFigures:
+    """COCO's box figures of one class. found: by the picture's id."""
     results = [
         {
             "image_id": picture.id,
             "category_id": 1,
-            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": float(score),
         }
-        for picture, people in zip(pictures, found, strict=True)
-        for (x1, y1, x2, y2), score in zip(people.xyxy.astype(np.float64), people.score, strict=True)
+        for picture in pictures
+        for (x1, y1, x2, y2), score in zip(found[picture.id].xyxy.tolist(), found[picture.id].score, strict=True)
     ]
     return _evaluate(pictures, results, "bbox")
 
 
 def score_keypoints(
-    pictures: Sequence[Picture], found: Sequence[Skeletons], person_scores: Sequence[np.ndarray[Any, Any]]
+    pictures: Sequence[Picture], found: Mapping[int, Skeletons], ranks: Mapping[int, NDArray[np.float64]]
 ) -> CocoFigures:
-    """COCO's keypoint figures. person_scores: one (N,) array a picture, what each skeleton is ranked by."""
+    """COCO's keypoint figures. found: by the picture's id; ranks: (N,) what each of its skeletons is ranked by."""
     results = []
-    for picture, people, scores in zip(pictures, found, person_scores, strict=True):
-        for keypoints, confidence, score in zip(people.keypoints, people.score, scores, strict=True):
+    for picture in pictures:
+        people = found[picture.id]
+        for keypoints, confidence, score in zip(people.keypoints, people.score, ranks[picture.id], strict=True):
             values = np.column_stack([keypoints, confidence]).astype(np.float64)
             results.append(
                 {"image_id": picture.id, "category_id": 1, "keypoints": values.ravel().tolist(), "score": float(score)}
@@ -84,7 +86,7 @@ def _ground_truth(pictures: Sequence[Picture]) -> dict[str, Any]:
             x1, y1, x2, y2 = box.tolist()
             annotations.append(
                 {
-                    "id": len(annotations) + 1,
+                    "id": len(annotations) + 1,  # pycocotools takes a match with the id 0 for none
                     "image_id": picture.id,
                     "category_id": 1,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],

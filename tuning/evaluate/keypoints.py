@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class PostureFigures(BaseModel):
 class KeypointFigures(BaseModel):
     """AP, AP50, AR: COCO's, 0…1. mean_oks: mean over people of the similarity of their labelled joints, whatever the
     skeleton's confidence; one whom no box was found for counts 0. mean_oks_visible: of their visible joints (COCO's
-    visibility 2) alone."""
+    visibility 2) alone. oks, seen: each person's own, by the annotation's id."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,8 +43,8 @@ class KeypointFigures(BaseModel):
     people: int = Field(title="People with labelled joints")
     images: int = Field(default=0, title="Pictures")
     postures: dict[str, PostureFigures] = Field(default_factory=dict, title="By posture, where the file knows it")
-    oks: list[float] = Field(default_factory=list, title="OKS, one a person with labelled joints")
-    seen: list[float] = Field(default_factory=list, title="OKS of the visible joints, one a person who shows any")
+    oks: dict[int, float] = Field(default_factory=dict, title="OKS of each person with labelled joints")
+    seen: dict[int, float] = Field(default_factory=dict, title="OKS of the visible joints of each who shows any")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -63,34 +64,34 @@ def similarity(
 
 def summarise_keypoints(
     pictures: Sequence[Picture],
-    found: Sequence[Skeletons],
-    people: Sequence[Detections],
-    ranks: Sequence[NDArray[np.float64]],
+    found: Mapping[int, Skeletons],
+    people: Mapping[int, Detections],
+    ranks: Mapping[int, NDArray[np.float64]],
 ) -> KeypointFigures:
-    """The figures of the skeletons found in each picture. people: the boxes they were found in, in their order; ranks:
-    what each skeleton is ranked by."""
+    """The figures of the skeletons found in each picture, by its id. people: the boxes they were found in, in their
+    order; ranks: what each skeleton is ranked by."""
     figures = score_keypoints(pictures, found, ranks)
-    labelled: list[tuple[str, float, float | None]] = []
-    for picture, skeletons, boxes in zip(pictures, found, people, strict=True):
-        labelled += _similarities(picture, skeletons, boxes)
-    by_posture: dict[str, list[tuple[float, float | None]]] = {}
-    for posture, all_joints, visible in labelled:
-        if posture:
-            by_posture.setdefault(posture, []).append((all_joints, visible))
+    labelled = [
+        person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
+    ]
+    by_posture: dict[str, list[_Similarity]] = {}
+    for person in labelled:
+        if person.posture:
+            by_posture.setdefault(person.posture, []).append(person)
     return KeypointFigures(
         AP=figures.AP, AP50=figures.AP50, AR=figures.AR, people=len(labelled), images=len(pictures),
-        mean_oks=_mean([oks for _, oks, _ in labelled]) or 0.0,
-        mean_oks_visible=_mean([visible for _, _, visible in labelled]),
+        mean_oks=_mean([person.labelled for person in labelled]) or 0.0,
+        mean_oks_visible=_mean([person.visible for person in labelled]),
         postures={
             posture: PostureFigures(
-                mean_oks=_mean([oks for oks, _ in rows]) or 0.0,
-                mean_oks_visible=_mean([visible for _, visible in rows]),
+                mean_oks=_mean([person.labelled for person in rows]) or 0.0,
+                mean_oks_visible=_mean([person.visible for person in rows]),
                 people=len(rows),
             )
             for posture, rows in sorted(by_posture.items())
         },
-        oks=[oks for _, oks, _ in labelled],
-        seen=[visible for _, _, visible in labelled if visible is not None],
+        oks={person.id: person.labelled for person in labelled},
+        seen={person.id: person.visible for person in labelled if person.visible is not None},
     )  # fmt: skip
 
 
@@ -102,8 +103,18 @@ def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
     return mean
 
 
-def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[tuple[str, float, float | None]]:
-    """Posture, OKS of the labelled and of the visible joints of each person of a picture who has labelled joints."""
+@dataclass(frozen=True, slots=True)
+class _Similarity:
+    """Of the person of the annotation `id`: OKS of the labelled and of the visible joints, None where none is."""
+
+    id: int
+    posture: str
+    labelled: float
+    visible: float | None
+
+
+def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[_Similarity]:
+    """How well the skeletons lie on each person of a picture who has labelled joints."""
     counted = np.flatnonzero(~picture.ignored & (picture.keypoints[..., 2] > 0).any(1))
     partner: dict[int, int] = {}
     if len(counted) and len(boxes):
@@ -111,18 +122,18 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
         for person, box in zip(*linear_sum_assignment(-overlap), strict=True):
             if overlap[person, box] >= _SAME_PERSON_IOU:
                 partner[int(counted[person])] = int(box)
-    rows: list[tuple[str, float, float | None]] = []
+    rows: list[_Similarity] = []
     for person in counted.tolist():
         truth, area = picture.keypoints[person], float(picture.areas[person])
         visible = truth[:, 2] == 2
-        posture = picture.postures[person] if picture.postures else ""
+        who = int(picture.ids[person]), picture.postures[person]
         if person not in partner:
-            rows.append((posture, 0.0, 0.0 if visible.any() else None))
+            rows.append(_Similarity(*who, 0.0, 0.0 if visible.any() else None))
             continue
         skeleton = skeletons.keypoints[partner[person]]
         rows.append(
-            (
-                posture,
+            _Similarity(
+                *who,
                 similarity(skeleton, truth[:, :2], area, truth[:, 2] > 0),
                 similarity(skeleton, truth[:, :2], area, visible) if visible.any() else None,
             )

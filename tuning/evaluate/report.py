@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -44,7 +44,7 @@ class PoseEstimator(Protocol):
 
 
 class Evaluation(BaseModel):
-    """AP, AP50, AR, person_score: 0…1. scores: each person's own, in the file's order (crowds left out)."""
+    """AP, AP50, AR, person_score: 0…1. scores: each person's own, by the annotation's id (crowds left out)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class Evaluation(BaseModel):
     images: int = Field(title="Pictures")
     people: int = Field(title="People")
     keypoints: KeypointFigures | None = Field(default=None, title="Keypoint figures")
-    scores: list[float] = Field(default_factory=list, title="Person scores, one a person")
+    scores: dict[int, float] = Field(default_factory=dict, title="Person score of each")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -93,21 +93,20 @@ def evaluate_detector(
     and for pictures that are missing or unreadable.
     """
     pictures = _turned(read_people(coco_json, images_dir), turn_deg)
-    found: list[Detections] = []
-    seen: list[Detections] = []
-    skeletons: list[Skeletons] = []
+    found: dict[int, Detections] = {}
+    seen: dict[int, Detections] = {}
+    skeletons: dict[int, Skeletons] = {}
     for index, picture in enumerate(pictures):
         if progress:
             progress(index, len(pictures), picture.path.name)
         color = turn_pixels(read_picture(picture.path), turn_deg)
-        people = detector.detect(color)
-        found.append(people)
+        found[picture.id] = people = detector.detect(color)
         if pose is not None:
-            seen.append(_likely(people, threshold) if boxes == "detected" else _labelled(picture))
-            skeletons.append(pose.estimate(color, seen[-1]) if len(seen[-1]) else Skeletons.empty())
+            seen[picture.id] = people = _likely(people, threshold) if boxes == "detected" else _labelled(picture)
+            skeletons[picture.id] = pose.estimate(color, people) if len(people) else Skeletons.empty()
     keypoints = None
     if pose is not None:
-        ranks = [s.score * mean_confidence(k) for s, k in zip(seen, skeletons, strict=True)]
+        ranks = {id: seen[id].score * mean_confidence(people) for id, people in skeletons.items()}
         keypoints = summarise_keypoints(pictures, skeletons, seen, ranks)
     if progress:
         progress(len(pictures), len(pictures), "scoring")
@@ -134,34 +133,34 @@ def pose_figures(
 ) -> KeypointFigures:
     """Score a pose model on the true boxes of pictures, turned clockwise by 0, 90, 180 or 270 degrees first."""
     turned = _turned(pictures, turn_deg)
-    skeletons: list[Skeletons] = []
-    people: list[Detections] = []
+    skeletons: dict[int, Skeletons] = {}
+    people: dict[int, Detections] = {}
     for index, picture in enumerate(turned):
         if progress:
             progress(index, len(turned), picture.path.name)
-        people.append(_labelled(picture))
+        people[picture.id] = boxes = _labelled(picture)
         color = turn_pixels(read_picture(picture.path), turn_deg)
-        skeletons.append(pose.estimate(color, people[-1]) if len(people[-1]) else Skeletons.empty())
+        skeletons[picture.id] = pose.estimate(color, boxes) if len(boxes) else Skeletons.empty()
     if progress:
         progress(len(turned), len(turned), "scoring")
-    return summarise_keypoints(turned, skeletons, people, [mean_confidence(s) for s in skeletons])
+    return summarise_keypoints(turned, skeletons, people, {id: mean_confidence(s) for id, s in skeletons.items()})
 
 
 def summarise(
-    pictures: Sequence[Picture], found: Sequence[Detections], keypoints: KeypointFigures | None = None
+    pictures: Sequence[Picture], found: Mapping[int, Detections], keypoints: KeypointFigures | None = None
 ) -> Evaluation:
-    """The figures of what was found in each picture."""
+    """The figures of what was found in each picture, by its id."""
     boxes = score_boxes(pictures, found)
-    scores = [
-        score
-        for picture, people in zip(pictures, found, strict=True)
-        for score in person_scores(picture.boxes[~picture.ignored], people).tolist()
-    ]
+    scores: dict[int, float] = {}
+    for picture in pictures:
+        counted = ~picture.ignored
+        each = person_scores(picture.boxes[counted], found[picture.id])
+        scores |= zip(picture.ids[counted].tolist(), each.tolist(), strict=True)
     return Evaluation(
         AP=boxes.AP,
         AP50=boxes.AP50,
         AR=boxes.AR,
-        person_score=float(np.mean(scores)) if scores else 0.0,
+        person_score=float(np.mean(list(scores.values()))) if scores else 0.0,
         images=len(pictures),
         people=len(scores),
         keypoints=keypoints,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from runtime.engines.engine import open_engine
@@ -15,7 +16,7 @@ from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import pose_figures
 from tuning.evaluate.turned import QUARTERS
 from tuning.study.gains import Score
-from tuning.study.real_people import LYING, Progress, Sets
+from tuning.study.real_people import Progress, Sets, lying
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,10 @@ def read_posed_columns(sets: Sets) -> list[PosedColumn]:
             raise WardposeError("no person has keypoints", where=str(coco_json), mend="give a COCO file with keypoints")
         if any(posture for picture in pictures for posture in picture.postures):
             seen = [_visible(picture) for picture in pictures]
-            lying = [np.array([posture in LYING for posture in p.postures], bool) for p in seen]
             columns.append(PosedColumn(f"{name}: lying", _kept(seen, lying)))
-            columns.append(PosedColumn(f"{name}: others", _kept(seen, [~chosen for chosen in lying])))
+            columns.append(PosedColumn(f"{name}: others", _kept(seen, lambda picture: ~lying(picture))))
         else:
-            everybody = _kept(pictures, [np.ones(len(picture.boxes), bool) for picture in pictures])
+            everybody = _kept(pictures, lambda picture: np.ones(len(picture.ids), bool))
             turned = {name if turn == 0 else f"{name}: turned {turn}°": turn for turn in QUARTERS}
             columns += [PosedColumn(title, everybody, turn) for title, turn in turned.items()]
     return [column for column in columns if column.pictures]
@@ -64,7 +64,7 @@ class PoseJudge:
         for column in self.columns:
             found = pose_figures(estimator, column.pictures, progress, turn_deg=column.turn_deg)
             figures = {"AP": found.AP, "AP50": found.AP50, "AR": found.AR, "mean_oks": found.mean_oks}
-            scores[column.name] = Score(figures | {"people": found.people}, np.array(found.oks), "mean_oks")
+            scores[column.name] = Score(figures | {"people": found.people}, found.oks, "mean_oks")
         return scores
 
 
@@ -74,10 +74,11 @@ def _visible(picture: Picture) -> Picture:
     return replace(picture, keypoints=np.where(seen, picture.keypoints, 0.0))
 
 
-def _kept(pictures: list[Picture], chosen: list[np.ndarray]) -> tuple[Picture, ...]:
+def _kept(pictures: list[Picture], choose: Callable[[Picture], NDArray[np.bool_]]) -> tuple[Picture, ...]:
     """The pictures with chosen people who have keypoints; nobody else counts in them."""
     kept = []
-    for picture, people in zip(pictures, chosen, strict=True):
+    for picture in pictures:
+        people = choose(picture)
         if (people & ~picture.ignored & picture.keypoints[..., 2].any(1)).any():
             kept.append(replace(picture, ignored=picture.ignored | ~people))
     return tuple(kept)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,19 +41,15 @@ def read_columns(sets: Sets) -> list[Column]:
     columns: list[Column] = []
     for name, (coco_json, images_dir) in sets.items():
         pictures = read_people(coco_json, images_dir)
-        content = json.loads(coco_json.read_bytes())
-        postures = _postures(content, pictures)
-        if any(p.any() for p in postures):
-            wide = [lying & _wide(picture) for lying, picture in zip(postures, pictures, strict=True)]
+        if any(lying(picture).any() for picture in pictures):
             columns += [
-                _column(f"{name}: lying, wide boxes", pictures, wide),
-                _column(f"{name}: lying", pictures, postures),
-                _column(f"{name}: others", pictures, [~p for p in postures]),
+                _column(f"{name}: lying, wide boxes", pictures, lambda picture: lying(picture) & _wide(picture)),
+                _column(f"{name}: lying", pictures, lying),
+                _column(f"{name}: others", pictures, lambda picture: ~lying(picture)),
             ]
         else:
             columns.append(Column(name, tuple(pictures)))
-        splits = {image["id"]: image.get("split") for image in content["images"]}
-        held_out = [picture for picture in pictures if splits[picture.id] == _HELD_OUT_SPLIT]
+        held_out = [picture for picture in pictures if picture.about.get("split") == _HELD_OUT_SPLIT]
         if 0 < len(held_out) < len(pictures):
             columns.append(Column(f"{name}: {_HELD_OUT_SPLIT}", tuple(held_out)))
     return columns
@@ -71,7 +65,7 @@ class DetectorJudge:
     def score(self, onnx: Path, progress: Progress | None = None) -> Mapping[str, Score]:
         """The figures of the exported model by column, and each person's score."""
         found = score(open_for_evaluation(onnx, threads=self.threads), self.columns, progress)
-        return {name: Score(one.figures(), np.array(one.scores), "person_score") for name, one in found.items()}
+        return {name: Score(one.figures(), one.scores, "person_score") for name, one in found.items()}
 
 
 def score(detector: Detector, columns: list[Column], progress: Progress | None = None) -> dict[str, Evaluation]:
@@ -82,15 +76,12 @@ def score(detector: Detector, columns: list[Column], progress: Progress | None =
         if progress:
             progress(done, len(paths), "scoring")
         found[path] = detector.detect(read_picture(path))
-    return {c.name: summarise(c.pictures, [found[p.path] for p in c.pictures]) for c in columns}
+    return {c.name: summarise(c.pictures, {p.id: found[p.path] for p in c.pictures}) for c in columns}
 
 
-def _postures(content: dict[str, Any], pictures: list[Picture]) -> list[NDArray[np.bool_]]:
-    """For each picture, which of its people lie."""
-    lying: dict[int, list[bool]] = {}
-    for annotation in content["annotations"]:
-        lying.setdefault(annotation["image_id"], []).append(annotation.get("posture") in LYING)
-    return [np.array(lying.get(picture.id, []), bool) for picture in pictures]
+def lying(picture: Picture) -> NDArray[np.bool_]:
+    """(P,) which of its people lie, as the file says."""
+    return np.array([posture in LYING for posture in picture.postures], bool)
 
 
 def _wide(picture: Picture) -> NDArray[np.bool_]:
@@ -99,10 +90,10 @@ def _wide(picture: Picture) -> NDArray[np.bool_]:
     return wide
 
 
-def _column(name: str, pictures: list[Picture], chosen: list[NDArray[np.bool_]]) -> Column:
+def _column(name: str, pictures: list[Picture], choose: Callable[[Picture], NDArray[np.bool_]]) -> Column:
     kept = [
-        replace(picture, ignored=picture.ignored | ~people)
-        for picture, people in zip(pictures, chosen, strict=True)
-        if (people & ~picture.ignored).any()
+        replace(picture, ignored=picture.ignored | ~choose(picture))
+        for picture in pictures
+        if (choose(picture) & ~picture.ignored).any()
     ]
     return Column(name, tuple(kept))
