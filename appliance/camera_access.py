@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from appliance import pauses
-from appliance.live import ring_name, ring_status
+from appliance.live_addresses import ring_name
+from appliance.live_meter import ring_status
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 

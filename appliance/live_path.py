@@ -22,8 +22,9 @@ import psutil
 
 from appliance import live_lock
 from appliance.database import now, stamp
-from appliance.live import result_socket, ring_name, ring_status
+from appliance.live_addresses import result_socket, ring_name
 from appliance.live_lock import AlreadyRuns, LiveLock, Owner, local
+from appliance.live_meter import ring_status
 from appliance.processes import is_running, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance import live_path, outages, pauses
-from appliance.live import LiveMeter, result_socket, ring_status
+from appliance.live_addresses import result_socket
+from appliance.live_meter import LiveMeter, ring_status
 from appliance.site_folder import SiteFolder
 from runtime.state import STALE_S, not_this_bed
 

@@ -1,7 +1,7 @@
 """Pausing a site and going on: by a command, the terminal UI, the service, or whoever was quicker at the page.
 
 The pause itself is `runtime.pause`'s; here it gets its place in the site folder and its rows in the audit trail, which
-the page's deeds reach by the journal beside the pause: at the latest when the site is opened next.
+the page's deeds reach by the journal beside the pause: at the latest with the next command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import audit
-from appliance.site_folder import SiteFolder
+from appliance.live_addresses import ring_name
+from appliance.site_folder import SiteFolder, default_home
 from calibration.errors import WardposeError
 from runtime.pause import Pause, PauseSwitch
 
@@ -25,7 +26,6 @@ def switch(site: SiteFolder) -> PauseSwitch:
 def pause(site: SiteFolder, reason: str = "", by: str = "") -> Pause:
     """Pause, whether or not anything runs; the pictures in memory are gone when this returns. by: who asks for it,
     where that is somebody else than whose process this is. Returns the pause that holds, which may be an older one."""
-    from appliance.live import ring_name
     from runtime.capture.ring import blank_ring
 
     held = switch(site).set(by or audit.current_user(), reason)
@@ -42,9 +42,12 @@ def resume(site: SiteFolder, reason: str = "", by: str = "") -> Pause | None:
     return held
 
 
-def unwritten(site: SiteFolder) -> bool:
-    """Whether a deed waits for its row, or a pause of an earlier version for its place."""
-    return os.path.lexists(switch(site).journal) or os.path.lexists(_earlier(site))
+def catch_up(home: Path | str | None = None) -> None:
+    """Give the deeds that wait for their rows in the site at `home` (default: `default_home()`) those rows, and a pause
+    of an earlier version its place; does nothing, and makes no site, where none waits."""
+    site = SiteFolder(Path(home).expanduser().absolute() if home else default_home().absolute())
+    if os.path.lexists(switch(site).journal) or os.path.lexists(_earlier(site)):
+        write_down(SiteFolder.open(site.root))
 
 
 def write_down(site: SiteFolder) -> None:

@@ -25,8 +25,10 @@ from typing import IO, Any
 from appliance import audit, calibrations, drift, live_path, outages, pauses
 from appliance.job_runner import JobRunner
 from appliance.jobs import KINDS, Job, JobStore
-from appliance.live import LiveMeter, LivePlan, plan, process_specs, ring_name
+from appliance.live import LivePlan, plan, process_specs
+from appliance.live_addresses import ring_name
 from appliance.live_lock import AlreadyRuns, LiveLock
+from appliance.live_meter import LiveMeter
 from appliance.live_status import live_status
 from appliance.models import ModelStore
 from appliance.silence import keep_silent

@@ -45,7 +45,6 @@ class SiteFolder:
             raise disk_error(error, root) from error
         site = cls(root)
         _ = site.database  # opened here so that a bad database is told at once
-        _write_down_pauses(site)
         return site
 
     @cached_property
@@ -124,11 +123,3 @@ class SiteFolder:
     def resolve(self, stored: str) -> Path:
         """The inverse of `relative`."""
         return self.root / stored
-
-
-def _write_down_pauses(site: SiteFolder) -> None:
-    """What was paused and resumed while nothing that keeps the audit trail ran gets its rows first."""
-    from appliance import pauses  # it stands on the site folder
-
-    if pauses.unwritten(site):
-        pauses.write_down(site)

@@ -48,7 +48,8 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
     from appliance import audit, drift, live_path, outages, pauses
-    from appliance.live import LiveMeter, become, plan, process_specs, ring_status
+    from appliance.live import become, plan, process_specs
+    from appliance.live_meter import LiveMeter, ring_status
     from appliance.site_folder import SiteFolder
     from appliance.supervisor import Supervisor
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from appliance import pauses
 from appliance.in_use import models_in_use
-from appliance.live import result_socket
+from appliance.live_addresses import result_socket
 from appliance.live_status import is_fresh, live_words
 from appliance.settings import load_settings
 from appliance.tui.page import Page

@@ -231,22 +231,25 @@ def test_pause_and_resume_by_command_work_with_nothing_running(site: SiteFolder)
     assert rows == [("live.pause", told["by"]), ("live.resume", told["by"])]
 
 
-def test_what_the_page_did_while_nothing_else_ran_is_in_the_trail_when_the_site_is_opened_next(
-    site: SiteFolder,
-) -> None:
+def test_what_the_page_did_while_nothing_else_ran_is_in_the_trail_with_the_next_command(site: SiteFolder) -> None:
     PauseSwitch(site.pause_file).set("somebody at the bedside page")
     PauseSwitch(site.pause_file).lift("somebody at the bedside page")
     assert audit.rows(site) == []
-    opened = SiteFolder.open(site.root)
-    assert [row.what for row in audit.rows(opened)] == ["live.resume", "live.pause"]
-    assert audit.rows(opened)[1].subject == "somebody at the bedside page"
-    SiteFolder.open(site.root)
-    assert len(audit.rows(opened)) == 2
+    for _ in range(2):
+        assert main(["camera", "list", "--home", str(site.root)]) == 0
+        assert [row.what for row in audit.rows(site)] == ["live.resume", "live.pause"]
+    assert audit.rows(site)[1].subject == "somebody at the bedside page"
+
+
+def test_catching_up_makes_no_site_where_none_is(tmp_path: Path) -> None:
+    pauses.catch_up(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_pause_of_an_earlier_version_still_holds(site: SiteFolder) -> None:
     (site.sockets / "runtime.sock.paused").touch()
-    assert pauses.switch(SiteFolder.open(site.root)).active
+    pauses.catch_up(site.root)
+    assert pauses.switch(site).active
     assert not (site.sockets / "runtime.sock.paused").exists()
 
 

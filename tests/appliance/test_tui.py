@@ -21,7 +21,7 @@ from textual.widgets import Button, DataTable, Input, Static
 from appliance import audit, calibrations, plates
 from appliance.client import ServiceClient
 from appliance.jobs import Job, JobStore
-from appliance.live import result_socket
+from appliance.live_addresses import result_socket
 from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
