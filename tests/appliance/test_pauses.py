@@ -241,6 +241,17 @@ def test_what_the_page_did_while_nothing_else_ran_is_in_the_trail_with_the_next_
     assert audit.rows(site)[1].subject == "somebody at the bedside page"
 
 
+def test_a_damaged_database_keeps_nobody_from_pausing(site: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in site.root.glob("site.db*"):
+        path.unlink()
+    (site.root / "site.db").write_bytes(b"no database at all" * 100)
+    assert main(["pause", "--home", str(site.root)]) == 0
+    assert "PAUSED by" in capsys.readouterr().out and pauses.switch(site).active
+    (site.root / "site.db").unlink()
+    pauses.catch_up(site.root)
+    assert [row.what for row in audit.rows(SiteFolder.open(site.root))] == ["live.pause"]
+
+
 def test_catching_up_makes_no_site_where_none_is(tmp_path: Path) -> None:
     pauses.catch_up(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
