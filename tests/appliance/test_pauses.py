@@ -21,6 +21,7 @@ from appliance.drift import command as drift_command
 from appliance.live import LivePlan, process_command
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
+from calibration import plugins
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.estimate import CalibrationEstimate
@@ -95,7 +96,7 @@ NOT_LOOKING = {
 
 
 @pytest.fixture
-def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The site's camera is a source that counts; returns where: a letter for each opening (o) and each frame (r)."""
     packages = tmp_path / "packages"
     described = packages / "counting_source-1.0.dist-info"
@@ -108,9 +109,11 @@ def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
     monkeypatch.setenv("PAUSES", str(site.pause_file))
     monkeypatch.delitem(sys.modules, "counting_source", raising=False)
+    plugins._found.cache_clear()  # a process looks what is installed once
     set_value(site, "camera", "source", "counting")
     (tmp_path / "counted").touch()
-    return tmp_path / "counted"
+    yield tmp_path / "counted"
+    plugins._found.cache_clear()
 
 
 @pytest.fixture
