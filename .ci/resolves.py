@@ -16,7 +16,8 @@ from appliance.environment import NEWEST_PYTHON, OLDEST_PYTHON, plan  # noqa: E4
 
 def resolve(minor: int, packages: list[str], *options: str) -> subprocess.CompletedProcess[str]:
     command = (
-        sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
+        sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate",
+        "--only-binary", ":all:",
         "--python-version", f"3.{minor}", "--python-platform", "x86_64-manylinux_2_28",
         "--constraint", str(ROOT / "constraints.txt"), *options, "-",
     )  # fmt: skip

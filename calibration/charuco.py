@@ -89,12 +89,20 @@ class CharucoCalibrator:
 
     def write_pdf(self, path: Path | str) -> int:
         """Write the board as a PDF of its full size with a ruler of 100 mm; returns the number of pages."""
-        from calibration.pdf import write_raster_pdf
+        from calibration.pdf import fill_cells, write_pages
 
-        # A whole number of pixels a millimetre keeps every edge exact.
         size = (self.width, self.height)
-        write_raster_pdf(self.image(1000.0), size, Path(path), "the head lies at the left edge; ChArUco 5X5_100")
-        return 1
+        # A whole number of pixels a millimetre keeps every edge exact.
+        black = self.image(1000.0) < 128
+        hint = "the head lies at the left edge; ChArUco 5X5_100"
+        return write_pages(
+            Path(path),
+            size,
+            lambda canvas: fill_cells(canvas, black, (0.0, 0.0), size),
+            "sheet",
+            "wardpose board",
+            hint,
+        )
 
     def _read(self, color: NDArray[np.uint8]) -> BoardView:
         view = detect_board(color, self.board)
