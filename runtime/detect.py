@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -116,7 +117,8 @@ def non_maximum_suppression(xyxy: NDArray[np.floating], score: NDArray[np.floati
     """Indices of the boxes kept, highest score first: each overlaps every better kept one by at most `iou`."""
     order = np.argsort(-score, kind="stable")
     boxes = xyxy[order].astype(np.float64)
+    corners_sizes: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)  # its stubs know lists alone
     # Ranks in the place of scores: which of two equal scores goes first, OpenCV leaves open.
-    ranks = np.arange(len(order), 0, -1, dtype=np.float32)
-    kept = cv2.dnn.NMSBoxes(np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1), ranks, 0.0, iou)
+    ranks: Any = np.arange(len(order), 0, -1, dtype=np.float32)
+    kept = cv2.dnn.NMSBoxes(corners_sizes, ranks, 0.0, iou)
     return order[np.asarray(kept, np.intp).reshape(-1)]
