@@ -7,7 +7,6 @@ by `delete_expired`, which the housekeeping runs.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import shutil
 import time
@@ -151,11 +150,6 @@ def find(site: SiteFolder, name: str) -> PlateRow:
 def usable(site: SiteFolder) -> tuple[str, ...]:
     """The folders of the plates that synthesis may use now."""
     return tuple(str(site.plates / row.name) for row in rows(site) if row.usable)
-
-
-def label(folders: tuple[str, ...]) -> str:
-    """A few letters that stand for these plates in the name of a data set; none for none."""
-    return f"-p{hashlib.sha256(chr(0).join(folders).encode()).hexdigest()[:6]}" if folders else ""
 
 
 def look(site: SiteFolder, name: str) -> Plate:

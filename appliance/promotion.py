@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance import calibrations
+from appliance import datasets
 from appliance.model_use import export_checked, score, score_pose
 from appliance.models import ModelStore
-from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 TARGET = "this bedside"
-HELD_OUT_IMAGES = 100
-FLOOR_IMAGES = 40
-HELD_OUT_SEED = 2_000_000_011  # far from any seed a person would train with
 
 
 def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -41,12 +37,13 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         raise WardposeError(f"{name} has no other model to be better than", mend="see `wardpose models list`")
     store.verify(name)
     if parameters.get("data"):
-        target, images = Path(parameters["data"]), parameters.get("images")
+        target = Path(parameters["data"])
+        images = Path(parameters["images"]) if parameters.get("images") else None
     else:
-        target, images = held_out(site, progress), None
+        target, images = datasets.held_out(site, progress), None
     # A box that watches a bed must not go blind to its patient's fall.
-    floor = Path(parameters["floor"]) if parameters.get("floor") else held_out_floor(site, progress)
-    sets: dict[str, tuple[Path, Any]] = {TARGET: (target, images), "people on the floor": (floor, None)}
+    floor = Path(parameters["floor"]) if parameters.get("floor") else datasets.held_out_floor(site, progress)
+    sets: dict[str, tuple[Path, Path | None]] = {TARGET: (target, images), "people on the floor": (floor, None)}
     if parameters.get("upright"):
         sets["upright"] = (Path(parameters["upright"]), None)
     report = _export_report(site, name, progress)
@@ -74,59 +71,24 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
 
 def _judged_detector(
-    site: SiteFolder, name: str, data: Path, images: Any, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
+    from tuning.coco_folder import read_people
     from tuning.gate import of_detector
 
     found = score(site, name, data, images, progress)
-    return of_detector(found), found.figures()
+    return of_detector(found, read_people(data, images)), found.figures()
 
 
 def _judged_pose(
-    site: SiteFolder, name: str, data: Path, images: Any, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
     """On the true boxes, so that the detector in use has no say in it."""
+    from tuning.coco_folder import read_people
     from tuning.gate import of_pose
 
     found = score_pose(site, name, data, images, progress)
-    return of_pose(found), found.figures()
-
-
-def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES) -> Path:
-    """The annotations of simulated pictures of this site that no training has seen, made once and kept.
-
-    On the simulated camera they are frames of its own ward; elsewhere they come from the calibrated viewpoint.
-    """
-    source = load_settings(site).camera.source
-    if source.partition(":")[0] == "simulated":
-        from synth.simulated_camera import SimulatedCamera
-
-        out = site.datasets / "held-out-simulated"
-        camera = SimulatedCamera.from_argument(source.partition(":")[2])
-        camera.write_held_out(out, count, resume=True, progress=progress)
-    else:
-        from synth.dataset import DatasetSpec, make_dataset
-        from synth.scenario import site_scenario
-
-        row = calibrations.current_row(site)
-        estimate = calibrations.current(site)
-        out = site.datasets / f"held-out-{row.id if row else 0}"
-        spec = DatasetSpec(scenario=site_scenario(estimate), count=count, seed=HELD_OUT_SEED)
-        make_dataset(spec, out, resume=True, progress=progress)
-    return out / "annotations.json"
-
-
-def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
-    """The annotations of simulated pictures of people on the floor and on their feet, made once and kept."""
-    from synth.dataset import DatasetSpec, make_dataset
-    from synth.scenario import load_scenario
-
-    scenario = load_scenario("base").model_copy(update={"name": "floor", "open_room_share": 1.0, "fallen_share": 0.7})
-    out = site.datasets / "held-out-floor"
-    make_dataset(
-        DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), out, resume=True, progress=progress
-    )
-    return out / "annotations.json"
+    return of_pose(found, read_people(data, images)), found.figures()
 
 
 def _export_report(site: SiteFolder, name: str, progress: Progress) -> ExportReport:

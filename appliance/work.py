@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance import audit, calibrations, plates
+from appliance import audit, datasets
 from appliance.database import now
-from appliance.jobs import JobKind
+from appliance.jobs import JobKind, JobStore
 from appliance.model_use import export_checked, score, score_pose
 from appliance.models import ModelStore
 from appliance.settings import TuningSettings, load_settings
@@ -27,39 +27,22 @@ Progress = Callable[[int, int, str], None]
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Make a data set. Parameters: scenario, count, seed, out (default: named after them in the site), renderer,
     resume."""
-    from synth.dataset import DatasetSpec, make_dataset
-    from synth.scenario import load_scenario
+    from synth.dataset import make_dataset
 
-    settings = load_settings(site).synthesis
-    name = str(parameters.get("scenario", "site"))
-    count, seed = int(_or(parameters.get("count"), settings.count)), int(_or(parameters.get("seed"), settings.seed))
-    if count < 1 or seed < 0:
-        raise WardposeError(
-            f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
-        )
-    row = calibrations.current_row(site) if name == "site" else None
-    estimate = calibrations.current(site) if name == "site" else None
-    folders = plates.usable(site) if name == "site" else ()
-    scenario = load_scenario(name, estimate=estimate, plates=folders)
-    asked = [kind for kind in ("depth", "infrared") if parameters.get(kind)]
-    scenario = scenario.model_copy(update=dict.fromkeys(asked, True))
-    # A new calibration, or other plates, begin a new data set.
-    label = f"site{row.id}{plates.label(folders)}" if row else scenario.name
-    renderer = str(parameters.get("renderer") or "numba")
-    own_name = f"{label}-{count}-seed{seed}" + "".join(f"-{kind}" for kind in asked)
-    own_name += "" if renderer == "numba" else f"-{renderer}"
-    out = Path(parameters["out"]) if parameters.get("out") else site.datasets / own_name
+    spec, own = datasets.training_set(site, parameters)
+    out = Path(parameters["out"]) if parameters.get("out") else own
     # A job that was cut off is given again with the same parameters: it goes on by itself.
     resume = bool(parameters.get("resume", False)) or not parameters.get("out")
-    spec = DatasetSpec(scenario=scenario, count=count, seed=seed, renderer=renderer)
-    summary = make_dataset(spec, out, resume=resume, workers=settings.workers or None, progress=progress)
-    _list_dataset(site, out, scenario.name, summary.images, seed)
-    return {"images": summary.images, "seconds": summary.seconds, "out": str(out), "seed": seed}
+    workers = load_settings(site).synthesis.workers or None
+    summary = make_dataset(spec, out, resume=resume, workers=workers, progress=progress)
+    datasets.enlist(site, out, spec)
+    return {"images": summary.images, "seconds": summary.seconds, "out": str(out), "seed": spec.seed}
 
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder),
-    name (of the new model), epochs, width and height (of its input)."""
+    """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder;
+    default the newest) or data_of (the job that makes it), name (of the new model), epochs, width and height (of its
+    input)."""
     from tuning.coco_folder import read_people
     from tuning.families.family import TuneSettings
     from tuning.families.family import tune as tune_model
@@ -67,7 +50,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
     base = str(parameters.get("model") or base_model(site, task))
-    data = _folder(parameters.get("data") or newest_dataset(site))
+    data = _folder(_data(site, parameters))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
     folder = store.new_folder(name)
     store.verify(base)
@@ -183,22 +166,6 @@ def base_model(site: SiteFolder, task: str) -> str:
     raise WardposeError(f"this box has no {kind} to start from", mend="get them: wardpose models fetch")
 
 
-def newest_dataset(site: SiteFolder) -> Path:
-    """The folder of the data set that was made last; raises `WardposeError` when there is none."""
-    with site.database.transaction() as db:
-        row = db.execute("SELECT folder FROM datasets ORDER BY id DESC LIMIT 1").fetchone()
-    if row is None:
-        raise WardposeError("this site has no data set", mend="make one first: wardpose synth")
-    return site.resolve(str(row["folder"]))
-
-
-def datasets(site: SiteFolder) -> list[dict[str, Any]]:
-    """The data sets of this site, the newest first."""
-    with site.database.transaction() as db:
-        rows = db.execute("SELECT * FROM datasets ORDER BY id DESC").fetchall()
-    return [dict(row) | {"folder": str(site.resolve(str(row["folder"])))} for row in rows]
-
-
 def free_name(store: ModelStore, wish: str, promised: Iterable[str] = ()) -> str:
     """`wish`, or `wish-2`, `wish-3` … when a model has that name or it is `promised` to one that is still to come."""
     taken = {model.name for model in store.all()} | set(promised)
@@ -221,21 +188,20 @@ def _whole(value: Any, default: int, name: str) -> int:
     return number
 
 
+def _data(site: SiteFolder, parameters: Mapping[str, Any]) -> str | Path:
+    if (number := parameters.get("data_of")) is None:
+        return str(parameters.get("data") or datasets.newest(site))
+    job = JobStore(site).get(int(number))
+    if not (job.result or {}).get("out"):
+        raise WardposeError(f"job {job.id} made no images: it is {job.state}", mend="resume that one, then this")
+    return str((job.result or {})["out"])
+
+
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         raise WardposeError("no such folder", where=str(folder), mend="make a data set first: wardpose synth")
     return folder.absolute()
-
-
-def _list_dataset(site: SiteFolder, folder: Path, scenario: str, images: int, seed: int) -> None:
-    stored = site.relative(folder)
-    with site.database.transaction(immediate=True) as db:
-        db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
-        db.execute(
-            "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
-            (now(), stored, scenario, images, seed),
-        )
 
 
 JOB_KINDS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,16 @@ def read_people(annotations: Path, images_dir: Path | None = None) -> list[Pictu
             mend="copy the pictures beside the annotations, or give their folder",
         )
     return pictures
+
+
+def scenes_of(pictures: Sequence[Picture]) -> dict[int, Hashable]:
+    """The scene each person was seen in, by annotation id: pictures of one scene show the same people in the same
+    poses. Where the file does not say, every picture is a scene of its own."""
+    return {
+        person: picture.about.get("scene", f"picture {picture.id}")
+        for picture in pictures
+        for person in picture.ids.tolist()
+    }
 
 
 def _locate(file_name: str, folders: list[Path]) -> Path | None:

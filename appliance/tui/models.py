@@ -12,6 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Static
 
+from appliance import datasets
 from appliance.in_use import KINDS
 from appliance.jobs import Job, JobStore
 from appliance.models import Model, ModelStore
@@ -195,8 +196,7 @@ class ModelsPage(Page):
         model = self._model
         assert model is not None
         name, task = model.name, model.task
-        held_out = sorted(self.site.datasets.glob("held-out*/annotations.json"), key=lambda path: path.stat().st_mtime)
-        blanks = [Blank("data", "Annotations (COCO JSON)", str(held_out[-1]) if held_out else ""),
+        blanks = [Blank("data", "Annotations (COCO JSON)", str(datasets.newest_held_out(self.site) or "")),
                   Blank("images", "Folder of the pictures, if not beside the file", needed=False)]  # fmt: skip
 
         def score(given: dict[str, str] | None) -> None:

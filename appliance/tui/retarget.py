@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
 
-from appliance import calibrations, work
+from appliance import calibrations, datasets, work
 from appliance.client import ServiceClient
 from appliance.in_use import KINDS
 from appliance.jobs import STOPPED, Job, JobStore
@@ -103,7 +103,7 @@ class RetargetPage(Page):
     def gather(self, status: Mapping[str, Any]) -> Seen:
         settings, store = load_settings(self.site), ModelStore(self.site)
         row = calibrations.current_row(self.site)
-        made = [item for item in work.datasets(self.site) if Path(item["folder"]).is_dir()]
+        made = [item for item in datasets.listed(self.site) if Path(item["folder"]).is_dir()]
         calibrated = f"number {row.id}, by {row.method}, {when(row.made_at)}" if row else ""
         models, jobs = tuple(store.all()), tuple(JobStore(self.site).all(30))
         decisions = store.promotions(30)
@@ -171,9 +171,10 @@ class RetargetPage(Page):
             with ServiceClient.connect(self.site) as client:
                 return [int(client.submit(kind, parameters)["id"]) for kind, parameters in jobs]
 
-        self.work(
-            "queueing", submit, lambda ids: self.say(f"queued: {', '.join(f'#{number}' for number in ids)}", "good")
-        )
+        self.work("queueing", submit, self._say_queued)
+
+    def _say_queued(self, ids: Sequence[int]) -> None:
+        self.say(f"queued: {', '.join(f'#{number}' for number in ids)}", "good")
 
     def action_act(self, name: str) -> None:
         try:
@@ -185,20 +186,22 @@ class RetargetPage(Page):
         """Images; what there is of detector and pose model tuned on them; both judged."""
         assert self._seen is not None
         count, epochs = self._number("count"), self._number("epochs")
-        seed = self._seen.settings.synthesis.seed
-        row = calibrations.current_row(self.site)
-        data = self.site.datasets / f"site{row.id if row else 0}-{count}-seed{seed}"
-        made = {"scenario": "site", "count": count, "seed": seed, "out": str(data), "resume": True}
-        tunings, judgements = [], []
-        for task, one in self._seen.subjects.items():
-            if not one.base:
-                continue
-            name = self._free_name(f"{one.base}-{data.name}")
-            tunings.append(
-                ("tune", {"model": one.base, "task": task, "data": str(data), "name": name, "epochs": epochs})
-            )
-            judgements.append(("promote", {"model": name}))
-        self._queue(("synth", made), *tunings, *judgements)
+        subjects = {task: one.base for task, one in self._seen.subjects.items() if one.base}
+
+        def submit(_: Progress) -> list[int]:
+            made = {"scenario": "site", "count": count, "seed": load_settings(self.site).synthesis.seed}
+            data = datasets.training_set(self.site, made)[1]
+            with ServiceClient.connect(self.site) as client:
+                images = int(client.submit("synth", made)["id"])
+                names = {task: self._free_name(f"{base}-{data.name}") for task, base in subjects.items()}
+                tunings = [
+                    {"model": subjects[task], "task": task, "data_of": images, "name": name, "epochs": epochs}
+                    for task, name in names.items()
+                ]
+                jobs = [("tune", one) for one in tunings] + [("promote", {"model": name}) for name in names.values()]
+                return [images, *(int(client.submit(kind, parameters)["id"]) for kind, parameters in jobs)]
+
+        self.work("queueing", submit, self._say_queued)
 
     def do_make(self) -> None:
         self._queue(("synth", {"scenario": "site", "count": self._number("count")}))
@@ -278,14 +281,19 @@ class RetargetPage(Page):
 
 def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
     """The later jobs that use what `job` makes, directly or through others, in the order they were asked for."""
-    made = {str(job.parameters.get(key)) for key in ("out", "name") if job.parameters.get(key)}
+    ids, made = {job.id}, _made(job)
     found = []
     for other in sorted(jobs, key=lambda other: other.id):
         uses = {str(other.parameters.get(key)) for key in ("data", "model") if other.parameters.get(key)}
-        if other.id > job.id and uses & made:
+        if other.id > job.id and (uses & made or other.parameters.get("data_of") in ids):
             found.append(other)
-            made |= {str(other.parameters[key]) for key in ("out", "name") if other.parameters.get(key)}
+            ids.add(other.id)
+            made |= _made(other)
     return found
+
+
+def _made(job: Job) -> set[str]:
+    return {str(job.parameters[key]) for key in ("out", "name") if job.parameters.get(key)}
 
 
 def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:

@@ -6,12 +6,15 @@ What this machine has fetched must not decide what a test finds.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from appliance import fetch, models
+from appliance import calibrations, fetch, models
 from appliance.site_folder import SiteFolder
+from synth.simulated_camera import SimulatedCamera
 from tests.appliance.small_package import pack, package_files
 
 
@@ -50,3 +53,11 @@ def fetched(box_models: Path, small_models: Path) -> Path:
 @pytest.fixture
 def site(tmp_path: Path) -> SiteFolder:
     return SiteFolder.open(tmp_path / "site")
+
+
+@pytest.fixture
+def calibrated(site: SiteFolder) -> SiteFolder:
+    """A site whose simulated camera has been calibrated, perfectly."""
+    truth = SimulatedCamera.from_argument("empty").true_calibration()
+    calibrations.keep(site, replace(truth, covariance=np.eye(6) * 1e-6))
+    return site

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,14 +21,6 @@ from calibration.viewpoint import Viewpoint
 from synth.simulated_camera import SimulatedCamera
 
 CAMERA = CameraModel(64, 36, 30.0, 30.0, 31.5, 17.5)
-
-
-@pytest.fixture
-def calibrated(site: SiteFolder) -> SiteFolder:
-    """A site whose simulated camera has been calibrated, perfectly."""
-    truth = SimulatedCamera.from_argument("empty").true_calibration()
-    calibrations.keep(site, replace(truth, covariance=np.eye(6) * 1e-6))
-    return site
 
 
 def plate_of(site: SiteFolder, *, lasts: timedelta = timedelta(days=3)) -> Plate:

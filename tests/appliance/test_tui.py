@@ -131,7 +131,7 @@ async def test_all_steps_tune_and_judge_detector_and_pose_model_on_the_same_imag
     jobs = await all_steps(served)
     assert [job.kind for job in jobs] == ["synth", "tune", "tune", "promote", "promote"]
     images, *tunings = jobs[:3]
-    assert {job.parameters["data"] for job in tunings} == {images.parameters["out"]}
+    assert {job.parameters["data_of"] for job in tunings} == {images.id}
     told = [(job.parameters["task"], job.parameters["model"]) for job in tunings]
     assert told == [("detect", "nanodet"), ("pose", "movenet-thunder")]
     assert [job.parameters["model"] for job in jobs[3:]] == [job.parameters["name"] for job in tunings]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
@@ -19,7 +15,6 @@ from runtime.skeleton import Skeletons
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
-from tuning.evaluate.statistics import compare
 from tuning.export import export_onnx
 from tuning.import_model import import_model
 
@@ -115,42 +110,6 @@ def test_one_box_serves_one_person() -> None:
     people = np.array([[0, 0, 100, 100], [0, 0, 100, 98]], float)
     scores = person_scores(people, Detections(people[:1].astype(np.float32), np.ones(1, np.float32)))
     assert sorted(scores.tolist()) == [0, 1]
-
-
-@settings(max_examples=50, deadline=None)
-@given(hnp.arrays(np.float64, st.integers(2, 40), elements=st.floats(0, 1, width=16)), st.integers(0, 10))
-def test_a_comparison_turned_round_changes_sign_and_keeps_its_p(scores: NDArray[np.float64], seed: int) -> None:
-    other = np.random.default_rng(seed).permutation(scores)
-    one, two = dict(enumerate(scores.tolist())), dict(enumerate(other.tolist()))
-    a, b = (compare(x, y, np.random.default_rng(0), 50) for x, y in ((one, two), (two, one)))
-    assert a.difference == pytest.approx(-b.difference)
-    assert a.p_wilcoxon == pytest.approx(b.p_wilcoxon, nan_ok=True)
-    assert a.low - 1e-12 <= a.high and 0 <= a.p_wilcoxon <= 1
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.dictionaries(st.integers(0, 10**6), st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=1),
-    st.randoms(),
-)
-def test_people_are_paired_by_who_they_are_not_by_where_they_stand(
-    scores: dict[int, tuple[float, float]], random: Random
-) -> None:
-    before, after = ({person: pair[side] for person, pair in scores.items()} for side in (0, 1))
-    shuffled = list(after)
-    random.shuffle(shuffled)
-    again = compare(before, {person: after[person] for person in shuffled}, np.random.default_rng(0), 20)
-    assert again == compare(before, after, np.random.default_rng(0), 20)
-    after.popitem()
-    with pytest.raises(WardposeError, match="1 people are in one evaluation and not in the other"):
-        compare(before, after, np.random.default_rng(0), 20)
-
-
-def test_a_comparison_gives_the_textbook_p() -> None:
-    # By hand: the negative ranks are 1 and 2, so T = 3 of n = 8; 5 of 256 sign patterns reach T ≤ 3.
-    before = dict.fromkeys(range(8), 0.0)
-    after = dict(enumerate([5.0, 6.0, 7.0, 8.0, 9.0, 10.0, -1.0, -2.0]))
-    assert compare(before, after, np.random.default_rng(0), 10).p_wilcoxon == pytest.approx(0.0390625)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ from tests.tuning.drawn import draw_people
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import Evaluation, evaluate_detector, read_picture
 from tuning.export import ExportReport
-from tuning.gate import Judged, judge, of_detector, of_pose
+from tuning.gate import Judged, Verdict, judge, of_detector, of_pose
 
 EXPORT = ExportReport(
     path="m.onnx", sha256="", layout="yolo", width=64, height=64, pictures=3, inputs="pictures", max_error=0.0,
@@ -77,22 +78,26 @@ def test_pictures_and_people_in_another_order_give_the_same_verdict(file: Path) 
     after, again = (evaluate_detector(better, one, pose=better, boxes="truth") for one in (file, shuffled))
     assert list(after.scores) != list(again.scores), "the order of the file is another"
 
-    def verdict(found: Evaluation, judged: Any) -> Any:
-        return judge({"ward": judged(found)}, {"ward": judged(before)}, EXPORT, target="ward")
+    def boxes(found: Evaluation, one: Path) -> Judged:
+        return of_detector(found, read_people(one))
 
-    def pose(found: Evaluation) -> Judged:
+    def pose(found: Evaluation, one: Path) -> Judged:
         assert found.keypoints is not None
-        return of_pose(found.keypoints)
+        return of_pose(found.keypoints, read_people(one))
 
-    assert verdict(after, of_detector) == verdict(again, of_detector)
-    assert verdict(after, pose) == verdict(again, pose) and verdict(after, pose).passed
+    def verdict(found: Evaluation, one: Path, judged: Callable[[Evaluation, Path], Judged]) -> Verdict:
+        return judge({"ward": judged(found, one)}, {"ward": judged(before, file)}, EXPORT, target="ward")
+
+    for judged in (boxes, pose):
+        assert verdict(after, file, judged) == verdict(again, shuffled, judged)
+    assert verdict(after, file, pose).passed
 
 
 @pytest.mark.parametrize("gone", [0, 7])
 def test_a_file_with_one_person_less_is_another_file(file: Path, gone: int) -> None:
     shorter = rewritten(file, f"shorter-{gone}.json", lambda content: content["annotations"].pop(gone))
     same = model(file, 1.0)
-    before, after = (of_detector(evaluate_detector(same, one)) for one in (file, shorter))
+    before, after = (of_detector(evaluate_detector(same, one), read_people(one)) for one in (file, shorter))
     with pytest.raises(WardposeError, match="changed between the evaluations"):
         judge({"ward": after}, {"ward": before}, EXPORT, target="ward")
 
@@ -103,7 +108,7 @@ def test_as_many_other_people_are_other_people_too(file: Path) -> None:
 
     other = rewritten(file, "other.json", renumber)
     same = model(file, 1.0)
-    before, after = (of_detector(evaluate_detector(same, one)) for one in (file, other))
+    before, after = (of_detector(evaluate_detector(same, one), read_people(one)) for one in (file, other))
     with pytest.raises(WardposeError, match="changed between the evaluations"):
         judge({"ward": after}, {"ward": before}, EXPORT, target="ward")
 
