@@ -43,12 +43,14 @@ def paused(site: SiteFolder) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """What runs live. `detector` and `pose` are models' names; no pose model: boxes only."""
+    """What runs live. `detector` and `pose` are models' names; no pose model: boxes only. engine: the inference engine
+    to use or fail; None: the best that qualifies."""
 
     source: str
     detector: str
     pose: str | None
     display: bool = True
+    engine: str | None = None
 
 
 def plan(
@@ -58,6 +60,7 @@ def plan(
     detector: str | None = None,
     pose: str | None = None,
     display: bool = True,
+    engine: str | None = None,
 ) -> LivePlan:
     """What the settings and the promoted models say, with what was asked for in their place.
 
@@ -80,7 +83,7 @@ def plan(
         if asked:
             raise
         chosen = ""
-    return LivePlan(source, detector, chosen or None, display)
+    return LivePlan(source, detector, chosen or None, display, engine or settings.live.engine or None)
 
 
 def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
@@ -92,6 +95,7 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket]
         command += ["--detector", str(_ready(site, live.detector))]
         command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        command += ["--engine", live.engine] if live.engine else []
         return command + _bed(site, live.source)
     if name == "display":
         return [*python, "runtime.display.service", "--socket", socket, "--port", str(load_settings(site).display.port)]
@@ -115,7 +119,7 @@ def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
 def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     """Turn this process into one of the live path's (systemd starts them so); returns only by raising.
 
-    asked: `source`, `detector`, `pose` as for `plan`. A model is looked for only where it is needed.
+    asked: `source`, `detector`, `pose`, `engine` as for `plan`. A model is looked for only where it is needed.
     """
     if name == "drift":
         from appliance import drift

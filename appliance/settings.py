@@ -65,6 +65,7 @@ class LiveSettings(_Section):
 
     detector: str = Field(default="", title="detector to run, empty = the promoted one", max_length=120)
     pose: str = Field(default="", title="pose model to run, empty = the promoted one", max_length=120)
+    engine: str = Field(default="", title="inference engine, empty = the best that this box can run", max_length=120)
 
 
 class DisplaySettings(_Section):

@@ -17,6 +17,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--source", help="camera (default: the site's)")
     run.add_argument("--detector", help="detector (default: the one that is live)")
     run.add_argument("--pose", help="pose model (default: the one that is live)")
+    run.add_argument("--engine", help="inference engine, to be used or fail (default: the best that this box can run)")
     run.add_argument("--headless", action="store_true", help="without the display page")
     run.add_argument("--seconds", type=float, help="stop after so many seconds of live picture")
     run.add_argument(
@@ -45,15 +46,23 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     if options.only:
-        become(site, options.only, source=options.source, detector=options.detector, pose=options.pose)
+        become(
+            site,
+            options.only,
+            source=options.source,
+            detector=options.detector,
+            pose=options.pose,
+            engine=options.engine,
+        )
     with ServiceClient(site) as client:
         if client.answers() and client.status()["live"]["plan"]:
             raise WardposeError(
                 "the live path already runs", where=str(site.root), mend="stop it in the terminal UI first"
             )
     wanted = plan(
-        site, source=options.source, detector=options.detector, pose=options.pose, display=not options.headless
-    )
+        site, source=options.source, detector=options.detector, pose=options.pose, engine=options.engine,
+        display=not options.headless,
+    )  # fmt: skip
     out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
     if wanted.display:
         from appliance.settings import load_settings
