@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance import audit, calibrations
 from appliance.listener import Listener
-from appliance.live import result_socket, ring_name
+from appliance.live_addresses import result_socket, ring_name
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec

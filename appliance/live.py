@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance import calibrations
+from appliance import calibrations, drift
 from appliance.listener import Listener
+from appliance.live_addresses import result_socket, ring_name
 from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
@@ -24,16 +25,6 @@ from calibration.errors import WardposeError
 
 EXPORT_SECONDS = 600.0
 WINDOW = 300  # frames over which times are told
-
-
-def ring_name(site: SiteFolder) -> str:
-    """The frame ring of this site, so that two sites on one box don't mix."""
-    return f"wardpose-{site.key}"
-
-
-def result_socket(site: SiteFolder) -> Path:
-    """Where the runtime publishes its results."""
-    return site.sockets / "runtime.sock"
 
 
 def paused(site: SiteFolder) -> bool:
@@ -122,8 +113,6 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     asked: `source`, `detector`, `pose`, `engine` as for `plan`. A model is looked for only where it is needed.
     """
     if name == "drift":
-        from appliance import drift
-
         command = drift.command(site)
     elif name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,12 +15,9 @@ from textual.widgets import Static
 from appliance.in_use import models_in_use
 from appliance.live import live_words, result_socket
 from appliance.settings import load_settings
-from appliance.tui.page import Page
+from appliance.tui.page import Host, Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
-
-if TYPE_CHECKING:
-    from appliance.tui.app import WardposeApp
 
 DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
 SILENT_S = 1.0
@@ -154,7 +151,7 @@ class LivePage(Page):
         size = self.query_one("#cells").content_size
         self._cells = (size.width, size.height)
 
-    def _listen(self, app: WardposeApp) -> None:
+    def _listen(self, app: Host) -> None:
         """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
         from runtime.bus import BusTimeout, ResultClient
 
@@ -180,7 +177,7 @@ class LivePage(Page):
                     shown_until = 0.0
                     app.on_screen(self._draw_nothing, "NO LIVE PICTURE", BAD, "")
 
-    def _tell(self, app: WardposeApp, message: dict[str, Any]) -> None:
+    def _tell(self, app: Host, message: dict[str, Any]) -> None:
         from runtime.message import people_of, state_of
         from runtime.overlay import skeleton_cells
 

@@ -13,7 +13,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.swa_utils import AveragedModel
 
 from calibration.errors import WardposeError
+from tuning.store.outcome import Outcome
 from tuning.store.weights import State, read_safetensors, write_safetensors
 from tuning.train.torch_batches import TrainingData, prepared_batches, to_device
 from tuning.train.torch_state import load_into, state_of
@@ -61,15 +61,6 @@ class LoopSettings(BaseModel):
         ge=0,
         le=256,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    steps: int
-    epochs: float
-    seconds: float
-    loss: float
-    images: int
 
 
 def use_threads(threads: int | None) -> int:
