@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from appliance.site_folder import SiteFolder
+from appliance.toml_text import described, with_value
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
 
@@ -136,20 +136,7 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
     """
     load_settings(site)
     path = site.settings_file
-    lines = path.read_text(encoding="utf-8").split("\n")
-    wanted = f"{name} = {_toml(value)}"
-    start = next((i for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{section}]"), None)
-    if start is None:
-        lines += [f"[{section}]", wanted, ""]
-    else:
-        end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
-        place = next((i for i in range(start + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[i])), None)
-        if place is None:
-            lines.insert(start + 1, wanted)
-        else:
-            comment = re.search(r"\s+#[^\"']*$", lines[place])
-            lines[place] = wanted + (comment[0] if comment else "")
-    text = "\n".join(lines)
+    text = with_value(path.read_text(encoding="utf-8"), section, name, value)
     candidate = path.with_name(".site.toml.candidate")
     write_text(candidate, text)
     try:
@@ -164,15 +151,13 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
 
 def default_text() -> str:
     """`site.toml` with every default, its meaning and its bounds."""
-    lines = ["# wardpose: the settings of this box. Remove a line to get its default back.", ""]
+    sections: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {}
     for section, field in Settings.model_fields.items():
         model = field.annotation
         assert isinstance(model, type) and issubclass(model, BaseModel)
-        lines += [f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
-        for name, value in model.model_fields.items():
-            lines.append(f"{name} = {_toml(value.default)}  # {_meaning(value)}")
-        lines.append("")
-    return "\n".join(lines)
+        values = {name: (value.default, _meaning(value)) for name, value in model.model_fields.items()}
+        sections[section] = (model.__doc__ or "").strip(), values
+    return described("wardpose: the settings of this box. Remove a line to get its default back.", sections)
 
 
 def line_of(text: str, location: list[str]) -> int:
@@ -213,8 +198,3 @@ def _mend(location: list[str], kind: str) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, numbers and booleans are TOML's as well.
-    return json.dumps(value, ensure_ascii=False)
