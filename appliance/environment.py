@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 # The oldest and the newest Python that the pinned packages are there for; the launcher and pyproject.toml say the same.
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
@@ -166,7 +167,9 @@ def run_step(step: Step, number: int, root: Path, log: Path, reporter: Reporter)
             )
             last = [""]
 
-            def follow(process: subprocess.Popen[str] = process, record=record, last: list[str] = last) -> None:
+            def follow(
+                process: subprocess.Popen[str] = process, record: TextIO = record, last: list[str] = last
+            ) -> None:
                 assert process.stdout is not None
                 for line in process.stdout:
                     record.write(line)
