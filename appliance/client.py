@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site_folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
 
 START_SECONDS = 20.0
@@ -36,7 +36,7 @@ class ServiceClient:
             return client
         if not start:
             raise client._gone()
-        with (site.logs / "service.log").open("ab") as log:
+        with open_log(site.logs / "service.log") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "appliance.service", "--home", str(site.root), "--leave-when-idle"],
                 cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

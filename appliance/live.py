@@ -18,6 +18,7 @@ from appliance import calibrations, drift
 from appliance.listener import Listener
 from appliance.live_addresses import result_socket, ring_name
 from appliance.models import ModelStore
+from appliance.processes import die_with_parent
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
 from appliance.supervisor import ProcessSpec
@@ -57,10 +58,12 @@ def plan(
 
     A pose model that nobody asked for and that isn't there is left out; everything else must exist.
     """
+    from runtime.capture.secrets import keep
     from runtime.capture.source import make_source
 
     settings, store = load_settings(site), ModelStore(site)
-    source = source or settings.camera.source
+    # A password is kept apart from here on: what runs is named by settings, processes and audit rows alike.
+    source = keep(site.secrets_file, source) if source else settings.camera.source
     make_source(source)  # a spec that can't be right is told here, not in a log
     detector = detector or settings.live.detector or store.live("detect")
     if store.card(detector).task != "detect":
@@ -81,7 +84,8 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     """The command line of one of the live processes: `capture`, `live` or `display`."""
     python, socket = [sys.executable, "-m"], str(result_socket(site))
     if name == "capture":
-        return [*python, "runtime.capture.process", "--source", live.source, "--ring", ring_name(site)]
+        secrets = ["--secrets", str(site.secrets_file)]
+        return [*python, "runtime.capture.process", "--source", live.source, *secrets, "--ring", ring_name(site)]
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket]
         command += ["--detector", str(_ready(site, live.detector))]
@@ -112,12 +116,17 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
 
     asked: `source`, `detector`, `pose`, `engine` as for `plan`. A model is looked for only where it is needed.
     """
+    from runtime.capture.secrets import keep
+
     if name == "drift":
-        command = drift.command(site)
-    elif name == "live":
+        drift.watch(site)
+        raise SystemExit
+    if name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
-        live = LivePlan(asked.get("source") or load_settings(site).camera.source, "", None)
+        asked_for = asked.get("source")
+        source = keep(site.secrets_file, asked_for) if asked_for else load_settings(site).camera.source
+        live = LivePlan(source, "", None)
         command = process_command(site, name, live)
     os.chdir(REPOSITORY)
     os.execv(command[0], command)
@@ -130,8 +139,9 @@ def _ready(site: SiteFolder, name: str) -> Path:
     if (path := store.onnx(name)) is None:
         command = [sys.executable, "-m", "appliance", "export", "--model", name, "--home", str(site.root)]
         ended = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
-        )
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False,
+            preexec_fn=die_with_parent(),
+        )  # fmt: skip
         path = store.onnx(name)
         if ended.returncode or path is None:
             lines = ended.stderr.strip().splitlines()

@@ -10,10 +10,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from appliance import promotion
+from appliance import datasets
 from appliance.cli.output import Output, Progress
 from appliance.demo import demo
 from appliance.site_folder import SiteFolder
+from tuning.families.family import TuneSettings
+from tuning.store.card import read_card
 
 
 class Impatient(Output):
@@ -39,7 +41,7 @@ class Impatient(Output):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("IMAGES", 10), ("HELD_OUT", 6), ("LIVE_SECONDS", 3.0)):
         monkeypatch.setattr(demo, name, value)
-    monkeypatch.setattr(promotion, "FLOOR_IMAGES", 4)
+    monkeypatch.setattr(datasets, "FLOOR_IMAGES", 4)
 
 
 @pytest.mark.timeout(600)
@@ -66,5 +68,9 @@ def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None, f
     assert answer["export_max_error"] < 1e-3
     assert all(cv2.imread(picture) is not None for picture in answer["pictures"])
     assert {Path(p).name for p in answer["pictures"]} >= {"training-images.png", "before-after.png"}
+    # Tuned as `wardpose tune` tunes: nothing was set for the show.
+    asked = TuneSettings(epochs=1).model_dump(mode="json", exclude_none=True)
+    for name in demo.TUNED.values():
+        assert read_card(home / "models" / name).made["settings"] == asked
     # The site itself was left as it was.
     assert not list(site.calibrations.iterdir()) and not list(site.datasets.iterdir())
