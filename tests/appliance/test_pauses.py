@@ -17,8 +17,9 @@ import pytest
 
 from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
-from appliance.drift import command as drift_command
+from appliance.drift import DriftMeter, process_spec
 from appliance.live import LivePlan, process_command
+from appliance.people import current_user
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration import plugins
@@ -212,9 +213,20 @@ def test_every_process_of_the_live_path_is_told_where_the_pause_stands(
     assert command[command.index("--pause-file") + 1] == str(site.pause_file)
 
 
-def test_the_watch_is_told_where_the_pause_stands(calibrated: SiteFolder) -> None:
-    command = drift_command(calibrated)
-    assert command[command.index("--pause-file") + 1] == str(calibrated.pause_file)
+def test_the_watch_looks_at_nothing_while_the_site_is_paused(calibrated: SiteFolder, counted: Path) -> None:
+    pauses.pause(calibrated, "visit")
+    spec = process_spec(calibrated, "counting")
+    assert spec is not None
+    meter = DriftMeter(calibrated)
+    meter.start()
+    process = subprocess.Popen(spec.command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: meter.figures()["state"] == "paused")
+        assert "so nothing is looked at" in meter.figures()["text"]
+    finally:
+        process.terminate()
+        process.wait(20)
+        meter.stop()
 
 
 def answer_of(site: SiteFolder, *words: str) -> dict[str, Any]:
