@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, pauses
 from appliance.listener import Listener
-from appliance.live import result_socket, ring_name
+from appliance.live_addresses import result_socket, ring_name
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec
 from calibration.errors import WardposeError
 
 HEARD_WITHIN_S = 10.0
+_NICENESS = 10  # the live picture goes first
 SILENT: dict[str, Any] = {"state": "off", "text": "", "changes": [], "camera_deg": None, "retune": False}
 
 
@@ -25,23 +28,24 @@ def drift_socket(site: SiteFolder) -> Path:
     return site.sockets / "drift.sock"
 
 
-def reference_file(site: SiteFolder, calibration: Path) -> Path:
-    """What the room looked like when that calibration was made: pieces of its background, none large enough to be a
-    picture of somebody."""
-    return calibration.with_suffix(".watch.npz")
+def watch(site: SiteFolder) -> None:
+    """Be the watch's process, at low priority; returns when it is told to end or a newer calibration is confirmed.
 
+    Raises `WardposeError` where no calibration is confirmed.
+    """
+    from runtime.drift_watch import serve
 
-def command(site: SiteFolder) -> list[str]:
-    """The watch's command line; raises `WardposeError` where no calibration is confirmed."""
     row = calibrations.current_row(site)
     if row is None:
         raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
+    calibrations.forget_references(site)
+    os.nice(_NICENESS)
     calibration = site.resolve(row.file)
-    return [
-        sys.executable, "-m", "runtime.drift_watch", "--ring", ring_name(site), "--calibration", str(calibration),
-        "--reference", str(reference_file(site, calibration)), "--socket", str(drift_socket(site)),
-        "--pause-file", str(result_socket(site)) + ".paused",
-    ]  # fmt: skip
+    serve(
+        ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site),
+        results=result_socket(site), pause=pauses.switch(site),
+        keeping=lambda what: audit.record(site, "watch.reference", str(row.id), what),
+    )  # fmt: skip
 
 
 def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
@@ -55,10 +59,13 @@ def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
 
 
 class DriftMeter:
-    """Remembers what the watch said last; what begins and what ends goes into the audit trail."""
+    """Remembers what the watch said last; what begins and what ends goes into the audit trail.
 
-    def __init__(self, site: SiteFolder) -> None:
-        self._site = site
+    answers: whether it is this listener's part to write that down; of several that listen, one is.
+    """
+
+    def __init__(self, site: SiteFolder, answers: Callable[[], bool] = lambda: True) -> None:
+        self._site, self._answers = site, answers
         self._lock = threading.Lock()
         self._latest: dict[str, Any] = dict(SILENT)
         self._heard_at = 0.0
@@ -76,6 +83,8 @@ class DriftMeter:
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:
             before, self._latest, self._heard_at = self._latest, message, time.monotonic()
+        if not self._answers():
+            return
         was, now = ({change["what"] for change in told["changes"]} for told in (before, message))
         if now - was:
             audit.record(self._site, "drift.found", ", ".join(sorted(now)), message["text"])

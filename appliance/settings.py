@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import tomllib
 from pathlib import Path
@@ -11,9 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from appliance import settings_trail
 from appliance.site_folder import SiteFolder
+from appliance.toml_text import described, with_value
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
+from calibration.redaction import redacted, secrets_in
+from runtime.capture.secrets import keep
 
 
 class _Section(BaseModel):
@@ -65,6 +69,7 @@ class LiveSettings(_Section):
 
     detector: str = Field(default="", title="detector to run, empty = the promoted one", max_length=120)
     pose: str = Field(default="", title="pose model to run, empty = the promoted one", max_length=120)
+    engine: str = Field(default="", title="inference engine, empty = the best that this box can run", max_length=120)
 
 
 class DisplaySettings(_Section):
@@ -87,23 +92,30 @@ class Settings(_Section):
 def load_settings(site: SiteFolder) -> Settings:
     """The site's settings; a file of the defaults, with comments, is written when there is none.
 
-    Raises `WardposeError` naming the file, the line, the field and what would be right.
+    A camera's password that somebody wrote into it is moved to the file of passwords, and `***` stands in its place;
+    an edit by hand is written into the audit trail. Raises `WardposeError` naming the file, the line, the field and
+    what would be right.
     """
     path = site.settings_file
     if not path.exists():
-        write_text(path, default_text(), mode=0o644)
-    return read_settings(path)
+        write_text(path, default_text())
+    settings = read_settings(path)
+    if secrets_in(settings.camera.source):
+        settings = _move_password(site, settings)
+    settings_trail.notice(
+        site, lambda: (_text_of(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
+    )
+    return settings
+
+
+def password_in_file(site: SiteFolder) -> bool:
+    """Whether `site.toml` itself still holds a camera's password."""
+    return bool(secrets_in(read_settings(site.settings_file).camera.source))
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in one file; see `load_settings`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        mend = "correct it, or remove it to get the defaults"
-        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
-    except OSError as error:
-        raise disk_error(error, path) from error
+    """The settings in one file, as they stand there; see `load_settings`."""
+    text = _text_of(path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -129,26 +141,16 @@ def read_settings(path: Path) -> Settings:
 
 
 def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings:
-    """Change one setting in `site.toml`, leaving every other line and comment as the person wrote it.
+    """Change one setting in `site.toml`, leaving every other line and comment as the person wrote it, and write down
+    who did. A camera's password goes into the file of passwords.
 
     Raises `WardposeError`, and changes nothing, when the new value is not allowed.
     """
-    load_settings(site)
+    before = load_settings(site)
+    if (section, name) == ("camera", "source") and isinstance(value, str):
+        value = keep(site.secrets_file, value)
     path = site.settings_file
-    lines = path.read_text(encoding="utf-8").split("\n")
-    wanted = f"{name} = {_toml(value)}"
-    start = next((i for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{section}]"), None)
-    if start is None:
-        lines += [f"[{section}]", wanted, ""]
-    else:
-        end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
-        place = next((i for i in range(start + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[i])), None)
-        if place is None:
-            lines.insert(start + 1, wanted)
-        else:
-            comment = re.search(r"\s+#[^\"']*$", lines[place])
-            lines[place] = wanted + (comment[0] if comment else "")
-    text = "\n".join(lines)
+    text = with_value(_text_of(path), section, name, value)
     candidate = path.with_name(".site.toml.candidate")
     write_text(candidate, text)
     try:
@@ -157,21 +159,46 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
         raise WardposeError(error.what, where=str(path), mend=error.mend) from None
     finally:
         candidate.unlink(missing_ok=True)
-    write_text(path, text, mode=0o644)
+    settings_trail.write_down_change(
+        site, lambda: write_text(path, text), text, before.model_dump(), settings.model_dump()
+    )
     return settings
+
+
+def _move_password(site: SiteFolder, settings: Settings) -> Settings:
+    """The same settings with `***` for the password, which is now kept apart; the file too, where it can be written."""
+    path = site.settings_file
+    named = _without_password(settings)
+    with contextlib.suppress(WardposeError):  # doctor says that it stands there still
+        keep(site.secrets_file, settings.camera.source)
+        write_text(path, with_value(_text_of(path), "camera", "source", named.camera.source))
+    return named
+
+
+def _without_password(settings: Settings) -> Settings:
+    source = redacted(settings.camera.source)
+    return settings.model_copy(update={"camera": settings.camera.model_copy(update={"source": source})})
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        mend = "correct it, or remove it to get the defaults"
+        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 def default_text() -> str:
     """`site.toml` with every default, its meaning and its bounds."""
-    lines = ["# wardpose: the settings of this box. Remove a line to get its default back.", ""]
+    sections: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {}
     for section, field in Settings.model_fields.items():
         model = field.annotation
         assert isinstance(model, type) and issubclass(model, BaseModel)
-        lines += [f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
-        for name, value in model.model_fields.items():
-            lines.append(f"{name} = {_toml(value.default)}  # {_meaning(value)}")
-        lines.append("")
-    return "\n".join(lines)
+        values = {name: (value.default, _meaning(value)) for name, value in model.model_fields.items()}
+        sections[section] = (model.__doc__ or "").strip(), values
+    return described("wardpose: the settings of this box. Remove a line to get its default back.", sections)
 
 
 def line_of(text: str, location: list[str]) -> int:
@@ -214,6 +241,4 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _toml(value: Any) -> str:
-    # JSON's strings, numbers and booleans are TOML's as well.
-    return json.dumps(value, ensure_ascii=False)
+_DEFAULTS = Settings().model_dump()

@@ -23,7 +23,7 @@ from calibration.atomic import write_text
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
-    from appliance.cli.output import Output
+    from appliance.demo.teller import Teller
 
 Progress = Callable[[int, int, str], None]
 
@@ -66,7 +66,7 @@ class Stage:
     kept: bool = True
 
 
-def run_demo(site: SiteFolder, *, out: Output) -> dict[str, Any]:
+def run_demo(site: SiteFolder, *, out: Teller) -> dict[str, Any]:
     """Go the whole way; the answer has the keys that `wardpose demo --json` promises.
 
     Raises `WardposeError` naming the stage that failed; what was finished is kept for the next run.
@@ -110,7 +110,7 @@ def look(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progres
     from appliance import cameras
 
     progress(0, 1, "waiting for the first frame")
-    seen = cameras.probe(SOURCE, seconds=2.0)
+    seen = cameras.probe(site, SOURCE, seconds=2.0)
     progress(1, 1, f"{seen['width']}×{seen['height']}, depth {seen['depth']}")
     return seen
 
@@ -275,7 +275,7 @@ def _held_out_file(results: dict[str, dict[str, Any]]) -> Path:
 
 def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]:
     """Let the live path run for a while; its figures, and two pictures of one moment with somebody in it."""
-    from appliance.live import result_socket, ring_name
+    from appliance.live_addresses import result_socket, ring_name
     from runtime.bus import ResultClient
     from runtime.capture.ring import RingReader
 

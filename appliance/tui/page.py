@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,17 +15,25 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from appliance.client import ServiceClient
-from appliance.live import live_words
+from appliance.live_status import live_words
 from appliance.site_folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs
 from calibration.errors import WardposeError
-
-if TYPE_CHECKING:
-    from appliance.tui.app import WardposeApp
+from calibration.redaction import redacted
 
 Progress = Callable[[int, int, str], None]
 Result = TypeVar("Result")
+
+
+class Host(Protocol):
+    """What a page asks of the app that shows it."""
+
+    leaving: threading.Event
+
+    def look_again(self) -> None: ...
+
+    def on_screen(self, function: Callable[..., Any], *arguments: Any) -> None: ...
 
 
 class Page(Screen[None]):
@@ -89,11 +97,11 @@ class Page(Screen[None]):
         return self.query_one(Notice)
 
     @property
-    def wardpose(self) -> WardposeApp:
-        return cast("WardposeApp", self.app)
+    def wardpose(self) -> Host:
+        return cast(Host, self.app)
 
     def say(self, text: str, mark: str = "") -> None:
-        self.notice.say(text, mark)
+        self.notice.say(redacted(text), mark)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_act(str(event.button.id))
@@ -129,6 +137,7 @@ class Page(Screen[None]):
         if self.busy:
             self.say(f"wait: still busy with {self.busy}", "warn")
             return
+        what = redacted(what)
         self.busy, self._began, self._amount = what, time.monotonic(), ""
         self._say_busy("")
         # A daemon: leaving the terminal UI must not wait for a camera that does not answer.
@@ -136,7 +145,7 @@ class Page(Screen[None]):
         threading.Thread(target=self._work, args=arguments, name=what, daemon=True).start()
 
     def _work(
-        self, app: WardposeApp, what: str, function: Callable[[Progress], Any], then: Callable[[Any], None] | None
+        self, app: Host, what: str, function: Callable[[Progress], Any], then: Callable[[Any], None] | None
     ) -> None:
         told_at = 0.0
 
