@@ -105,8 +105,8 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     assert only.returncode == 2 and "already runs" in only.stderr
     assert {process["name"]: process["pid"] for process in client.status()["processes"]} == first
 
-    told = command(site, "status")
-    assert "RECORDING, NOT LIVE NOW" in told.stdout and f"{me} runs it in a terminal" in told.stdout
+    told = wait_for(lambda: "RECORDING, NOT LIVE NOW" in (told := command(site, "status").stdout) and told)
+    assert f"{me} runs it in a terminal" in told
 
     client.pause("visit")
     wait_for(lambda: client.status()["camera"]["state"] == "paused")
