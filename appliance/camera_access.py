@@ -17,6 +17,7 @@ from appliance.live_addresses import ring_name
 from appliance.live_meter import ring_status
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from runtime.capture.source import CaptureSource
@@ -43,7 +44,7 @@ def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
 
     pauses.switch(site).require_off()
     status = ring_status(site)
-    if status["state"] == "streaming" and status["source"] == spec:
+    if status["state"] == "streaming" and status["source"] == redacted(spec):
         with RingReader(ring_name(site)) as reader:
             yield _each(lambda timeout_s: reader.read_next(timeout_s, max_age_ms=2000.0))
     else:

@@ -14,6 +14,7 @@ from appliance.camera_access import open_camera
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
+from calibration.redaction import redacted
 from runtime.capture.kinect_usb import UsbProblem, usb_problems
 from runtime.capture.v4l import video_devices
 
@@ -125,7 +126,7 @@ def probe(site: SiteFolder, spec: str, *, seconds: float = 3.0, wait_s: float = 
         height, width = frame.color.shape[:2]
         depth = None if frame.depth is None else f"{frame.depth.shape[1]}×{frame.depth.shape[0]}"
         return {
-            "source": spec, "name": source.name, "live": source.live, "width": width, "height": height,
+            "source": redacted(spec), "name": source.name, "live": source.live, "width": width, "height": height,
             "frames": frames + 1, "fps": frames / elapsed, "depth": depth, "calibrated": frame.camera is not None,
             "imu": any(frame.imu is not None for frame in felt), "origin": source.origin,
         } | _upright(felt)  # fmt: skip

@@ -7,15 +7,17 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance import calibrations, plates
+from appliance import audit, calibrations, plates
 from appliance.database import now
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -113,12 +115,42 @@ def listed(site: SiteFolder) -> list[dict[str, Any]]:
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
     """Note a data set that was made, in place of an earlier one in the same folder."""
     stored = site.relative(folder)
-    with site.database.transaction(immediate=True) as db:
+    with audit.deed(site, "dataset.make", stored, f"{spec.count} images, seed {spec.seed}") as db:
         db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
         db.execute(
             "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
             (now(), stored, spec.scenario.name, spec.count, spec.seed),
         )
+
+
+def delete_composed(site: SiteFolder) -> list[str]:
+    """Delete the data sets over plates of which one has ended, and the sheets that show them; returns what couldn't be
+    deleted. While a job is under way nothing is taken from it: the next time will do."""
+    from appliance.jobs import ACTIVE, JobStore
+
+    if JobStore(site).all(1, states=ACTIVE):
+        return []
+    problems = []
+    for described in sorted(site.datasets.glob("*/dataset.json")):
+        folder = described.parent
+        try:
+            used = json.loads(described.read_text())["spec"]["scenario"]["plates"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none of ours
+        # By their names as well: a copied site names the plates where they lay before.
+        if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
+            continue
+        try:
+            for path in (site.pictures / folder.name, folder):
+                if path.exists():
+                    shutil.rmtree(path)
+        except OSError as error:
+            problems.append(str(disk_error(error, folder)))
+            continue
+        with site.database.transaction(immediate=True) as db:
+            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+    return problems
 
 
 def _folder(site: SiteFolder, label: str, spec: DatasetSpec) -> Path:
@@ -134,4 +166,5 @@ def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress) -
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
             shutil.rmtree(other, ignore_errors=True)
+            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
     return out / "annotations.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from appliance import calibrations, live_lock, outages
 from appliance.live_addresses import result_socket, ring_name
 from appliance.models import ModelStore
+from appliance.processes import die_with_parent
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
 from appliance.supervisor import ProcessSpec
@@ -41,10 +42,12 @@ def plan(
 
     A pose model that nobody asked for and that isn't there is left out; everything else must exist.
     """
+    from runtime.capture.secrets import keep
     from runtime.capture.source import check_spec
 
     settings, store = load_settings(site), ModelStore(site)
-    source = source or settings.camera.source
+    # A password is kept apart from here on: what runs is named by settings, processes and audit rows alike.
+    source = keep(site.secrets_file, source) if source else settings.camera.source
     check_spec(source)  # a spec that can't be right is told here, not in a log
     detector = detector or settings.live.detector or store.live("detect")
     if store.card(detector).task != "detect":
@@ -66,7 +69,9 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     python, socket = [sys.executable, "-m"], str(result_socket(site))
     pause = ["--pause-file", str(site.pause_file)]
     if name == "capture":
-        return [*python, "runtime.capture.process", "--source", live.source, "--ring", ring_name(site), *pause]
+        secrets = ["--secrets", str(site.secrets_file)]
+        command = [*python, "runtime.capture.process", "--source", live.source, *secrets]
+        return [*command, "--ring", ring_name(site), *pause]
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket, *pause]
         command += ["--detector", str(_ready(site, live.detector))]
@@ -98,6 +103,8 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     asked: `source`, `detector`, `pose` as for `plan`. A model is looked for only where it is needed. Raises
     `WardposeError` where somebody else keeps this site's live path running; a page alone may be served beside it.
     """
+    from runtime.capture.secrets import keep
+
     if name != "display":
         live_lock.share(site)
     if os.environ.get("INVOCATION_ID"):
@@ -105,11 +112,14 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     if name == "drift":
         from appliance import drift
 
-        command = drift.command(site)
-    elif name == "live":
+        drift.watch(site)
+        raise SystemExit
+    if name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
-        live = LivePlan(asked.get("source") or load_settings(site).camera.source, "", None)
+        asked_for = asked.get("source")
+        source = keep(site.secrets_file, asked_for) if asked_for else load_settings(site).camera.source
+        live = LivePlan(source, "", None)
         command = process_command(site, name, live)
     os.chdir(REPOSITORY)
     os.execv(command[0], command)
@@ -122,8 +132,9 @@ def _ready(site: SiteFolder, name: str) -> Path:
     if (path := store.onnx(name)) is None:
         command = [sys.executable, "-m", "appliance", "export", "--model", name, "--home", str(site.root)]
         ended = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
-        )
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False,
+            preexec_fn=die_with_parent(),
+        )  # fmt: skip
         path = store.onnx(name)
         if ended.returncode or path is None:
             lines = ended.stderr.strip().splitlines()

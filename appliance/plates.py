@@ -106,13 +106,13 @@ def keep(site: SiteFolder, plate: Plate, name: str = "") -> PlateRow:
     try:
         shutil.rmtree(temporary, ignore_errors=True)  # of a capture that was cut off
         save_plate(plate, temporary)
-        temporary.rename(folder)
-        sync_folder(site.plates)
+        with audit.deed(site, "plate.keep", name, f"until {plate.expires_at[:10]}"):
+            temporary.rename(folder)
+            sync_folder(site.plates)
     except OSError as error:
         raise disk_error(error, folder) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    audit.record(site, "plate.keep", name, f"until {plate.expires_at[:10]}")
     return find(site, name)
 
 
@@ -169,8 +169,8 @@ def look(site: SiteFolder, name: str) -> Plate:
 def remove(site: SiteFolder, name: str, reason: str = "") -> None:
     """Delete a plate; the description goes first, so that no half plate is ever left to be used."""
     find(site, name)
-    _delete(site, name)
-    audit.record(site, "plate.remove", name, reason)
+    with audit.deed(site, "plate.remove", name, reason):
+        _delete(site, name)
 
 
 def delete_expired(site: SiteFolder) -> list[str]:

@@ -23,6 +23,7 @@ from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from runtime.frames import Frame
@@ -62,17 +63,17 @@ def record(
     """
     span = parse_expiry(expires, most=LONGEST_KEPT)
     _check(file, seconds, reason)
-    spec = source or load_settings(site).camera.source
+    full = source or load_settings(site).camera.source
+    spec = redacted(full)
     pauses.switch(site).require_off()  # before a row says that a recording began
     file = file.absolute()
     expiry = expires_at(span)
     row = _begin(site, file, spec, reason.strip(), expiry)
     try:
-        with atomic_file(file) as stream, camera_frames(site, spec) as frames:
+        with atomic_file(file) as stream, camera_frames(site, full) as frames:
             recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
     except BaseException:
-        _set_state(site, row, "abandoned")
-        audit.record(site, "recording.abandon", str(file), "nothing was kept")
+        _end(site, row, "abandoned", "recording.abandon", file, "nothing was kept")
         raise
     _set_state(site, row, "kept")
     return recorded
@@ -121,18 +122,23 @@ def _write(
 
 
 def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:
-    with site.database.transaction(immediate=True) as db:
+    with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
         row = db.execute(
             "INSERT INTO recordings (made_at, file, source, reason, expires_at, state, process) "
             "VALUES (?, ?, ?, ?, ?, 'recording', ?)",
             (now(), site.relative(file), source, reason, expiry, process_identity(os.getpid())),
         ).lastrowid
-    audit.record(site, "camera.record", f"{source} into {file} until {expiry}", reason)
     return int(row or 0)
 
 
 def _set_state(site: SiteFolder, row: int, state: str) -> None:
     with site.database.transaction() as db:
+        db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
+
+
+def _end(site: SiteFolder, row: int, state: str, what: str, file: Path, why: str) -> None:
+    """A recording's last state and the audit row that tells of it, in one."""
+    with audit.deed(site, what, str(file), why) as db:
         db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
 
 
@@ -167,18 +173,17 @@ def _look_after(site: SiteFolder, row: sqlite3.Row) -> None:
         for left in file.parent.glob(f".{file.name}.*.part"):
             left.unlink(missing_ok=True)
         if not file.exists():
-            _set_state(site, row["id"], "abandoned")
-            audit.record(site, "recording.abandon", str(file), "its recorder was killed; nothing was kept")
+            _end(site, row["id"], "abandoned", "recording.abandon", file, "its recorder was killed; nothing was kept")
             return
         _set_state(site, row["id"], "kept")  # killed between the file's last step and its row's
     if row["expires_at"] > now():
         return
     if _is_the_recording(file, row["expires_at"]):
         file.unlink()
-        audit.record(site, "recording.delete", str(file), f"expired at {row['expires_at']}")
+        _end(site, row["id"], "deleted", "recording.delete", file, f"expired at {row['expires_at']}")
     else:
-        audit.record(site, "recording.gone", str(file), f"expired at {row['expires_at']}, but was no longer there")
-    _set_state(site, row["id"], "deleted")
+        why = f"expired at {row['expires_at']}, but was no longer there"
+        _end(site, row["id"], "deleted", "recording.gone", file, why)
 
 
 def _is_the_recording(file: Path, expiry: str) -> bool:

@@ -31,11 +31,14 @@ from appliance.live_lock import AlreadyRuns, LiveLock
 from appliance.live_meter import LiveMeter
 from appliance.live_status import live_status
 from appliance.models import ModelStore
+from appliance.people import acting_as, person_at
 from appliance.silence import keep_silent
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
+from calibration.redaction import redacted
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
@@ -120,6 +123,12 @@ class Service:
             self._lock_file.close()
 
     def stop(self) -> dict[str, Any]:
+        """Asked for by a client: it is written down who did."""
+        audit.record(self.site, "service.stop")
+        return self.leave()
+
+    def leave(self) -> dict[str, Any]:
+        """End by itself, or by a signal."""
         self._stopping.set()
         return {"stopping": True}
 
@@ -177,18 +186,16 @@ class Service:
             audit.record(self.site, "live.stop", "", "" if was_running else f"it was somebody else's: {whose}")
         return {"stopped": bool(whose), "whose": whose}
 
-    def pause(self, reason: str = "", by: str = "") -> dict[str, Any]:
-        """Pause the site, whether or not anything runs. by: who asks, where that is not this service's own user."""
-        return {"ok": True, "paused": True} | pauses.pause(self.site, reason, by).to_dict()
+    def pause(self, reason: str = "") -> dict[str, Any]:
+        """Pause the site, whether or not anything runs."""
+        return {"ok": True, "paused": True} | pauses.pause(self.site, reason).to_dict()
 
-    def resume(self, reason: str = "", by: str = "") -> dict[str, Any]:
-        held = pauses.resume(self.site, reason, by)
+    def resume(self, reason: str = "") -> dict[str, Any]:
+        held = pauses.resume(self.site, reason)
         return {"ok": True, "paused": False, "was": held.to_dict() if held else None}
 
     def submit(self, kind: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        job = self.jobs.submit(kind, parameters)
-        audit.record(self.site, "job.submit", kind, json.dumps(job.parameters)[:500])
-        return _job(job)
+        return _job(self.jobs.submit(kind, parameters))
 
     def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         return [_job(job) for job in self.jobs.all(limit)]
@@ -270,7 +277,7 @@ class Service:
         if not idle or self._connections:
             self._last_call = time.monotonic()
         elif self.leave_when_idle and time.monotonic() - self._last_call > IDLE_SECONDS:
-            self.stop()
+            self.leave()
 
     def _watch_health(self) -> None:
         from appliance.doctor import examine
@@ -302,8 +309,9 @@ class _Handler(socketserver.StreamRequestHandler):
         service: Service = self.server.service  # type: ignore[attr-defined]
         service._connections += 1
         try:
-            while line := self.rfile.readline(LONGEST_REQUEST):
-                self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
+            with acting_as(person_at(self.connection)):
+                while line := self.rfile.readline(LONGEST_REQUEST):
+                    self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
         except OSError:
             return  # the client has gone
         finally:
@@ -324,11 +332,9 @@ class _Handler(socketserver.StreamRequestHandler):
         except WardposeError as error:
             return {"ok": False, "error": {"what": error.what, "where": error.where, "mend": error.mend}}
         except Exception as error:
-            sys.stderr.write(f"defect in call {name}: {type(error).__name__}: {error}\n")
-            return {
-                "ok": False,
-                "error": {"what": f"a defect: {type(error).__name__}: {error}", "where": str(name), "mend": ""},
-            }
+            what = redacted(f"a defect: {type(error).__name__}: {error}")
+            sys.stderr.write(f"call {name}: {what}\n")
+            return {"ok": False, "error": {"what": what, "where": str(name), "mend": ""}}
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -354,10 +360,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home")
     parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     keep_silent()
+    keep_out_of_dumps()
     service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop() and None)
+        signal.signal(number, lambda *_: service.leave() and None)
     service.run()
     return 0
 

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance.processes import die_with_parent, signal_group
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -151,7 +152,7 @@ class Supervisor:
         environment.pop("WATCHDOG_PID", None)
         _keep_short(watched.log)
         try:
-            with watched.log.open("ab") as log:
+            with open_log(watched.log) as log:
                 child = subprocess.Popen(
                     watched.spec.command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGKILL),
@@ -231,4 +232,4 @@ def _last_line(log: Path) -> str:
             lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    return lines[-1].strip()[:200] if lines else ""
+    return redacted(lines[-1].strip())[:200] if lines else ""

@@ -1,8 +1,9 @@
-"""wardpose doctor, setup, status, test: the box itself."""
+"""wardpose doctor, setup, kept, status, test: the box itself."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "doctor", parents=[common], help="what this box has, what it lacks, what to do about it"
     )
+    parser.add_argument("--mend", action="store_true", help="mend first what can be mended here, and say what was done")
     parser.set_defaults(run=doctor)
     parser = commands.add_parser(
         "setup", parents=[common], help="install what a full appliance wants besides the environment"
@@ -22,6 +24,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
     parser.set_defaults(run=setup)
+    parser = commands.add_parser("kept", parents=[common], help="what is kept that came from pixels: how long, by whom")
+    parser.set_defaults(run=kept)
     parser = commands.add_parser("status", parents=[common], help="how this site is now: live picture, models, jobs")
     parser.set_defaults(run=status)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
@@ -29,10 +33,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.doctor import examine
     from appliance.site_folder import SiteFolder
+    from appliance.site_privacy import close_to_others
+    from calibration.errors import WardposeError
 
-    report = examine(SiteFolder.open(options.home))
+    site = SiteFolder.open(options.home, close=False)
+    mended = close_to_others(site.root) if options.mend else []
+    if mended:
+        with contextlib.suppress(WardposeError):  # told below, with its mend
+            audit.record(site, "site.close", "rights of others", "; ".join(mended))
+    for line in mended:
+        out.say(f"mended {line}")
+    if options.mend and not mended:
+        out.say("nothing to mend: no file of the site was open to others")
+    report = examine(site)
     for check in report.checks:
         mark = "ok     " if check.ok else ("absent " if check.optional else "MISSING")
         out.say(f"{mark} {check.name}: {check.detail}")
@@ -42,8 +58,33 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     out.say(
         f"needs mending: {', '.join(lacking)}" if lacking else "this box can run the demo, the tests and the live path"
     )
-    out.answer(report.to_dict())
+    out.answer(report.to_dict() | {"mended": mended})
     return 0 if report.ok else 1
+
+
+def kept(options: argparse.Namespace, out: Output) -> int:
+    """The table of what is kept, with what of it lies in this site's folder; 1 where something lies there that stands
+    in no row."""
+    from appliance import kept as register
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    rows, strays, swaps = register.found(site), register.strays(site), register.swaps()
+    for row in rows:
+        if not row.row.from_pixels:
+            continue
+        here = ""
+        if row.row.patterns:
+            size = f"{row.bytes / 1e6:.1f} MB, the newest of {row.newest[:16].replace('T', ' ')} UTC"
+            here = f": {row.files} file{'' if row.files == 1 else 's'}, {size}" if row.files else ": none now"
+        out.say(f"{row.row.what}{here}".replace("`", ""))
+        out.say(f"        {row.row.where}; kept {row.row.how_long}".replace("`", ""))
+        out.say(f"        agreed: {row.row.who_agreed}; deleted: {row.row.how_deleted}".replace("`", ""))
+    out.say(f"this box {'has swap: memory may be written to it' if swaps else 'has no swap'}")
+    for stray in strays:
+        out.say(f"NOT EXPLAINED: {stray}")
+    out.answer({"ok": not strays, "kept": [row.to_dict() for row in rows], "unexplained": strays, "swap": swaps})
+    return 1 if strays else 0
 
 
 def status(options: argparse.Namespace, out: Output) -> int:
@@ -53,6 +94,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance import calibrations
     from appliance.client import ServiceClient
     from appliance.in_use import models_in_use, told_in_use
+    from appliance.job_runner import JobRunner
     from appliance.jobs import JobStore
     from appliance.live_status import live_words, look_once
     from appliance.site_folder import SiteFolder
@@ -61,6 +103,8 @@ def status(options: argparse.Namespace, out: Output) -> int:
     with ServiceClient(site) as client:
         served = client.answers()
         told = client.status() if served else look_once(site)
+    if not served:  # nobody looks after jobs: those that have ended are said to have
+        JobRunner(site).settle()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
@@ -85,10 +129,14 @@ def status(options: argparse.Namespace, out: Output) -> int:
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.setup_full import carry_out, plan
+    from appliance.site_folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
+    if installed := [step["name"] for step in done if step["done"]]:
+        audit.record(SiteFolder.open(options.home), "box.setup", ", ".join(installed))
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1
 

@@ -18,6 +18,7 @@ from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
 from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
+from calibration.redaction import redacted
 
 EXAMPLES = {"recording": "recording:", "video": "video:"}
 
@@ -91,7 +92,11 @@ class CameraPage(Page):
 
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
-        same = bool(plan) and plan.get("source") == self._spec and not self._spec.startswith(("simulated", "recording"))
+        same = (
+            bool(plan)
+            and plan.get("source") == redacted(self._spec)
+            and not self._spec.startswith(("simulated", "recording"))
+        )
         held = (self.status.get("pause") or {}).get("words", "")
         first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"
         return {
@@ -112,6 +117,7 @@ class CameraPage(Page):
 
     @property
     def _spec(self) -> str:
+        """The camera in the field, with its password where one was typed: not to be shown."""
         return self.query_one("#source", Input).value.strip()
 
     def do_probe(self) -> None:
@@ -146,15 +152,15 @@ class CameraPage(Page):
 
             check_spec(spec)  # a source that can't be is refused before it is written down
             set_value(self.site, "camera", "source", spec)
-            audit.record(self.site, "camera.choose", spec)
 
-        self.work(
-            f"choosing {spec}",
-            use,
-            lambda _: self.say(
-                f"{spec} is this site's camera; a running live path keeps its own until it is started anew", "good"
-            ),
-        )
+        def tell(_: Any) -> None:
+            self.query_one("#source", Input).value = redacted(spec)
+            self.say(
+                f"{redacted(spec)} is this site's camera; a running live path keeps its own until it is started anew",
+                "good",
+            )
+
+        self.work(f"choosing {spec}", use, tell)
 
     def do_look(self) -> None:
         form = Form(

@@ -27,7 +27,11 @@ from pathlib import Path
 from types import FrameType
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
+from calibration.own_process import hide_secrets_in_arguments
+from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
+from runtime.capture.secrets import use_file
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, check_spec, make_source, origin_of
 from runtime.capture.stream_clock import LATE_S
 from runtime.notify import notify
@@ -52,14 +56,15 @@ class CaptureProcess:
     def __init__(self, spec: str, ring: str, pause: PauseSwitch | None = None, *, repeat: bool = True) -> None:
         """pause: the site's. `repeat`: begin again where a recording or folder ends. Raises `WardposeError` where the
         spec is wrong or the ring is another writer's."""
-        self.spec, self.repeat, self._switch = spec, repeat, pause
+        self.spec, self.repeat, self._switch = redacted(spec), repeat, pause
+        self._full_spec = spec
         check_spec(spec)  # a wrong spec is the caller's mistake: no retry will mend it
         self._writer = RingWriter(ring, pause)
         self._stop = threading.Event()
         self._restarts = 0
         self._ready = False
         self._told = ""
-        self._tell("starting", f"opening {spec}")
+        self._tell("starting", f"opening {self.spec}")
 
     def stop(self) -> None:
         """Ask `run` to return; safe in a signal handler."""
@@ -99,7 +104,7 @@ class CaptureProcess:
         self._require_unpaused()
         if self._state != "streaming":  # a recording that begins again was streaming and still is
             self._writer.heartbeat(self._state)
-        source = make_source(self.spec)
+        source = make_source(self._full_spec)
         try:
             with self._beating_for(OPEN_PATIENCE_S):
                 source.open()
@@ -144,7 +149,7 @@ class CaptureProcess:
     def _fail(self, error: Exception) -> None:
         """Tell what went wrong with the camera, in one line."""
         known = isinstance(error, WardposeError)
-        self._tell("retrying", str(error) if known else f"{self.spec}: {type(error).__name__}: {error}")
+        self._tell("retrying", str(error) if known else f"{self.spec}: {type(error).__name__}: {redacted(str(error))}")
 
     @contextlib.contextmanager
     def _beating_for(self, patience_s: float) -> Iterator[None]:
@@ -257,14 +262,19 @@ class _Rate:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0 stopped in good order, 2 a mistake in the arguments."""
+    hide_secrets_in_arguments()
     parser = argparse.ArgumentParser(prog="python -m runtime.capture.process", description="capture frames into a ring")
     parser.add_argument("--source", required=True, metavar="SPEC", help="kind or kind:argument, e.g. simulated")
+    parser.add_argument("--secrets", type=Path, metavar="FILE", help="where a password that the spec hides is kept")
     parser.add_argument("--ring", required=True, metavar="NAME", help="name of the frame ring to write")
     parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause: no frame while it stands")
     parser.add_argument(
         "--at-end", choices=("repeat", "stop"), default="repeat", help="what to do where a recording ends"
     )
     options = parser.parse_args(arguments)
+    if options.secrets is not None:
+        use_file(options.secrets)
+    keep_out_of_dumps()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         pause = None if options.pause_file is None else PauseSwitch(options.pause_file)

@@ -2,7 +2,7 @@
 
 A source is named by a *spec*: a registered kind (`kinect`, `simulated`) or `kind:argument`
 (`recording:/data/ward.mkv`, `video:/data/photos`, `video:rtsp://camera/stream`). Options of a kind follow a `#`:
-`recording:/data/ward.mkv#loop=true&realtime=false`.
+`recording:/data/ward.mkv#loop=true&realtime=false`. A password in it is shown as `***` wherever the source is named.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin
+from runtime.capture.secrets import filled
 from runtime.frames import Frame, Origin, known_origin
 from runtime.pause import PauseSwitch
 
@@ -225,8 +226,11 @@ def origin_of(source: CaptureSource) -> Origin:
 
 
 def make_source(spec: str) -> CaptureSource:
-    """The source that `spec` names, not opened yet. Raises `WardposeError` where the spec is wrong."""
-    kind, argument = parse_spec(spec)
+    """The source that `spec` names, not opened yet; a password that it hides is put back (see `capture.secrets`).
+
+    Raises `WardposeError` where the spec is wrong or its password is not known.
+    """
+    kind, argument = parse_spec(filled(spec))
     source: CaptureSource = load_plugin("capture_sources", kind).from_argument(argument)
     return source
 

@@ -12,13 +12,13 @@ from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.redaction import encoded_address, host_of, redacted
 from runtime.capture.container import BrokenFile, open_container, pictures
 from runtime.capture.pace import Pace
 from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, photographs_in, read_photograph
@@ -157,9 +157,11 @@ class _Place:
         self.live = self.device is not None or self.address is not None
         self.label = text
         if self.address is not None:
-            parts = urlsplit(text)
-            self.label = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # never the password
-            if not allow_network and not _is_loopback(parts.hostname or ""):
+            self.label, host = redacted(text), host_of(text)
+            self.address = encoded_address(text)
+            if not host:
+                raise WardposeError("the address names no camera", where=text, mend="write rtsp://HOST/PATH")
+            if not allow_network and not _is_loopback(host):
                 raise WardposeError(
                     "this camera is on the network, and nothing here opens a network connection unasked",
                     where=self.label,

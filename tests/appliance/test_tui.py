@@ -316,7 +316,7 @@ async def test_a_camera_is_chosen_for_the_site(served: SiteFolder) -> None:
         page(pilot).query_one("#source", Input).value = "simulated:tag_sheet"
         await pilot.press("u")
         await until(pilot, lambda: load_settings(served).camera.source == "simulated:tag_sheet")
-        await until(pilot, lambda: [row.what for row in audit.rows(served)] == ["camera.choose"])
+        await until(pilot, lambda: [row.what for row in audit.rows(served)] == ["settings.change"])
 
 
 async def test_a_plate_is_kept_only_when_the_person_has_seen_it(served: SiteFolder) -> None:
