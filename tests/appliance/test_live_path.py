@@ -130,10 +130,12 @@ def test_restarts_and_outages_are_counted_with_their_causes(
     wait_for(lambda: any(event.what == "lost" for event in outages.events(site)))
     wait_for(lambda: any(event.what == "back" for event in outages.events(site)))
     told = outages.tally(site)
-    assert (told["restarts"], told["outages"]) == (1, 1) and told["seconds"] > 2
-    restart = next(event for event in outages.events(site) if event.what == "restart")
+    assert told["restarts"] >= 1 and told["outages"] >= 1 and told["seconds"] > 2
+    restart = [event for event in outages.events(site) if event.what == "restart"][-1]
     assert restart.process == "capture" and "hung: silent for 10 s" in restart.why
-    assert "capture started again: hung" in command(site, "status").stdout
+    status = json.loads(command(site, "status", "--json").stdout)["outages"]
+    assert any("capture started again: hung" in event["words"] for event in status["recent"])
+    assert "in 24 h" in command(site, "status").stdout
 
 
 def test_the_service_goes_on_after_a_kill_although_the_earlier_ones_processes_are_only_just_ending(
