@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from appliance.environment import NEWEST_PYTHON, OLDEST_PYTHON
 from appliance.site_folder import SiteFolder
 from appliance.site_privacy import open_to_others
 from calibration.errors import WardposeError
@@ -74,8 +75,9 @@ def examine(site: SiteFolder) -> Report:
 def _python(site: SiteFolder) -> Check:
     found = ".".join(str(part) for part in sys.version_info[:3])
     return Check(
-        "python", sys.version_info[:2] == (3, 11), found, "install Python 3.11, remove .venv and start ./wardpose again"
-    )
+        "python", OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON, found,
+        "install Python 3.11, 3.12 or 3.13, remove .venv and start ./wardpose again",
+    )  # fmt: skip
 
 
 def _packages(site: SiteFolder) -> Check:

@@ -19,6 +19,10 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+# The oldest and the newest Python that the pinned packages are there for; the launcher and pyproject.toml say the same.
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 
 
 class SetupFailed(Exception):
@@ -49,6 +53,11 @@ def has_nvidia_driver() -> bool:
     return Path("/proc/driver/nvidia/version").exists()
 
 
+def python_name() -> str:
+    """Such as python3.13: the running interpreter, as its folder of packages is called."""
+    return f"python{sys.version_info[0]}.{sys.version_info[1]}"
+
+
 def plan(root: Path) -> list[Step]:
     """The steps in order, read from pyproject.toml and constraints.txt."""
     with open(root / "pyproject.toml", "rb") as file:
@@ -73,7 +82,12 @@ def plan(root: Path) -> list[Step]:
     bare = project["tool"]["wardpose"]["without-dependencies"]
 
     steps = [
-        Step("venv", "Python environment in .venv", ((sys.executable, "-m", "venv", str(root / ".venv")),)),
+        Step(
+            "venv",
+            f"environment for {python_name()} in .venv",
+            ((sys.executable, "-m", "venv", str(root / ".venv")),),
+            python_name(),
+        ),
         Step("torch", "PyTorch (the largest download)", ((*wheels, *torch),), pinned),
         Step("packages", f"{len(others)} packages and what they need", ((*wheels, *others),), pinned),
         Step("trainers", "training frameworks", ((*wheels, "--no-deps", *bare),), pinned),
@@ -153,7 +167,9 @@ def run_step(step: Step, number: int, root: Path, log: Path, reporter: Reporter)
             )
             last = [""]
 
-            def follow(process: subprocess.Popen[str] = process, record=record, last: list[str] = last) -> None:
+            def follow(
+                process: subprocess.Popen[str] = process, record: TextIO = record, last: list[str] = last
+            ) -> None:
                 assert process.stdout is not None
                 for line in process.stdout:
                     record.write(line)
@@ -195,6 +211,7 @@ def make_environment(root: Path, fingerprint: str, steps: Sequence[Step]) -> Non
             fcntl.flock(lock, fcntl.LOCK_EX)
         if ready.exists() and ready.read_text() == fingerprint:
             return
+        clear_of_another_python(environment)
         try:
             done: dict[str, str] = json.loads(marks.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -215,16 +232,32 @@ def make_environment(root: Path, fingerprint: str, steps: Sequence[Step]) -> Non
             if not again and done.get(step.name) == step.fingerprint:
                 reporter.finish(number, step.title, "already done")
                 continue
-            again = True
+            if not again:
+                # Forgotten at once: were they kept, an interrupted set-up would take them for done on top of this one.
+                again, done = True, {before.name: before.fingerprint for before in steps[: number - 1]}
+                write(marks, json.dumps(done))
             try:
                 seconds = run_step(step, number, root, log, reporter)
             except LeftOut as reason:
                 reporter.finish(number, step.title, f"left out: {reason}")
                 continue
-            done = {name: mark for name, mark in done.items() if name != step.name} | {step.name: step.fingerprint}
+            done[step.name] = step.fingerprint
             write(marks, json.dumps(done))
             reporter.finish(number, step.title, f"{seconds:.0f} s")
         write(ready, fingerprint)
+
+
+def clear_of_another_python(environment: Path) -> None:
+    """Remove what was installed for another Python: its links and packages would lie beside this one's, unseen."""
+    if not (environment / "lib").is_dir() or (environment / "lib" / python_name()).is_dir():
+        return
+    for path in environment.iterdir():
+        if path.name in {"wardpose-lock", "setup.log"}:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def write(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import calibrations, live_lock, outages
+from appliance import calibrations, drift, live_lock, outages
 from appliance.live_addresses import result_socket, ring_name
 from appliance.models import ModelStore
 from appliance.processes import die_with_parent
@@ -22,12 +22,14 @@ EXPORT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """What runs live. `detector` and `pose` are models' names; no pose model: boxes only."""
+    """What runs live. `detector` and `pose` are models' names; no pose model: boxes only. engine: the inference engine
+    to use or fail; None: the best that qualifies."""
 
     source: str
     detector: str
     pose: str | None
     display: bool = True
+    engine: str | None = None
 
 
 def plan(
@@ -37,6 +39,7 @@ def plan(
     detector: str | None = None,
     pose: str | None = None,
     display: bool = True,
+    engine: str | None = None,
 ) -> LivePlan:
     """What the settings and the promoted models say, with what was asked for in their place.
 
@@ -61,7 +64,7 @@ def plan(
         if asked:
             raise
         chosen = ""
-    return LivePlan(source, detector, chosen or None, display)
+    return LivePlan(source, detector, chosen or None, display, engine or settings.live.engine or None)
 
 
 def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
@@ -76,6 +79,7 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket, *pause]
         command += ["--detector", str(_ready(site, live.detector))]
         command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        command += ["--engine", live.engine] if live.engine else []
         return command + _bed(site, live.source)
     if name == "display":
         port = str(load_settings(site).display.port)
@@ -100,7 +104,7 @@ def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
 def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     """Turn this process into one of the live path's (systemd starts them so); returns only by raising.
 
-    asked: `source`, `detector`, `pose` as for `plan`. A model is looked for only where it is needed. Raises
+    asked: `source`, `detector`, `pose`, `engine` as for `plan`. A model is looked for only where it is needed. Raises
     `WardposeError` where somebody else keeps this site's live path running; a page alone may be served beside it.
     """
     from runtime.capture.secrets import keep
@@ -110,8 +114,6 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     if os.environ.get("INVOCATION_ID"):
         outages.note(site, "start", name, "by systemd")
     if name == "drift":
-        from appliance import drift
-
         drift.watch(site)
         raise SystemExit
     if name == "live":

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calibration.bed import Bed
+    from calibration.calibrator import Calibrator
     from calibration.camera import CameraModel
-    from calibration.estimate import CalibrationEstimate, Calibrator
+    from calibration.estimate import CalibrationEstimate
     from calibration.intrinsics import IntrinsicsFit
     from runtime.frames import Frame
 
 Progress = Callable[[int, int, str], None]
 OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
-PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
 LENS_KEY = "wardpose_lens"
-DEPTH_PICTURES = 9  # their median is used
 
 
 def site_bed(site: SiteFolder) -> Bed:
@@ -49,73 +48,61 @@ def print_tag_sheet(site: SiteFolder, path: Path, *, paper: str = "sheet", board
         raise disk_error(error, path) from error
 
 
+def calibrate(
+    site: SiteFolder, method: str | Calibrator, *, source: str | None = None, intrinsics: Path | None = None,
+    progress: Progress | None = None, on_better: OnBetter | None = None,
+) -> CalibrationEstimate:  # fmt: skip
+    """The estimate of any method, from as many pictures as it wants, none of which is kept.
+
+    method: one made already, or the name of a registered one with its argument, `name:argument`. on_better: told the
+    picture that the estimate goes best with, for a person to see the bed drawn on it. Raises `WardposeError` with the
+    reason where no picture would do.
+    """
+    from calibration.calibrator import Sight
+    from calibration.plugins import load_plugin
+
+    bed = site_bed(site)
+    if isinstance(method, str):
+        name, _, argument = method.partition(":")
+        calibrator: Calibrator = load_plugin("calibrators", name).from_argument(argument, bed)
+    else:
+        calibrator = method
+    spec = tag_source(site, source) if calibrator.target else source or load_settings(site).camera.source
+    frames = take_pictures(site, spec, calibrator.looks)
+    up = _up(frames)
+    sights = [
+        Sight(frame.color, camera_of(frame, intrinsics), frame.depth, frame.depth_camera, frame.color_from_depth, up)
+        for frame in frames
+    ]
+    estimate, shown = calibrator.calibrate(sights, bed, progress)
+    if on_better is not None:
+        on_better(next(frame for frame, sight in zip(frames, sights, strict=True) if sight is shown), estimate)
+    return estimate
+
+
 def calibrate_tags(
     site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
     on_better: OnBetter | None = None, board: str = "sheet",
 ) -> CalibrationEstimate:  # fmt: skip
-    """The best estimate from a few pictures of the tag sheet on the empty bed.
-
-    board: "sheet", or "charuco" for that board.
-    on_better: told each picture that did better than those before it, for a person to see the bed drawn on it.
-    Raises `WardposeError` with the reason of the last refusal when no picture would do.
-    """
-    from calibration.charuco import CharucoCalibrator
-    from calibration.tag_sheet import TagSheet
-    from calibration.tags import TagCalibrator
-
-    bed = site_bed(site)
-    calibrator: Calibrator = CharucoCalibrator() if board == "charuco" else TagCalibrator(TagSheet.for_bed(bed))
-    best, refusal = None, None
-    for number, frame in enumerate(take_pictures(site, tag_source(site, source), PICTURES), start=1):
-        try:
-            estimate = calibrator.estimate(frame.color, camera_of(frame, intrinsics), bed)
-        except WardposeError as error:
-            refusal = error
-        else:
-            if best is None or estimate.reprojection_px < best.reprojection_px:
-                best = estimate
-                if on_better is not None:
-                    on_better(frame, estimate)
-        if progress is not None:
-            progress(number, PICTURES, "" if best is None else f"{best.reprojection_px:.2f} px")
-    if best is None:
-        assert refusal is not None
-        raise refusal
-    return best
+    """`calibrate` by the tag sheet on the empty bed, or by the ChArUco board: board "sheet" or "charuco"."""
+    method = "charuco" if board == "charuco" else "tags"
+    return calibrate(site, method, source=source, intrinsics=intrinsics, progress=progress, on_better=on_better)
 
 
 def calibrate_by_depth(
     site: SiteFolder, *, source: str | None = None, intrinsics: Path | None = None, progress: Progress | None = None,
     on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:  # fmt: skip
-    """The estimate from some depth pictures of the bed as it is, without any target; see `calibrate_tags`."""
-    import numpy as np
-
-    from calibration.depth import DepthCalibrator
-
-    spec = source or load_settings(site).camera.source
-    frames = take_pictures(site, spec, DEPTH_PICTURES)
-    depths = [frame.depth for frame in frames if frame.depth is not None]
-    first = frames[0]
-    if progress is not None:
-        progress(1, 2, f"{len(depths)} depth pictures")
-    if not depths or first.depth_camera is None or first.color_from_depth is None:
-        raise WardposeError("the source gives no depth", where=spec, mend="use the tag sheet: wardpose calibrate tags")
-    estimate = DepthCalibrator().estimate_depth(
-        np.stack(depths), first.depth_camera, first.color_from_depth, camera_of(first, intrinsics), site_bed(site),
-        up=_up_in_depth(frames, first.color_from_depth),
-    )  # fmt: skip
-    if on_better is not None:
-        on_better(first, estimate)
-    return estimate
+    """`calibrate` by some depth pictures of the bed as it is, without any target."""
+    return calibrate(site, "depth", source=source, intrinsics=intrinsics, progress=progress, on_better=on_better)
 
 
-def _up_in_depth(frames: Sequence[Frame], color_from_depth: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The direction against gravity (3,) in depth-camera coordinates; None for a camera that can't feel it."""
+def _up(frames: Sequence[Frame]) -> NDArray[np.float64] | None:
+    """The direction against gravity (3,) in colour-camera coordinates; None for a camera that can't feel it."""
     from runtime.capture.gravity import up_in_color
 
     try:
-        return color_from_depth[:3, :3].T @ up_in_color(frames).up
+        return up_in_color(frames).up
     except WardposeError:
         return None
 
@@ -128,14 +115,10 @@ def calibrate_by_corners(
     intrinsics: Path | None = None,
     on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:
-    """The estimate from four clicked mattress corners, in the order of `Bed.corners`; see `calibrate_tags`."""
-    from calibration.corners import calibrate_corners
+    """`calibrate` by four clicked mattress corners, in the order of `Bed.corners`."""
+    from calibration.corners import CornerCalibrator
 
-    (frame,) = take_pictures(site, source or load_settings(site).camera.source, 1)
-    estimate = calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
-    if on_better is not None:
-        on_better(frame, estimate)
-    return estimate
+    return calibrate(site, CornerCalibrator(corners_px), source=source, intrinsics=intrinsics, on_better=on_better)
 
 
 def calibrate_by_hand(
@@ -143,19 +126,15 @@ def calibrate_by_hand(
     look_at: tuple[float, float, float] = (0.0, 0.0, 0.0), source: str | None = None, intrinsics: Path | None = None,
     on_better: OnBetter | None = None,
 ) -> CalibrationEstimate:  # fmt: skip
-    """The estimate from measures taken with a tape; see `calibrate_tags`."""
-    from calibration.manual import calibrate_manual
+    """`calibrate` by measures taken with a tape."""
+    from calibration.manual import ManualCalibrator
     from calibration.viewpoint import Viewpoint
 
     try:
         view = Viewpoint(azimuth_deg, elevation_deg, distance, roll_deg, look_at)
     except ValueError as error:
         raise WardposeError(str(error), where="calibrate manual", mend="measure again") from None
-    (frame,) = take_pictures(site, source or load_settings(site).camera.source, 1)
-    estimate = calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
-    if on_better is not None:
-        on_better(frame, estimate)
-    return estimate
+    return calibrate(site, ManualCalibrator(view), source=source, intrinsics=intrinsics, on_better=on_better)
 
 
 def measure_lens(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from appliance import settings_trail
 from appliance.site_folder import SiteFolder
+from appliance.toml_text import described, with_value
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
 from calibration.redaction import redacted, secrets_in
@@ -69,6 +69,7 @@ class LiveSettings(_Section):
 
     detector: str = Field(default="", title="detector to run, empty = the promoted one", max_length=120)
     pose: str = Field(default="", title="pose model to run, empty = the promoted one", max_length=120)
+    engine: str = Field(default="", title="inference engine, empty = the best that this box can run", max_length=120)
 
 
 class DisplaySettings(_Section):
@@ -149,7 +150,7 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
     if (section, name) == ("camera", "source") and isinstance(value, str):
         value = keep(site.secrets_file, value)
     path = site.settings_file
-    text = _with_value(_text_of(path), section, name, value)
+    text = with_value(_text_of(path), section, name, value)
     candidate = path.with_name(".site.toml.candidate")
     write_text(candidate, text)
     try:
@@ -170,7 +171,7 @@ def _move_password(site: SiteFolder, settings: Settings) -> Settings:
     named = _without_password(settings)
     with contextlib.suppress(WardposeError):  # doctor says that it stands there still
         keep(site.secrets_file, settings.camera.source)
-        write_text(path, _with_value(_text_of(path), "camera", "source", named.camera.source))
+        write_text(path, with_value(_text_of(path), "camera", "source", named.camera.source))
     return named
 
 
@@ -189,35 +190,15 @@ def _text_of(path: Path) -> str:
         raise disk_error(error, path) from error
 
 
-def _with_value(text: str, section: str, name: str, value: Any) -> str:
-    """`text` (TOML) with one setting replaced or added."""
-    lines = text.split("\n")
-    wanted = f"{name} = {_toml(value)}"
-    start = next((i for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{section}]"), None)
-    if start is None:
-        lines += [f"[{section}]", wanted, ""]
-    else:
-        end = next((i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")), len(lines))
-        place = next((i for i in range(start + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[i])), None)
-        if place is None:
-            lines.insert(start + 1, wanted)
-        else:
-            comment = re.search(r"\s+#[^\"']*$", lines[place])
-            lines[place] = wanted + (comment[0] if comment else "")
-    return "\n".join(lines)
-
-
 def default_text() -> str:
     """`site.toml` with every default, its meaning and its bounds."""
-    lines = ["# wardpose: the settings of this box. Remove a line to get its default back.", ""]
+    sections: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {}
     for section, field in Settings.model_fields.items():
         model = field.annotation
         assert isinstance(model, type) and issubclass(model, BaseModel)
-        lines += [f"# {(model.__doc__ or '').strip()}", f"[{section}]"]
-        for name, value in model.model_fields.items():
-            lines.append(f"{name} = {_toml(value.default)}  # {_meaning(value)}")
-        lines.append("")
-    return "\n".join(lines)
+        values = {name: (value.default, _meaning(value)) for name, value in model.model_fields.items()}
+        sections[section] = (model.__doc__ or "").strip(), values
+    return described("wardpose: the settings of this box. Remove a line to get its default back.", sections)
 
 
 def line_of(text: str, location: list[str]) -> int:
@@ -258,11 +239,6 @@ def _mend(location: list[str], kind: str) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, numbers and booleans are TOML's as well.
-    return json.dumps(value, ensure_ascii=False)
 
 
 _DEFAULTS = Settings().model_dump()

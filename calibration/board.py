@@ -8,10 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera import CameraModel
-from calibration.errors import WardposeError
-from calibration.posterior import PoseSolution, solve_pose
-
 FEWEST_CORNERS = 6
 
 
@@ -67,18 +63,3 @@ def detect_board(image: NDArray[np.uint8], board: Board) -> BoardView | None:
         np.asarray(points, dtype=np.float64).reshape(-1, 3), np.asarray(pixels, dtype=np.float64).reshape(-1, 2),
         np.ravel(ids).astype(np.int64),
     )  # fmt: skip
-
-
-def board_pose(view: BoardView, camera: CameraModel) -> PoseSolution:
-    """The pose camera_from_board, the board's origin at its upper left corner, x right, y down, z away from the viewer.
-
-    Raises WardposeError when no pose in front of the camera explains the corners.
-    """
-    solution = solve_pose(view.points, view.pixels, camera)
-    if solution is None:
-        raise WardposeError(
-            "no camera pose explains the board's corners",
-            where="board",
-            mend="check the board's measures and the intrinsics",
-        )
-    return solution

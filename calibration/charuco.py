@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from calibration.bed import Bed
 from calibration.board import Board, BoardView, detect_board
+from calibration.calibrator import Progress, Sight, best_of, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import Transform, model_covariance, scaled_focal, shifted_on_plane, solve_pose
-from calibration.tags import CALIBRATION_HEIGHT_PX, TagSettings, picture_is_blurred
+from calibration.tags import CALIBRATION_HEIGHT_PX, LOOKS, TagSettings, picture_is_blurred
 
 BED_BOARD = Board(7, 5, 0.11, 0.083)
 WHERE = "ChArUco board"
@@ -27,10 +29,18 @@ class CharucoCalibrator:
     """Finds the camera's pose in the bed frame from a picture of a board whose columns run from head to foot."""
 
     name = "charuco"
+    looks = LOOKS
+    target = True
 
     def __init__(self, board: Board = BED_BOARD, settings: TagSettings | None = None) -> None:
         self.board = board
         self.settings = settings if settings is not None else TagSettings(largest_rms_px=FLAT_RMS_PX)
+
+    @classmethod
+    def from_argument(cls, argument: str, bed: Bed) -> CharucoCalibrator:
+        """For the board that is printed for every bed."""
+        takes_no_argument(cls.name, argument)
+        return cls()
 
     @property
     def width(self) -> float:
@@ -41,6 +51,12 @@ class CharucoCalibrator:
     def height(self) -> float:
         """The board's extent across the bed, metres."""
         return self.board.squares_y * self.board.square_length
+
+    def calibrate(
+        self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None
+    ) -> tuple[CalibrationEstimate, Sight]:
+        """The best estimate of the sights."""
+        return best_of(lambda sight: self.estimate(sight.color, sight.camera, bed), sights, progress)
 
     def estimate(self, color: NDArray[np.uint8], camera: CameraModel, bed: Bed) -> CalibrationEstimate:
         """The estimate from color (H, W, 3) RGB or (H, W) grey, uint8, as the lens saw it; unconfirmed.
@@ -89,12 +105,20 @@ class CharucoCalibrator:
 
     def write_pdf(self, path: Path | str) -> int:
         """Write the board as a PDF of its full size with a ruler of 100 mm; returns the number of pages."""
-        from calibration.pdf import write_raster_pdf
+        from calibration.pdf import fill_cells, write_pages
 
-        # A whole number of pixels a millimetre keeps every edge exact.
         size = (self.width, self.height)
-        write_raster_pdf(self.image(1000.0), size, Path(path), "the head lies at the left edge; ChArUco 5X5_100")
-        return 1
+        # A whole number of pixels a millimetre keeps every edge exact.
+        black = self.image(1000.0) < 128
+        hint = "the head lies at the left edge; ChArUco 5X5_100"
+        return write_pages(
+            Path(path),
+            size,
+            lambda canvas: fill_cells(canvas, black, (0.0, 0.0), size),
+            "sheet",
+            "wardpose board",
+            hint,
+        )
 
     def _read(self, color: NDArray[np.uint8]) -> BoardView:
         view = detect_board(color, self.board)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibration.bed import Bed
+from calibration.calibrator import Progress, Sight
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
@@ -60,6 +62,34 @@ def calibrate_corners(
         camera=camera, bed=bed, camera_from_bed=solution.camera_from_points, covariance=covariance,
         reprojection_px=solution.rms_px, method="corners", made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
+
+
+class CornerCalibrator:
+    """Four clicks of a person, as a method like the others: `calibrate_corners`."""
+
+    name = "corners"
+    looks = 1
+    target = False
+
+    def __init__(self, corners_px: ArrayLike) -> None:
+        self.corners_px = np.asarray(corners_px, np.float64)
+
+    @classmethod
+    def from_argument(cls, argument: str, bed: Bed) -> CornerCalibrator:
+        """From four pixels, such as "310,222 300,115 655,120 700,230"."""
+        try:
+            pixels = np.array([[float(number) for number in pair.split(",")] for pair in argument.split()])
+        except ValueError:
+            pixels = np.zeros(0)
+        if pixels.shape != (4, 2):
+            raise WardposeError(f"four corners X,Y are wanted, got {argument!r}", where="corners", mend=AGAIN)
+        return cls(pixels)
+
+    def calibrate(
+        self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None
+    ) -> tuple[CalibrationEstimate, Sight]:
+        """The estimate for the lens of the first sight."""
+        return calibrate_corners(self.corners_px, sights[0].camera, bed), sights[0]
 
 
 def _refuse_order(pixels: NDArray[np.float64], camera: CameraModel, click_sigma_px: float) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
+from calibration.calibrator import Progress, Sight, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
@@ -81,9 +82,30 @@ class DepthCalibrator:
     """Finds the camera's pose in the bed frame from depth pictures, without any target."""
 
     name = "depth"
+    looks = 9  # their median is used
+    target = False
 
     def __init__(self, settings: DepthSettings | None = None) -> None:
         self.settings = settings if settings is not None else DepthSettings()
+
+    @classmethod
+    def from_argument(cls, argument: str, bed: Bed) -> DepthCalibrator:
+        takes_no_argument(cls.name, argument)
+        return cls()
+
+    def calibrate(
+        self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None
+    ) -> tuple[CalibrationEstimate, Sight]:
+        """The estimate from the depth of all sights."""
+        first = sights[0]
+        depths = [sight.depth for sight in sights if sight.depth is not None]
+        if progress is not None:
+            progress(1, 2, f"{len(depths)} depth pictures")
+        if not depths or first.depth_camera is None or first.color_from_depth is None:
+            raise _refusal("the camera gives no depth", "use the tag sheet: wardpose calibrate tags")
+        up = None if first.up is None else first.color_from_depth[:3, :3].T @ first.up
+        lenses = first.depth_camera, first.color_from_depth, first.camera
+        return self.estimate_depth(np.stack(depths), *lenses, bed, up=up), first
 
     def estimate_depth(
         self, depths: Sequence[NDArray[np.uint16]] | NDArray[np.uint16], depth_camera: CameraModel,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,11 +106,3 @@ def turned_round(estimate: CalibrationEstimate) -> CalibrationEstimate:
     """
     half_turn = np.diag([-1.0, -1.0, 1.0, 1.0])
     return replace(estimate, camera_from_bed=estimate.camera_from_bed @ half_turn, confirmed=False)
-
-
-class Calibrator(Protocol):
-    """Turns a picture (and the bed's measures) into an estimate, or refuses with a `WardposeError` that says why."""
-
-    name: str
-
-    def estimate(self, color: NDArray[np.uint8], camera: CameraModel, bed: Bed) -> CalibrationEstimate: ...

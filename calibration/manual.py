@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
+from calibration.calibrator import Progress, Sight
 from calibration.camera import CameraModel
+from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import Transform, model_covariance
 from calibration.viewpoint import Viewpoint
@@ -60,3 +64,37 @@ def calibrate_manual(
         camera=camera, bed=bed, camera_from_bed=pose, covariance=covariance, reprojection_px=0.0, method="manual",
         made_at=datetime.now(UTC).isoformat(timespec="seconds"), notes=("measured by hand; no picture was compared",),
     )  # fmt: skip
+
+
+class ManualCalibrator:
+    """A tape measure, as a method like the others: `calibrate_manual`."""
+
+    name = "manual"
+    looks = 1
+    target = False
+
+    def __init__(self, viewpoint: Viewpoint) -> None:
+        self.viewpoint = viewpoint
+
+    @classmethod
+    def from_argument(cls, argument: str, bed: Bed) -> ManualCalibrator:
+        """From measures such as "azimuth=20&elevation=32&distance=2.7", and roll (degrees) and look_at (X,Y,Z)."""
+        given = dict(parse_qsl(argument))
+        try:
+            x, y, z = (float(part) for part in given.pop("look_at", "0,0,0").split(","))
+            azimuth, elevation, distance = (float(given.pop(name)) for name in ("azimuth", "elevation", "distance"))
+            roll = float(given.pop("roll", "0"))
+            if given:
+                raise ValueError(f"there is no {', '.join(given)}")
+            return cls(Viewpoint(azimuth, elevation, distance, roll, (x, y, z)))
+        except (KeyError, ValueError) as error:
+            raise WardposeError(
+                f"the measures {argument!r} won't do ({error})", where="calibrate manual",
+                mend="give such as manual:azimuth=20&elevation=32&distance=2.7",
+            ) from None  # fmt: skip
+
+    def calibrate(
+        self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None
+    ) -> tuple[CalibrationEstimate, Sight]:
+        """The estimate for the lens of the first sight."""
+        return calibrate_manual(self.viewpoint, sights[0].camera, bed), sights[0]

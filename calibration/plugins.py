@@ -1,6 +1,7 @@
 """Finding a plug-in by name. Every protocol of the product has one entry-point group, `wardpose.<kind>`.
 
-Kinds: capture_sources, body_models, pose_sources, renderers, model_families, inference_engines, calibrators. A site
+Kinds: capture_sources, body_models, pose_sources, renderers, model_families, inference_engines, calibrators; each is
+looked up by the commands that use it (tests/appliance/test_plugins.py drives one of each). A site
 adds its own by installing a package that declares an entry point in that group.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from calibration.bed import Bed
 
-Paper = Literal["sheet", "a4", "a3"]
+if TYPE_CHECKING:
+    from calibration.pdf import Canvas, Paper
+
 CELLS = 8  # a 36h11 tag with its black border is 8 by 8 cells
 PAPER_GREY, MARK_GREY = 255, 96
 
@@ -136,9 +138,36 @@ class TagSheet:
         paper "sheet" makes one page of the full size for a print shop; "a4" and "a3" make landscape tiles with an
         overlap and cut marks. Each page carries a ruler of 100 mm: print at 100 %, then measure it.
         """
-        from calibration.pdf import write_tag_sheet_pdf
+        from calibration.pdf import write_pages
 
-        return write_tag_sheet_pdf(self, Path(path), paper)
+        return write_pages(Path(path), (self.width, self.height), self._draw, paper, "wardpose tag sheet")
+
+    def _draw(self, canvas: Canvas) -> None:
+        """The sheet: tags, their ids, HEAD and FOOT, an arrow, the outline."""
+        from calibration.pdf import METRE, fill_cells, write_text
+
+        canvas.setStrokeGray(MARK_GREY / 255)
+        canvas.setLineWidth(0.5)
+        canvas.rect(0, 0, self.width * METRE, self.height * METRE)
+        for tag, (x, y) in self.centres.items():
+            left, bottom = x - self.tag_size / 2 + self.width / 2, y - self.tag_size / 2 + self.height / 2
+            fill_cells(canvas, tag_cells(tag), (left, bottom), (self.tag_size, self.tag_size))
+            inward = -1 if y > 0 else 1
+            label_y = bottom + self.tag_size / 2 + inward * (self.tag_size / 2 + self.quiet_zone + 0.01) - 0.004
+            canvas.setFillGray(MARK_GREY / 255)
+            write_text(canvas, f"36h11 id {tag}, {1e3 * self.tag_size:g} mm", left, label_y, 0.008)
+        room = self.width - 2 * (self.tag_size + 2 * self.quiet_zone)
+        if room < 0.2:
+            return
+        height, centre, middle = min(0.12, room / 9), self.width / 2, self.height / 2
+        for text, x in (("HEAD", -0.34 * room), ("FOOT", 0.34 * room)):
+            write_text(canvas, text, centre + x - 1.45 * height, middle - 0.36 * height, height)
+        tip, tail, barb = centre - 0.12 * room, centre + 0.12 * room, 0.03 * room
+        canvas.setLineWidth(0.012 * METRE)
+        for x, y in ((tail, middle), (tip + barb, middle + barb), (tip + barb, middle - barb)):
+            canvas.line(x * METRE, y * METRE, tip * METRE, middle * METRE)
+        hint = "The patient's left side lies at this edge, the head where the arrow points."
+        write_text(canvas, hint, 0.36 * self.width, self.height - 0.03, 0.012)
 
 
 def _coverage(pixel_edges: NDArray[np.float64], cell_edges: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
+from calibration.calibrator import Progress, Sight, best_of, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
@@ -21,6 +23,7 @@ from calibration.tag_sheet import TagSheet
 CALIBRATION_HEIGHT_PX = 720  # picture height for which pixel tolerances are stated
 LARGEST_ENLARGED_PX = 1600  # taller pictures show flat tags well enough
 OVERHANG_M = 0.05
+LOOKS = 5
 
 
 class TagSettings(BaseModel):
@@ -48,11 +51,25 @@ class TagCalibrator:
     """Finds the camera's pose in the bed frame from a picture of the tag sheet laid centred on the mattress."""
 
     name = "tags"
+    looks = LOOKS
+    target = True
 
     def __init__(self, sheet: TagSheet | None = None, settings: TagSettings | None = None) -> None:
         """sheet: the one that was printed; by default the one for a 2.0 × 0.9 m mattress."""
         self.sheet = sheet if sheet is not None else TagSheet()
         self.settings = settings if settings is not None else TagSettings()
+
+    @classmethod
+    def from_argument(cls, argument: str, bed: Bed) -> TagCalibrator:
+        """For the sheet of this bed."""
+        takes_no_argument(cls.name, argument)
+        return cls(TagSheet.for_bed(bed))
+
+    def calibrate(
+        self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None
+    ) -> tuple[CalibrationEstimate, Sight]:
+        """The best estimate of the sights."""
+        return best_of(lambda sight: self.estimate(sight.color, sight.camera, bed), sights, progress)
 
     def estimate(self, color: NDArray[np.uint8], camera: CameraModel, bed: Bed) -> CalibrationEstimate:
         """The estimate from color (H, W, 3) RGB or (H, W) grey, uint8, as the lens saw it.

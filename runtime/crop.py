@@ -11,12 +11,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 
-def box_to_centre_scale(xyxy: Floats, padding: float, aspect: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres and sizes (N, 2) in pixels of the crops around boxes (N, 4), widened to `aspect` = width / height."""
-    boxes = np.asarray(xyxy, np.float64)
-    return (boxes[:, :2] + boxes[:, 2:]) / 2, _widened((boxes[:, 2:] - boxes[:, :2]) * padding, aspect)
-
-
 def crop_matrix(
     centre: Floats, scale: Floats, size: tuple[int, int], *, unit_lengths: bool, turn: float = 0.0
 ) -> NDArray[np.float64]:

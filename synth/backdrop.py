@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
-from synth.composite import Backdrop
 from synth.plan import Companion, Plan
 from synth.scenario import Scenario
 from synth.sensor import Lens
 from synth.ward import photographs, plates
+from synth.ward.backdrop import Backdrop
 from synth.ward.cot import is_cot
 
 _HALF_LENGTH = (-0.7, 0.0, 0.7)  # metres from the middle of somebody lying, where the floor must be free

@@ -3,44 +3,25 @@ their shadows cast on it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
-from synth.look.color import linear, srgb
+from synth.color import linear, srgb
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import render_depth_ids
 from synth.render.renderer import Renderer, Rendering, Scene
 from synth.sensor import Lens
-from synth.ward.lights import Lighting, without_shoulder
+from synth.ward.backdrop import Backdrop
+from synth.ward.lights import without_shoulder
 
 _THIN_M = 0.06
 # Look-up tables between display bytes and linear light, the latter in steps fine enough for the dark ones.
 _TO_LINEAR = linear(np.arange(256) / 255)
 _TO_DISPLAY = 255 * srgb(np.arange(16384) / 16383)
-
-
-@dataclass(frozen=True)
-class Backdrop:
-    """What stands behind the people, seen through one (distorted) camera from one place.
-
-    color: (H, W, 3) uint8 RGB. depth: (H, W) float32 metres, inf where nothing is known to be in front of anybody.
-    give: (H, W) float32 metres that a person may lie behind that depth and still be seen: soft things give way, and
-    depth is not exact. receivers: surfaces, bed frame, on which shadows fall. lighting: the light the picture was
-    taken in. blur_px: defocus of the picture (standard deviation, px). bed: whether the scene's own bed is drawn, since
-    the picture has none, or has it elsewhere.
-    """
-
-    color: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    give: NDArray[np.float32]
-    receivers: tuple[Mesh, ...]
-    lighting: Lighting
-    blur_px: float = 0.0
-    bed: bool = False
 
 
 def composite(

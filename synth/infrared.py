@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.body.figure import Figure
-from synth.look.color import linear, srgb
+from synth.color import linear, srgb
 from synth.render.mesh import Mesh
 from synth.render.renderer import Renderer, Scene
 from synth.sensor import Lens

@@ -17,7 +17,7 @@ from calibration.plugins import load_plugin
 from synth.backdrop import draw_backdrop, draw_plate, fits_mirrored
 from synth.body.figure import Figure
 from synth.company import make_people
-from synth.composite import Backdrop, composite
+from synth.composite import composite
 from synth.infrared import infrared, kinect_depth, millimetres, shown
 from synth.labels import Annotation, annotate
 from synth.people import repainted
@@ -26,6 +26,7 @@ from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Renderer, Rendering
 from synth.scenario import Scenario
 from synth.sensor import Exposure, Lens, draw_exposure, expose, lens_of, metered
+from synth.ward.backdrop import Backdrop
 from synth.ward.look import WardLook, sample_look
 from synth.ward.plates import railed
 from synth.ward.scene import Around, Bedding, WardScene, compose_open, furnish, make_bedding

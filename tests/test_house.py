@@ -24,6 +24,7 @@ HEAVY = (
     "onnxruntime",
     "pyk4a",
     "pyrender",
+    "reportlab",
     "sklearn",
     "smplx",
     "tensorrt",

@@ -73,6 +73,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
     )
     manual.set_defaults(run=by_hand)
+    other = methods.add_parser(
+        "with", parents=[common, looking, confirming], help="by any installed method, one of a package of yours too"
+    )
+    other.add_argument("method", metavar="NAME[:ARGUMENT]", help="such as depth, or the name that a package declares")
+    other.set_defaults(run=by_method)
     lens = methods.add_parser("intrinsics", parents=[common], help="the lens of another camera, from views of a board")
     lens.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="photographs of the board, 6 or more")
     lens.add_argument("--squares", type=_squares, default=(7, 5), metavar="7x5", help="of the board (default 7x5)")
@@ -123,6 +128,20 @@ def by_depth(options: argparse.Namespace, out: Output) -> int:
         estimate = calibrate_by_depth(
             site, source=options.source, intrinsics=options.intrinsics, progress=progress, on_better=seen
         )
+    return _finish(site, estimate, seen, options, out)
+
+
+def by_method(options: argparse.Namespace, out: Output) -> int:
+    from appliance.measure import calibrate
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    seen = _Seen()
+    with out.progress("looking for the bed") as progress:
+        estimate = calibrate(
+            site, options.method, source=options.source, intrinsics=options.intrinsics, progress=progress,
+            on_better=seen,
+        )  # fmt: skip
     return _finish(site, estimate, seen, options, out)
 
 

@@ -18,6 +18,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--source", help="camera (default: the site's)")
     run.add_argument("--detector", help="detector (default: the one that is live)")
     run.add_argument("--pose", help="pose model (default: the one that is live)")
+    run.add_argument("--engine", help="inference engine, to be used or fail (default: the best that this box can run)")
     run.add_argument("--headless", action="store_true", help="without the display page")
     run.add_argument("--seconds", type=float, help="stop after so many seconds of live picture")
     run.add_argument(
@@ -55,13 +56,17 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     if options.only:
-        become(site, options.only, source=options.source, detector=options.detector, pose=options.pose)
+        become(
+            site, options.only, source=options.source, detector=options.detector, pose=options.pose,
+            engine=options.engine,
+        )  # fmt: skip
     live_path.require_free(site)
     if options.seconds is not None:
         pauses.switch(site).require_off()  # a measured run has nothing to measure
     wanted = plan(
-        site, source=options.source, detector=options.detector, pose=options.pose, display=not options.headless
-    )
+        site, source=options.source, detector=options.detector, pose=options.pose, engine=options.engine,
+        display=not options.headless,
+    )  # fmt: skip
     watched = drift.process_spec(site, wanted.source)
     specs = process_specs(site, wanted) + ([watched] if watched else [])
     holding = live_path.begin(site, "foreground", asdict(wanted))

@@ -23,7 +23,7 @@ from calibration.atomic import write_text
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
-    from appliance.cli.output import Output
+    from appliance.demo.teller import Teller
 
 Progress = Callable[[int, int, str], None]
 
@@ -66,7 +66,7 @@ class Stage:
     kept: bool = True
 
 
-def run_demo(site: SiteFolder, *, out: Output) -> dict[str, Any]:
+def run_demo(site: SiteFolder, *, out: Teller) -> dict[str, Any]:
     """Go the whole way; the answer has the keys that `wardpose demo --json` promises.
 
     Raises `WardposeError` naming the stage that failed; what was finished is kept for the next run.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from appliance.cli.output import Output
+    from appliance.demo.teller import Teller
 
 BOX_FIGURES = ("AP", "AP50", "AR", "person_score")
 KEYPOINT_FIGURES = ("AP", "AP50", "mean_oks")
@@ -35,7 +35,7 @@ def _figures(found: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def tell(out: Output, answer: dict[str, Any], results: dict[str, dict[str, Any]], titles: Mapping[str, str]) -> None:
+def tell(out: Teller, answer: dict[str, Any], results: dict[str, dict[str, Any]], titles: Mapping[str, str]) -> None:
     """Show a person what came of each stage. titles: the stages' by name."""
     notes = _notes(answer, results)
     out.say("")

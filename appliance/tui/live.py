@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -17,13 +17,10 @@ from appliance.in_use import models_in_use
 from appliance.live_addresses import result_socket
 from appliance.live_status import is_fresh, live_words
 from appliance.settings import load_settings
-from appliance.tui.page import Page
+from appliance.tui.page import Host, Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
 from runtime.state import people_words
-
-if TYPE_CHECKING:
-    from appliance.tui.app import WardposeApp
 
 DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
 SILENT_S = 1.0
@@ -164,7 +161,7 @@ class LivePage(Page):
         size = self.query_one("#cells").content_size
         self._cells = (size.width, size.height)
 
-    def _listen(self, app: WardposeApp) -> None:
+    def _listen(self, app: Host) -> None:
         """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
         from runtime.bus import BusTimeout, ResultClient
         from runtime.message import state_of
@@ -192,7 +189,7 @@ class LivePage(Page):
                     headline = state_of(message).headline() if message else "NO LIVE PICTURE"
                     app.on_screen(self._draw_nothing, headline, WARN if message.get("pause") else BAD, "")
 
-    def _tell(self, app: WardposeApp, message: dict[str, Any]) -> None:
+    def _tell(self, app: Host, message: dict[str, Any]) -> None:
         from runtime.message import people_of, state_of
         from runtime.overlay import skeleton_cells
 

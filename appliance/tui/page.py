@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -22,11 +22,18 @@ from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Ta
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
-if TYPE_CHECKING:
-    from appliance.tui.app import WardposeApp
-
 Progress = Callable[[int, int, str], None]
 Result = TypeVar("Result")
+
+
+class Host(Protocol):
+    """What a page asks of the app that shows it."""
+
+    leaving: threading.Event
+
+    def look_again(self) -> None: ...
+
+    def on_screen(self, function: Callable[..., Any], *arguments: Any) -> None: ...
 
 
 class Page(Screen[None]):
@@ -90,8 +97,8 @@ class Page(Screen[None]):
         return self.query_one(Notice)
 
     @property
-    def wardpose(self) -> WardposeApp:
-        return cast("WardposeApp", self.app)
+    def wardpose(self) -> Host:
+        return cast(Host, self.app)
 
     def say(self, text: str, mark: str = "") -> None:
         self.notice.say(redacted(text), mark)
@@ -138,7 +145,7 @@ class Page(Screen[None]):
         threading.Thread(target=self._work, args=arguments, name=what, daemon=True).start()
 
     def _work(
-        self, app: WardposeApp, what: str, function: Callable[[Progress], Any], then: Callable[[Any], None] | None
+        self, app: Host, what: str, function: Callable[[Progress], Any], then: Callable[[Any], None] | None
     ) -> None:
         told_at = 0.0
 

@@ -8,12 +8,11 @@ A source is named by a *spec*: a registered kind (`kinect`, `simulated`) or `kin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Annotated, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin
@@ -147,23 +146,6 @@ class SimulatedConfig(_Config):
 
     kind: Literal["simulated"] = "simulated"
     argument: str = Field("", title="Ward", description="the ward to show ('' = the default one)")
-
-
-SourceConfig = Annotated[
-    RecordingConfig | VideoConfig | KinectConfig | SimulatedConfig,
-    Field(discriminator="kind"),
-]
-"""The settings of any shipped source, told apart by `kind`."""
-
-_ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
-
-
-def config_from_dict(values: Mapping[str, object]) -> SourceConfig:
-    """The validated settings of a shipped source; `WardposeError` names the field that is wrong."""
-    try:
-        return _ADAPTER.validate_python(dict(values))
-    except ValidationError as error:
-        raise WardposeError(_first_problem(error), where=f"source {values.get('kind', '?')}") from None
 
 
 def config_from_argument(model: type[_ConfigT], argument: str, field: str) -> _ConfigT:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.body.body_model import PosedBody, RestBody
+from synth.color import linear
 from synth.look import fabric
 from synth.look.anatomy import Anatomy
-from synth.look.color import linear
 from synth.look.fabric import Fabric
 from synth.look.flat import laid_flat
 from synth.look.garment import CLEARANCE, Cut, cut, pushed_out

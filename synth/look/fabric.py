@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.look.color import from_hex
+from synth.color import from_hex
 from synth.ward.textures import CREASES, creases
 
 _TILE = 64  # pixels along a tile's side

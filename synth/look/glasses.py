@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.body.body_model import PosedBody, RestBody
+from synth.color import from_hex, linear
 from synth.look.anatomy import Anatomy
-from synth.look.color import from_hex, linear
 from synth.render.mesh import Mesh
 
 FRAMES = ("round", "oval", "square", "half")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.body.body_model import PosedBody, RestBody
+from synth.color import from_hex, linear
 from synth.look.anatomy import Anatomy
-from synth.look.color import from_hex, linear
 from synth.look.face import Face
 from synth.look.fringe import Fringe
 from synth.look.garment import CLEARANCE, Cut, cut, pushed_out

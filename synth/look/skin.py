@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from synth.color import from_hex, linear
 from synth.look.anatomy import Anatomy
-from synth.look.color import from_hex, linear
 from synth.look.face import Face
 
 # Ellis Monk's skin tone scale (skintone.google), 1 to 10.

@@ -17,7 +17,6 @@ POSTURES = (
     "supine", "lateral_left", "lateral_right", "prone", "fowler", "long_sitting", "bed_edge", "standing",
     "arm_over_head", "knees_bent", "reaching", "assisted",
 )  # fmt: skip
-LYING_FLAT = ("supine", "lateral_left", "lateral_right", "prone")
 # Limits in degrees (x, y, z), left side.
 LIMITS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "spine1": ((-15, 55), (-25, 25), (-20, 20)),

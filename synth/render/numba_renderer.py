@@ -20,8 +20,9 @@ from synth.render.layout import CREASE_COSINE, TO_LINEAR, TO_SRGB, Geometry, int
 from synth.render.mesh import Mesh
 from synth.render.occlusion import occlusion
 from synth.render.renderer import Rendering, Scene, require_pinhole
-from synth.render.shading import shade
+from synth.render.shading import Lamps, shade
 from synth.render.shadows import ShadowMaps
+from synth.render.surfaces import Hits, Ink, Solid
 
 
 def _hits(
@@ -105,14 +106,17 @@ class NumbaRenderer:
         texels, levels = pack_textures(scene.meshes)
         color = np.zeros((*hit.shape, 3), np.uint8)
         single = np.float32
+        lamps = Lamps(
+            toward.astype(single), np.array([light.color for light in lights], single).reshape(-1, 3),
+            np.array(scene.sky, single), np.array(scene.ground, single),
+        )  # fmt: skip
+        solid = Solid(
+            geometry.camera_points, vertices, geometry.triangles, faces, geometry.mesh_of, geometry.gloss
+        )  # fmt: skip
         shade(
-            hit, slot, fine, CREASE_COSINE, faces, geometry.mesh_of, self._openness(depth, camera),
-            geometry.camera_points, geometry.triangles, vertices,
-            np.array([camera.fx, camera.fy, camera.cx, camera.cy]), toward.astype(single),
-            np.array([light.color for light in lights], single).reshape(-1, 3), shadows.heights, shadows.least,
-            shadows.greatest, shadows.sizes, shadows.rows, shadows.step, geometry.gloss,
-            bed_from_camera[:3, :3].astype(single), np.array(scene.sky, single),
-            np.array(scene.ground, single), texels, levels, TO_LINEAR, TO_SRGB, color,
+            Hits(hit, slot, fine), self._openness(depth, camera), CREASE_COSINE, solid,
+            np.array([camera.fx, camera.fy, camera.cx, camera.cy]), bed_from_camera[:3, :3].astype(single), lamps,
+            shadows.tables, Ink(texels, levels, TO_LINEAR), TO_SRGB, color,
         )  # fmt: skip
         return Rendering(color, depth, instance, part)
 

@@ -9,13 +9,13 @@ a surface and what it mirrors; openness (N,); lit (K, N) the share of each light
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from synth.render.jit import inlined, njit
 from synth.render.layout import BRIGHTEST
-from synth.render.surfaces import find_surfaces
+from synth.render.surfaces import Hits, Ink, Row, Solid, find_surfaces
 
 Array = Any  # numba infers the element types
 SHADOW_BLOCK = 4  # texels along a side of the blocks whose least and greatest heights are known
@@ -26,6 +26,28 @@ _GRAZING = np.float32(1.5)  # how many times farther a point steps off its surfa
 _DIRECT, _OPEN = np.float32(0.4), np.float32(0.6)
 _FACING, _GLANCING = np.float32(0.04), np.float32(0.96)  # a dielectric's reflectance, and what grazing adds
 _BLUNTEST, _SHARPENED = np.float32(4.0), np.float32(120.0)  # exponents of highlights
+
+
+class Lamps(NamedTuple):
+    """The lights, those that cast first: toward (K, 3) unit vectors, colors (K, 3); sky and ground (3,): the light from
+    above and below. float32."""
+
+    toward: Array
+    colors: Array
+    sky: Array
+    ground: Array
+
+
+class ShadowTables(NamedTuple):
+    """The maps of the C lights that cast; see `shadows.ShadowMaps`. least and greatest bound the heights of each map's
+    blocks and what a look-up there reaches."""
+
+    heights: Array
+    least: Array
+    greatest: Array
+    sizes: Array
+    rows: Array
+    step: Array
 
 
 @inlined
@@ -82,11 +104,11 @@ def _face(count: int, normal: Array, toward: Array, lit: Array) -> None:
 
 
 @njit
-def _cast(
-    count: int, position: Array, normal: Array, k: int, shadows: Array, least: Array, greatest: Array, size: int,
-    rows: Array, step: Array, lit: Array, place: Array,
-) -> None:  # fmt: skip
+def _cast(count: int, row: Row, k: int, shadows: ShadowTables, lit: Array, place: Array) -> None:
     """Take from `lit` (N,) what the shadow map number `k` keeps off; `place` (3, N) is overwritten."""
+    position, normal = row.position, row.normal
+    heights, least, greatest = shadows.heights, shadows.least, shadows.greatest
+    size, rows, step = shadows.sizes[k], shadows.rows[k], shadows.step[k]
     for axis in range(3):
         px, py, pz, offset = rows[axis, 0], rows[axis, 1], rows[axis, 2], rows[axis, 3]
         nx, ny, nz = rows[axis, 4], rows[axis, 5], rows[axis, 6]
@@ -101,7 +123,7 @@ def _cast(
             )  # fmt: skip
     for i in range(count):
         if lit[i] > _ZERO:
-            share = _shadow_share(shadows, least, greatest, k, size, place[0, i], place[1, i], place[2, i])
+            share = _shadow_share(heights, least, greatest, k, size, place[0, i], place[1, i], place[2, i])
             lit[i] *= np.float32(share)
 
 
@@ -122,11 +144,11 @@ def _add(count: int, lit: Array, color: Array, light: Array) -> None:
 
 @njit
 def _mirror(
-    count: int, mesh_at: Array, position: Array, normal: Array, openness: Array, lit: Array, gloss: Array,
-    dimmest: Array, lights: Array, light_colors: Array, bed_from_camera: Array, sky: Array, ground: Array,
-    bright: Array,
-) -> None:  # fmt: skip
+    count: int, row: Row, lit: Array, gloss: Array, dimmest: Array, lamps: Lamps, bed_from_camera: Array, bright: Array
+) -> None:
     """What glossy surfaces mirror, of the lights and of what is around."""
+    mesh_at, openness, position, normal = row.mesh, row.openness, row.position, row.normal
+    lights, light_colors, sky, ground = lamps
     q = bed_from_camera
     for i in range(count):
         bright[0, i], bright[1, i], bright[2, i] = _ZERO, _ZERO, _ZERO
@@ -182,46 +204,34 @@ def _show(
 
 @njit
 def shade(
-    hit: Array, slot: Array, fine: Array, crease_cosine: float, faces: Array, mesh_of: Array, openness: Array,
-    camera_points: Array, triangles: Array, vertices: Array, lens: Array, lights: Array, light_colors: Array,
-    shadows: Array, least: Array, greatest: Array, shadow_sizes: Array, shadow_rows: Array, shadow_step: Array,
-    gloss: Array, bed_from_camera: Array, sky: Array, ground: Array, texels: Array, levels: Array, to_linear: Array,
-    to_srgb: Array, color: Array,
+    hits: Hits, openness: Array, crease_cosine: float, solid: Solid, lens: Array, bed_from_camera: Array, lamps: Lamps,
+    shadows: ShadowTables, ink: Ink, to_srgb: Array, color: Array,
 ) -> None:  # fmt: skip
     """Colour (H, W, 3) uint8 of every pixel hit.
 
-    `fine` (N, 4) are the hits at four points about the centre of the pixels numbered by `slot` (H, W): where they see
-    different meshes, creases or nothing, each is shaded and the display values are averaged; elsewhere one sample does.
-    Lights (K, 3) and their colours, sky, ground, gloss and the shadow maps' numbers are float32. The first lights cast:
-    `least` and `greatest` (C, B, B) bound the heights of each shadow map's blocks and what a look-up there reaches.
+    Where a pixel's samples see different meshes, creases or nothing, each is shaded and the display values are
+    averaged. lens: fx, fy, cx, cy. openness: (H, W) float32. bed_from_camera: (3, 3) float32.
     """
-    height, width = hit.shape
-    casting, most = shadows.shape[0], 4 * width
-    first, mesh_at, step_at = np.empty(width + 1, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
-    open_at, lit = np.empty(most, np.float32), np.empty((max(1, len(lights)), most), np.float32)
+    height, width = hits.at.shape
+    casting, most = shadows.heights.shape[0], 4 * width
+    step_at, lit = np.empty(most, np.int32), np.empty((max(1, len(lamps.toward)), most), np.float32)
     by_sample = np.empty((6, 3, most), np.float32)
-    position, normal, albedo = by_sample[0], by_sample[1], by_sample[2]
     light, bright, place = by_sample[3], by_sample[4], by_sample[5]
-    dimmest = np.exp(np.float32(math.log(_DIMMEST_LOBE)) / (_BLUNTEST + _SHARPENED * gloss * gloss))
+    row = Row(
+        np.empty(width + 1, np.int32), np.empty(most, np.int32), np.empty(most, np.float32), by_sample[0], by_sample[1],
+        by_sample[2],
+    )  # fmt: skip
+    dimmest = np.exp(np.float32(math.log(_DIMMEST_LOBE)) / (_BLUNTEST + _SHARPENED * solid.gloss * solid.gloss))
     for y in range(height):
-        count = find_surfaces(
-            y, hit, slot, fine, crease_cosine, faces, mesh_of, camera_points, triangles, vertices, lens, texels,
-            levels, to_linear, openness, first, mesh_at, open_at, position, normal, albedo,
-        )  # fmt: skip
-        _normalise(count, normal)
-        _light_ambient(count, normal, open_at, sky, ground, light)
-        for k in range(len(lights)):
-            _face(count, normal, lights[k], lit[k])
+        count = find_surfaces(y, hits, crease_cosine, solid, lens, ink, openness, row)
+        _normalise(count, row.normal)
+        _light_ambient(count, row.normal, row.openness, lamps.sky, lamps.ground, light)
+        for k in range(len(lamps.toward)):
+            _face(count, row.normal, lamps.toward[k], lit[k])
             if k < casting:
-                _cast(
-                    count, position, normal, k, shadows, least, greatest, shadow_sizes[k], shadow_rows[k],
-                    shadow_step[k], lit[k], place,
-                )  # fmt: skip
+                _cast(count, row, k, shadows, lit[k], place)
             else:
-                _dim(count, open_at, lit[k])
-            _add(count, lit[k], light_colors[k], light)
-        _mirror(
-            count, mesh_at, position, normal, open_at, lit, gloss, dimmest, lights, light_colors, bed_from_camera, sky,
-            ground, bright,
-        )  # fmt: skip
-        _show(count, first, albedo, light, bright, to_srgb, step_at, color[y])
+                _dim(count, row.openness, lit[k])
+            _add(count, lit[k], lamps.colors[k], light)
+        _mirror(count, row, lit, solid.gloss, dimmest, lamps, bed_from_camera, bright)
+        _show(count, row.first, row.albedo, light, bright, to_srgb, step_at, color[y])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synth.render import kernels
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
-from synth.render.shading import SHADOW_BLOCK
+from synth.render.shading import SHADOW_BLOCK, ShadowTables
 
 _NOTHING = -1e9  # height where nothing casts
 _LARGEST_CASTER = 3.2  # metres; what is larger is the room's shell
@@ -85,6 +85,10 @@ class ShadowMaps:
     sizes: NDArray[np.int64]
     rows: NDArray[np.float32]
     step: NDArray[np.float32]
+
+    @property
+    def tables(self) -> ShadowTables:
+        return ShadowTables(self.heights, self.least, self.greatest, self.sizes, self.rows, self.step)
 
     @classmethod
     def of(

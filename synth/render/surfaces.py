@@ -6,7 +6,7 @@ Arrays are those of `kernels` and `layout`: `vertices` (V, 8) float32 holds what
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,51 @@ Array = Any  # numba infers the element types
 Number = Any  # and those of numbers: float32 and uint32 here
 _HALF, _ONE, _QUARTER, _STEPS = np.float32(0.5), np.float32(1.0), np.float32(0.25), np.float32(TEXTURE_STEPS)
 _CRISP = np.float32(0.3789)  # half a level's bias keeps prints crisp
+
+
+class Hits(NamedTuple):
+    """Which triangle is seen, −1: none. int32; at (H, W): at the pixels' centres; fine (N, 4): at four points about the
+    centre of the pixels that `slot` (H, W) numbers, −1 elsewhere."""
+
+    at: Array
+    slot: Array
+    fine: Array
+
+
+class Solid(NamedTuple):
+    """What is drawn. camera_points (V, 3), vertices (V, 8), triangles (T, 3), their unit normals `faces` (T, 3) and
+    meshes `mesh_of` (T,); gloss (M,) float32."""
+
+    camera_points: Array
+    vertices: Array
+    triangles: Array
+    faces: Array
+    mesh_of: Array
+    gloss: Array
+
+
+class Ink(NamedTuple):
+    """Textures as `layout.pack_textures` lays them out, and display values as linear light."""
+
+    texels: Array
+    levels: Array
+    to_linear: Array
+
+
+class Row(NamedTuple):
+    """A row's samples, from left to right, N of them: room for the most there can be.
+
+    first (W + 1,) int32: the number of each pixel's first sample. By sample, float32: position (3, N) in the camera's
+    frame, normal (3, N) in the bed frame, turned toward the side that is seen and not normalised, albedo (3, N),
+    openness (N,); mesh (N,) int32, −1 and the rest 0 where nothing is.
+    """
+
+    first: Array
+    mesh: Array
+    openness: Array
+    position: Array
+    normal: Array
+    albedo: Array
 
 
 @inlined
@@ -67,19 +112,17 @@ def _texture(
 
 @njit
 def find_surfaces(
-    y: int, hit: Array, slot: Array, fine: Array, crease_cosine: float, faces: Array, mesh_of: Array,
-    camera_points: Array, triangles: Array, vertices: Array, lens: Array, texels: Array, levels: Array,
-    to_linear: Array, openness: Array, first: Array, mesh_at: Array, open_at: Array, position: Array, normal: Array,
-    albedo: Array,
-) -> int:  # fmt: skip
-    """What the samples of row `y` see, from left to right, N of them.
+    y: int, hits: Hits, crease_cosine: float, solid: Solid, lens: Array, ink: Ink, openness: Array, row: Row
+) -> int:
+    """Fill `row` with what the samples of row `y` see; returns how many there are.
 
-    Where `fine` (a pixel's hits at four points about its centre, by its number in `slot`) sees different meshes,
-    creases or nothing, a pixel has those four samples, elsewhere one at its centre. Filled: `first` (W + 1,) the number
-    of each pixel's first sample; by sample, float32: position (3, N) in the camera's frame, normal (3, N) in the bed
-    frame, turned toward the side that is seen and not normalised, albedo (3, N), open_at (N,); mesh_at (N,) int32, −1
-    and the rest 0 where nothing is. Returns N.
+    Where `hits.fine` sees different meshes, creases or nothing, a pixel has those four samples, elsewhere one at its
+    centre. lens: fx, fy, cx, cy. openness: (H, W) float32.
     """
+    hit, slot, fine = hits
+    camera_points, vertices, triangles, faces, mesh_of, _ = solid
+    texels, levels, to_linear = ink
+    first, mesh_at, open_at, position, normal, albedo = row
     last, mesh, volume, textured, texels_of = -1, 0, 0.0, False, 0.0
     a, b, c = np.uint32(0), np.uint32(0), np.uint32(0)
     e0x, e0y, e0z, e1x, e1y, e1z, e2x, e2y, e2z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0

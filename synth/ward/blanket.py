@@ -164,15 +164,16 @@ def lay_blanket(
     if face is not None and len(face):
         top_edge = max(top_edge, float(face[:, 0].max()) + _CHIN)
     points, step_x, step_y = _start(rng, bed, top_edge, arrangement, ground, railed)
-    cloth.drop(
-        points, _COUNT, step_x, step_y, ground.heights, ground.low_x, ground.low_y, CELL, bed.length / 2,
-        bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0, 40, 5, THICKNESS, 0.5,
-    )  # fmt: skip
+    mattress = cloth.Mattress(
+        bed.length / 2, bed.width / 2, hinge_x(bed), -MATTRESS_THICKNESS, -bed.height, 0.03 if railed else 10.0
+    )
+    below = cloth.Ground(ground.heights, ground.low_x, ground.low_y, CELL)
+    cloth.drop(points, cloth.Weave(_COUNT, step_x, step_y, THICKNESS, 0.5), below, mattress, 40, 5)
     fine = _refined(points, rng)
-    cloth.lift(fine, ground.heights, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, cloth.OVERHANG)
+    cloth.lift(fine, below, THICKNESS * 0.8, cloth.OVERHANG)
     # Over the mattress's rounded edge the cloth bends sharper than its mesh; what hangs beside it stays where it hangs.
     brim = cv2.dilate(bedding.heights, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    cloth.lift(fine, brim, ground.low_x, ground.low_y, CELL, THICKNESS * 0.8, 0.05)
+    cloth.lift(fine, below._replace(heights=brim), THICKNESS * 0.8, 0.05)
     surface_points = fine.reshape(_FINE, _FINE, 3)
     if face is not None and len(face):
         surface_points = _off_the_face(surface_points, face)

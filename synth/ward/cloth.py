@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,43 @@ GRAVITY = 9.81
 OVERHANG = 0.3  # metres; cloth farther than this beneath something lies under it, not in it
 
 
+class Ground(NamedTuple):
+    """Heights (R, C), metres, in cells of `cell` metres, whose first stands at (low_x, low_y)."""
+
+    heights: Array
+    low_x: float
+    low_y: float
+    cell: float
+
+
+class Mattress(NamedTuple):
+    """Metres, bed frame: half its length and width, where it bends (x of the hinge), its underside and the floor (z).
+    Its sides push cloth outward, no farther than `side_reach` (a rail), or freely where that is large."""
+
+    half_length: float
+    half_width: float
+    hinge: float
+    bottom: float
+    floor: float
+    side_reach: float
+
+
+class Weave(NamedTuple):
+    """A cloth's grid: `columns` to a row, metres at rest between rows and between columns, thickness in metres, and the
+    share of a touching point's movement that friction takes."""
+
+    columns: int
+    step_down: float
+    step_across: float
+    thickness: float
+    friction: float
+
+
 @njit
-def height_at(heights: Array, low_x: float, low_y: float, cell: float, x: float, y: float) -> float:
+def height_at(ground: Ground, x: float, y: float) -> float:
     """Bilinear height (metres) at (x, y); −100 outside the map."""
-    column, row = (x - low_x) / cell, (y - low_y) / cell
+    heights = ground.heights
+    column, row = (x - ground.low_x) / ground.cell, (y - ground.low_y) / ground.cell
     i, j = math.floor(column), math.floor(row)
     if i < 0 or j < 0 or i >= heights.shape[1] - 1 or j >= heights.shape[0] - 1:
         return -100.0
@@ -66,17 +99,11 @@ def _relax(grid: Array, down: int, across: int, length: float, stiffness: float)
 
 
 @njit
-def drop(
-    points: Array, columns: int, step_down: float, step_across: float, heights: Array, low_x: float, low_y: float,
-    cell: float, half_length: float, half_width: float, hinge: float, bed_bottom: float, floor: float,
-    side_reach: float, steps: int, iterations: int, thickness: float, friction: float,
-) -> None:  # fmt: skip
-    """Let the cloth `points` (N, 3) float64, changed in place, fall for `steps` of 1/60 s.
-
-    They form a grid, `columns` to a row, at rest `step_down` metres between rows and `step_across` between columns.
-    `heights` are those of body and mattress from above; the mattress's sides push cloth outward, no farther than
-    `side_reach` from the mattress (a rail), or freely where it is infinite.
-    """
+def drop(points: Array, weave: Weave, ground: Ground, mattress: Mattress, steps: int, iterations: int) -> None:
+    """Let the cloth `points` (N, 3) float64, changed in place, fall for `steps` of 1/60 s on what stands in `ground`,
+    body and mattress seen from above."""
+    columns, step_down, step_across, thickness, friction = weave
+    half_length, half_width, hinge, bed_bottom, floor, side_reach = mattress
     step, kept, fastest = 1.0 / 60.0, np.float32(0.985), np.float32(0.03)
     # One coordinate after the other, so that neighbours' lie side by side.
     falling = np.empty((3, points.shape[0]), np.float32)
@@ -109,16 +136,16 @@ def drop(
             if abs(y[i]) > half_width and over_bed and z[i] > bed_bottom - 0.3 and abs(y[i]) > half_width + side_reach:
                 y[i] = math.copysign(half_width + side_reach, y[i])
                 touching = True
-            ground = height_at(heights, low_x, low_y, cell, x[i], y[i]) + thickness
+            top = height_at(ground, x[i], y[i]) + thickness
             # Deep below the top beside the mattress's edge the way out is sideways, not up.
             inside = half_width + thickness - abs(y[i])
-            if ground - OVERHANG < z[i] < ground:
-                if over_bed and 0.0 < inside < ground - z[i] and inside < 0.05 and x[i] > hinge:
+            if top - OVERHANG < z[i] < top:
+                if over_bed and 0.0 < inside < top - z[i] and inside < 0.05 and x[i] > hinge:
                     y[i] = math.copysign(half_width + thickness, y[i])
                 else:
-                    z[i] = ground
+                    z[i] = top
                 touching = True
-            elif over_bed and inside > 0.0 and bed_bottom < z[i] < 0.0 and ground < -1.0:
+            elif over_bed and inside > 0.0 and bed_bottom < z[i] < 0.0 and top < -1.0:
                 y[i] = math.copysign(half_width + thickness, y[i])
                 touching = True
             if z[i] < floor + thickness:
@@ -131,11 +158,9 @@ def drop(
 
 
 @njit
-def lift(
-    points: Array, heights: Array, low_x: float, low_y: float, cell: float, thickness: float, reach: float
-) -> None:
-    """Raise points (N, 3) that lie less than `thickness` above, or up to `reach` below, the height map."""
+def lift(points: Array, ground: Ground, thickness: float, reach: float) -> None:
+    """Raise points (N, 3) that lie less than `thickness` above, or up to `reach` below, the ground."""
     for i in range(points.shape[0]):
-        ground = height_at(heights, low_x, low_y, cell, points[i, 0], points[i, 1]) + thickness
-        if ground - reach < points[i, 2] < ground:
-            points[i, 2] = ground
+        top = height_at(ground, points[i, 0], points[i, 1]) + thickness
+        if top - reach < points[i, 2] < top:
+            points[i, 2] = top

@@ -10,7 +10,7 @@ import colorsys
 
 import numpy as np
 
-from synth.look.color import from_hex
+from synth.color import from_hex
 from synth.ward.shapes import linear
 
 Color = tuple[float, float, float]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
-from synth.composite import Backdrop
-from synth.look.color import linear
+from synth.color import linear
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
 from synth.sensor import Lens
+from synth.ward.backdrop import Backdrop
 from synth.ward.lights import Lighting, without_shoulder
 from synth.ward.shapes import Surface, quad
 

@@ -15,11 +15,11 @@ from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.plate import Plate, load_plate
-from synth.composite import Backdrop
-from synth.look.color import linear
+from synth.color import linear
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
 from synth.sensor import lens_of
+from synth.ward.backdrop import Backdrop
 from synth.ward.bed import MATTRESS_THICKNESS
 from synth.ward.lights import Lighting, without_shoulder
 from synth.ward.shapes import Surface, box

@@ -95,11 +95,17 @@ def _bounds(meshes: Sequence[Mesh]) -> tuple[NDArray[np.float64], NDArray[np.flo
     return bounds[:, 0].min(0), bounds[:, 1].max(0)
 
 
-def _overlap(a: tuple[NDArray, NDArray], b: tuple[NDArray, NDArray], slack: float = 0.0) -> bool:
+def _overlap(
+    a: tuple[NDArray[np.float64], NDArray[np.float64]],
+    b: tuple[NDArray[np.float64], NDArray[np.float64]],
+    slack: float = 0.0,
+) -> bool:
     return bool((a[0] < b[1] + slack).all() and (b[0] < a[1] + slack).all())
 
 
-def _hides(bounds: tuple[NDArray, NDArray], eye: NDArray, target: NDArray) -> bool:
+def _hides(
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]], eye: NDArray[np.float64], target: NDArray[np.float64]
+) -> bool:
     """Whether the segment from eye to target meets the box, or the eye is within 0.25 m of it."""
     low, high = bounds
     if (eye > low - 0.25).all() and (eye < high + 0.25).all():
@@ -111,8 +117,8 @@ def _hides(bounds: tuple[NDArray, NDArray], eye: NDArray, target: NDArray) -> bo
 
 
 def _standing_things(
-    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh], eye: NDArray | None,
-    target: NDArray,
+    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh],
+    eye: NDArray[np.float64] | None, target: NDArray[np.float64],
 ) -> list[Mesh]:  # fmt: skip
     """The groups that neither run into anybody nor stand between the camera and what it looks at."""
     taken = [_bounds(person.meshes) for person in people] + ([_bounds(extra)] if extra else [])

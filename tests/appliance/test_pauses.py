@@ -17,6 +17,7 @@ import pytest
 
 from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
+from appliance.drift import DriftMeter, process_spec
 from appliance.live import LivePlan, process_command
 from appliance.people import current_user
 from appliance.settings import set_value
@@ -211,6 +212,22 @@ def test_every_process_of_the_live_path_is_told_where_the_pause_stands(
 ) -> None:
     command = process_command(site, name, LivePlan("simulated", "person-detector", None))
     assert command[command.index("--pause-file") + 1] == str(site.pause_file)
+
+
+def test_the_watch_looks_at_nothing_while_the_site_is_paused(calibrated: SiteFolder, counted: Path) -> None:
+    pauses.pause(calibrated, "visit")
+    spec = process_spec(calibrated, "counting")
+    assert spec is not None
+    meter = DriftMeter(calibrated)
+    meter.start()
+    process = subprocess.Popen(spec.command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: meter.figures()["state"] == "paused")
+        assert "so nothing is looked at" in meter.figures()["text"]
+    finally:
+        process.terminate()
+        process.wait(20)
+        meter.stop()
 
 
 def answer_of(site: SiteFolder, *words: str) -> dict[str, Any]:

@@ -53,6 +53,23 @@ def test_setting_one_value_leaves_every_other_line(site: SiteFolder) -> None:
     assert len(changed) == 1 and changed[0][1].startswith("height = 0.7  # mattress top")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[bed]\n# ours\nlength = 1.9 # measured\n\n[camera]\nsource = 'simulated'\n", "bed.length = 1.9\r\n",
+        "bed = {length = 1.9}\n", "[camera]\nsource = 'simulated'",
+    ],
+)  # fmt: skip
+def test_a_setting_is_found_whichever_way_the_file_is_written(site: SiteFolder, text: str) -> None:
+    site.settings_file.write_text(text, newline="")
+    for length in (2.1, 2.2):
+        set_value(site, "bed", "length", length)
+    assert set_value(site, "bed", "width", 0.8).bed.length == 2.2
+    after = site.settings_file.read_text()
+    assert load_settings(site).bed.width == 0.8 and after.count("length") == 1
+    assert all(word in after for word in ("# ours", "# measured") if word in text)
+
+
 def test_setting_a_wrong_value_changes_nothing(site: SiteFolder) -> None:
     load_settings(site)
     before = site.settings_file.read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from calibration.charuco import CharucoCalibrator
 from calibration.errors import WardposeError
 from calibration.posterior import pose_difference
 from calibration.viewpoint import Viewpoint
+from tests.calibration.printed import filled_rectangles, pdf_objects
 
 VIEW = Viewpoint(20, 50, 2.5)
 
@@ -71,10 +71,9 @@ def test_a_picture_of_another_size_is_refused(picture: np.ndarray) -> None:
 def test_the_printed_rectangles_are_the_board_at_its_true_size(tmp_path: Path) -> None:
     calibrator = CharucoCalibrator()
     assert calibrator.write_pdf(tmp_path / "board.pdf") == 1
-    document = (tmp_path / "board.pdf").read_bytes()
+    form = next(body for body in pdf_objects(tmp_path / "board.pdf").values() if b"/Subtype /Form" in body)
     raster = np.full((round(calibrator.height * 1000), round(calibrator.width * 1000)), 255, np.uint8)
-    for match in re.findall(rb"^([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) re$", document, re.MULTILINE):
-        x, y, width, height = (float(number) / 72 * 25.4 for number in match)
+    for x, y, width, height in (1000 * filled_rectangles(form)).tolist():
         top = calibrator.height * 1000 - y - height
         raster[round(top) : round(top + height), round(x) : round(x + width)] = 0
     found = detect_board(cv2.copyMakeBorder(raster, 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=255), calibrator.board)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sheet_pictures import KINECT_720P
-from calibration.board import Board, BoardView, board_pose, detect_board
+from calibration.board import Board, BoardView, detect_board
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.intrinsics import (
@@ -23,6 +23,7 @@ from calibration.intrinsics import (
     fit_intrinsics,
     read_k4a_calibration,
 )
+from calibration.posterior import solve_pose
 from calibration.viewpoint import Viewpoint
 
 
@@ -166,8 +167,8 @@ def test_real_photographs_of_a_board(shared_data: Path, photo: str, lens: str, s
     view = detect_board(cv2.imread(str(folder / photo), cv2.IMREAD_GRAYSCALE), board)
     assert view is not None
     assert len(view.ids) == 104
-    pose = board_pose(view, opencv_camera(folder / lens, *size))
-    assert pose.rms_px < 0.65
+    pose = solve_pose(view.points, view.pixels, opencv_camera(folder / lens, *size))
+    assert pose is not None and pose.rms_px < 0.65
 
 
 BOARD = Board(8, 6, 0.06, 0.045)

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from benchmarks.sheet_pictures import KINECT_720P, picture_of_sheet
 from calibration.bed import Bed
 from calibration.errors import WardposeError
-from calibration.pdf import POINTS_PER_METRE
 from calibration.posterior import pose_difference, shifted_on_plane
 from calibration.tag_sheet import TagSheet
 from calibration.tags import TagCalibrator, TagSettings, detect_tags
 from calibration.viewpoint import Viewpoint
+from tests.calibration.printed import POINTS_PER_METRE, filled_rectangles, pdf_objects
 
 SHEET = TagSheet()
+MEDIA_BOX = re.compile(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]")
+WINDOW = re.compile(rb"([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) re W\*? n\s1 0 0 1 (-?[\d.]+) (-?[\d.]+) cm")
 VIEW = Viewpoint(20, 32, 2.7)
 
 
@@ -85,25 +87,13 @@ def test_an_impossible_sheet_is_refused(change: dict) -> None:
         TagSheet(**change)
 
 
-def pdf_objects(document: bytes) -> dict[int, bytes]:
-    """The objects that the cross-reference table points at."""
-    start = int(re.search(rb"startxref\n(\d+)", document)[1])
-    table = document[start:]
-    assert table.startswith(b"xref")
-    offsets = [int(line[:10]) for line in table.split(b"\n")[3:] if line.endswith(b"n ")]
-    return {
-        number: document[offset : document.index(b"endobj", offset)] for number, offset in enumerate(offsets, start=1)
-    }
-
-
 def test_the_printed_rectangles_are_tags_of_the_true_size(tmp_path: Path) -> None:
     assert SHEET.write_pdf(tmp_path / "sheet.pdf") == 1
-    objects = pdf_objects((tmp_path / "sheet.pdf").read_bytes())
+    objects = pdf_objects(tmp_path / "sheet.pdf")
     form = next(body for body in objects.values() if b"/Subtype /Form" in body)
     scale = 500
     raster = np.full((round(SHEET.height * scale), round(SHEET.width * scale)), 255, np.uint8)
-    for match in re.findall(rb"^([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) re$", form, re.MULTILINE):
-        x, y, width, height = (float(number) / POINTS_PER_METRE for number in match)
+    for x, y, width, height in filled_rectangles(form).tolist():
         rows = slice(round((SHEET.height - y - height) * scale), round((SHEET.height - y) * scale))
         raster[rows, round(x * scale) : round((x + width) * scale)] = 0
     found = found_on_sheet(raster)
@@ -115,14 +105,13 @@ def test_the_printed_rectangles_are_tags_of_the_true_size(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("paper", "width_mm", "height_mm"), [("a4", 297, 210), ("a3", 420, 297)])
 def test_tiles_cover_the_whole_sheet(tmp_path: Path, paper: str, width_mm: int, height_mm: int) -> None:
     pages = SHEET.write_pdf(tmp_path / "tiles.pdf", paper=paper)  # type: ignore[arg-type]
-    document = (tmp_path / "tiles.pdf").read_bytes()
-    objects = pdf_objects(document)
-    boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", document)
+    objects = pdf_objects(tmp_path / "tiles.pdf")
+    boxes = [found.groups() for body in objects.values() if (found := MEDIA_BOX.search(body))]
     assert len(boxes) == pages
     np.testing.assert_allclose(np.array(boxes[0], float) / 72 * 25.4, [width_mm, height_mm], atol=0.01)
     covered = np.zeros((88, 198), bool)  # one cell a centimetre
     for body in objects.values():
-        window = re.search(rb"([\d.]+) ([\d.]+) ([\d.]+) ([\d.]+) re W n\n1 0 0 1 (-?[\d.]+) (-?[\d.]+) cm", body)
+        window = WINDOW.search(body)
         if window:
             left, bottom, wide, high, dx, dy = (float(number) / POINTS_PER_METRE * 100 for number in window.groups())
             x0, y0 = left - dx, bottom - dy
@@ -133,10 +122,18 @@ def test_tiles_cover_the_whole_sheet(tmp_path: Path, paper: str, width_mm: int, 
 
 def test_every_page_carries_a_ruler_of_100_mm(tmp_path: Path) -> None:
     pages = SHEET.write_pdf(tmp_path / "tiles.pdf", paper="a3")
-    bodies = [body for body in pdf_objects((tmp_path / "tiles.pdf").read_bytes()).values() if b"100 mm" in body]
+    bodies = [body for body in pdf_objects(tmp_path / "tiles.pdf").values() if b"100 mm" in body]
     assert len(bodies) == pages
     x0, x1 = map(float, re.search(rb"([\d.]+) [\d.]+ m ([\d.]+) [\d.]+ l S", bodies[0]).groups())
     assert (x1 - x0) / 72 * 25.4 == pytest.approx(100, abs=0.01)
+
+
+def test_the_same_sheet_is_the_same_file_and_is_printed_as_it_is(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        SHEET.write_pdf(tmp_path / name, paper="a4")
+    document = (tmp_path / "one").read_bytes()
+    assert document == (tmp_path / "two").read_bytes()
+    assert b"/PrintScaling /None" in document  # a reader that fits it to the page would change the tags' size
 
 
 def test_a_known_camera_is_found_to_millimetres(picture: np.ndarray) -> None:

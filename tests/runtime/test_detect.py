@@ -191,6 +191,22 @@ def test_a_pose_model_is_no_detector(tmp_path: Path) -> None:
         PersonDetector(open_engine(path))
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), count=st.integers(0, 30), iou=st.floats(0.1, 0.9), steps=st.sampled_from([3, 1000])
+)
+def test_suppression_is_the_greedy_one_the_first_of_equals_first(seed: int, count: int, iou: float, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 50, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], 1).astype(np.float32)
+    score = (rng.integers(1, steps + 1, count) / steps).astype(np.float32)  # three steps: many are equal
+    expected: list[int] = []
+    for one in np.argsort(-score, kind="stable"):
+        if (iou_matrix(boxes[[one]], boxes[expected]) <= iou).all():
+            expected.append(int(one))
+    assert non_maximum_suppression(boxes, score, iou).tolist() == expected
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 30), iou=st.floats(0.1, 0.9))
 def test_suppression_keeps_the_best_and_nothing_that_overlaps_it(seed: int, count: int, iou: float) -> None:

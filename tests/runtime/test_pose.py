@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
-from runtime.crop import box_to_centre_scale, crop_matrix
+from runtime.crop import Crops, crop_matrix
 from runtime.detections import Detections
 from runtime.engines.engine import open_engine
 from runtime.model_info import ModelInfo
@@ -41,7 +41,8 @@ def transforms() -> Any:
 def test_the_crop_is_mmposes(transforms: Any, box: tuple[float, ...], padding: float, unit_lengths: bool) -> None:
     x, y, w, h = box
     corners = np.array([[x, y, x + w, y + h]])
-    centre, scale = box_to_centre_scale(corners, padding, SIZE[0] / SIZE[1])
+    crops = Crops.around(corners, np.zeros(1), padding, SIZE[0] / SIZE[1])
+    centre, scale = crops.centre, crops.scale
     their_centre, their_scale = transforms.bbox_xyxy2cs(corners, padding)
     width, height = their_scale[0]
     aspect = SIZE[0] / SIZE[1]
@@ -91,8 +92,8 @@ def test_simcc_lands_where_the_crop_says(tmp_path: Path) -> None:
 def test_a_point_goes_through_crop_and_back(tmp_path: Path, layout: Any, unit_lengths: bool) -> None:
     box = (100.0, 80.0, 220.0, 300.0)
     points = np.random.default_rng(2).uniform((120, 100), (200, 280), (17, 2))
-    centre, scale = box_to_centre_scale(np.array([box]), 1.25, SIZE[0] / SIZE[1])
-    matrix = crop_matrix(centre[0], scale[0], SIZE, unit_lengths=unit_lengths)
+    crops = Crops.around(np.array([box]), np.zeros(1), 1.25, SIZE[0] / SIZE[1])
+    matrix = crop_matrix(crops.centre[0], crops.scale[0], SIZE, unit_lengths=unit_lengths)
     in_crop = cv2.transform(points[None], matrix)[0]
     one = 1 if unit_lengths else 0
     cells = in_crop * (np.array(MAP) - one) / (np.array(SIZE) - one)

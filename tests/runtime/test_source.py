@@ -17,7 +17,6 @@ from runtime.capture.source import (
     RecordingConfig,
     VideoConfig,
     config_from_argument,
-    config_from_dict,
     make_source,
     open_source,
     parse_spec,
@@ -71,12 +70,6 @@ def test_options_are_read_and_checked() -> None:
 def test_a_kind_that_needs_a_path_says_so() -> None:
     with pytest.raises(WardposeError, match="write recording:path"):
         make_source("recording")
-
-
-def test_settings_from_a_file_are_told_apart_by_kind() -> None:
-    assert config_from_dict({"kind": "recording", "path": "x"}) == RecordingConfig(path="x")
-    with pytest.raises(WardposeError, match="loops"):
-        config_from_dict({"kind": "recording", "path": "x", "loops": True})
 
 
 @pytest.mark.parametrize(("kind", "argument"), [("recording", "x.mkv"), ("video", "photos"), ("kinect", "0")])

@@ -16,9 +16,9 @@ from calibration.viewpoint import Viewpoint
 from synth.body.anny_body import AVERAGE_ADULT, anny_body
 from synth.body.body_model import JOINT_INDEX, Pose
 from synth.body.measure import vertex_areas
+from synth.color import from_hex, linear
 from synth.look.anatomy import Anatomy
 from synth.look.clothes import PATIENT_OUTFITS, STAFF_OUTFITS, VISITOR_OUTFITS, Wardrobe
-from synth.look.color import from_hex, linear
 from synth.look.fabric import footwear, print_tile
 from synth.look.flat import laid_flat
 from synth.look.fringe import Fringe

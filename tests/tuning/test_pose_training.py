@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.codecs import decode_simcc
-from runtime.crop import box_to_centre_scale, crop_matrix
+from runtime.crop import Crops, crop_matrix
 from runtime.skeleton import MIRRORED
 from tuning.coco_folder import read_people
 from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
 from tuning.families.mmpose_adapter import mmpose_models
 from tuning.families.person_crops import PADDING, PoseAugmentation, affine
-from tuning.families.rtmpose import POSE_MEAN, POSE_STD
+from tuning.families.rtmpose_architectures import POSE_MEAN, POSE_STD
 from tuning.families.top_down_samples import PoseSamples, simcc_target
 from tuning.store.card import ModelCard
 from tuning.store.save import save_model
@@ -62,10 +62,10 @@ def test_targets_are_those_of_mmpose() -> None:
 
 def test_without_augmentation_the_crop_is_the_runtimes() -> None:
     box = np.array([[20.0, 30.0, 90.0, 60.0]])
-    centre, scale = box_to_centre_scale(box, PADDING, SIZE[0] / SIZE[1])
-    expected = crop_matrix(centre[0], scale[0], SIZE, unit_lengths=False)
+    crops = Crops.around(box, np.zeros(1), PADDING, SIZE[0] / SIZE[1])
+    expected = crop_matrix(crops.centre[0], crops.scale[0], SIZE, unit_lengths=False)
     extent = (box[0, 2:] - box[0, :2]) * PADDING
-    np.testing.assert_allclose(affine(centre[0], extent, 0.0, False, SIZE), expected, atol=1e-9)
+    np.testing.assert_allclose(affine(crops.centre[0], extent, 0.0, False, SIZE), expected, atol=1e-9)
 
 
 @settings(max_examples=50, deadline=None)

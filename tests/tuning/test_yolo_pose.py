@@ -67,3 +67,12 @@ def test_the_runtime_reads_it_for_the_people_found(tuned: Path, drawn_people: Pa
     people = Detections(np.array([[0, 0, width, height]], np.float32), np.array([0.9], np.float32))
     skeletons = PoseEstimator(open_engine(tmp_path / "pose.onnx", prefer="onnxruntime-cpu")).estimate(color, people)
     assert skeletons.keypoints.shape == (1, 17, 2)
+
+
+def test_pillow_is_left_as_it_was() -> None:
+    from PIL import Image
+
+    from tuning.families.ultralytics_adapter import ultralytics
+
+    ultralytics()
+    assert Image.open.__module__ == "PIL.Image"  # its own asks for another package where a picture is broken

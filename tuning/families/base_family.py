@@ -15,7 +15,8 @@ from tuning.store.card import ModelCard
 from tuning.store.weights import State
 
 if TYPE_CHECKING:
-    from tuning.train.torch_loop import LoopSettings, Outcome
+    from tuning.store.outcome import Outcome
+    from tuning.train.torch_loop import LoopSettings
 
 # Where the cosine ends, and how slowly the average of the weights follows: common to trainings from random weights.
 _FINAL_FACTOR, _AVERAGE_DECAY = 0.01, 0.998

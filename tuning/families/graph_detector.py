@@ -12,7 +12,8 @@ from tuning.families.detection_samples import DetectionAugmentation
 from tuning.families.family import TuneSettings
 from tuning.store.foreign import ForeignModel
 
-STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+STRIDES = (8, 16, 32)  # pixels from cell to cell, map by map: what most detectors have
+STRIDE_SETS = (STRIDES, (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 
 
 class DetectorRecipe(BaseModel):

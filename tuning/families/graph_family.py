@@ -25,7 +25,7 @@ from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_graph
 
 if TYPE_CHECKING:
-    from tuning.train.torch_loop import Outcome
+    from tuning.store.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

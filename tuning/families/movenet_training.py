@@ -17,7 +17,8 @@ from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
 from tuning.families.person_crops import PADDING, PersonCrops, PoseAugmentation
-from tuning.train.torch_loop import LoopSettings, Outcome, TrainingData, fit
+from tuning.store.outcome import Outcome
+from tuning.train.torch_loop import LoopSettings, TrainingData, fit
 
 OUTPUTS = ("heatmap", "regression", "centre", "offset")
 

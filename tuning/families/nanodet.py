@@ -10,12 +10,9 @@ from typing import Any, ClassVar, Literal
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.graph_detector import DetectorRecipe
+from tuning.families.graph_detector import STRIDES, DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
-
-STRIDES = (8, 16, 32)
-
 
 # Each number was chosen on real photographs. With its first twenty convolutions of 34 left alone nothing of what it
 # learnt from photographs is lost, at a rate that would otherwise make it forget.

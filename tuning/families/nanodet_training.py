@@ -22,8 +22,7 @@ from tuning.families.detection_losses import (
     sides_to,
     within,
 )
-from tuning.families.graph_detector import DetectorRecipe
-from tuning.families.nanodet import STRIDES
+from tuning.families.graph_detector import STRIDES, DetectorRecipe
 from tuning.families.onnx_graph import OnnxGraph
 
 

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from calibration.errors import WardposeError
 from tuning.families.onnx_file import load_graph, picture_input
 from tuning.families.onnx_input_size import with_input_size
-from tuning.families.onnx_operators import Node
+from tuning.families.onnx_node import Node
 from tuning.families.onnx_steps import arrays_of, compute, nodes_of, note_arguments
 from tuning.store.weights import State
 

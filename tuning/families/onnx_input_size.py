@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from calibration.errors import WardposeError
 from tuning.families.onnx_file import picture_input, prepared
-from tuning.families.onnx_operators import Node
+from tuning.families.onnx_node import Node
 from tuning.families.onnx_steps import arrays_of, compute, nodes_of, shapes_of
 
 _MEND = "export the model for this size instead"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-if TYPE_CHECKING:
-    from tuning.families.onnx_operators import Node
+from tuning.families.onnx_node import Node
 
 
 def upsample(node: Node, values: list[Any]) -> Any:

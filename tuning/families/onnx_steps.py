@@ -11,7 +11,8 @@ from onnx import numpy_helper
 
 from calibration.errors import WardposeError
 from tuning.families.onnx_file import picture_input
-from tuning.families.onnx_operators import OPERATORS, Node
+from tuning.families.onnx_node import Node
+from tuning.families.onnx_operators import OPERATORS
 
 # Arguments of an operator (axes, lengths, bounds) are short; longer constants are data.
 _LONGEST_ARGUMENT = 4096

@@ -10,25 +10,17 @@ from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.family import ImportWish, Progress, Reference, TuneSettings
+from tuning.families.rtmpose_architectures import ARCHITECTURES, POSE_MEAN, POSE_STD
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
 from tuning.store.weights import State, read_weights, write_safetensors
 
-# Mean and standard deviation of ImageNet, of 0…255: what RTMPose was made for.
-POSE_MEAN = (123.675, 116.28, 103.53)
-POSE_STD = (58.395, 57.12, 57.375)
 _WIDTH, _HEIGHT = 192, 256
 _OPSET = 17
 _BATCH = 16
 _LEARNING_RATE = 2e-4
 _BASE_BATCH, _BASE_WARMUP_STEPS = 32, 200
-# Depth and width of the CSPNeXt backbone, and its output channels (Jiang et al. 2023, RTMPose).
-ARCHITECTURES = {
-    "rtmpose-t": (0.167, 0.375, 384),
-    "rtmpose-s": (0.33, 0.5, 512),
-    "rtmpose-m": (0.67, 0.75, 768),
-}
 
 
 class RtmPose:

@@ -44,6 +44,18 @@ def _torchvision_version() -> Iterator[None]:
         importlib.metadata.version = original
 
 
+@contextlib.contextmanager
+def _pillow_as_it_was() -> Iterator[None]:
+    """ultralytics puts an `open` of its own into Pillow, which asks for another package where a picture is broken."""
+    from PIL import Image
+
+    original = Image.open
+    try:
+        yield
+    finally:
+        Image.open = original
+
+
 @cache
 def ultralytics() -> SimpleNamespace:
     """What is used of the package."""
@@ -55,7 +67,7 @@ def ultralytics() -> SimpleNamespace:
         YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS="1", YOLO_VERBOSE="false"
     )
     # It resets torch's thread count on import of its parts; the loop sets the one asked for afterwards.
-    with _torchvision_version():
+    with _torchvision_version(), _pillow_as_it_was():
         try:
             from ultralytics.cfg import DEFAULT_CFG_DICT
             from ultralytics.data.dataset import YOLODataset

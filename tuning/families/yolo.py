@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.family import ImportWish, Progress, Reference, TuneSettings, input_size
+from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
@@ -21,14 +21,6 @@ _SIZE = 416  # what two cores run live, where nobody chose another
 _OPSET = 18
 _FEWEST_STEPS = 20
 _BATCH = 16
-_NAME = re.compile(r"^yolo(v3|v5|v6|v8|v9|v10|11|12|26)[a-z]?(-pose)?$")
-
-
-def is_yolo(architecture: str, layers: dict[str, Any] | None = None) -> bool:
-    """Whether ultralytics builds a model of this name, or of these layers."""
-    return layers is not None or bool(_NAME.match(Path(architecture).stem))
-
-
 # One epoch at this rate, with the first ten layers and all batch-norm statistics as they are, brought the most on
 # photographs: five times the rate gains no more on lying people and forgets what others look like.
 _LEARNING_RATE = 2e-4

@@ -10,7 +10,7 @@ from typing import Any
 from calibration.errors import WardposeError
 from runtime.skeleton import KEYPOINTS
 from tuning.families.ultralytics_adapter import arguments, ultralytics
-from tuning.families.yolo import is_yolo
+from tuning.families.yolo_names import is_yolo
 from tuning.store.card import ModelCard
 from tuning.store.weights import State
 from tuning.train.torch_state import load_into, state_of

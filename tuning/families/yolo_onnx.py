@@ -14,11 +14,10 @@ from calibration.errors import WardposeError
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.graph_detector import DetectorRecipe
+from tuning.families.graph_detector import STRIDES, DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
-_STRIDES = (8, 16, 32)
 # YOLOv8's own weights of its terms.
 RECIPE = DetectorRecipe(score_weight=0.5, box_weight=7.5, sides_weight=1.5)
 
@@ -39,7 +38,7 @@ class YoloOnnx(GraphFamily):
         size = {"width": width, "height": height}
         if columns == 6 and 0 < rows <= 1000:
             return {"layout": "yolo-end2end", "classes": 80, **size}
-        if columns and rows > 4 and columns == sum((height // s) * (width // s) for s in _STRIDES):
+        if columns and rows > 4 and columns == sum((height // s) * (width // s) for s in STRIDES):
             return {"layout": "yolo", "classes": rows - 4, **size}
         return None
 

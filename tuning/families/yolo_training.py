@@ -14,7 +14,8 @@ from tuning.coco_folder import Picture
 from tuning.families.family import Progress
 from tuning.families.ultralytics_adapter import arguments, ultralytics
 from tuning.families.yolo_models import BuiltDetector
-from tuning.train.torch_loop import LoopSettings, Outcome, fit
+from tuning.store.outcome import Outcome
+from tuning.train.torch_loop import LoopSettings, fit
 from tuning.train.torch_state import predict
 
 

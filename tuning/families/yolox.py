@@ -12,11 +12,10 @@ from typing import Any, ClassVar, Literal
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import Progress, TuneSettings
-from tuning.families.graph_detector import DetectorRecipe, grid_answer
+from tuning.families.graph_detector import STRIDES, DetectorRecipe, grid_answer
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
-STRIDES = (8, 16, 32)
 # YOLOX's own weights of its terms.
 RECIPE = DetectorRecipe(score_weight=1.0, box_weight=5.0, sides_weight=0.0)
 

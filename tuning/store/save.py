@@ -17,7 +17,7 @@ from tuning.store.weights import State, write_safetensors
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from tuning.train.torch_loop import Outcome
+    from tuning.store.outcome import Outcome
 
 
 def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:

@@ -13,15 +13,16 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch.optim.swa_utils import AveragedModel
 
 from calibration.errors import WardposeError
+from tuning.store.outcome import Outcome
 from tuning.store.weights import State, read_safetensors, write_safetensors
 from tuning.train.torch_batches import TrainingData, prepared_batches, to_device
 from tuning.train.torch_state import load_into, state_of
@@ -60,15 +61,6 @@ class LoopSettings(BaseModel):
         ge=0,
         le=256,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    steps: int
-    epochs: float
-    seconds: float
-    loss: float
-    images: int
 
 
 def use_threads(threads: int | None) -> int:
@@ -126,7 +118,7 @@ def fit(
     torch.manual_seed(settings.seed)
     model.to(device)
     optimizer = _optimizer(model, settings)
-    average = _Average(model, settings.average_decay) if settings.average_decay else None
+    average = _averaged(model, settings.average_decay) if settings.average_decay else None
     batches = math.ceil(len(data) / settings.batch)
     total = settings.epochs * batches
     fingerprint = _fingerprint(settings, len(data), model)
@@ -169,7 +161,7 @@ def fit(
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 if average:
-                    average.update(model)
+                    average.update_parameters(model)
             recent = [*recent[-49:], float(summed.detach()) / count]
             elapsed = time.monotonic() - started
             fraction = _fraction(step, total, elapsed, settings)
@@ -191,7 +183,7 @@ def fit(
         raise
     save()
     if average:
-        average.copy_to(model)
+        model.load_state_dict(average.module.state_dict())
     model.eval()
     return Outcome(step, step / batches, elapsed, float(np.mean(recent)) if recent else math.nan, len(data))
 
@@ -231,25 +223,15 @@ def _training_mode(model: Any, freeze_statistics: bool) -> None:
                 module.eval()
 
 
-class _Average:
-    """Running average of the weights: early on it follows them closely, later it smooths."""
+def _averaged(model: Any, decay: float) -> AveragedModel:
+    """A running average of the weights: early on it follows them closely, later it smooths."""
 
-    def __init__(self, model: Any, decay: float) -> None:
-        self.decay, self.updates = decay, 0
-        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    def follow(average: torch.Tensor, value: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+        if not value.dtype.is_floating_point:  # a count of batches
+            return value
+        return average.lerp(value, 1 - decay * (1 - math.exp(-(int(updates) + 1) / 200)))
 
-    def update(self, model: Any) -> None:
-        self.updates += 1
-        decay = self.decay * (1 - math.exp(-self.updates / 200))
-        with torch.no_grad():
-            for key, value in model.state_dict().items():
-                if value.dtype.is_floating_point:
-                    self.state[key].lerp_(value.detach(), 1 - decay)
-                else:
-                    self.state[key].copy_(value)
-
-    def copy_to(self, model: Any) -> None:
-        model.load_state_dict(self.state)
+    return AveragedModel(model, avg_fn=follow, use_buffers=True)
 
 
 def _fingerprint(settings: LoopSettings, images: int, model: Any) -> str:
@@ -260,25 +242,27 @@ def _fingerprint(settings: LoopSettings, images: int, model: Any) -> str:
 
 
 def _save(
-    path: Path, model: Any, optimizer: Any, average: _Average | None, fingerprint: str, step: int, elapsed: float
+    path: Path, model: Any, optimizer: Any, average: AveragedModel | None, fingerprint: str, step: int, elapsed: float
 ) -> None:
     state: State = {f"model.{k}": v for k, v in state_of(model).items()}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             state[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy()
     if average:
-        state |= {f"average.{k}": v.detach().cpu().numpy() for k, v in average.state.items()}
+        state |= {f"average.{k}": v for k, v in state_of(average.module).items()}
     training = {
         "fingerprint": fingerprint,
         "step": step,
         "elapsed": elapsed,
-        "updates": average.updates if average else 0,
+        "updates": int(average.n_averaged) if average else 0,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(path, state, metadata={_METADATA: json.dumps(training)})
 
 
-def _restore(path: Path, model: Any, optimizer: Any, average: _Average | None, fingerprint: str) -> tuple[int, float]:
+def _restore(
+    path: Path, model: Any, optimizer: Any, average: AveragedModel | None, fingerprint: str
+) -> tuple[int, float]:
     state, metadata = read_safetensors(path)
     training = json.loads(metadata.get(_METADATA, "{}"))
     if training.get("fingerprint") != fingerprint:
@@ -299,7 +283,6 @@ def _restore(path: Path, model: Any, optimizer: Any, average: _Average | None, f
         own["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(own)
     if average:
-        for key, value in parts["average"].items():
-            average.state[key].copy_(value)
-        average.updates = training["updates"]
+        load_into(average.module, {k: v.numpy() for k, v in parts["average"].items()}, str(path))
+        average.n_averaged.fill_(training["updates"])
     return int(training["step"]), float(training["elapsed"])

@@ -1,0 +1,19 @@
+"""To whom the demo tells what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+Progress = Callable[[int, int, str], None]
+
+
+class Teller(Protocol):
+    """The command line's output, or anybody else's."""
+
+    def say(self, text: str) -> None: ...
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None: ...
+
+    def progress(self, stage: str) -> AbstractContextManager[Progress]: ...
