@@ -80,6 +80,7 @@ LOOKING = {
     "calibrate tags": [],
     "calibrate corners": ["1,2", "30,2", "30,40", "1,40"],
     "calibrate depth": [],
+    "calibrate with": ["depth"],
     "calibrate manual": ["--azimuth", "60", "--elevation", "35", "--distance", "2.4"],
     "calibrate show": ["--look", "--samples", "20"],
     "plates capture": ["--seconds", "0.2"],
