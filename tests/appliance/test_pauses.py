@@ -80,7 +80,7 @@ LOOKING = {
     "calibrate tags": [],
     "calibrate corners": ["1,2", "30,2", "30,40", "1,40"],
     "calibrate depth": [],
-    "calibrate with": ["tags"],
+    "calibrate with": ["depth"],
     "calibrate manual": ["--azimuth", "60", "--elevation", "35", "--distance", "2.4"],
     "calibrate show": ["--look", "--samples", "20"],
     "plates capture": ["--seconds", "0.2"],
@@ -89,7 +89,8 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "audit", "demo", "doctor", "kept", "setup", "status", "test", "camera list", "camera forget", "calibrate intrinsics", "calibrate confirm",
+    "demo", "doctor", "setup", "status", "test", "audit", "kept", "camera list", "camera forget",
+    "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
@@ -149,8 +150,7 @@ def test_every_command_is_known_to_look_or_not_to_look() -> None:
     known = dict(leaves(build_parser()))
     assert set(known) == set(LOOKING) | NOT_LOOKING
     naming_a_source = {name for name, parser in known.items() if any(a.dest == "source" for a in parser._actions)}
-    # A package of models is a source of another sort, and a password is forgotten without a look.
-    assert naming_a_source - {"models fetch", "camera forget"} <= set(LOOKING)
+    assert naming_a_source - {"models fetch", "camera forget"} <= set(LOOKING)  # a package of models, a name only
 
 
 @pytest.mark.parametrize("command", LOOKING)
