@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from appliance import audit, calibrations
 from appliance.listener import Listener
-from appliance.live import result_socket, ring_name
+from appliance.live_addresses import ring_name
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec
@@ -40,7 +41,7 @@ def command(site: SiteFolder) -> list[str]:
     return [
         sys.executable, "-m", "runtime.drift_watch", "--ring", ring_name(site), "--calibration", str(calibration),
         "--reference", str(reference_file(site, calibration)), "--socket", str(drift_socket(site)),
-        "--pause-file", str(result_socket(site)) + ".paused",
+        "--pause-file", str(site.pause_file),
     ]  # fmt: skip
 
 
@@ -55,10 +56,13 @@ def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
 
 
 class DriftMeter:
-    """Remembers what the watch said last; what begins and what ends goes into the audit trail."""
+    """Remembers what the watch said last; what begins and what ends goes into the audit trail.
 
-    def __init__(self, site: SiteFolder) -> None:
-        self._site = site
+    answers: whether it is this listener's part to write that down; of several that listen, one is.
+    """
+
+    def __init__(self, site: SiteFolder, answers: Callable[[], bool] = lambda: True) -> None:
+        self._site, self._answers = site, answers
         self._lock = threading.Lock()
         self._latest: dict[str, Any] = dict(SILENT)
         self._heard_at = 0.0
@@ -76,6 +80,8 @@ class DriftMeter:
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:
             before, self._latest, self._heard_at = self._latest, message, time.monotonic()
+        if not self._answers():
+            return
         was, now = ({change["what"] for change in told["changes"]} for told in (before, message))
         if now - was:
             audit.record(self._site, "drift.found", ", ".join(sorted(now)), message["text"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import plates, recordings
+from appliance import pauses, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 
@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Tidy one site once; returns 1 where something is left that should be gone."""
     parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
     parser.add_argument("--home")
-    left = tidy(SiteFolder.open(parser.parse_args(arguments).home))
+    home = parser.parse_args(arguments).home
+    pauses.catch_up(home)
+    left = tidy(SiteFolder.open(home))
     for problem in left:
         sys.stderr.write(f"{problem}\n")
     return 1 if left else 0

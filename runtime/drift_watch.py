@@ -31,6 +31,7 @@ from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
 from runtime.frames import Frame
 from runtime.notify import notify
+from runtime.pause import Paused, PauseSwitch
 
 REFERENCE_LOOKS = 5
 _MAX_AGE_MS = 1000.0
@@ -46,11 +47,11 @@ class DriftWatch:
     """The loop. `run` blocks until `stop`; every pass ends in a message, so that silence means the process is gone."""
 
     def __init__(
-        self, reader: RingReader, calibration: Path, reference: Path, socket: Path, pause_file: Path | None = None
+        self, reader: RingReader, calibration: Path, reference: Path, socket: Path, pause: PauseSwitch | None = None
     ) -> None:
         self._reader, self._calibration, self._reference_file = reader, calibration, reference
         self._estimate = _confirmed(calibration)
-        self._pause_file = pause_file
+        self._pause = pause
         self._stop = threading.Event()
         self._taken: list[Look] = []
         self._monitor: DriftMonitor | None = None
@@ -80,10 +81,13 @@ class DriftWatch:
             notify("WATCHDOG=1")
 
     def _step(self) -> dict[str, Any]:
-        if self._pause_file is not None and self._pause_file.exists():
-            return _told("paused", "the live picture is paused, so nothing is looked at")
         try:
+            if self._pause is not None:
+                self._pause.require_off()
             frame = self._reader.read_latest(_MAX_AGE_MS)
+        except Paused as error:
+            self._taken.clear()  # no picture is kept over a pause
+            return _told("paused", f"{error.what}, so nothing is looked at")
         except StaleFrame as error:
             return _told("no-signal", error.what)
         height, width = frame.color.shape[:2]
@@ -159,9 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pause-file", type=Path, help="nothing is looked at while this file exists")
     options = parser.parse_args(arguments)
     os.nice(_NICENESS)
+    pause = None if options.pause_file is None else PauseSwitch(options.pause_file)
     try:
         with RingReader(options.ring) as reader:
-            watch = DriftWatch(reader, options.calibration, options.reference, options.socket, options.pause_file)
+            watch = DriftWatch(reader, options.calibration, options.reference, options.socket, pause)
             for ending in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(ending, lambda *_: watch.stop())
             watch.run()
