@@ -25,29 +25,46 @@ def switch(site: SiteFolder) -> PauseSwitch:
 
 def pause(site: SiteFolder, reason: str = "", by: str = "") -> Pause:
     """Pause, whether or not anything runs; the pictures in memory are gone when this returns. by: who asks for it,
-    where that is somebody else than whose process this is. Returns the pause that holds, which may be an older one."""
+    where that is somebody else than whose process this is. Returns the pause that holds, which may be an older one.
+
+    A database that can't be written is no reason not to: the deed waits for its row then.
+    """
     from runtime.capture.ring import blank_ring
 
     held = switch(site).set(by or audit.current_user(), reason)
     with contextlib.suppress(OSError, WardposeError):  # its own writer blanks it as well
         blank_ring(ring_name(site))
-    write_down(site)
+    with contextlib.suppress(WardposeError):
+        write_down(site)
     return held
 
 
 def resume(site: SiteFolder, reason: str = "", by: str = "") -> Pause | None:
     """Lift the pause and return it; None where none held."""
     held = switch(site).lift(by or audit.current_user(), reason)
-    write_down(site)
+    with contextlib.suppress(WardposeError):  # the deed waits for its row
+        write_down(site)
     return held
+
+
+def site_at(home: Path | str | None) -> SiteFolder:
+    """The site at `home`, also where its database is damaged: pausing wants nothing of it but a folder."""
+    try:
+        return SiteFolder.open(home)
+    except WardposeError:
+        site = _unopened(home)
+        if not site.root.is_dir():
+            raise
+        return site
 
 
 def catch_up(home: Path | str | None = None) -> None:
     """Give the deeds that wait for their rows in the site at `home` (default: `default_home()`) those rows, and a pause
     of an earlier version its place; does nothing, and makes no site, where none waits."""
-    site = SiteFolder(Path(home).expanduser().absolute() if home else default_home().absolute())
+    site = _unopened(home)
     if os.path.lexists(switch(site).journal) or os.path.lexists(_earlier(site)):
-        write_down(SiteFolder.open(site.root))
+        with contextlib.suppress(WardposeError):  # what is wrong with the site, the command in hand will tell
+            write_down(SiteFolder.open(site.root))
 
 
 def write_down(site: SiteFolder) -> None:
@@ -61,6 +78,10 @@ def write_down(site: SiteFolder) -> None:
         audit.record(site, f"live.{deed.get('what')}", "", told, who=str(deed.get("by")))
 
     switch(site).hand_over(keep)
+
+
+def _unopened(home: Path | str | None) -> SiteFolder:
+    return SiteFolder(Path(home).expanduser().absolute() if home else default_home().absolute())
 
 
 def _earlier(site: SiteFolder) -> Path:

@@ -139,9 +139,8 @@ def stop_live(options: argparse.Namespace, out: Output) -> int:
 
 def pause_site(options: argparse.Namespace, out: Output) -> int:
     from appliance import pauses
-    from appliance.site_folder import SiteFolder
 
-    held = pauses.pause(SiteFolder.open(options.home), options.reason)
+    held = pauses.pause(pauses.site_at(options.home), options.reason)
     out.say(f"PAUSED {held.words().removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
     out.answer({"ok": True, "paused": True} | held.to_dict())
     return 0
@@ -149,9 +148,8 @@ def pause_site(options: argparse.Namespace, out: Output) -> int:
 
 def resume_site(options: argparse.Namespace, out: Output) -> int:
     from appliance import pauses
-    from appliance.site_folder import SiteFolder
 
-    held = pauses.resume(SiteFolder.open(options.home), options.reason)
+    held = pauses.resume(pauses.site_at(options.home), options.reason)
     out.say(f"resumed; it was {held.words()}" if held else "it is not paused")
     out.answer({"ok": True, "paused": False, "was": held.to_dict() if held else None})
     return 0

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from appliance import pauses
 from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
@@ -86,12 +85,13 @@ def _run(arguments: list[str], out: Output) -> int:
     if options.command is None:
         if rest:
             parser.error(f"unrecognised: {' '.join(rest)}")
-        pauses.catch_up(options.home)
         return live.open_terminal_ui(options, out)
     if rest:
         if options.command != "test":
             parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
         options.rest = rest
+    from appliance import pauses  # not before the arguments are understood: help must not wait for a database
+
     pauses.catch_up(options.home)
     return int(options.run(options, out))
 

@@ -96,15 +96,13 @@ class CalibratePage(Page):
         self.query_one(Facts).show(facts)
 
     def refuse(self, data: Seen) -> dict[str, str]:
-        source, plan = data.settings.camera.source, (self.status.get("live") or {}).get("plan")
-        taken = plan and plan["source"] == source and not source.startswith(("simulated", "recording"))
-        busy = "the live path has the camera open; stop it first (6 Live)" if taken else ""
+        held = (self.status.get("pause") or {}).get("words", "")  # a camera that runs live is looked at from there
         waiting = (
             "" if data.newest is not None and not data.newest.confirmed else "no calibration waits to be confirmed"
         )
         return {
-            "tags": busy, "depth": busy, "corners": busy,
-            "look": "" if data.newest is not None else "calibrate first",
+            "tags": held, "depth": held, "corners": held,
+            "look": held or ("" if data.newest is not None else "calibrate first"),
             "right": waiting, "turned": waiting, "discard": waiting,
         }  # fmt: skip
 

@@ -92,14 +92,14 @@ class CameraPage(Page):
 
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
-        same = (
-            bool(plan)
-            and plan.get("source") == redacted(self._spec)
-            and not self._spec.startswith(("simulated", "recording"))
-        )
+        lasting = self._spec.startswith(("simulated", "recording"))
+        same = bool(plan) and plan.get("source") == redacted(self._spec) and not lasting
+        held = (self.status.get("pause") or {}).get("words", "")
+        first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"
         return {
-            "probe": "the live path has this camera open; stop it first (6 Live)" if same else "",
-            "plate": "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration",
+            "probe": held or ("the live path has this camera open; stop it first (6 Live)" if same else ""),
+            "look": held,
+            "plate": held or first,
         }
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:

@@ -167,6 +167,7 @@ class LivePage(Page):
     def _listen(self, app: WardposeApp) -> None:
         """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
         from runtime.bus import BusTimeout, ResultClient
+        from runtime.message import state_of
 
         drawn_at = shown_until = 0.0
         with ResultClient(result_socket(self.site)) as client:
@@ -188,7 +189,8 @@ class LivePage(Page):
                         self._tell(app, message)
                 elif shown_until and (message or time.monotonic() > shown_until):
                     shown_until = 0.0
-                    app.on_screen(self._draw_nothing, "NO LIVE PICTURE", BAD, "")
+                    headline = state_of(message).headline() if message else "NO LIVE PICTURE"
+                    app.on_screen(self._draw_nothing, headline, WARN if message.get("pause") else BAD, "")
 
     def _tell(self, app: WardposeApp, message: dict[str, Any]) -> None:
         from runtime.message import people_of, state_of

@@ -21,6 +21,7 @@ from appliance.drift import command as drift_command
 from appliance.live import LivePlan, process_command
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
+from calibration import plugins
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.estimate import CalibrationEstimate
@@ -86,7 +87,7 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "demo", "doctor", "setup", "status", "test", "camera list", "calibrate intrinsics", "calibrate confirm",
+    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget", "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
@@ -95,7 +96,7 @@ NOT_LOOKING = {
 
 
 @pytest.fixture
-def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The site's camera is a source that counts; returns where: a letter for each opening (o) and each frame (r)."""
     packages = tmp_path / "packages"
     described = packages / "counting_source-1.0.dist-info"
@@ -108,9 +109,11 @@ def counted(site: SiteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
     monkeypatch.setenv("PAUSES", str(site.pause_file))
     monkeypatch.delitem(sys.modules, "counting_source", raising=False)
+    plugins._found.cache_clear()  # a process looks what is installed once
     set_value(site, "camera", "source", "counting")
     (tmp_path / "counted").touch()
-    return tmp_path / "counted"
+    yield tmp_path / "counted"
+    plugins._found.cache_clear()
 
 
 @pytest.fixture
@@ -239,6 +242,17 @@ def test_what_the_page_did_while_nothing_else_ran_is_in_the_trail_with_the_next_
         assert main(["camera", "list", "--home", str(site.root)]) == 0
         assert [row.what for row in audit.rows(site)] == ["live.resume", "live.pause"]
     assert audit.rows(site)[1].who == "somebody at the bedside page"
+
+
+def test_a_damaged_database_keeps_nobody_from_pausing(site: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in site.root.glob("site.db*"):
+        path.unlink()
+    (site.root / "site.db").write_bytes(b"no database at all" * 100)
+    assert main(["pause", "--home", str(site.root)]) == 0
+    assert "PAUSED by" in capsys.readouterr().out and pauses.switch(site).active
+    (site.root / "site.db").unlink()
+    pauses.catch_up(site.root)
+    assert [row.what for row in audit.rows(SiteFolder.open(site.root))] == ["live.pause"]
 
 
 def test_catching_up_makes_no_site_where_none_is(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import secrets
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.errors import WardposeError
-from runtime.capture import stream_clock
+from runtime.capture import stream_clock, video
 from runtime.capture.photograph import read_photograph
+from runtime.capture.process import CaptureProcess
+from runtime.capture.ring import RingReader
 from runtime.capture.source import EndOfStream, StaleFrame, VideoConfig, make_source
 from runtime.capture.video import VideoSource
 from runtime.frames import Frame
@@ -363,7 +366,13 @@ def rtsp_camera() -> Iterator[RtspCamera]:
     camera.close()
 
 
-def test_what_a_stalled_network_camera_hands_over_later_is_as_old_as_it_is() -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stall of a few seconds doesn't end the stream, however busy this machine is."""
+    monkeypatch.setattr(video, "READ_TIMEOUT_MS", 20_000)
+
+
+def test_what_a_stalled_network_camera_hands_over_later_is_as_old_as_it_is(patient: None) -> None:
     camera = RtspCamera(moving_noise(), seconds=10.0)
     try:
         with source_of(camera.address) as source:
@@ -381,7 +390,39 @@ def test_what_a_stalled_network_camera_hands_over_later_is_as_old_as_it_is() -> 
         camera.close()
 
 
-def test_a_network_camera_that_stays_behind_is_to_be_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_camera_that_falls_behind_never_looks_live_at_the_other_end_of_the_ring(patient: None) -> None:
+    camera, ring = RtspCamera(moving_noise(), seconds=10.0), f"test-{secrets.token_hex(6)}"
+    capture = CaptureProcess(f"video:{camera.address}", ring)
+    thread = threading.Thread(target=capture.run, daemon=True)
+    thread.start()
+    try:
+        with RingReader(ring) as reader:
+            reader.read_next(20.0)
+            camera.stall.set()
+            wait_for(lambda: reader.status().state == "stalled")
+            time.sleep(1.2)
+            before = reader.status().frames
+            camera.stall.clear()
+            wait_for(lambda: reader.status().frames > before + 3)
+            assert reader.status().state == "stalled" and "old pictures" in reader.trouble()
+            with pytest.raises(StaleFrame, match="old"):
+                reader.read_latest(max_age_ms=1000)
+    finally:
+        capture.stop()
+        thread.join(30)
+        camera.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_network_camera_that_stays_behind_is_to_be_opened_again(
+    patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream_clock, "BEHIND_S", 1.0)
     camera = RtspCamera(moving_noise(), seconds=10.0)
     try:
