@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from calibration.estimate import CalibrationEstimate
 
 CALIBRATE_FIRST = "calibrate first: wardpose calibrate tags"
+REFERENCE = ".watch"  # what the watch keeps to know the room again, beside its calibration
+PAGE_KEPT = timedelta(days=30)
+FORMER_REFERENCE = ".watch.npz"  # held pieces of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
             (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
         )
         number = int(row.lastrowid or 0)
+    forget_references(site)
     return find(site, number)
 
 
@@ -137,6 +143,47 @@ def discard(site: SiteFolder, number: int) -> None:
     with audit.deed(site, "calibration.discard", row.method, f"number {number}") as db:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
+    forget_references(site)
+
+
+def reference_file(calibration: Path) -> Path:
+    """What is kept to know the room and the bed of that calibration's file again."""
+    return calibration.with_suffix(REFERENCE)
+
+
+def forget_references(site: SiteFolder) -> list[str]:
+    """Delete what is kept to watch by calibrations that are no longer in use, and what a former version kept, which
+    held pieces of the picture; returns what couldn't be deleted."""
+    used = current_row(site)
+    wanted = None if used is None else reference_file(site.resolve(used.file))
+    problems = []
+    for path in sorted((*site.calibrations.glob(f"*{REFERENCE}"), *site.calibrations.glob(f"*{FORMER_REFERENCE}"))):
+        if path == wanted:
+            continue
+        why = "held pieces of the picture" if path.name.endswith(FORMER_REFERENCE) else "its calibration has ended"
+        try:
+            path.unlink()
+        except OSError as error:
+            problems.append(str(disk_error(error, path)))
+        else:
+            audit.record(site, "watch.forget", path.name, why)
+    return problems
+
+
+def delete_old_pages(site: SiteFolder) -> list[str]:
+    """Delete the pages of calibrations, which may show the camera's picture, when they are `PAGE_KEPT` old; returns
+    what couldn't be deleted."""
+    problems = []
+    for path in sorted(site.pictures.glob("calibration-*.png")):
+        try:
+            if time.time() - path.stat().st_mtime < PAGE_KEPT.total_seconds():
+                continue
+            path.unlink()
+        except OSError as error:
+            problems.append(str(disk_error(error, path)))
+        else:
+            audit.record(site, "calibration.page-expire", path.name)
+    return problems
 
 
 def write_picture(site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path) -> None:

@@ -7,6 +7,7 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from appliance import audit, calibrations, plates
 from appliance.database import now
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -119,6 +121,36 @@ def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
             "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
             (now(), stored, spec.scenario.name, spec.count, spec.seed),
         )
+
+
+def delete_composed(site: SiteFolder) -> list[str]:
+    """Delete the data sets over plates of which one has ended, and the sheets that show them; returns what couldn't be
+    deleted. While a job is under way nothing is taken from it: the next time will do."""
+    from appliance.jobs import ACTIVE, JobStore
+
+    if JobStore(site).all(1, states=ACTIVE):
+        return []
+    problems = []
+    for described in sorted(site.datasets.glob("*/dataset.json")):
+        folder = described.parent
+        try:
+            used = json.loads(described.read_text())["spec"]["scenario"]["plates"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none of ours
+        # By their names as well: a copied site names the plates where they lay before.
+        if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
+            continue
+        try:
+            for path in (site.pictures / folder.name, folder):
+                if path.exists():
+                    shutil.rmtree(path)
+        except OSError as error:
+            problems.append(str(disk_error(error, folder)))
+            continue
+        with site.database.transaction(immediate=True) as db:
+            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+    return problems
 
 
 def _folder(site: SiteFolder, label: str, spec: DatasetSpec) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -9,15 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, pauses
 from appliance.listener import Listener
-from appliance.live_addresses import ring_name
+from appliance.live_addresses import result_socket, ring_name
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec
 from calibration.errors import WardposeError
 
 HEARD_WITHIN_S = 10.0
+_NICENESS = 10  # the live picture goes first
 SILENT: dict[str, Any] = {"state": "off", "text": "", "changes": [], "camera_deg": None, "retune": False}
 
 
@@ -26,23 +28,24 @@ def drift_socket(site: SiteFolder) -> Path:
     return site.sockets / "drift.sock"
 
 
-def reference_file(site: SiteFolder, calibration: Path) -> Path:
-    """What the room looked like when that calibration was made: pieces of its background, none large enough to be a
-    picture of somebody."""
-    return calibration.with_suffix(".watch.npz")
+def watch(site: SiteFolder) -> None:
+    """Be the watch's process, at low priority; returns when it is told to end or a newer calibration is confirmed.
 
+    Raises `WardposeError` where no calibration is confirmed.
+    """
+    from runtime.drift_watch import serve
 
-def command(site: SiteFolder) -> list[str]:
-    """The watch's command line; raises `WardposeError` where no calibration is confirmed."""
     row = calibrations.current_row(site)
     if row is None:
         raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
+    calibrations.forget_references(site)
+    os.nice(_NICENESS)
     calibration = site.resolve(row.file)
-    return [
-        sys.executable, "-m", "runtime.drift_watch", "--ring", ring_name(site), "--calibration", str(calibration),
-        "--reference", str(reference_file(site, calibration)), "--socket", str(drift_socket(site)),
-        "--pause-file", str(site.pause_file),
-    ]  # fmt: skip
+    serve(
+        ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site),
+        results=result_socket(site), pause=pauses.switch(site),
+        keeping=lambda what: audit.record(site, "watch.reference", str(row.id), what),
+    )  # fmt: skip
 
 
 def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:

@@ -1,4 +1,5 @@
-"""What the box clears away by itself: recordings and plates whose time is up. `python -m appliance.housekeeping`.
+"""What the box clears away by itself: recordings and plates whose time is up, training images that
+show such plates, and what went with a calibration. `python -m appliance.housekeeping`.
 
 The service does it every few minutes; a box under systemd has a timer for it.
 """
@@ -8,20 +9,24 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import pauses, plates, recordings
+from appliance import calibrations, datasets, pauses, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 
 def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
-    return recordings.delete_expired(site) + plates.delete_expired(site)
+    problems = recordings.delete_expired(site) + plates.delete_expired(site)
+    problems += datasets.delete_composed(site)  # after the plates they show
+    return problems + calibrations.forget_references(site) + calibrations.delete_old_pages(site)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Tidy one site once; returns 1 where something is left that should be gone."""
     parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
     parser.add_argument("--home")
+    keep_out_of_dumps()
     home = parser.parse_args(arguments).home
     pauses.catch_up(home)
     left = tidy(SiteFolder.open(home))

@@ -19,6 +19,7 @@ from appliance.people import acting_as
 from appliance.processes import process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 
 PROGRESS_SECONDS = 0.2  # rows are written no more often
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("number", type=int)
     options = parser.parse_args(arguments)
     os.umask(0o077)
+    keep_out_of_dumps()
     # A shell that starts us in the background ignores SIGINT for us; being asked to stop must work all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

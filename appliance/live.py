@@ -69,8 +69,9 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
     python, socket = [sys.executable, "-m"], str(result_socket(site))
     pause = ["--pause-file", str(site.pause_file)]
     if name == "capture":
-        secrets = ["--secrets", str(site.secrets_file), *pause]
-        return [*python, "runtime.capture.process", "--source", live.source, "--ring", ring_name(site), *secrets]
+        secrets = ["--secrets", str(site.secrets_file)]
+        command = [*python, "runtime.capture.process", "--source", live.source, *secrets]
+        return [*command, "--ring", ring_name(site), *pause]
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket, *pause]
         command += ["--detector", str(_ready(site, live.detector))]
@@ -111,8 +112,9 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     if name == "drift":
         from appliance import drift
 
-        command = drift.command(site)
-    elif name == "live":
+        drift.watch(site)
+        raise SystemExit
+    if name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
         asked_for = asked.get("source")

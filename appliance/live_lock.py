@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from appliance import audit
 from appliance.database import now
+from appliance.people import current_user
 from appliance.processes import pid_of, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error
@@ -72,7 +72,7 @@ class LiveLock:
             if not _locked(descriptor, fcntl.LOCK_EX, PATIENCE_SECONDS):
                 held = owner(site)
                 raise AlreadyRuns(held.words() if held else "systemd runs it", site)
-            said = Owner(kind, audit.current_user(), now(), process_identity(os.getpid()), plan)
+            said = Owner(kind, current_user(), now(), process_identity(os.getpid()), plan)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(said)).encode(), 0)
         except BaseException:

@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance import audit
 from appliance.live_addresses import ring_name
+from appliance.people import current_user
 from appliance.site_folder import SiteFolder, default_home
 from calibration.errors import WardposeError
 from runtime.pause import Pause, PauseSwitch
@@ -23,15 +24,15 @@ def switch(site: SiteFolder) -> PauseSwitch:
     return PauseSwitch(site.pause_file)
 
 
-def pause(site: SiteFolder, reason: str = "", by: str = "") -> Pause:
-    """Pause, whether or not anything runs; the pictures in memory are gone when this returns. by: who asks for it,
-    where that is somebody else than whose process this is. Returns the pause that holds, which may be an older one.
+def pause(site: SiteFolder, reason: str = "") -> Pause:
+    """Pause, whether or not anything runs; the pictures in memory are gone when this returns. Returns the pause that
+    holds, which may be an older one.
 
     A database that can't be written is no reason not to: the deed waits for its row then.
     """
     from runtime.capture.ring import blank_ring
 
-    held = switch(site).set(by or audit.current_user(), reason)
+    held = switch(site).set(current_user(), reason)
     with contextlib.suppress(OSError, WardposeError):  # its own writer blanks it as well
         blank_ring(ring_name(site))
     with contextlib.suppress(WardposeError):
@@ -39,9 +40,9 @@ def pause(site: SiteFolder, reason: str = "", by: str = "") -> Pause:
     return held
 
 
-def resume(site: SiteFolder, reason: str = "", by: str = "") -> Pause | None:
+def resume(site: SiteFolder, reason: str = "") -> Pause | None:
     """Lift the pause and return it; None where none held."""
-    held = switch(site).lift(by or audit.current_user(), reason)
+    held = switch(site).lift(current_user(), reason)
     with contextlib.suppress(WardposeError):  # the deed waits for its row
         write_down(site)
     return held
@@ -75,7 +76,7 @@ def write_down(site: SiteFolder) -> None:
 
     def keep(deed: dict[str, Any]) -> None:
         told = f"at {deed.get('at')}" + (f": {deed['reason']}" if deed.get("reason") else "")
-        audit.record(site, f"live.{deed.get('what')}", "", told, who=str(deed.get("by")))
+        audit.record(site, f"live.{deed.get('what')}", reason=told, who=str(deed.get("by")))
 
     switch(site).hand_over(keep)
 

@@ -37,6 +37,7 @@ from appliance.site_folder import SiteFolder
 from appliance.supervisor import Supervisor
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 
 STEP_SECONDS = 0.5
@@ -361,6 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.umask(0o077)
     keep_silent()
+    keep_out_of_dumps()
     service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.leave() and None)

@@ -124,7 +124,7 @@ def run(
     ward = _Ward(seed)
     empty = ward.picture(ward.scene(-1, 0, None))
     still = ward.light()
-    reference = take_reference([ward.seen(empty, still) for _ in range(3)], ward.estimate)
+    reference = take_reference([ward.seen(empty, still) for _ in range(5)], ward.estimate)
     pool = _render_pool(ward, tell)
     monitor = DriftMonitor(reference, ward.estimate)
     clock, cpu_s, looks, alarms, blind, scatter = 0.0, 0.0, 0, [], 0, []

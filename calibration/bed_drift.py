@@ -1,16 +1,17 @@
 """Whether the bed still stands where it was calibrated, from depth: moved, raised or lowered, backrest changed.
 
 No target is needed and a patient may lie in it. What is rigid about a bed is its rim: rails, boards and the mattress's
-edge over the floor around it. The rim of now, seen from above, is laid over the rim of then (a search over x, y and
-yaw on a map of 2.5 cm cells); the height is the step that most of the rim's cells took. The backrest is the slope of
-the lowest surface headward of the hinge.
+edge over the floor around it. Of the rim of then, straight pieces as long as a forearm are kept, four lengths each, so
+that nobody's outline can be drawn from it. The rim of now, seen from above, is laid over it (a search over x, y and yaw
+on a map of 2.5 cm cells); the height is the step that most of the rim's cells took. The backrest is the slope of the
+lowest surface headward of the hinge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,10 @@ _HINGE_SHARE = 0.1
 _CELL_M = 0.025
 _AROUND_M = 1.2  # about the outline; a bed is followed over half of it
 _RIM_M = (0.1, 0.3)  # inside and outside of the outline
+_PIECE_M = 0.25  # length of a piece of the rim
+_LEVEL_M = 0.05  # the mattress's edge is level
+_HIGHEST_RIM_M = 0.6  # over the mattress: no board and no rail is higher, so it is somebody or something else
+_LEAST_PIECES = 6
 _LEAST_RIM = 60  # cells
 _HIGH_M, _LOW_M = -0.08, -0.2  # over the mattress: from here on it is bed, below that it is floor
 _HEIGHTS_M = np.arange(-0.40, 0.61, 0.01)
@@ -57,15 +62,34 @@ class BedPosition:
 
 @dataclass(frozen=True)
 class BedReference:
-    """The bed from above when it stood right.
+    """The bed's rim when it stood right, in straight pieces along the mattress's outline.
 
-    rim: (X, Y) int8 map about the mattress's outline: 1 where something was as high as the mattress, −1 where the
-    floor was seen, 0 elsewhere. top: (X, Y) float32, how high (m, bed frame) the rim's ones were.
+    pieces: (P, 4), metres, NaN where not seen: how far beyond the outline the bed reaches there, from how far beyond it
+    the floor was seen, and how high (bed frame) the mattress's edge and what stands beyond it were.
     """
 
     bed: Bed
-    rim: NDArray[np.int8]
-    top: NDArray[np.float32]
+    pieces: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.pieces.shape != (number_of_pieces(self.bed), 4):
+            raise ValueError(f"{self.pieces.shape} are no pieces of this bed's rim")
+
+    @cached_property
+    def rim(self) -> NDArray[np.int8]:
+        """(X, Y) map about the mattress's outline as the pieces tell it: 1 where something is as high as the mattress,
+        −1 where the floor is seen, 0 elsewhere."""
+        piece, beyond = _pieces_mask(self.bed)
+        reach, floor = self.pieces[piece, 0], self.pieces[piece, 1]
+        rim = np.where(beyond < reach, 1, np.where(beyond > floor, -1, 0)).astype(np.int8)
+        rim[~_rim_mask(self.bed)] = 0
+        return rim
+
+    @cached_property
+    def top(self) -> NDArray[np.float64]:
+        """(X, Y) map of how high (m, bed frame) the rim's ones are; NaN where that is not known."""
+        piece, beyond = _pieces_mask(self.bed)
+        return np.where(self.rim > 0, np.where(beyond < 0, self.pieces[piece, 2], self.pieces[piece, 3]), np.nan)
 
 
 def points_of(
@@ -88,7 +112,8 @@ def points_of(
 def take_bed(pictures: Sequence[NDArray[np.float64]], bed: Bed) -> BedReference | None:
     """The reference from the points (see `points_of`) of a few depth pictures of the bed where it stands right.
 
-    With several, people who come and go leave no trace. None where too little of the bed and its floor is seen.
+    With several, people who come and go leave no trace; of what lies on the rim, nothing that is narrower than half a
+    piece. None where too little of the bed and its floor is seen.
     """
     tops = np.stack([_tops(points, bed) for points in pictures])
     high, low = (tops > _HIGH_M).sum(axis=0), (tops < _LOW_M).sum(axis=0)
@@ -99,7 +124,37 @@ def take_bed(pictures: Sequence[NDArray[np.float64]], bed: Bed) -> BedReference 
     # The lower middle: of an even number of pictures, not between a rail and the arm that lay on it.
     ranked = np.sort(np.where(tops > _HIGH_M, tops, np.inf), axis=0)
     middle = np.take_along_axis(ranked, np.maximum(high - 1, 0)[None] // 2, axis=0)[0]
-    return BedReference(bed, rim, np.where(rim > 0, middle, 0.0).astype(np.float32))
+    piece, beyond = _pieces_mask(bed)
+    about = [(piece == number) & _rim_mask(bed) for number in range(number_of_pieces(bed))]
+    pieces = np.stack([_straight(rim[of], middle[of], beyond[of]) for of in about])
+    return BedReference(bed, pieces) if np.isfinite(pieces[:, 0]).sum() >= _LEAST_PIECES else None
+
+
+def number_of_pieces(bed: Bed) -> int:
+    """Into how many straight pieces its rim is cut."""
+    return 2 * sum(round(side / _PIECE_M) for side in (bed.length, bed.width))
+
+
+def _straight(rim: NDArray[np.int8], top: NDArray[np.float32], beyond: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The four lengths of a piece from its cells (N,); see `BedReference`."""
+    nothing = np.full(4, np.nan)
+    steps = np.arange(-_RIM_M[0], _RIM_M[1] + 1e-9, _CELL_M)
+    # Where bed ends and floor begins: the edge that the fewest cells contradict.
+    wrong = [((rim > 0) & (beyond > edge)).sum() + ((rim < 0) & (beyond < edge)).sum() for edge in steps]
+    reach = float(steps[int(np.argmin(wrong))])
+    bed, floor = (rim > 0) & (beyond < reach), (rim < 0) & (beyond > reach)
+    if bed.sum() < 0.5 * (beyond < reach).sum() or reach <= steps[0]:
+        return nothing
+    seen = [floor[(beyond > edge) & (beyond < edge + _CELL_M)].mean() > 0.5 for edge in steps[:-1]]
+    begins = next((float(edge) for edge, shows in zip(steps[:-1], seen, strict=True) if shows), np.nan)
+    inner, outer = (
+        float(np.median(top[bed & side])) if (bed & side).any() else np.nan for side in (beyond < 0, beyond > 0)
+    )
+    if outer > _HIGHEST_RIM_M:  # a wall, a cupboard or somebody stands there
+        reach, begins, outer = min(reach, 0.0), np.nan, np.nan
+    if abs(inner) > _LEVEL_M:  # a pillow, feet, a backrest that is up
+        inner = np.nan
+    return np.round([reach, begins, inner, outer], 3) + 0.0
 
 
 def measure_bed(points: NDArray[np.float64], references: Sequence[BedReference]) -> BedPosition | None:
@@ -159,6 +214,21 @@ def _rim_mask(bed: Bed) -> NDArray[np.bool_]:
     x, y = (np.abs((np.arange(n) + 0.5 - n / 2) * _CELL_M) for n in _map_shape(bed))
     beyond = np.maximum(x[:, None] - bed.length / 2, y[None, :] - bed.width / 2)  # the outline's distance, < 0 inside
     return np.asarray((beyond > -_RIM_M[0]) & (beyond < _RIM_M[1]))
+
+
+@lru_cache(maxsize=4)
+def _pieces_mask(bed: Bed) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of every cell (X, Y), to which piece of the rim it belongs and how far (m) beyond the outline it lies."""
+    x, y = ((np.arange(n) + 0.5 - n / 2) * _CELL_M for n in _map_shape(bed))
+    beyond_end, beyond_side = np.abs(x)[:, None] - bed.length / 2, np.abs(y)[None, :] - bed.width / 2
+    many_x, many_y = (round(side / _PIECE_M) for side in (bed.length, bed.width))
+    along_x, along_y = (
+        np.clip(((v / side + 0.5) * many).astype(np.int64), 0, many - 1)
+        for v, side, many in ((x, bed.length, many_x), (y, bed.width, many_y))
+    )
+    of_side = along_x[:, None] + many_x * (y > 0)[None, :]
+    of_end = 2 * many_x + along_y[None, :] + many_y * (x > 0)[:, None]
+    return np.where(beyond_side > beyond_end, of_side, of_end), np.maximum(beyond_end, beyond_side)
 
 
 @lru_cache(maxsize=4)

@@ -1,14 +1,19 @@
-"""Whether the camera still looks where it looked when it was calibrated: small pieces of background, found again.
+"""Whether the camera still looks where it looked when it was calibrated: a constellation of spots, found again.
 
-A reference holds pieces of the picture around corners that lie off the bed, normalised for local contrast so that a
-lamp that goes on changes them little; no piece is large enough to be a picture of somebody. Each is looked for in
-the new picture, coarse to fine, and the turn of the camera that most of them agree on (RANSAC; Fischler and Bolles,
-1981, over pairs of directions) is the measure. Pieces hidden by people, or on things that were moved, disagree.
+A reference holds where some spots of the room were in the picture, off the bed, and of each whether it was brighter or
+darker than what lies around it. That is one bit a spot and nothing of how the room looks: no picture can be made of it.
+Spots are the extremes of a difference of Gaussians (Lowe, 2004) of one size. Those of a new picture are laid over them,
+and the turn of the camera that brings the most together is the measure: among pairs near the place expected (RANSAC;
+Fischler and Bolles, 1981, over pairs of directions), else over a grid of turns. Spots that people hide, or that were
+on things that have moved, find no partner.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,36 +24,43 @@ from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 
 WIDTH = 640  # px, of the picture that is measured
-PIECE = 31  # px, side of a piece
-_COARSE = 15  # px at half size, side of the part of a piece that is looked for first
-_FINE = 21
-_NEAR, _FAR = 5, 22  # half-size px around the expected place
-_WIDE = 26  # quarter-size px, for a camera that was turned far
-_MOST_POINTS = 220
-_PER_CELL = 6
+_SPOT_PX, _AROUND_PX = 2.0, 3.2  # standard deviations of the two Gaussians
+_LEAST_CONTRAST = 0.05  # of the local contrast
+_LONGEST = 5.0  # times as long as wide
+_SPOT_RADIUS = 4  # px within which a spot is the only one
+_PER_CELL, _PER_CELL_NOW = 5, 20
 _CELLS = (8, 5)
-_LEAST_MATCH = 0.55  # normalised correlation
-_TOLERANCE_PX = 1.2
-_LEAST_POINTS = 14
+_APART_PX = 12.0  # between two that are kept
+_MARGIN_PX = 12  # from the picture's border
+_SAME_PX, _SAME_SHARE = 1.0, 0.75  # a spot that is kept is found within this in this share of the pictures
+_NEAR_PX = 12.0  # around the expected place
+_TRIES = 600
+_GRID_DEG, _GRID_STEP_DEG, _GRID_ROLL_DEG, _GRID_ROLL_STEP_DEG = 18.0, 0.75, 12.0, 1.5
+_GRID_POINTS, _GRID_BEST, _GRID_PX = 80, 6, 3
+_TOLERANCE_PX = 1.5
+_LEAST_POINTS = 12
+_LEAST_SHARE = 0.2  # of the spots that should be in view
 _LEAST_CELLS = 4
 _ABOVE_BED_M, _BELOW_BED_M, _AROUND_BED_M = 0.7, 0.15, 0.12
+_AROUND_PEOPLE = 0.15  # of a box's larger side
+Spots = tuple[NDArray[np.float64], NDArray[np.bool_]]  # where (N, 2) px, and whether bright (N,); the strongest first
 
 
 @dataclass(frozen=True)
 class BackgroundReference:
-    """camera: of a picture `WIDTH` px wide. points: (N, 2) px. pieces: (N, PIECE, PIECE) uint8, normalised."""
+    """camera: of a picture `WIDTH` px wide. points: (N, 2) px. bright: (N,), whether brighter than what is around."""
 
     camera: CameraModel
     points: NDArray[np.float64]
-    pieces: NDArray[np.uint8]
+    bright: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class CameraTurn:
     """How far the camera has turned since the reference: now_from_then (3, 3), with what speaks for it.
 
-    agreeing: pieces that moved that way, of `seen` that were found at all. sigma_deg: one standard deviation of the
-    angle, from the scatter of the pieces that agree.
+    agreeing: corners that moved that way, of `seen` that should be in view. sigma_deg: one standard deviation of the
+    angle, from the scatter of the corners that agree.
     """
 
     now_from_then: NDArray[np.float64]
@@ -67,34 +79,36 @@ class CameraTurn:
         return float(np.linalg.norm(self.rotation_vector_deg))
 
 
-def take_background(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> BackgroundReference:
-    """The reference of one picture (H, W, 3) RGB taken with the calibrated camera where it was calibrated.
+def take_background(
+    pictures: Sequence[NDArray[np.uint8]], estimate: CalibrationEstimate, people: NDArray[np.float64] | None = None
+) -> BackgroundReference:
+    """The reference of some pictures (H, W, 3) RGB taken with the calibrated camera where it was calibrated.
 
-    The bed, and the room over it where a patient may sit, are left out. Raises WardposeError where too little of the
-    room has structure to hold on to.
+    Kept is what is found in most of them at the same place. The bed, the room over it where a patient may sit, and the
+    boxes of people (K, 4), pixels of the pictures, with a margin, are left out. Raises WardposeError where too little
+    of the room has structure to hold on to.
     """
-    normal = _normalised(color)
-    height, width = normal.shape
+    height, width = _size(pictures[0])
     camera = estimate.camera.resized(width, height)
-    margin = PIECE // 2 + 2
-    mask = np.zeros((height, width), np.uint8)
-    mask[margin : height - margin, margin : width - margin] = 255
-    cv2.fillConvexPoly(mask, _bed_hull(estimate, camera), 0)
-    found = cv2.goodFeaturesToTrack(normal, 2000, 0.02, 7, mask=mask, blockSize=7)
-    points = np.empty((0, 2)) if found is None else np.asarray(found, np.float64).reshape(-1, 2)
-    cell = _cell_of(points, camera)
-    kept = np.concatenate([np.flatnonzero(cell == c)[:_PER_CELL] for c in range(_CELLS[0] * _CELLS[1])])
-    points = np.rint(points[np.sort(kept)][:_MOST_POINTS])
-    if len(points) < 2 * _LEAST_POINTS:
+    points, bright = _spots(pictures[0])
+    total, times = points.copy(), np.ones(len(points))
+    for picture in pictures[1:]:
+        others, others_bright = _spots(picture)
+        off = np.linalg.norm(points[:, None] - others[None], axis=2) + np.where(bright[:, None] == others_bright, 0, 99)
+        nearest = off.argmin(axis=1) if len(others) else np.zeros(len(points), np.int64)
+        same = off.min(axis=1, initial=99) < _SAME_PX
+        total[same] += others[nearest[same]]
+        times += same
+    mean = total / times[:, None]
+    apart = _kept_out(estimate, camera, people, width / pictures[0].shape[1])
+    allowed = apart[tuple(np.rint(points[:, ::-1]).astype(int).T)] > 0
+    chosen = _spread(mean, np.flatnonzero(allowed & (times >= _SAME_SHARE * len(pictures))), camera)
+    if len(chosen) < 2 * _LEAST_POINTS:
         raise WardposeError(
-            f"only {len(points)} points of the room around the bed can be recognised again",
+            f"only {len(chosen)} points of the room around the bed can be recognised again",
             where="watching for a bumped camera", mend="let the camera see more of the room, or light it",
         )  # fmt: skip
-    half = PIECE // 2
-    pieces = np.stack(
-        [normal[y - half : y + half + 1, x - half : x + half + 1] for x, y in points.astype(int)]
-    )  # fmt: skip
-    return BackgroundReference(camera, points, np.ascontiguousarray(pieces))
+    return BackgroundReference(camera, np.round(mean[chosen], 2), bright[chosen])
 
 
 def measure_turn(
@@ -104,29 +118,113 @@ def measure_turn(
 
     expected: (3, 3) where the turn is looked for first, such as the last measure; no turn by default.
     """
-    normal = _normalised(color)
-    if normal.shape != (reference.camera.height, reference.camera.width):
+    if _size(color) != (reference.camera.height, reference.camera.width):
         return None
-    half = cv2.resize(normal, (normal.shape[1] // 2, normal.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    guess = np.eye(3) if expected is None else expected
-    for reach in (_NEAR, _FAR):
-        turn = _search(reference, normal, half, guess, reach)
-        if turn is not None:
+    found, bright = _spots(color)
+    if len(found) < _LEAST_POINTS:
+        return None
+    for guess in [np.eye(3)] if expected is None else [expected, np.eye(3)]:
+        if (turn := _search(reference, found, bright, guess)) is not None:
             return turn
-    far = _far_turn(reference, half)
-    return None if far is None else _search(reference, normal, half, far, _NEAR)
+    for guess in _grid(reference, found, bright):
+        if (turn := _search(reference, found, bright, guess)) is not None:
+            return turn
+    return None
 
 
-def _normalised(color: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Gray, `WIDTH` px wide, with the same local mean and contrast everywhere."""
-    height, width = color.shape[:2]
-    size = (WIDTH, round(WIDTH * height / width))
-    small = cv2.resize(color, size, interpolation=cv2.INTER_AREA) if width != WIDTH else color
-    gray = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
+def _size(color: NDArray[np.uint8]) -> tuple[int, int]:
+    """Height and width of what is measured of a picture (H, W, 3)."""
+    return round(WIDTH * color.shape[0] / color.shape[1]), WIDTH
+
+
+def _spots(color: NDArray[np.uint8]) -> Spots:
+    """The bright and the dark spots of a picture (H, W, 3), to a fraction of a pixel, at most so many a cell."""
+    height, width = _size(color)
+    if color.shape[1] != WIDTH:
+        color = np.asarray(cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    gray = cv2.GaussianBlur(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
     mean = cv2.blur(gray, (25, 25))
-    deviation = np.sqrt(cv2.blur((gray - mean) ** 2, (25, 25)))
-    # A flat wall has noise only; the constant keeps it from being blown up into structure.
-    return np.clip(128 + 42 * (gray - mean) / (deviation + 4.0), 0, 255).astype(np.uint8)
+    deviation = np.sqrt(np.maximum(cv2.blur(gray * gray, (25, 25)) - mean * mean, 0))
+    # The same contrast everywhere, whatever the lamps. A flat wall has noise only; the constant keeps it small.
+    normal = (gray - mean) / (deviation + 8.0)
+    response = cv2.GaussianBlur(normal, (0, 0), _SPOT_PX) - cv2.GaussianBlur(normal, (0, 0), _AROUND_PX)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SPOT_RADIUS + 1,) * 2)
+    strength = np.abs(response)
+    signed = (response, -response)
+    rows, columns = np.nonzero(
+        ((signed[0] >= cv2.dilate(signed[0], kernel)) | (signed[1] >= cv2.dilate(signed[1], kernel)))
+        & (strength > _LEAST_CONTRAST)
+    )
+    inside = (rows >= _MARGIN_PX) & (rows < height - _MARGIN_PX)
+    inside &= (columns >= _MARGIN_PX) & (columns < width - _MARGIN_PX)
+    rows, columns = rows[inside], columns[inside]
+    round_enough = _is_round(response, rows, columns)
+    rows, columns = rows[round_enough], columns[round_enough]
+    order = np.argsort(-strength[rows, columns], kind="stable")
+    order = order[_rank_in_cell(np.column_stack([columns, rows])[order], (width, height)) < _PER_CELL_NOW]
+    y, x = rows[order], columns[order]
+    points = np.column_stack(
+        [x + _vertex(response[y, x - 1], response[y, x], response[y, x + 1]),
+         y + _vertex(response[y - 1, x], response[y, x], response[y + 1, x])]
+    )  # fmt: skip
+    return points.astype(np.float64), response[y, x] > 0
+
+
+def _is_round(response: NDArray[np.float32], y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether extremes are spots and not pieces of a line: of those, which side the next lies on is chance, and a row
+    of them would draw the line (the ratio of the principal curvatures, as by Lowe)."""
+    across = response[y, x - 1] - 2 * response[y, x] + response[y, x + 1]
+    down = response[y - 1, x] - 2 * response[y, x] + response[y + 1, x]
+    both = (response[y + 1, x + 1] - response[y + 1, x - 1] - response[y - 1, x + 1] + response[y - 1, x - 1]) / 4
+    determinant = across * down - both * both
+    return np.asarray((across + down) ** 2 * _LONGEST < (_LONGEST + 1) ** 2 * determinant)
+
+
+def _vertex(
+    before: NDArray[np.float32], middle: NDArray[np.float32], after: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Where the parabolas through three neighbouring values have their extremes, from the middle ones."""
+    bend = before - 2 * middle + after
+    safe = np.where(np.abs(bend) < 1e-9, 1.0, bend)
+    return np.asarray(np.where(np.abs(bend) < 1e-9, 0, np.clip(0.5 * (before - after) / safe, -0.5, 0.5)))
+
+
+def _rank_in_cell(points: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]:
+    """Of each point, how many of its cell stand before it."""
+    cell = _cell_of(points, size)
+    order = np.argsort(cell, kind="stable")
+    rank = np.empty(len(points), np.int64)
+    rank[order] = np.arange(len(points)) - np.searchsorted(cell[order], cell[order])
+    return rank
+
+
+def _kept_out(
+    estimate: CalibrationEstimate, camera: CameraModel, people: NDArray[np.float64] | None, scale: float
+) -> NDArray[np.uint8]:
+    """A mask (h, w) that is 0 where nothing may be kept: at the bed, and at people, whose boxes are scaled."""
+    mask = np.full((camera.height, camera.width), 255, np.uint8)
+    cv2.fillConvexPoly(mask, _bed_hull(estimate, camera), 0)
+    for x1, y1, x2, y2 in (np.empty((0, 4)) if people is None else people) * scale:
+        margin = _AROUND_PEOPLE * max(x2 - x1, y2 - y1) + 4 * _AROUND_PX
+        left, top = max(int(x1 - margin), 0), max(int(y1 - margin), 0)
+        mask[top : max(int(y2 + margin) + 1, 0), left : max(int(x2 + margin) + 1, 0)] = 0
+    return mask
+
+
+def _spread(points: NDArray[np.float64], which: NDArray[np.int64], camera: CameraModel) -> NDArray[np.int64]:
+    """The first of the points `which` (indices), apart from each other and all over the picture."""
+    chosen: list[int] = []
+    count = [0] * (_CELLS[0] * _CELLS[1])
+    cells = _cell_of(points, (camera.width, camera.height))
+    for index in which:
+        cell = int(cells[index])
+        if count[cell] == _PER_CELL:
+            continue
+        if chosen and np.linalg.norm(points[chosen] - points[index], axis=1).min() < _APART_PX:
+            continue
+        chosen.append(int(index))
+        count[cell] += 1
+    return np.array(sorted(chosen), np.int64)
 
 
 def _bed_hull(estimate: CalibrationEstimate, camera: CameraModel) -> NDArray[np.int32]:
@@ -144,96 +242,50 @@ def _bed_hull(estimate: CalibrationEstimate, camera: CameraModel) -> NDArray[np.
     return cv2.convexHull(np.rint(pixels).astype(np.int32))
 
 
-def _cell_of(points: NDArray[np.float64], camera: CameraModel) -> NDArray[np.int64]:
-    column, row = (points / [camera.width, camera.height] * _CELLS).astype(np.int64).T
-    return row * _CELLS[0] + column
+def _cell_of(points: NDArray[Any], size: tuple[int, int]) -> NDArray[np.int64]:
+    column, row = np.clip((points / size * _CELLS).astype(np.int64), 0, np.array(_CELLS) - 1).T
+    return np.asarray(row * _CELLS[0] + column)
 
 
 def _search(
-    reference: BackgroundReference, normal: NDArray[np.uint8], half: NDArray[np.uint8], guess: NDArray[np.float64],
-    reach: int,
-) -> CameraTurn | None:  # fmt: skip
-    """Look for every piece within `reach` half-size px of where `guess` puts it, and for the turn they agree on."""
+    reference: BackgroundReference, found: NDArray[np.float64], bright: NDArray[np.bool_], guess: NDArray[np.float64]
+) -> CameraTurn | None:
+    """The turn that most spots agree on, of those near where `guess` puts them."""
     camera = reference.camera
     then = _directions(reference.points, camera)
-    places = camera.project(then @ guess.T)
-    found, which = [], []
-    for index, (place, piece) in enumerate(zip(places, reference.pieces, strict=True)):
-        pixel = _find_piece(piece, place, normal, half, reach)
-        if pixel is not None:
-            found.append(pixel)
-            which.append(index)
-    if len(found) < _LEAST_POINTS:
+    turned = then @ guess.T
+    places = camera.project(turned)
+    low, high = _MARGIN_PX, np.array([camera.width, camera.height]) - _MARGIN_PX
+    ahead = (turned[:, 2] > 0.1) & ((places > low) & (places < high)).all(axis=1)
+    near = (np.abs(places[:, None] - found[None]) < _NEAR_PX).all(axis=2)
+    near &= ahead[:, None] & (reference.bright[:, None] == bright[None])
+    which, partner = np.nonzero(near)
+    if len(which) < _LEAST_POINTS:
         return None
-    return _agree(then[which], _directions(np.array(found), camera), reference.points[which], camera)
-
-
-def _find_piece(
-    piece: NDArray[np.uint8], place: NDArray[np.float64], normal: NDArray[np.uint8], half: NDArray[np.uint8], reach: int
-) -> tuple[float, float] | None:
-    """Where the piece is (px, to a fraction), or None."""
-    small = cv2.resize(_middle(piece, 2 * _COARSE), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
-    # A piece spans an even number of pixels here, so its middle lies half a pixel off the point.
-    start = _best(half, small, (place - 0.5) / 2 - 0.25, reach)
-    if start is None:
-        return None
-    fine = _best(normal, _middle(piece, _FINE), np.array(start[:2]) * 2 + 1.0, 3, fraction=True)
-    return None if fine is None or fine[2] < _LEAST_MATCH else fine[:2]
-
-
-def _middle(piece: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    low = (piece.shape[0] - side) // 2
-    return piece[low : low + side, low : low + side]
-
-
-def _best(
-    picture: NDArray[np.uint8], piece: NDArray[np.uint8], place: NDArray[np.float64], reach: int, *,
-    fraction: bool = False,
-) -> tuple[float, float, float] | None:  # fmt: skip
-    """The middle (x, y) and the correlation of the best match within `reach` px of `place`; None near the border."""
-    radius = piece.shape[0] // 2
-    x, y = round(float(place[0])), round(float(place[1]))
-    left, top = max(x - reach - radius, 0), max(y - reach - radius, 0)
-    window = picture[top : y + reach + radius + 1, left : x + reach + radius + 1]
-    if window.shape[0] < piece.shape[0] + 2 or window.shape[1] < piece.shape[1] + 2:
-        return None
-    match = cv2.matchTemplate(window, piece, cv2.TM_CCOEFF_NORMED)
-    _, value, _, (u, v) = cv2.minMaxLoc(match)
-    if not np.isfinite(value):
-        return None
-    du = dv = 0.0
-    if fraction:
-        if not (0 < u < match.shape[1] - 1 and 0 < v < match.shape[0] - 1):
-            return None
-        du, dv = _vertex(match[v, u - 1 : u + 2]), _vertex(match[v - 1 : v + 2, u])
-    return left + u + radius + du, top + v + radius + dv, float(value)
-
-
-def _vertex(three: NDArray[np.float32]) -> float:
-    """Where the parabola through three neighbouring values has its top, from the middle one."""
-    before, middle, after = (float(v) for v in three)
-    bend = before - 2 * middle + after
-    return 0.0 if bend >= -1e-9 else float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+    return _agree(then[which], _directions(found, camera)[partner], which, reference, int(ahead.sum()))
 
 
 def _directions(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
     rays = camera.unproject(pixels)
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
 def _agree(
-    then: NDArray[np.float64], now: NDArray[np.float64], points: NDArray[np.float64], camera: CameraModel
-) -> CameraTurn | None:
+    then: NDArray[np.float64], now: NDArray[np.float64], which: NDArray[np.int64], reference: BackgroundReference,
+    visible: int,
+) -> CameraTurn | None:  # fmt: skip
+    """The turn between pairs of directions (C, 3), many of which do not belong together; which: each pair's spot."""
+    camera = reference.camera
     tolerance = _TOLERANCE_PX / camera.fx
     rng = np.random.default_rng(len(then))  # the same picture always gives the same measure
-    best: NDArray[np.bool_] | None = None
-    first, second = rng.integers(len(then), size=(2, 300))
-    apart = np.linalg.norm(then[first] - then[second], axis=1) > 0.1
-    turns = _frames(now[first[apart]], now[second[apart]]) @ np.swapaxes(
-        _frames(then[first[apart]], then[second[apart]]), 1, 2
-    )
-    if not len(turns):
+    first, second = rng.integers(len(then), size=(2, _TRIES))
+    long = np.linalg.norm(then[first] - then[second], axis=1)
+    # A turn leaves the distance of two directions as it is; chance seldom does.
+    fits = (long > 0.1) & (np.abs(np.linalg.norm(now[first] - now[second], axis=1) - long) < 2 * tolerance)
+    first, second = first[fits], second[fits]
+    if not len(first):
         return None
+    turns = _frames(now[first], now[second]) @ np.swapaxes(_frames(then[first], then[second]), 1, 2)
     off = np.linalg.norm(np.einsum("tij,nj->tni", turns, then) - now, axis=2) < tolerance
     best = off[int(off.sum(axis=1).argmax())]
     for _ in range(3):
@@ -242,13 +294,14 @@ def _agree(
         turn = _kabsch(then[best], now[best])
         error = np.linalg.norm(then @ turn.T - now, axis=1)
         best = error < tolerance
-    agreeing = int(best.sum())
-    if agreeing < max(_LEAST_POINTS, 0.3 * len(then)) or len(set(_cell_of(points[best], camera))) < _LEAST_CELLS:
+    spots = np.unique(which[best])
+    cells = _cell_of(reference.points[spots], (camera.width, camera.height))
+    if len(spots) < max(_LEAST_POINTS, _LEAST_SHARE * visible) or len(set(cells)) < _LEAST_CELLS:
         return None
-    scatter = float(np.sqrt((error[best] ** 2).sum() / (2 * agreeing - 3)))
+    scatter = float(np.sqrt((error[best] ** 2).sum() / (2 * best.sum() - 3)))
     information = sum(np.eye(3) - np.outer(d, d) for d in then[best])
     sigma = np.sqrt(scatter**2 * np.trace(np.linalg.inv(information)))
-    return CameraTurn(turn, agreeing, len(then), float(np.degrees(sigma)))
+    return CameraTurn(turn, len(spots), visible, float(np.degrees(sigma)))
 
 
 def _frames(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -266,30 +319,41 @@ def _kabsch(then: NDArray[np.float64], now: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray(u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt)
 
 
-def _far_turn(reference: BackgroundReference, half: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-    """A rough turn of a camera that was turned up to about 18 degrees, from larger pieces at a quarter of the size."""
-    quarter = cv2.resize(half, (half.shape[1] // 2, half.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    small = [cv2.resize(_middle(p, 28), (7, 7), interpolation=cv2.INTER_AREA) for p in reference.pieces]
-    found, which = [], []
-    for index, (point, piece) in enumerate(zip(reference.points, small, strict=True)):
-        place = _best(quarter, piece, point / 4 - 0.375, _WIDE)
-        if place is not None and place[2] > 0.8:
-            found.append((4 * place[0] + 1.5, 4 * place[1] + 1.5))
-            which.append(index)
-    if len(found) < _LEAST_POINTS:
-        return None
-    then, now = _directions(reference.points[which], reference.camera), _directions(np.array(found), reference.camera)
-    return _rough_agreement(then, now, 8.0 / reference.camera.fx)
+def _grid(
+    reference: BackgroundReference, found: NDArray[np.float64], bright: NDArray[np.bool_]
+) -> list[NDArray[np.float64]]:
+    """The likeliest turns (3, 3) of a camera that was turned by up to 18 degrees: over a grid of turns, how many spots
+    come to lie near one of their kind, against how many would by chance."""
+    camera = reference.camera
+    maps = np.zeros((2, round(camera.height / _GRID_PX), round(camera.width / _GRID_PX)), np.uint8)
+    column, row = (np.minimum((found[:, k] / _GRID_PX).astype(int), maps.shape[2 - k] - 1) for k in (0, 1))
+    maps[bright.astype(int), row, column] = 1
+    maps = np.stack([cv2.dilate(one, np.ones((3, 3), np.uint8)) for one in maps])
+    few = np.unique(np.linspace(0, len(reference.points) - 1, _GRID_POINTS).astype(int))
+    points, kind = reference.points[few], reference.bright[few].astype(int)
+    then = _directions(points, camera).astype(np.float32)
+    turns = _grid_turns()
+    moved = np.einsum("tij,nj->tni", turns, then)
+    depth = np.maximum(moved[..., 2], 0.1)
+    # A pinhole's projection that is right where the spot was: the distortion changes little over so small a way.
+    places = [
+        ((moved[..., k] / depth * focal + (points[:, k] - then[:, k] / then[:, 2] * focal)) / _GRID_PX).astype(np.int32)
+        for k, focal in enumerate((camera.fx, camera.fy))
+    ]
+    inside = (places[0] >= 0) & (places[0] < maps.shape[2]) & (places[1] >= 0) & (places[1] < maps.shape[1])
+    met = maps[kind, np.where(inside, places[1], 0), np.where(inside, places[0], 0)] * inside
+    chance = float(maps.mean())
+    seen = inside.sum(axis=1)
+    score = (met.sum(axis=1, dtype=np.int64) - chance * seen) / np.sqrt(np.maximum(seen, _LEAST_POINTS))
+    return [turns[index].astype(np.float64) for index in np.argsort(-score, kind="stable")[:_GRID_BEST]]
 
 
-def _rough_agreement(
-    then: NDArray[np.float64], now: NDArray[np.float64], tolerance: float
-) -> NDArray[np.float64] | None:
-    rng = np.random.default_rng(len(then))
-    first, second = rng.integers(len(then), size=(2, 2000))
-    apart = np.linalg.norm(then[first] - then[second], axis=1) > 0.15
-    first, second = first[apart], second[apart]
-    turns = _frames(now[first], now[second]) @ np.swapaxes(_frames(then[first], then[second]), 1, 2)
-    near = np.linalg.norm(np.einsum("tij,nj->tni", turns, then) - now, axis=2) < tolerance
-    best = near[int(near.sum(axis=1).argmax())]
-    return _kabsch(then[best], now[best]) if best.sum() >= 8 else None
+@cache
+def _grid_turns() -> NDArray[np.float32]:
+    from scipy.spatial.transform import Rotation
+
+    reach = np.arange(-_GRID_DEG, _GRID_DEG + 1e-6, _GRID_STEP_DEG)
+    roll = np.arange(-_GRID_ROLL_DEG, _GRID_ROLL_DEG + 1e-6, _GRID_ROLL_STEP_DEG)
+    vectors = np.stack(np.meshgrid(reach, reach, roll, indexing="ij"), axis=-1).reshape(-1, 3)
+    vectors = vectors[np.linalg.norm(vectors, axis=1) <= _GRID_DEG]
+    return np.asarray(Rotation.from_rotvec(np.radians(vectors)).as_matrix(), np.float32)

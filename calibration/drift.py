@@ -6,26 +6,26 @@ change counts when several looks in a row agree on it, and it is over when sever
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-from zipfile import BadZipFile
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.atomic import atomic_file
+from calibration.atomic import write_text
 from calibration.bed import Bed
 from calibration.bed_drift import BedPosition, BedReference, measure_bed, points_of, take_bed
 from calibration.camera import CameraModel
-from calibration.camera_drift import PIECE, BackgroundReference, CameraTurn, measure_turn, take_background
+from calibration.camera_drift import BackgroundReference, CameraTurn, measure_turn, take_background
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate, perturbed
 from calibration.posterior import pose_difference
 
-_FORMAT = 1
+_FORMAT = 2  # 1 held pieces of the picture
 _MEND = "calibrate again"
 
 LOOK_EVERY_S = 2.0
@@ -44,49 +44,42 @@ Moved = Literal["camera", "bed", "height", "backrest"]
 
 @dataclass(frozen=True)
 class DriftReference:
-    """What the camera saw when it was calibrated. bed: None for a camera without depth, whose bed is not watched."""
+    """What is kept of the room and the bed to know them again. bed: None for a camera without depth, whose bed is not
+    watched."""
 
     background: BackgroundReference
     bed: BedReference | None
 
     def save(self, path: Path) -> None:
-        """Write it as one .npz; an older file stays until this one is whole."""
-        camera = self.background.camera
-        fields = {
-            "format": np.array(_FORMAT), "points": self.background.points, "pieces": self.background.pieces,
-            "size": np.array([camera.width, camera.height]),
-            "lens": np.array([camera.fx, camera.fy, camera.cx, camera.cy, *camera.distortion]),
+        """Write it as one JSON file, for anybody to read what is kept; an older file stays until this one is whole."""
+        spots = zip(self.background.points.tolist(), self.background.bright.tolist(), strict=True)
+        values: dict[str, Any] = {
+            "format": _FORMAT, "camera": self.background.camera.to_dict(),
+            "spots": [[x, y, "bright" if bright else "dark"] for (x, y), bright in spots], "bed": None, "rim": None,
         }  # fmt: skip
         if self.bed is not None:
-            measures = self.bed.bed
-            fields |= {
-                "bed": np.array([measures.length, measures.width, measures.height, measures.backrest_deg]),
-                "rim": self.bed.rim, "top": self.bed.top,
-            }  # fmt: skip
-        with atomic_file(path) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **fields)
+            rim = [[None if np.isnan(v) else v for v in piece] for piece in self.bed.pieces.tolist()]
+            values |= {"bed": self.bed.bed.to_dict(), "rim": rim}
+        write_text(path, json.dumps(values) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> DriftReference:
         """Read what `save` wrote; raises WardposeError for anything else."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                if int(file["format"]) != _FORMAT:
-                    raise ValueError(f"its format is {int(file['format'])}, not {_FORMAT}")
-                (width, height), lens = file["size"].tolist(), file["lens"].tolist()
-                fx, fy, cx, cy, *distortion = lens
-                camera = CameraModel(width, height, fx, fy, cx, cy, tuple(distortion))
-                background = BackgroundReference(camera, file["points"].astype(np.float64), file["pieces"])
-                bed = None
-                if "bed" in file:
-                    bed = BedReference(Bed(*file["bed"].tolist()), file["rim"], file["top"])
-            if background.pieces.shape != (len(background.points), PIECE, PIECE) or background.pieces.dtype != np.uint8:
-                raise ValueError(f"its pieces are {background.pieces.shape} {background.pieces.dtype}")
-            if bed is not None and (bed.rim.ndim != 2 or bed.rim.shape != bed.top.shape):
-                raise ValueError(f"its maps of the bed are {bed.rim.shape} and {bed.top.shape}")
+            values = json.loads(path.read_text())
+            if values["format"] != _FORMAT:
+                raise ValueError(f"its format is {values['format']}, not {_FORMAT}")
+            camera = CameraModel.from_dict(values["camera"])
+            points = np.array([spot[:2] for spot in values["spots"]], np.float64)
+            if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+                raise ValueError(f"its spots are {points.shape}")
+            background = BackgroundReference(camera, points, np.array([s[2] == "bright" for s in values["spots"]]))
+            bed = None
+            if values["bed"] is not None:
+                bed = BedReference(Bed(**values["bed"]), np.array(values["rim"], np.float64))  # null becomes NaN
         except FileNotFoundError:
             raise WardposeError("there is no reference to watch by", where=str(path), mend=_MEND) from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise WardposeError(f"is no reference to watch by: {error}", where=str(path), mend=_MEND) from None
         return cls(background, bed)
 
@@ -108,14 +101,17 @@ class Look:
         return points_of(self.depth, self.depth_camera, self.color_from_depth, estimate)
 
 
-def take_reference(looks: Sequence[Look], estimate: CalibrationEstimate) -> DriftReference:
+def take_reference(
+    looks: Sequence[Look], estimate: CalibrationEstimate, people: NDArray[np.float64] | None = None
+) -> DriftReference:
     """The reference from a few looks of the camera where it was calibrated, the bed standing right.
 
-    Raises WardposeError where too little of the room can be recognised again.
+    people: their boxes (K, 4) in all the looks, pixels; no spot is kept in one, nor near one. Raises WardposeError
+    where too little of the room can be recognised again.
     """
     clouds = [points for look in looks if (points := look.points(estimate)) is not None]
     bed = take_bed(clouds, estimate.bed) if clouds else None
-    return DriftReference(take_background(looks[0].color, estimate), bed)
+    return DriftReference(take_background([look.color for look in looks], estimate, people), bed)
 
 
 @dataclass(frozen=True, slots=True)

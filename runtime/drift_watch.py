@@ -1,59 +1,53 @@
-"""The process that watches whether camera and bed are where they were calibrated.
+"""The loop that watches whether camera and bed are where they were calibrated.
 
-    python -m runtime.drift_watch --ring NAME --calibration X.json --reference X.npz --socket PATH
-
-It looks every two seconds, at low priority, and keeps no picture. Where no reference was taken yet, the first looks
-become it: from then on it is watched. A newer confirmed calibration in the same folder ends the process, for whoever
-started it to start it anew on that one. While somebody beside the bed has paused the live picture, nothing is looked
-at.
+It looks every two seconds and keeps no picture. Where no reference was taken yet, looks at which
+nobody stands in view become it (`watch_reference`); from then on it is watched. A newer confirmed calibration in the
+same folder ends it, for whoever started it to start it anew on that one. While somebody beside the bed has paused the
+live picture, nothing is looked at.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from calibration.camera_drift import WIDTH
-from calibration.drift import LOOK_EVERY_S, DriftMonitor, DriftReference, Look, Verdict, take_reference
+from calibration.drift import LOOK_EVERY_S, DriftMonitor, DriftReference, Verdict
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.files import load_estimate
 from runtime.bus import ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
-from runtime.frames import Frame
 from runtime.notify import notify
 from runtime.pause import Paused, PauseSwitch
+from runtime.watch_reference import ReferenceTaker, look_of
 
-REFERENCE_LOOKS = 5
 _MAX_AGE_MS = 1000.0
-_NICENESS = 10
-
-
-def look_of(frame: Frame) -> Look:
-    """What of a frame is looked at."""
-    return Look(frame.color, frame.depth, frame.depth_camera, frame.color_from_depth)
 
 
 class DriftWatch:
     """The loop. `run` blocks until `stop`; every pass ends in a message, so that silence means the process is gone."""
 
     def __init__(
-        self, reader: RingReader, calibration: Path, reference: Path, socket: Path, pause: PauseSwitch | None = None
-    ) -> None:
+        self, reader: RingReader, calibration: Path, reference: Path, socket: Path, *, results: Path,
+        pause: PauseSwitch | None = None, keeping: Callable[[str], None] = lambda what: None,
+    ) -> None:  # fmt: skip
+        """results: the socket on which the live process says who is in the picture. pause: the site's. keeping: told,
+        before a reference is kept, what it holds; whatever it raises is told, and nothing is kept.
+
+        Raises WardposeError where the calibration is not confirmed or the reference can't be read.
+        """
         self._reader, self._calibration, self._reference_file = reader, calibration, reference
         self._estimate = _confirmed(calibration)
-        self._pause = pause
+        self._pause, self._keeping = pause, keeping
         self._stop = threading.Event()
-        self._taken: list[Look] = []
+        self._taker = ReferenceTaker(reader, results, self._estimate)
         self._monitor: DriftMonitor | None = None
         if reference.exists():
             self._monitor = DriftMonitor(DriftReference.load(reference), self._estimate)
@@ -74,6 +68,7 @@ class DriftWatch:
                 self._wait_until(began + LOOK_EVERY_S)
         finally:
             notify("STOPPING=1")
+            self._taker.close()
             self._server.close()
 
     def _wait_until(self, moment: float) -> None:
@@ -86,7 +81,7 @@ class DriftWatch:
                 self._pause.require_off()
             frame = self._reader.read_latest(_MAX_AGE_MS)
         except Paused as error:
-            self._taken.clear()  # no picture is kept over a pause
+            self._taker.forget()  # nothing of a picture is kept over a pause
             return _told("paused", f"{error.what}, so nothing is looked at")
         except StaleFrame as error:
             return _told("no-signal", error.what)
@@ -97,22 +92,30 @@ class DriftWatch:
                 "blind", f"the pictures are {width}×{height}, the calibration is of {camera.width}×{camera.height}"
             )
         if self._monitor is None:
-            return self._take(look_of(frame))
+            return self._take()
         return message_of(self._monitor.look(look_of(frame), time.monotonic()))
 
-    def _take(self, look: Look) -> dict[str, Any]:
-        self._taken.append(look)
-        if len(self._taken) < REFERENCE_LOOKS:
-            return _told("starting", f"looking at the room: {len(self._taken)} of {REFERENCE_LOOKS}")
+    def _take(self) -> dict[str, Any]:
         try:
-            reference = take_reference(self._taken, self._estimate)
-            reference.save(self._reference_file)
+            taken = self._taker.look()
+            if isinstance(taken, str):
+                return _told("starting", taken)
+            self._keeping(contents(taken))
+            taken.save(self._reference_file)
+        except StaleFrame as error:
+            return _told("no-signal", error.what)
         except WardposeError as error:
             return _told("blind", error.what)
-        finally:
-            self._taken.clear()
-        self._monitor = DriftMonitor(reference, self._estimate)
+        self._monitor = DriftMonitor(taken, self._estimate)
         return _told("steady", "watching from now on")
+
+
+def contents(reference: DriftReference) -> str:
+    """What a reference holds, in words."""
+    rim = "nothing of the bed"
+    if reference.bed is not None:
+        rim = f"{len(reference.bed.pieces)} straight pieces of the bed's rim"
+    return f"{len(reference.background.points)} spots of the room, {rim}; no picture"
 
 
 def newer_is_confirmed(calibration: Path) -> bool:
@@ -154,27 +157,13 @@ def _told(state: str, text: str) -> dict[str, Any]:
     return {"state": state, "text": text, "changes": [], "camera_deg": None, "retune": False}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m runtime.drift_watch", description=__doc__.splitlines()[0])
-    parser.add_argument("--ring", required=True, help="name of the frame ring to read")
-    parser.add_argument("--calibration", required=True, type=Path, help="the confirmed calibration")
-    parser.add_argument("--reference", required=True, type=Path, help="what the room looked like; taken if missing")
-    parser.add_argument("--socket", required=True, type=Path, help="Unix socket to serve verdicts on")
-    parser.add_argument("--pause-file", type=Path, help="nothing is looked at while this file exists")
-    options = parser.parse_args(arguments)
-    os.nice(_NICENESS)
-    pause = None if options.pause_file is None else PauseSwitch(options.pause_file)
-    try:
-        with RingReader(options.ring) as reader:
-            watch = DriftWatch(reader, options.calibration, options.reference, options.socket, pause)
-            for ending in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(ending, lambda *_: watch.stop())
-            watch.run()
-    except WardposeError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def serve(
+    ring: str, calibration: Path, reference: Path, socket: Path, *, results: Path, pause: PauseSwitch | None = None,
+    keeping: Callable[[str], None] = lambda what: None,
+) -> None:  # fmt: skip
+    """Be the watch's process until SIGTERM or SIGINT; see `DriftWatch`."""
+    with RingReader(ring) as reader:
+        watch = DriftWatch(reader, calibration, reference, socket, results=results, pause=pause, keeping=keeping)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda *_: watch.stop())
+        watch.run()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from runtime.bed_view import BedView
 from runtime.bus import Message, ResultServer
 from runtime.capture.ring import RingReader
@@ -183,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
     parser.add_argument("--confidence", type=float, help="least score of a person (default: the model's own threshold)")
     options: Any = parser.parse_args(arguments)
+    keep_out_of_dumps()
 
     def open_pipeline() -> LivePipeline:
         return LivePipeline.open(

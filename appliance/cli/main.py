@@ -15,6 +15,7 @@ from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, li
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 
 STOPPED = "stopped; what was finished is kept"
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
     keep_silent()
+    keep_out_of_dumps()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Known before the arguments are understood, so that a wrong argument is answered in JSON as well.

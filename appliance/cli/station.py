@@ -1,4 +1,4 @@
-"""wardpose doctor, setup, status, test: the box itself."""
+"""wardpose doctor, setup, kept, status, test: the box itself."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
     parser.set_defaults(run=setup)
+    parser = commands.add_parser("kept", parents=[common], help="what is kept that came from pixels: how long, by whom")
+    parser.set_defaults(run=kept)
     parser = commands.add_parser("status", parents=[common], help="how this site is now: live picture, models, jobs")
     parser.set_defaults(run=status)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
@@ -58,6 +60,31 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     )
     out.answer(report.to_dict() | {"mended": mended})
     return 0 if report.ok else 1
+
+
+def kept(options: argparse.Namespace, out: Output) -> int:
+    """The table of what is kept, with what of it lies in this site's folder; 1 where something lies there that stands
+    in no row."""
+    from appliance import kept as register
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    rows, strays, swaps = register.found(site), register.strays(site), register.swaps()
+    for row in rows:
+        if not row.row.from_pixels:
+            continue
+        here = ""
+        if row.row.patterns:
+            size = f"{row.bytes / 1e6:.1f} MB, the newest of {row.newest[:16].replace('T', ' ')} UTC"
+            here = f": {row.files} file{'' if row.files == 1 else 's'}, {size}" if row.files else ": none now"
+        out.say(f"{row.row.what}{here}".replace("`", ""))
+        out.say(f"        {row.row.where}; kept {row.row.how_long}".replace("`", ""))
+        out.say(f"        agreed: {row.row.who_agreed}; deleted: {row.row.how_deleted}".replace("`", ""))
+    out.say(f"this box {'has swap: memory may be written to it' if swaps else 'has no swap'}")
+    for stray in strays:
+        out.say(f"NOT EXPLAINED: {stray}")
+    out.answer({"ok": not strays, "kept": [row.to_dict() for row in rows], "unexplained": strays, "swap": swaps})
+    return 1 if strays else 0
 
 
 def status(options: argparse.Namespace, out: Output) -> int:

@@ -92,8 +92,11 @@ class CameraPage(Page):
 
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
-        lasting = self._spec.startswith(("simulated", "recording"))
-        same = bool(plan) and plan.get("source") == redacted(self._spec) and not lasting
+        same = (
+            bool(plan)
+            and plan.get("source") == redacted(self._spec)
+            and not self._spec.startswith(("simulated", "recording"))
+        )
         held = (self.status.get("pause") or {}).get("words", "")
         first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"
         return {

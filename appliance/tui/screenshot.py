@@ -11,6 +11,7 @@ from appliance.site_folder import SiteFolder
 from appliance.tui.app import WardposeApp
 from appliance.tui.widgets import PAGES
 from calibration.atomic import write_text
+from calibration.memory import keep_out_of_dumps
 
 
 async def screenshot(site: SiteFolder, screen: str, size: tuple[int, int], seconds: float) -> str:
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long to wait before the picture is taken")
     options = parser.parse_args(arguments)
+    keep_out_of_dumps()
     site = SiteFolder.open(options.home)
     size = (options.columns, options.rows)
     write_text(options.out, asyncio.run(screenshot(site, options.screen, size, options.seconds)), mode=0o644)

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import FrameType
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.own_process import hide_secrets_in_arguments
 from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
@@ -273,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.secrets is not None:
         use_file(options.secrets)
+    keep_out_of_dumps()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         pause = None if options.pause_file is None else PauseSwitch(options.pause_file)

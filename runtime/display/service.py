@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from runtime.display.hub import Hub
 from runtime.notify import notify
 from runtime.pause import PauseSwitch
@@ -202,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="default 8765; 0 picks a free one")
     options: Any = parser.parse_args(arguments)
+    keep_out_of_dumps()
     ending = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: ending.set())

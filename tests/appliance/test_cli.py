@@ -14,8 +14,8 @@ import pytest
 from appliance.cli.main import build_parser, main
 from appliance.site_folder import REPOSITORY, SiteFolder
 
-COMMANDS = ("demo", "doctor", "setup", "status", "test", "camera", "calibrate", "synth", "preview", "tune", "evaluate",
-            "export", "promote", "rollback", "base", "models", "run", "display", "bench")  # fmt: skip
+COMMANDS = ("demo", "doctor", "setup", "status", "kept", "test", "camera", "calibrate", "synth", "preview", "tune",
+            "evaluate", "export", "promote", "rollback", "base", "models", "run", "display", "bench")  # fmt: skip
 
 
 def wardpose(*arguments: str, home: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

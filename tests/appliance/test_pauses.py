@@ -87,8 +87,7 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget",
-    "calibrate intrinsics", "calibrate confirm",
+    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget", "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
@@ -242,7 +241,7 @@ def test_what_the_page_did_while_nothing_else_ran_is_in_the_trail_with_the_next_
     for _ in range(2):
         assert main(["camera", "list", "--home", str(site.root)]) == 0
         assert [row.what for row in audit.rows(site)] == ["live.resume", "live.pause"]
-    assert audit.rows(site)[1].who == "somebody at the bedside page"
+    assert {row.who for row in audit.rows(site)} == {"somebody at the bedside page"}
 
 
 def test_a_damaged_database_keeps_nobody_from_pausing(site: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:

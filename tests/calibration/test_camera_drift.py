@@ -41,7 +41,7 @@ def seen(wide: NDArray[np.uint8], turn_deg: NDArray[np.float64]) -> NDArray[np.u
 
 
 WIDE = room()
-REFERENCE = take_background(seen(WIDE, np.zeros(3)), ESTIMATE)
+REFERENCE = take_background([seen(WIDE, np.zeros(3))], ESTIMATE)
 
 
 @settings(max_examples=15, deadline=None)
@@ -86,4 +86,4 @@ def test_the_bed_is_not_part_of_the_reference() -> None:
 
 def test_a_room_without_structure_is_refused() -> None:
     with pytest.raises(WardposeError, match="recognised again"):
-        take_background(np.full((360, 640, 3), 120, np.uint8), ESTIMATE)
+        take_background([np.full((360, 640, 3), 120, np.uint8)], ESTIMATE)

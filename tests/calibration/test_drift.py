@@ -113,6 +113,32 @@ def test_the_backrest_is_told_from_a_patient_lying_flat() -> None:
     assert abs(raised.backrest_deg - 40) < 6
 
 
+ARM: Box = ((0.22, -0.62, -0.08), (0.31, -0.3, 0.1))
+
+
+def test_an_arm_over_the_rim_and_feet_on_it_leave_no_trace_in_what_is_kept() -> None:
+    without, with_arm = (take_bed([cloud([MATTRESS, *BOARDS, *PATIENT, *more])], BED) for more in ([], [ARM]))
+    assert without is not None and with_arm is not None
+    np.testing.assert_allclose(with_arm.pieces, without.pieces, atol=0.011)
+    assert np.nanmax(np.abs(with_arm.pieces[:, 2])) < 0.03
+
+
+def test_somebody_who_stands_against_the_bed_takes_pieces_away_and_adds_none(reference: BedReference) -> None:
+    leaning: Box = ((-0.3, -0.75, -0.55), (0.2, -0.47, 1.1))
+    found = take_bed([cloud([MATTRESS, *BOARDS], standing=[leaning])], BED)
+    assert found is not None
+    known = np.isfinite(found.pieces)
+    assert np.isfinite(reference.pieces)[known].all()
+    assert np.abs(found.pieces - reference.pieces)[known].max() < 0.06
+    assert found.pieces[known].max() <= 0.6
+
+
+def test_of_the_bed_four_lengths_are_kept_a_quarter_of_a_metre(reference: BedReference) -> None:
+    assert reference.pieces.shape == (24, 4)  # of 2 m and 0.9 m: nobody's outline is drawn with so few
+    centimetres = reference.pieces[np.isfinite(reference.pieces)]
+    np.testing.assert_array_equal(np.round(centimetres, 3), centimetres)
+
+
 def test_nothing_seen_of_the_bed_measures_nothing(reference: BedReference) -> None:
     assert measure_bed(np.empty((0, 3)), [reference]) is None
     assert take_bed([np.empty((0, 3))], BED) is None
@@ -182,13 +208,16 @@ def test_a_reference_comes_back_from_its_file(watched: DriftReference, tmp_path:
     watched.save(tmp_path / "x.npz")
     loaded = DriftReference.load(tmp_path / "x.npz")
     assert loaded.background.camera == watched.background.camera
-    np.testing.assert_array_equal(loaded.background.pieces, watched.background.pieces)
+    np.testing.assert_array_equal(loaded.background.points, watched.background.points)
+    np.testing.assert_array_equal(loaded.background.bright, watched.background.bright)
     assert loaded.bed is not None and watched.bed is not None
-    np.testing.assert_array_equal(loaded.bed.top, watched.bed.top)
+    np.testing.assert_array_equal(loaded.bed.pieces, watched.bed.pieces)
     assert loaded.bed.bed == BED
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 of the former format", b"[]", b'{"format": 2}', b'{"format": 1}']
+)
 def test_a_file_that_is_no_reference_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(WardposeError, match=r"x\.npz"):

@@ -64,3 +64,10 @@ def test_no_unit_reaches_beyond_the_box(unit: Path) -> None:
     service = load(unit)["Service"]
     assert service["User"] == "wardpose" and service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict" and service["CapabilityBoundingSet"] == ""
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_what_a_unit_holds_in_memory_goes_to_no_core_file_and_to_no_swap(unit: Path) -> None:
+    service = load(unit)["Service"]
+    assert service["LimitCORE"] == "1"  # byte: a handler of core files gets nothing either
+    assert service["MemorySwapMax"] == "0"
