@@ -17,7 +17,6 @@ import pytest
 
 from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
-from appliance.drift import command as drift_command
 from appliance.live import LivePlan, process_command
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
@@ -87,7 +86,8 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget", "calibrate intrinsics", "calibrate confirm",
+    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget",
+    "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
@@ -210,11 +210,6 @@ def test_every_process_of_the_live_path_is_told_where_the_pause_stands(
 ) -> None:
     command = process_command(site, name, LivePlan("simulated", "person-detector", None))
     assert command[command.index("--pause-file") + 1] == str(site.pause_file)
-
-
-def test_the_watch_is_told_where_the_pause_stands(calibrated: SiteFolder) -> None:
-    command = drift_command(calibrated)
-    assert command[command.index("--pause-file") + 1] == str(calibrated.pause_file)
 
 
 def answer_of(site: SiteFolder, *words: str) -> dict[str, Any]:
