@@ -86,7 +86,7 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "demo", "doctor", "setup", "status", "audit", "test", "camera list", "camera forget",
+    "demo", "doctor", "setup", "status", "audit", "kept", "test", "camera list", "camera forget",
     "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
