@@ -239,7 +239,7 @@ def answer_of(site: SiteFolder, *words: str) -> dict[str, Any]:
 
 def test_pause_and_resume_by_command_work_with_nothing_running(site: SiteFolder) -> None:
     told = answer_of(site, "pause", "--reason", "the family is here")
-    assert told["paused"] and told["by"] == current_user() and told["reason"] == "the family is here"
+    assert told["paused"] and told["by"] == audit.current_user() and told["reason"] == "the family is here"
     status = answer_of(site, "status")
     assert status["pause"]["words"] == told["words"] and status["live"]["state"] == "paused"
     assert answer_of(site, "resume")["was"]["by"] == told["by"]
