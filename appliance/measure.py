@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.camera_access import take_pictures
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error
@@ -27,7 +27,6 @@ OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
 PICTURES = 5  # the best of so many is used: one may be blurred, or an arm may hide a tag
 LENS_KEY = "wardpose_lens"
 DEPTH_PICTURES = 9  # their median is used
-FIRST_PICTURE_SECONDS = 60.0
 
 
 def site_bed(site: SiteFolder) -> Bed:
@@ -67,7 +66,7 @@ def calibrate_tags(
     bed = site_bed(site)
     calibrator: Calibrator = CharucoCalibrator() if board == "charuco" else TagCalibrator(TagSheet.for_bed(bed))
     best, refusal = None, None
-    for number, frame in enumerate(take_pictures(tag_source(site, source), PICTURES), start=1):
+    for number, frame in enumerate(take_pictures(site, tag_source(site, source), PICTURES), start=1):
         try:
             estimate = calibrator.estimate(frame.color, camera_of(frame, intrinsics), bed)
         except WardposeError as error:
@@ -95,7 +94,7 @@ def calibrate_by_depth(
     from calibration.depth import DepthCalibrator
 
     spec = source or load_settings(site).camera.source
-    frames = take_pictures(spec, DEPTH_PICTURES)
+    frames = take_pictures(site, spec, DEPTH_PICTURES)
     depths = [frame.depth for frame in frames if frame.depth is not None]
     first = frames[0]
     if progress is not None:
@@ -132,7 +131,7 @@ def calibrate_by_corners(
     """The estimate from four clicked mattress corners, in the order of `Bed.corners`; see `calibrate_tags`."""
     from calibration.corners import calibrate_corners
 
-    (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
+    (frame,) = take_pictures(site, source or load_settings(site).camera.source, 1)
     estimate = calibrate_corners(corners_px, camera_of(frame, intrinsics), site_bed(site))
     if on_better is not None:
         on_better(frame, estimate)
@@ -152,7 +151,7 @@ def calibrate_by_hand(
         view = Viewpoint(azimuth_deg, elevation_deg, distance, roll_deg, look_at)
     except ValueError as error:
         raise WardposeError(str(error), where="calibrate manual", mend="measure again") from None
-    (frame,) = take_pictures(source or load_settings(site).camera.source, 1)
+    (frame,) = take_pictures(site, source or load_settings(site).camera.source, 1)
     estimate = calibrate_manual(view, camera_of(frame, intrinsics), site_bed(site))
     if on_better is not None:
         on_better(frame, estimate)
@@ -240,26 +239,3 @@ def tag_source(site: SiteFolder, source: str | None = None) -> str:
     spec = source or load_settings(site).camera.source
     # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
     return "simulated:tag_sheet" if spec == "simulated" else spec
-
-
-def take_pictures(spec: str, count: int) -> list[Frame]:
-    """The first `count` pictures of a source (fewer where it ends), which is opened and closed again.
-
-    Raises `WardposeError` when none comes.
-    """
-    from runtime.capture.source import EndOfStream, StaleFrame, open_source
-
-    frames: list[Frame] = []
-    deadline = time.monotonic() + FIRST_PICTURE_SECONDS
-    with open_source(spec) as source:
-        while len(frames) < count:
-            try:
-                frames.append(source.read(timeout_s=2.0))
-            except StaleFrame:
-                if time.monotonic() > deadline:
-                    raise
-            except EndOfStream:
-                break
-    if not frames:
-        raise WardposeError("it gave no picture", where=spec, mend="see `wardpose camera probe`")
-    return frames

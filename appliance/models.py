@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance import audit
 from appliance.database import now
+from appliance.people import current_user
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
@@ -148,13 +149,12 @@ class ModelStore:
     def enlist(self, name: str, *, origin: str) -> None:
         """List a model whose folder is complete."""
         card = self.card(name)
-        with self.site.database.transaction() as db:
+        with audit.deed(self.site, "model.add", name, origin) as db:
             db.execute(
                 "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 (name, now(), card.task, self.site.relative(self.site.models / name), card.sha256, origin),
             )
-        audit.record(self.site, "model.add", name, origin)
 
     def verify(self, name: str) -> ModelCard:
         """Check that a model's files are those its card, and the row written when it came, speak of."""
@@ -200,14 +200,13 @@ class ModelStore:
         """Write down that `name` went live, or that the gate kept the old one, and why."""
         task = self.card(name).task
         previous = self.opponent(name)
-        with self.site.database.transaction(immediate=True) as db:
+        what, text = "model.promote" if accepted else "model.refuse", json.dumps(dict(reasons))
+        with audit.deed(self.site, what, name, text[:2000]) as db:
             db.execute(
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (now(), task, name, previous, accepted, json.dumps(dict(reasons)), audit.current_user()),
+                (now(), task, name, previous, accepted, text, current_user()),
             )
-        what = "model.promote" if accepted else "model.refuse"
-        audit.record(self.site, what, name, json.dumps(dict(reasons))[:2000])
 
     def rollback(self, task: str = "detect", reason: str = "") -> str:
         """Put the model before the present one back; returns its name."""
@@ -230,9 +229,10 @@ class ModelStore:
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, 1, ?, ?)",
                 (now(), task, name, before["previous"] if before else name,
-                 json.dumps({"rollback": reason or "asked for"}), audit.current_user()),
+                 json.dumps({"rollback": reason or "asked for"}), current_user()),
             )  # fmt: skip
-        audit.record(self.site, "model.rollback", name, reason)
+            audit.add(self.site, db, "model.rollback", name, reason)
+        audit.seal(self.site)
         return name
 
     def promotions(self, limit: int = 50) -> list[dict[str, Any]]:

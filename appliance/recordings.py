@@ -5,26 +5,25 @@ The row that names a recording is written *before* its first frame: whatever hap
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from appliance import audit
+from appliance import audit, pauses
+from appliance.camera_access import camera_frames
 from appliance.database import now
 from appliance.expiry import expires_at, parse_expiry
-from appliance.live import paused, ring_name, ring_status
 from appliance.processes import is_running, process_identity
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from runtime.frames import Frame
@@ -33,8 +32,6 @@ Progress = Callable[[int, int, str], None]
 LONGEST_SECONDS = 3600.0
 LONGEST_KEPT = timedelta(days=90)
 SHORTEST_REASON = 8  # letters; "test" tells an auditor nothing
-FIRST_FRAME_SECONDS = 60.0
-NEXT_FRAME_SECONDS = 5.0
 LEAST_FREE_BYTES = 1_000_000_000  # a recording never takes the room that the box itself needs
 _HEAD_BYTES = 65_536
 
@@ -66,17 +63,17 @@ def record(
     """
     span = parse_expiry(expires, most=LONGEST_KEPT)
     _check(file, seconds, reason)
-    spec = source or load_settings(site).camera.source
-    _refuse_paused(site)
+    full = source or load_settings(site).camera.source
+    spec = redacted(full)
+    pauses.switch(site).require_off()  # before a row says that a recording began
     file = file.absolute()
     expiry = expires_at(span)
     row = _begin(site, file, spec, reason.strip(), expiry)
     try:
-        with atomic_file(file) as stream, camera_frames(site, spec) as frames:
+        with atomic_file(file) as stream, camera_frames(site, full) as frames:
             recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
     except BaseException:
-        _set_state(site, row, "abandoned")
-        audit.record(site, "recording.abandon", str(file), "nothing was kept")
+        _end(site, row, "abandoned", "recording.abandon", file, "nothing was kept")
         raise
     _set_state(site, row, "kept")
     return recorded
@@ -98,13 +95,6 @@ def _check(file: Path, seconds: float, reason: str) -> None:
         raise WardposeError("there is a file of that name", where=str(file), mend="choose another name")
 
 
-def _refuse_paused(site: SiteFolder) -> None:
-    if paused(site):
-        raise WardposeError(
-            "the picture is paused at the bedside, so nothing is recorded", where=str(site.root), mend="resume it first"
-        )
-
-
 def _write(
     site: SiteFolder, stream: IO[bytes], frames: Iterator[Frame], file: Path, spec: str, seconds: float, reason: str,
     expiry: str, progress: Progress | None,
@@ -120,7 +110,6 @@ def _write(
     for frame in frames:
         if frame.timestamp_s - first.timestamp_s >= seconds:
             break
-        _refuse_paused(site)
         if shutil.disk_usage(file.parent).free < LEAST_FREE_BYTES:
             raise WardposeError(
                 "the disk is nearly full, so nothing was kept", where=str(file), mend="free some space, or record less"
@@ -132,52 +121,24 @@ def _write(
     return Recorded(file, spec, writer.frames, round(writer.duration_s, 3), stream.tell(), expiry)
 
 
-@contextlib.contextmanager
-def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
-    """The camera's frames: from the ring where it runs live (a camera can't be opened twice), else from the source."""
-    from runtime.capture.ring import RingReader
-    from runtime.capture.source import open_source
-
-    status = ring_status(site)
-    if status["state"] == "streaming" and status["source"] == spec:
-        with RingReader(ring_name(site)) as reader:
-            yield _each(lambda timeout_s: reader.read_next(timeout_s, max_age_ms=2000.0))
-    else:
-        with open_source(spec) as source:
-            yield _each(source.read)
-
-
-def _each(read: Callable[[float], Frame]) -> Iterator[Frame]:
-    """Frame after frame to the end. Raises `StaleFrame` where the first one, or the next, doesn't come."""
-    from runtime.capture.source import EndOfStream, StaleFrame
-
-    patient_until = time.monotonic() + FIRST_FRAME_SECONDS
-    while True:
-        try:
-            frame = read(1.0)
-        except EndOfStream:
-            return
-        except StaleFrame:
-            if time.monotonic() > patient_until:
-                raise
-            continue
-        yield frame
-        patient_until = time.monotonic() + NEXT_FRAME_SECONDS
-
-
 def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:
-    with site.database.transaction(immediate=True) as db:
+    with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
         row = db.execute(
             "INSERT INTO recordings (made_at, file, source, reason, expires_at, state, process) "
             "VALUES (?, ?, ?, ?, ?, 'recording', ?)",
             (now(), site.relative(file), source, reason, expiry, process_identity(os.getpid())),
         ).lastrowid
-    audit.record(site, "camera.record", f"{source} into {file} until {expiry}", reason)
     return int(row or 0)
 
 
 def _set_state(site: SiteFolder, row: int, state: str) -> None:
     with site.database.transaction() as db:
+        db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
+
+
+def _end(site: SiteFolder, row: int, state: str, what: str, file: Path, why: str) -> None:
+    """A recording's last state and the audit row that tells of it, in one."""
+    with audit.deed(site, what, str(file), why) as db:
         db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
 
 
@@ -212,18 +173,17 @@ def _look_after(site: SiteFolder, row: sqlite3.Row) -> None:
         for left in file.parent.glob(f".{file.name}.*.part"):
             left.unlink(missing_ok=True)
         if not file.exists():
-            _set_state(site, row["id"], "abandoned")
-            audit.record(site, "recording.abandon", str(file), "its recorder was killed; nothing was kept")
+            _end(site, row["id"], "abandoned", "recording.abandon", file, "its recorder was killed; nothing was kept")
             return
         _set_state(site, row["id"], "kept")  # killed between the file's last step and its row's
     if row["expires_at"] > now():
         return
     if _is_the_recording(file, row["expires_at"]):
         file.unlink()
-        audit.record(site, "recording.delete", str(file), f"expired at {row['expires_at']}")
+        _end(site, row["id"], "deleted", "recording.delete", file, f"expired at {row['expires_at']}")
     else:
-        audit.record(site, "recording.gone", str(file), f"expired at {row['expires_at']}, but was no longer there")
-    _set_state(site, row["id"], "deleted")
+        why = f"expired at {row['expires_at']}, but was no longer there"
+        _end(site, row["id"], "deleted", "recording.gone", file, why)
 
 
 def _is_the_recording(file: Path, expiry: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
@@ -11,9 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from appliance import settings_trail
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
+from calibration.redaction import redacted, secrets_in
+from runtime.capture.secrets import keep
 
 
 class _Section(BaseModel):
@@ -87,23 +91,30 @@ class Settings(_Section):
 def load_settings(site: SiteFolder) -> Settings:
     """The site's settings; a file of the defaults, with comments, is written when there is none.
 
-    Raises `WardposeError` naming the file, the line, the field and what would be right.
+    A camera's password that somebody wrote into it is moved to the file of passwords, and `***` stands in its place;
+    an edit by hand is written into the audit trail. Raises `WardposeError` naming the file, the line, the field and
+    what would be right.
     """
     path = site.settings_file
     if not path.exists():
-        write_text(path, default_text(), mode=0o644)
-    return read_settings(path)
+        write_text(path, default_text())
+    settings = read_settings(path)
+    if secrets_in(settings.camera.source):
+        settings = _move_password(site, settings)
+    settings_trail.notice(
+        site, lambda: (_text_of(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
+    )
+    return settings
+
+
+def password_in_file(site: SiteFolder) -> bool:
+    """Whether `site.toml` itself still holds a camera's password."""
+    return bool(secrets_in(read_settings(site.settings_file).camera.source))
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in one file; see `load_settings`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        mend = "correct it, or remove it to get the defaults"
-        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
-    except OSError as error:
-        raise disk_error(error, path) from error
+    """The settings in one file, as they stand there; see `load_settings`."""
+    text = _text_of(path)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -129,13 +140,58 @@ def read_settings(path: Path) -> Settings:
 
 
 def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings:
-    """Change one setting in `site.toml`, leaving every other line and comment as the person wrote it.
+    """Change one setting in `site.toml`, leaving every other line and comment as the person wrote it, and write down
+    who did. A camera's password goes into the file of passwords.
 
     Raises `WardposeError`, and changes nothing, when the new value is not allowed.
     """
-    load_settings(site)
+    before = load_settings(site)
+    if (section, name) == ("camera", "source") and isinstance(value, str):
+        value = keep(site.secrets_file, value)
     path = site.settings_file
-    lines = path.read_text(encoding="utf-8").split("\n")
+    text = _with_value(_text_of(path), section, name, value)
+    candidate = path.with_name(".site.toml.candidate")
+    write_text(candidate, text)
+    try:
+        settings = read_settings(candidate)
+    except WardposeError as error:
+        raise WardposeError(error.what, where=str(path), mend=error.mend) from None
+    finally:
+        candidate.unlink(missing_ok=True)
+    settings_trail.write_down_change(
+        site, lambda: write_text(path, text), text, before.model_dump(), settings.model_dump()
+    )
+    return settings
+
+
+def _move_password(site: SiteFolder, settings: Settings) -> Settings:
+    """The same settings with `***` for the password, which is now kept apart; the file too, where it can be written."""
+    path = site.settings_file
+    named = _without_password(settings)
+    with contextlib.suppress(WardposeError):  # doctor says that it stands there still
+        keep(site.secrets_file, settings.camera.source)
+        write_text(path, _with_value(_text_of(path), "camera", "source", named.camera.source))
+    return named
+
+
+def _without_password(settings: Settings) -> Settings:
+    source = redacted(settings.camera.source)
+    return settings.model_copy(update={"camera": settings.camera.model_copy(update={"source": source})})
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        mend = "correct it, or remove it to get the defaults"
+        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _with_value(text: str, section: str, name: str, value: Any) -> str:
+    """`text` (TOML) with one setting replaced or added."""
+    lines = text.split("\n")
     wanted = f"{name} = {_toml(value)}"
     start = next((i for i, line in enumerate(lines) if line.split("#")[0].strip() == f"[{section}]"), None)
     if start is None:
@@ -148,17 +204,7 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
         else:
             comment = re.search(r"\s+#[^\"']*$", lines[place])
             lines[place] = wanted + (comment[0] if comment else "")
-    text = "\n".join(lines)
-    candidate = path.with_name(".site.toml.candidate")
-    write_text(candidate, text)
-    try:
-        settings = read_settings(candidate)
-    except WardposeError as error:
-        raise WardposeError(error.what, where=str(path), mend=error.mend) from None
-    finally:
-        candidate.unlink(missing_ok=True)
-    write_text(path, text, mode=0o644)
-    return settings
+    return "\n".join(lines)
 
 
 def default_text() -> str:
@@ -217,3 +263,6 @@ def _shown(value: Any) -> str:
 def _toml(value: Any) -> str:
     # JSON's strings, numbers and booleans are TOML's as well.
     return json.dumps(value, ensure_ascii=False)
+
+
+_DEFAULTS = Settings().model_dump()

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from appliance.database import Database
+from appliance.site_privacy import close_to_others, is_a_site
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from runtime.capture.secrets import use_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 INSTALLED_HOME = Path("/var/lib/wardpose")
 FOLDERS = ("calibrations", "plates", "datasets", "models", "engines", "runs", "pictures", "logs")
 LONGEST_SOCKET_PATH = 100  # the kernel's sun_path holds 108 bytes with its zero
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log opened for adding to it, readable by its owner alone whatever the umask, and whoever made it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(OSError):  # another's file
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 def default_home() -> Path:
@@ -34,16 +46,22 @@ class SiteFolder:
     root: Path
 
     @classmethod
-    def open(cls, path: Path | str | None = None) -> SiteFolder:
-        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone."""
+    def open(cls, path: Path | str | None = None, *, close: bool = True) -> SiteFolder:
+        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone.
+
+        close: take from others what they may do with a site that is there; the doctor looks at it as it is.
+        """
         root = Path(path).expanduser().absolute() if path else default_home().absolute()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if close and is_a_site(root):
+                close_to_others(root)
             for name in FOLDERS:
                 (root / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise disk_error(error, root) from error
         site = cls(root)
+        use_file(site.secrets_file)
         _ = site.database  # opened here so that a bad database is told at once
         return site
 
@@ -54,6 +72,16 @@ class SiteFolder:
     @property
     def settings_file(self) -> Path:
         return self.root / "site.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The cameras' passwords, which stand nowhere else; see `runtime.capture.secrets`."""
+        return self.root / "secrets.json"
+
+    @property
+    def pause_file(self) -> Path:
+        """The site is paused while this stands; see `appliance.pauses`."""
+        return self.root / "pause.json"
 
     @property
     def calibrations(self) -> Path:

@@ -16,13 +16,14 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from appliance.processes import die_with_parent, signal_group
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -75,7 +76,10 @@ class Supervisor:
     def __init__(
         self, site: SiteFolder, specs: Sequence[ProcessSpec], *,
         start_seconds: float = START_SECONDS, silence_seconds: float = SILENCE_SECONDS,
+        on_restart: Callable[[str, str], None] = lambda name, why: None,
     ) -> None:  # fmt: skip
+        """on_restart: told the name of a process that has ended or was killed, and why, on this supervisor's thread."""
+        self._on_restart = on_restart
         self.site, self.start_seconds, self.silence_seconds = site, start_seconds, silence_seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -148,7 +152,7 @@ class Supervisor:
         environment.pop("WATCHDOG_PID", None)
         _keep_short(watched.log)
         try:
-            with watched.log.open("ab") as log:
+            with open_log(watched.log) as log:
                 child = subprocess.Popen(
                     watched.spec.command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGKILL),
@@ -190,6 +194,7 @@ class Supervisor:
             watched.state.state, watched.state.pid = "waiting", None
             watched.state.restarts += 1
             watched.state.last_end = f"{why}{f' ({last_words})' if last_words else ''}"
+        self._on_restart(watched.spec.name, watched.state.last_end)
         watched.pause = min(2 * watched.pause, LONGEST_PAUSE_SECONDS)
 
     def _end(self, watched: _Watched, why: str) -> None:
@@ -227,4 +232,4 @@ def _last_line(log: Path) -> str:
             lines = [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         return ""
-    return lines[-1].strip()[:200] if lines else ""
+    return redacted(lines[-1].strip())[:200] if lines else ""

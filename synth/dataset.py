@@ -20,7 +20,6 @@ import multiprocessing
 import os
 import platform
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -29,7 +28,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.own_process import end_with_parent
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
 from synth.scenario import Scenario
@@ -217,14 +216,13 @@ def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Gen
     context = multiprocessing.get_context("spawn")
     with _environment(_ONE_THREAD):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(spec, out))
+        running: set[Future[list[int]]] = set()
         try:
             # Pictures of one scene go to one worker, which makes their people once.
             per_scene = spec.scenario.views_per_scene
             coming = (list(scene) for _, scene in groupby(indices, lambda index: index // per_scene))
-            # Few in flight, so that Ctrl-C has little to wait for.
-            running: set[Future[list[int]]] = {
-                pool.submit(_work_on, scene) for _, scene in zip(range(2 * workers), coming, strict=False)
-            }
+            for _, scene in zip(range(2 * workers), coming, strict=False):
+                running.add(pool.submit(_work_on, scene))
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -239,6 +237,9 @@ def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Gen
                 mend="go on with --resume and fewer workers",
             ) from None
         finally:
+            if running:  # cut short: nobody waits for pictures that take seconds and are made again when it goes on
+                for process in list((pool._processes or {}).values()):
+                    process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -261,22 +262,14 @@ _job: tuple[DatasetSpec, Path] | None = None
 
 
 def _begin_worker(spec: DatasetSpec, out: Path) -> None:
-    """Set up a worker process: one thread, Ctrl-C left to the parent, and an end when the parent ends."""
+    """Set up a worker process: an end when the parent ends, Ctrl-C left to the parent, and one thread."""
+    end_with_parent()  # one killed by SIGKILL can't tell its pool: its workers would wait for ever
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
 
     global _job
     _job = (spec, out)
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    # A parent killed by SIGKILL can't tell its pool; without this its workers would wait for ever.
-    connection.wait([sentinel])
-    os._exit(1)
 
 
 def _work_on(indices: list[int]) -> list[int]:

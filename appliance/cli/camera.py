@@ -15,6 +15,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
     which = kinds.add_parser("list", parents=[common], help="kinds of source, and whether each can be used here")
     which.set_defaults(run=list_sources)
+    forget = kinds.add_parser("forget", parents=[common], help="delete the password kept of a camera")
+    forget.add_argument("source", help="the camera as `camera list` names it, with *** for its password")
+    forget.set_defaults(run=forget_password)
     probe = kinds.add_parser("probe", parents=[common], help="open a source and measure what it delivers")
     probe.add_argument(
         "source", nargs="?", help="for example simulated, kinect, recording:FILE, video:FOLDER (default: the site's)"
@@ -36,15 +39,34 @@ def list_sources(options: argparse.Namespace, out: Output) -> int:
     from appliance.cameras import list_cameras
     from appliance.settings import load_settings
     from appliance.site_folder import SiteFolder
+    from runtime.capture.secrets import kept
 
-    chosen = load_settings(SiteFolder.open(options.home)).camera.source
-    cameras = list_cameras()
+    site = SiteFolder.open(options.home)
+    chosen, cameras, known = load_settings(site).camera.source, list_cameras(), kept(site.secrets_file)
     out.table(("source", "usable", "detail"), [(c["name"], c["ok"], c["detail"]) for c in cameras])
     for camera in cameras:
         for problem in camera["problems"]:
             out.say(f"{camera['name']}: {problem['what']} → {problem['mend']}")
     out.say(f"in use on this site: {chosen}")
-    out.answer({"cameras": cameras, "chosen": chosen})
+    for named in known:
+        out.say(f"its password is kept: {named}")
+    out.answer({"cameras": cameras, "chosen": chosen, "passwords_kept": known})
+    return 0
+
+
+def forget_password(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
+    from appliance.site_folder import SiteFolder
+    from calibration.errors import WardposeError
+    from calibration.redaction import redacted
+    from runtime.capture.secrets import forget
+
+    site, named = SiteFolder.open(options.home), redacted(options.source)
+    if not forget(site.secrets_file, named):
+        raise WardposeError("no password of this camera is kept", where=named, mend="see `wardpose camera list`")
+    audit.record(site, "camera.forget", named, "its password was deleted")
+    out.say(f"deleted: the password of {named}")
+    out.answer({"ok": True, "source": named})
     return 0
 
 
@@ -52,13 +74,16 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     from appliance.cameras import probe
     from appliance.settings import load_settings
     from appliance.site_folder import SiteFolder
+    from runtime.state import not_this_bed
 
-    spec = options.source or load_settings(SiteFolder.open(options.home)).camera.source
+    site = SiteFolder.open(options.home)
+    spec = options.source or load_settings(site).camera.source
     started = time.monotonic()
-    found = probe(spec, seconds=options.seconds)
-    out.say(
-        f"{spec}: {found['width']}×{found['height']}, {found['fps']:.1f} frames a second ({found['frames']} frames)"
-    )
+    found = probe(site, spec, seconds=options.seconds)
+    pace = f"{found['fps']:.1f} frames a second ({found['frames']} frames)"
+    out.say(f"{found['source']}: {found['width']}×{found['height']}, {pace}")
+    if warning := not_this_bed(found["origin"]):
+        out.say(warning)
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
     if found["pitch_deg"] is not None:

@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from appliance.cli import backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
+from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
 from appliance.silence import keep_silent
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
+from calibration.redaction import redacted
 
 STOPPED = "stopped; what was finished is kept"
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (demo, station, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
+    for module in (demo, station, audit, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
         module.add(commands, behind)
     return parser
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
     keep_silent()
     keep_out_of_dumps()
     with contextlib.suppress(ValueError):  # not in the main thread
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(out, str(error), error.exit_code)
     except Exception as error:
         if os.environ.get("WARDPOSE_DEBUG"):
-            traceback.print_exc()
+            sys.stderr.write(redacted(traceback.format_exc()))
         text = " ".join(str(error).split())[:300]
         return _fail(
             out,
@@ -90,11 +92,15 @@ def _run(arguments: list[str], out: Output) -> int:
         if options.command != "test":
             parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
         options.rest = rest
+    from appliance import pauses  # not before the arguments are understood: help must not wait for a database
+
+    pauses.catch_up(options.home)
     return int(options.run(options, out))
 
 
 def _fail(out: Output, text: str, code: int) -> int:
     sys.stdout.flush()
+    text = redacted(text)
     print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr)
     if out.as_json:
         out.answer({"ok": False, "error": text})

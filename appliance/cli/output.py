@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from calibration.redaction import redacted
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,8 +36,8 @@ class Output:
             os.dup2(2, 1)
 
     def say(self, text: str) -> None:
-        """One line for a person."""
-        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        """One line for a person; a camera's password in it is hidden."""
+        print(redacted(text), file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under their headings, for a person; numbers to the right."""
@@ -64,9 +66,9 @@ class Output:
         return True
 
     def answer(self, values: dict[str, Any]) -> None:
-        """The command's one JSON object; nothing for a person."""
+        """The command's one JSON object, without a camera's password; nothing for a person."""
         if self.as_json:
-            text = json.dumps(_finite(values), default=_plain, allow_nan=False) + "\n"
+            text = json.dumps(_fit(values), default=_plain, allow_nan=False) + "\n"
             os.write(self._answer_descriptor, text.encode())
 
     @contextlib.contextmanager
@@ -100,7 +102,8 @@ class _PlainProgress:
         finished = done >= total > 0
         if done != self.told and (finished or time.monotonic() - self.told_at >= PLAIN_SECONDS):
             self.told_at, self.told = time.monotonic(), done
-            print(f"{self.stage}: {done} of {total}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
+            line = f"{self.stage}: {done} of {total}{f' ({note})' if note else ''}"
+            print(redacted(line), file=sys.stderr, flush=True)
 
 
 def _is_number(value: object) -> bool:
@@ -117,12 +120,14 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, become null."""
+def _fit(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, become null; no text holds a camera's password."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _fit(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_fit(item) for item in value]
+    if isinstance(value, str):
+        return redacted(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "doctor", parents=[common], help="what this box has, what it lacks, what to do about it"
     )
+    parser.add_argument("--mend", action="store_true", help="mend first what can be mended here, and say what was done")
     parser.set_defaults(run=doctor)
     parser = commands.add_parser(
         "setup", parents=[common], help="install what a full appliance wants besides the environment"
@@ -31,10 +33,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.doctor import examine
     from appliance.site_folder import SiteFolder
+    from appliance.site_privacy import close_to_others
+    from calibration.errors import WardposeError
 
-    report = examine(SiteFolder.open(options.home))
+    site = SiteFolder.open(options.home, close=False)
+    mended = close_to_others(site.root) if options.mend else []
+    if mended:
+        with contextlib.suppress(WardposeError):  # told below, with its mend
+            audit.record(site, "site.close", "rights of others", "; ".join(mended))
+    for line in mended:
+        out.say(f"mended {line}")
+    if options.mend and not mended:
+        out.say("nothing to mend: no file of the site was open to others")
+    report = examine(site)
     for check in report.checks:
         mark = "ok     " if check.ok else ("absent " if check.optional else "MISSING")
         out.say(f"{mark} {check.name}: {check.detail}")
@@ -44,7 +58,7 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     out.say(
         f"needs mending: {', '.join(lacking)}" if lacking else "this box can run the demo, the tests and the live path"
     )
-    out.answer(report.to_dict())
+    out.answer(report.to_dict() | {"mended": mended})
     return 0 if report.ok else 1
 
 
@@ -74,26 +88,32 @@ def kept(options: argparse.Namespace, out: Output) -> int:
 
 
 def status(options: argparse.Namespace, out: Output) -> int:
-    """What the service says, or, where none runs, what the site's own files say: none is started for this."""
+    """What the service says; where none runs, what is found: processes, sockets, files. None is started for this."""
     from dataclasses import asdict
 
     from appliance import calibrations
     from appliance.client import ServiceClient
     from appliance.in_use import models_in_use, told_in_use
+    from appliance.job_runner import JobRunner
     from appliance.jobs import JobStore
-    from appliance.live import live_words
+    from appliance.live_status import live_words, look_once
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
-        told = client.status() if client.answers() else {}
+        served = client.answers()
+        told = client.status() if served else look_once(site)
+    if not served:  # nobody looks after jobs: those that have ended are said to have
+        JobRunner(site).settle()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
     last = f"none runs; the last was #{jobs[0].id} {jobs[0].title}: {jobs[0].state}" if jobs else "none yet"
     rows = [
-        ("service", f"process {told['pid']}" if told else "does not run: nothing is live; `wardpose` starts it"),
-        ("live", live_words(told)[0] if told else "OFF: no live picture, nothing runs"),
+        ("service", f"process {told['pid']}" if served else "does not run; `wardpose` starts it"),
+        ("live", live_words(told)[0]),
+        *([("run by", told["live"]["owner"]["words"])] if told["live"]["owner"] else []),
+        ("so far", told["outages"]["words"]),
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
@@ -104,15 +124,19 @@ def status(options: argparse.Namespace, out: Output) -> int:
         "site": str(site.root), "models": models_in_use(site), "calibration": asdict(row) if row else None,
         "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
     }  # fmt: skip
-    out.answer({"ok": True, "service": bool(told)} | told | own)
+    out.answer({"ok": True, "service": served} | told | own)
     return 0
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit
     from appliance.setup_full import carry_out, plan
+    from appliance.site_folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
+    if installed := [step["name"] for step in done if step["done"]]:
+        audit.record(SiteFolder.open(options.home), "box.setup", ", ".join(installed))
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1
 

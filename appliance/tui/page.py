@@ -15,11 +15,12 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from appliance.client import ServiceClient
-from appliance.live import live_words
+from appliance.live_status import live_words
 from appliance.site_folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from appliance.tui.app import WardposeApp
@@ -93,7 +94,7 @@ class Page(Screen[None]):
         return cast("WardposeApp", self.app)
 
     def say(self, text: str, mark: str = "") -> None:
-        self.notice.say(text, mark)
+        self.notice.say(redacted(text), mark)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.action_act(str(event.button.id))
@@ -129,6 +130,7 @@ class Page(Screen[None]):
         if self.busy:
             self.say(f"wait: still busy with {self.busy}", "warn")
             return
+        what = redacted(what)
         self.busy, self._began, self._amount = what, time.monotonic(), ""
         self._say_busy("")
         # A daemon: leaving the terminal UI must not wait for a camera that does not answer.

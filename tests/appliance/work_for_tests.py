@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +38,54 @@ def break_down(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
     raise ZeroDivisionError("one by none")
 
 
+def leave_a_stray(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Start a helper that leaves our session and is nobody's child any more."""
+    script = (
+        "import os, sys, time\nif os.fork():\n    os._exit(0)\nos.setsid()\nif os.fork():\n    os._exit(0)\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, parameters["file"]], check=True)
+    while not Path(parameters["file"]).exists():
+        time.sleep(0.01)
+    return {}
+
+
+def go_on_regardless(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Start a helper and wait for ever, without listening where `listens` is not set."""
+    if not parameters.get("listens"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    helper = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(parameters["file"]).write_text(str(helper.pid))
+    while True:
+        time.sleep(0.1)
+
+
+def linger(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Done, but for a thread that keeps the process."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return {}
+
+
+def mistake_an_interrupt(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Do with Ctrl-C what libraries do: make another error of it, or lose it."""
+    while True:
+        try:
+            progress(0, 0, "waiting")
+            while True:
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            if parameters["as"] == "error":
+                raise ImportError("a part of the library could not be loaded") from None
+        progress(1, 1, "going on")
+
+
 JOB_KINDS = (
     JobKind("count", "Counting", count_files),
     JobKind("count-light", "Counting quietly", count_files, heavy=False),
     JobKind("refuse", "Refusing", refuse),
     JobKind("break", "Breaking down", break_down),
+    JobKind("stray", "Leaving a stray", leave_a_stray),
+    JobKind("stubborn", "Going on regardless", go_on_regardless),
+    JobKind("mistaken", "Mistaking", mistake_an_interrupt),
+    JobKind("lingering", "Lingering", linger),
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from calibration.errors import WardposeError
@@ -19,6 +22,23 @@ class Numbers:
 
     def batch(self, epoch: int, indices: list[int]) -> dict[str, Any]:
         return {"epoch": epoch, "sample": np.array(indices)}
+
+
+def test_the_workers_die_with_a_training_that_is_killed() -> None:
+    script = (
+        "import time\nfrom tests.tuning.test_torch_batches import Numbers\n"
+        "from tuning.train.torch_batches import prepared_batches\n"
+        "batches = prepared_batches(Numbers(), 4, 1000, 7, workers=2)\nnext(batches)\nprint('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    training = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None and training.stdout.readline() == "ready\n"
+    workers = psutil.Process(training.pid).children(recursive=True)
+    assert len(workers) >= 2
+    training.kill()
+    training.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
 
 
 def drawn(**options: Any) -> list[tuple[int, int, list[int]]]:

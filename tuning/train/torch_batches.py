@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from calibration.errors import WardposeError
+from calibration.own_process import end_with_parent
 
 
 class TrainingData(Protocol):
@@ -42,13 +43,19 @@ def prepared_batches(
     """
     prepared, keys = _Prepared(data), _keys(len(data), size, epochs, seed, first)
     for count, batch in (
-        torch.utils.data.DataLoader(prepared, batch_size=None, sampler=keys, num_workers=workers)
+        torch.utils.data.DataLoader(
+            prepared, batch_size=None, sampler=keys, num_workers=workers, worker_init_fn=_begin_worker
+        )
         if workers
         else map(prepared.__getitem__, keys)
     ):
         if "error" in batch:
             raise batch["error"]
         yield count, batch
+
+
+def _begin_worker(number: int) -> None:
+    end_with_parent()
 
 
 def _keys(samples: int, size: int, epochs: int, seed: int, first: int) -> Iterator[tuple[int, list[int]]]:
