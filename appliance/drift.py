@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 HEARD_WITHIN_S = 10.0
 _NICENESS = 10  # the live picture goes first
@@ -46,6 +48,12 @@ def watch(site: SiteFolder) -> None:
         results=result_socket(site), pause=pauses.switch(site),
         keeping=lambda what: audit.record(site, "watch.reference", str(row.id), what),
     )  # fmt: skip
+
+
+def command(site: SiteFolder) -> list[str]:
+    """The watch's command line; its ring tells other programs whose watch it is."""
+    python = [sys.executable, "-m", "appliance.drift"]
+    return [*python, "--ring", ring_name(site), "--home", str(site.root)]
 
 
 def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
@@ -90,3 +98,22 @@ class DriftMeter:
             audit.record(self._site, "drift.found", ", ".join(sorted(now)), message["text"])
         elif was and not now and message["state"] == "steady":
             audit.record(self._site, "drift.over", ", ".join(sorted(was)), message["text"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The watch as a program of its own."""
+    parser = argparse.ArgumentParser(prog="appliance.drift", description=__doc__)
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--ring", required=True, help="the site's own: it shows in the list of processes")
+    options = parser.parse_args(arguments)
+    keep_out_of_dumps()
+    try:
+        watch(SiteFolder.open(options.home))
+    except WardposeError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

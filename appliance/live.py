@@ -112,9 +112,8 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     if name == "drift":
         from appliance import drift
 
-        drift.watch(site)
-        raise SystemExit
-    if name == "live":
+        command = drift.command(site)
+    elif name == "live":
         command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
     else:
         asked_for = asked.get("source")

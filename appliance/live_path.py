@@ -34,7 +34,7 @@ _MODULES = {
     "capture": (b"runtime.capture.process", b"--ring"),
     "live": (b"runtime.live", b"--ring"),
     "display": (b"runtime.display.service", b"--socket"),
-    "drift": (b"runtime.drift_watch", b"--ring"),
+    "drift": (b"appliance.drift", b"--ring"),
 }
 END_SECONDS = 30.0  # a supervisor ends one process after the other, with five seconds for each
 _SYSTEMCTL_SECONDS = 60.0
