@@ -13,11 +13,11 @@ import pytest
 from appliance import audit, calibrations, datasets, housekeeping, kept, plates
 from appliance.cli.main import main
 from appliance.jobs import JobStore
+from appliance.measure import take_pictures
 from appliance.site_folder import SiteFolder
 from calibration.drift import take_reference
 from runtime.drift_watch import contents
 from runtime.watch_reference import look_of
-from synth.simulated_camera import SimulatedCamera
 from tests.appliance.test_plates import plate_of
 from tests.conftest import REPOSITORY
 
@@ -41,8 +41,7 @@ def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     assert main(["preview", str(datasets.newest(site)), "--count", "2", *home]) == 0
     row = calibrations.current_row(site)
     assert row is not None
-    camera = SimulatedCamera.from_argument("empty")
-    looks = [look_of(camera.read(5.0)) for _ in range(2)]
+    looks = [look_of(frame) for frame in take_pictures("simulated:empty", 2)]
     reference = take_reference(looks, calibrations.current(site))
     reference.save(calibrations.reference_file(site.resolve(row.file)))
     assert kept.strays(site) == []

@@ -19,7 +19,6 @@ from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
 from appliance.drift import DriftMeter, process_spec
 from appliance.live import LivePlan, process_command
-from appliance.people import current_user
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration import plugins
