@@ -208,14 +208,14 @@ def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 100
     known = rows(site, 1)
     if not known:
         raise WardposeError("there is no calibration to show", mend=CALIBRATE_FIRST)
-    from appliance.measure import take_pictures
+    from appliance.camera_access import take_pictures  # it stands on this module
     from appliance.settings import load_settings
     from calibration.posterior_page import write_posterior_page
 
     estimate, color = load(site, known[0]), None
     path = path if path is not None else site.pictures / f"calibration-{known[0].id}.png"
     if look:
-        color = take_pictures(load_settings(site).camera.source, 1)[0].color
+        color = take_pictures(site, load_settings(site).camera.source, 1)[0].color
         audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
     try:
         write_posterior_page(estimate, path, samples=samples, color=color)

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.camera_access import open_camera
+from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
 from calibration.redaction import redacted
@@ -90,14 +92,14 @@ def library_problem() -> UsbProblem | None:
     return None
 
 
-def probe(spec: str, *, seconds: float = 3.0, wait_s: float = 60.0) -> dict[str, Any]:
+def probe(site: SiteFolder, spec: str, *, seconds: float = 3.0, wait_s: float = 60.0) -> dict[str, Any]:
     """Open a source, read for `seconds` and say what came; the source is closed again.
 
     wait_s: how long the first frame may take. Raises `WardposeError` when none comes.
     """
-    from runtime.capture.source import EndOfStream, StaleFrame, open_source
+    from runtime.capture.source import EndOfStream, StaleFrame
 
-    with open_source(spec) as source:
+    with open_camera(site, spec) as source:
         deadline = time.monotonic() + wait_s
         while True:
             try:
@@ -126,7 +128,7 @@ def probe(spec: str, *, seconds: float = 3.0, wait_s: float = 60.0) -> dict[str,
         return {
             "source": redacted(spec), "name": source.name, "live": source.live, "width": width, "height": height,
             "frames": frames + 1, "fps": frames / elapsed, "depth": depth, "calibrated": frame.camera is not None,
-            "imu": any(frame.imu is not None for frame in felt),
+            "imu": any(frame.imu is not None for frame in felt), "origin": source.origin,
         } | _upright(felt)  # fmt: skip
 
 

@@ -90,14 +90,15 @@ class ServiceClient:
         result: dict[str, Any] = self.call("live.start", source=source, detector=detector, pose=pose, display=display)
         return result
 
-    def stop_live(self) -> None:
-        self.call("live.stop")
+    def stop_live(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("live.stop")
+        return result
 
-    def pause(self) -> None:
-        self.call("live.pause")
+    def pause(self, reason: str = "") -> None:
+        self.call("live.pause", reason=reason)
 
-    def resume(self) -> None:
-        self.call("live.resume")
+    def resume(self, reason: str = "") -> None:
+        self.call("live.resume", reason=reason)
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = self.call("jobs.list", limit=limit)

@@ -6,10 +6,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, pauses
 from appliance.listener import Listener
 from appliance.live_addresses import result_socket, ring_name
 from appliance.settings import load_settings
@@ -39,10 +40,10 @@ def watch(site: SiteFolder) -> None:
         raise WardposeError("there is no confirmed calibration to watch", mend=calibrations.CALIBRATE_FIRST)
     calibrations.forget_references(site)
     os.nice(_NICENESS)
-    results, calibration = result_socket(site), site.resolve(row.file)
+    calibration = site.resolve(row.file)
     serve(
-        ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site), results=results,
-        pause_file=results.with_name(f"{results.name}.paused"),
+        ring_name(site), calibration, calibrations.reference_file(calibration), drift_socket(site),
+        results=result_socket(site), pause=pauses.switch(site),
         keeping=lambda what: audit.record(site, "watch.reference", str(row.id), what),
     )  # fmt: skip
 
@@ -58,10 +59,13 @@ def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
 
 
 class DriftMeter:
-    """Remembers what the watch said last; what begins and what ends goes into the audit trail."""
+    """Remembers what the watch said last; what begins and what ends goes into the audit trail.
 
-    def __init__(self, site: SiteFolder) -> None:
-        self._site = site
+    answers: whether it is this listener's part to write that down; of several that listen, one is.
+    """
+
+    def __init__(self, site: SiteFolder, answers: Callable[[], bool] = lambda: True) -> None:
+        self._site, self._answers = site, answers
         self._lock = threading.Lock()
         self._latest: dict[str, Any] = dict(SILENT)
         self._heard_at = 0.0
@@ -79,6 +83,8 @@ class DriftMeter:
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:
             before, self._latest, self._heard_at = self._latest, message, time.monotonic()
+        if not self._answers():
+            return
         was, now = ({change["what"] for change in told["changes"]} for told in (before, message))
         if now - was:
             audit.record(self._site, "drift.found", ", ".join(sorted(now)), message["text"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import calibrations, datasets, plates, recordings
+from appliance import calibrations, datasets, pauses, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
     parser.add_argument("--home")
     keep_out_of_dumps()
-    left = tidy(SiteFolder.open(parser.parse_args(arguments).home))
+    home = parser.parse_args(arguments).home
+    pauses.catch_up(home)
+    left = tidy(SiteFolder.open(home))
     for problem in left:
         sys.stderr.write(f"{problem}\n")
     return 1 if left else 0

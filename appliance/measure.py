@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.camera_access import take_pictures
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
 LENS_KEY = "wardpose_lens"
-FIRST_PICTURE_SECONDS = 60.0
 
 
 def site_bed(site: SiteFolder) -> Bed:
@@ -69,7 +68,7 @@ def calibrate(
     else:
         calibrator = method
     spec = tag_source(site, source) if calibrator.target else source or load_settings(site).camera.source
-    frames = take_pictures(spec, calibrator.looks)
+    frames = take_pictures(site, spec, calibrator.looks)
     up = _up(frames)
     sights = [
         Sight(frame.color, camera_of(frame, intrinsics), frame.depth, frame.depth_camera, frame.color_from_depth, up)
@@ -219,26 +218,3 @@ def tag_source(site: SiteFolder, source: str | None = None) -> str:
     spec = source or load_settings(site).camera.source
     # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
     return "simulated:tag_sheet" if spec == "simulated" else spec
-
-
-def take_pictures(spec: str, count: int) -> list[Frame]:
-    """The first `count` pictures of a source (fewer where it ends), which is opened and closed again.
-
-    Raises `WardposeError` when none comes.
-    """
-    from runtime.capture.source import EndOfStream, StaleFrame, open_source
-
-    frames: list[Frame] = []
-    deadline = time.monotonic() + FIRST_PICTURE_SECONDS
-    with open_source(spec) as source:
-        while len(frames) < count:
-            try:
-                frames.append(source.read(timeout_s=2.0))
-            except StaleFrame:
-                if time.monotonic() > deadline:
-                    raise
-            except EndOfStream:
-                break
-    if not frames:
-        raise WardposeError("it gave no picture", where=spec, mend="see `wardpose camera probe`")
-    return frames

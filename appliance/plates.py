@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance import audit, calibrations, recordings
+from appliance import audit, calibrations, pauses
+from appliance.camera_access import camera_frames
 from appliance.database import now
 from appliance.expiry import expires_at, parse_expiry
 from appliance.settings import load_settings
@@ -72,6 +73,7 @@ def capture(
     if not 0 < seconds <= 60:
         raise WardposeError(f"{seconds:g} seconds can't be fused", where="plates", mend="give 0–60 seconds")
     span = parse_expiry(expires, most=LONGEST_KEPT)
+    pauses.switch(site).require_off()
     row = calibrations.current_row(site)
     estimate = calibrations.current(site)
     assert row is not None
@@ -193,7 +195,7 @@ def _look(site: SiteFolder, spec: str, seconds: float, progress: Progress | None
     """The frames of `seconds` (at most `MOST_FRAMES`; fewer where the source ends)."""
     found: list[Frame] = []
     begun = 0.0
-    with recordings.camera_frames(site, spec) as frames:
+    with camera_frames(site, spec) as frames:
         for frame in frames:
             found.append(frame)
             begun = begun or time.monotonic()

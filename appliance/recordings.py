@@ -5,21 +5,19 @@ The row that names a recording is written *before* its first frame: whatever hap
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from appliance import audit
+from appliance import audit, pauses
+from appliance.camera_access import camera_frames
 from appliance.database import now
 from appliance.expiry import expires_at, parse_expiry
-from appliance.live import paused, ring_name, ring_status
 from appliance.processes import is_running, process_identity
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
@@ -34,8 +32,6 @@ Progress = Callable[[int, int, str], None]
 LONGEST_SECONDS = 3600.0
 LONGEST_KEPT = timedelta(days=90)
 SHORTEST_REASON = 8  # letters; "test" tells an auditor nothing
-FIRST_FRAME_SECONDS = 60.0
-NEXT_FRAME_SECONDS = 5.0
 LEAST_FREE_BYTES = 1_000_000_000  # a recording never takes the room that the box itself needs
 _HEAD_BYTES = 65_536
 
@@ -69,7 +65,7 @@ def record(
     _check(file, seconds, reason)
     full = source or load_settings(site).camera.source
     spec = redacted(full)
-    _refuse_paused(site)
+    pauses.switch(site).require_off()  # before a row says that a recording began
     file = file.absolute()
     expiry = expires_at(span)
     row = _begin(site, file, spec, reason.strip(), expiry)
@@ -99,13 +95,6 @@ def _check(file: Path, seconds: float, reason: str) -> None:
         raise WardposeError("there is a file of that name", where=str(file), mend="choose another name")
 
 
-def _refuse_paused(site: SiteFolder) -> None:
-    if paused(site):
-        raise WardposeError(
-            "the picture is paused at the bedside, so nothing is recorded", where=str(site.root), mend="resume it first"
-        )
-
-
 def _write(
     site: SiteFolder, stream: IO[bytes], frames: Iterator[Frame], file: Path, spec: str, seconds: float, reason: str,
     expiry: str, progress: Progress | None,
@@ -121,7 +110,6 @@ def _write(
     for frame in frames:
         if frame.timestamp_s - first.timestamp_s >= seconds:
             break
-        _refuse_paused(site)
         if shutil.disk_usage(file.parent).free < LEAST_FREE_BYTES:
             raise WardposeError(
                 "the disk is nearly full, so nothing was kept", where=str(file), mend="free some space, or record less"
@@ -131,39 +119,6 @@ def _write(
             progress(min(int(writer.duration_s), int(seconds)), int(seconds), f"{writer.frames} frames")
     writer.finish()
     return Recorded(file, spec, writer.frames, round(writer.duration_s, 3), stream.tell(), expiry)
-
-
-@contextlib.contextmanager
-def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
-    """The camera's frames: from the ring where it runs live (a camera can't be opened twice), else from the source."""
-    from runtime.capture.ring import RingReader
-    from runtime.capture.source import open_source
-
-    status = ring_status(site)
-    if status["state"] == "streaming" and status["source"] == redacted(spec):
-        with RingReader(ring_name(site)) as reader:
-            yield _each(lambda timeout_s: reader.read_next(timeout_s, max_age_ms=2000.0))
-    else:
-        with open_source(spec) as source:
-            yield _each(source.read)
-
-
-def _each(read: Callable[[float], Frame]) -> Iterator[Frame]:
-    """Frame after frame to the end. Raises `StaleFrame` where the first one, or the next, doesn't come."""
-    from runtime.capture.source import EndOfStream, StaleFrame
-
-    patient_until = time.monotonic() + FIRST_FRAME_SECONDS
-    while True:
-        try:
-            frame = read(1.0)
-        except EndOfStream:
-            return
-        except StaleFrame:
-            if time.monotonic() > patient_until:
-                raise
-            continue
-        yield frame
-        patient_until = time.monotonic() + NEXT_FRAME_SECONDS
 
 
 def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:

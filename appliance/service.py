@@ -22,10 +22,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from appliance import audit, calibrations, drift
+from appliance import audit, calibrations, drift, live_path, outages, pauses
 from appliance.job_runner import JobRunner
 from appliance.jobs import KINDS, Job, JobStore
-from appliance.live import LiveMeter, LivePlan, plan, process_specs, result_socket, ring_status
+from appliance.live import LivePlan, plan, process_specs
+from appliance.live_addresses import ring_name
+from appliance.live_lock import AlreadyRuns, LiveLock
+from appliance.live_meter import LiveMeter
+from appliance.live_status import live_status
 from appliance.models import ModelStore
 from appliance.people import acting_as, person_at
 from appliance.silence import keep_silent
@@ -39,6 +43,7 @@ from calibration.redaction import redacted
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
 HEALTH_SECONDS = 300.0
+GONE_SECONDS = 10.0  # how long what a killed service left may take to end
 LONGEST_REQUEST = 1_000_000
 
 
@@ -58,9 +63,13 @@ class Service:
         self._live_lock = threading.RLock()
         self._supervisor: Supervisor | None = None
         self._plan: LivePlan | None = None
-        self._meter: LiveMeter | None = None
+        self._holding: LiveLock | None = None
         self._watch: Supervisor | None = None
-        self._drift: drift.DriftMeter | None = None
+        # They listen whoever runs the live path; whoever runs it in a terminal writes down what it finds.
+        self._meter, self._picture = LiveMeter(site), outages.PictureWatch(site)
+        self._drift = drift.DriftMeter(site, lambda: self._path.kind != "foreground")
+        self._path = live_path.look(site)
+        self._was_paused = False
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
@@ -93,6 +102,8 @@ class Service:
         ]
         for thread in threads:
             thread.start()
+        self._meter.start()
+        self._drift.start()
         try:
             self._go_on_live()
             while not self._stopping.wait(STEP_SECONDS):
@@ -102,7 +113,12 @@ class Service:
             server.server_close()
             path.unlink(missing_ok=True)
             with self._live_lock:
+                was_running = self._supervisor is not None
                 self._end_live()
+            if was_running:
+                audit.record(self.site, "live.stop", "", "with the service; it comes back with it")
+            self._meter.stop()
+            self._drift.stop()
             self._runner.stop_all()
             self._lock_file.close()
 
@@ -132,16 +148,12 @@ class Service:
     def status(self) -> dict[str, Any]:
         """The whole truth in one object; see the keys."""
         with self._live_lock:
-            running, processes = self._plan, self._supervisor.to_dict() if self._supervisor else []
-            figures = self._meter.figures() if self._meter else {"state": "off", "fps": 0.0}
+            own, path = self._supervisor is not None, live_path.look(self.site)
+            processes = self._supervisor.to_dict() if self._supervisor else path.states()
             processes += self._watch.to_dict() if self._watch else []
-            drifted = self._drift.figures() if self._drift else dict(drift.SILENT)
-        row = calibrations.current_row(self.site)
-        if running is not None and figures["state"] == "off":
-            figures["state"] = "starting"
-        return {
-            "site": str(self.site.root), "pid": os.getpid(), "camera": ring_status(self.site),
-            "live": figures | {"plan": asdict(running) if running else None, "socket": str(result_socket(self.site))},
+        row, drifted = calibrations.current_row(self.site), self._drift.figures()
+        return live_status(self.site, self._meter.figures(), path) | {
+            "site": str(self.site.root), "pid": os.getpid(), "own": own,
             "processes": processes, "jobs": self.list_jobs(20),
             "models": {"detect": self.models.live("detect"), "pose": self.models.live("pose")},
             "calibration": asdict(row) if row else None, "drift": drifted, "health": self._health,
@@ -150,7 +162,9 @@ class Service:
     def start_live(
         self, source: str | None = None, detector: str | None = None, pose: str | None = None, display: bool = True
     ) -> dict[str, Any]:
-        """Start the live path, or start it anew with another plan."""
+        """Start the live path, or start it anew with another plan; refused where somebody else runs it."""
+        if self._supervisor is None:
+            live_path.require_free(self.site)
         wanted = plan(self.site, source=source, detector=detector, pose=pose, display=display)
         specs = process_specs(self.site, wanted)
         with self._live_lock:
@@ -163,17 +177,22 @@ class Service:
     def stop_live(self) -> dict[str, Any]:
         with self._live_lock:
             was_running = self._supervisor is not None
+            whose = "the service" if was_running else ""
             self._end_live()
             self._wish.unlink(missing_ok=True)
-        if was_running:
-            audit.record(self.site, "live.stop")
-        return {"stopped": was_running}
+        if not was_running:
+            whose = live_path.stop(self.site)
+        if whose:
+            audit.record(self.site, "live.stop", "", "" if was_running else f"it was somebody else's: {whose}")
+        return {"stopped": bool(whose), "whose": whose}
 
-    def pause(self) -> dict[str, Any]:
-        return self._tell_runtime("pause")
+    def pause(self, reason: str = "") -> dict[str, Any]:
+        """Pause the site, whether or not anything runs."""
+        return {"ok": True, "paused": True} | pauses.pause(self.site, reason).to_dict()
 
-    def resume(self) -> dict[str, Any]:
-        return self._tell_runtime("resume")
+    def resume(self, reason: str = "") -> dict[str, Any]:
+        held = pauses.resume(self.site, reason)
+        return {"ok": True, "paused": False, "was": held.to_dict() if held else None}
 
     def submit(self, kind: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         return _job(self.jobs.submit(kind, parameters))
@@ -192,16 +211,18 @@ class Service:
         try:
             wanted = LivePlan(**json.loads(self._wish.read_text()))
             with self._live_lock:
-                self._begin(wanted, process_specs(self.site, wanted))
+                self._begin(wanted, process_specs(self.site, wanted), patience_s=GONE_SECONDS)
+        except AlreadyRuns as error:
+            sys.stderr.write(f"{error}\n")  # the wish stays: this service runs it again when it starts next
         except (WardposeError, ValueError, TypeError) as error:
             sys.stderr.write(f"the live path could not be started again: {error}\n")
             self._wish.unlink(missing_ok=True)
 
-    def _begin(self, wanted: LivePlan, specs: list[Any]) -> None:
-        self._supervisor = Supervisor(self.site, specs)
+    def _begin(self, wanted: LivePlan, specs: list[Any], *, patience_s: float = 0.0) -> None:
+        self._holding = live_path.begin(self.site, "service", asdict(wanted), patience_s=patience_s)
+        outages.note(self.site, "start", why="by the service")
+        self._supervisor = Supervisor(self.site, specs, on_restart=self._note_restart)
         self._supervisor.start()
-        self._meter = LiveMeter(self.site)
-        self._meter.start()
         self._plan = wanted
         self._begin_watch()
 
@@ -212,35 +233,42 @@ class Service:
                 return
             spec = drift.process_spec(self.site, self._plan.source)
             if spec is not None:
-                self._watch, self._drift = Supervisor(self.site, [spec]), drift.DriftMeter(self.site)
+                self._watch = Supervisor(self.site, [spec], on_restart=self._note_restart)
                 self._watch.start()
-                self._drift.start()
 
     def _end_live(self) -> None:
-        if self._drift is not None:
-            self._drift.stop()
         if self._watch is not None:
             self._watch.stop()
-        self._watch, self._drift = None, None
-        if self._meter is not None:
-            self._meter.stop()
         if self._supervisor is not None:
             self._supervisor.stop()
-        self._supervisor, self._meter, self._plan = None, None, None
+        if self._holding is not None:
+            self._holding.release()
+        self._watch, self._supervisor, self._holding, self._plan = None, None, None, None
+        self._meter.forget()
+        self._picture = outages.PictureWatch(self.site)  # its end was asked for: that is no outage
 
-    def _tell_runtime(self, command: str) -> dict[str, Any]:
-        with self._live_lock:
-            meter = self._meter
-        if meter is None:
-            raise WardposeError("the live path is not running", mend="start it first")
-        answer = meter.command(command)
-        audit.record(self.site, f"live.{command}")
-        return answer
+    def _note_restart(self, name: str, why: str) -> None:
+        outages.note(self.site, "restart", name, why)
+
+    def _look_after_live(self) -> None:
+        """Give what the page paused its rows, blank what a killed capture process left, and note outages."""
+        self._path = live_path.look(self.site)
+        pauses.write_down(self.site)
+        paused = pauses.switch(self.site).active
+        if paused and not self._was_paused:
+            from runtime.capture.ring import blank_ring
+
+            with contextlib.suppress(OSError, WardposeError):
+                blank_ring(ring_name(self.site))
+        self._was_paused = paused
+        if self._path.looks and self._path.kind != "foreground":
+            self._picture.look(self._meter.figures())
 
     def _step(self) -> None:
         try:
             self._runner.step()
             self._begin_watch()
+            self._look_after_live()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
         except WardposeError as error:  # a full disk, for one: the live path must go on, and jobs when there is room
             sys.stderr.write(f"{error}\n")

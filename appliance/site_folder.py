@@ -79,6 +79,11 @@ class SiteFolder:
         return self.root / "secrets.json"
 
     @property
+    def pause_file(self) -> Path:
+        """The site is paused while this stands; see `appliance.pauses`."""
+        return self.root / "pause.json"
+
+    @property
     def calibrations(self) -> Path:
         return self.root / "calibrations"
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,10 @@ class Supervisor:
     def __init__(
         self, site: SiteFolder, specs: Sequence[ProcessSpec], *,
         start_seconds: float = START_SECONDS, silence_seconds: float = SILENCE_SECONDS,
+        on_restart: Callable[[str, str], None] = lambda name, why: None,
     ) -> None:  # fmt: skip
+        """on_restart: told the name of a process that has ended or was killed, and why, on this supervisor's thread."""
+        self._on_restart = on_restart
         self.site, self.start_seconds, self.silence_seconds = site, start_seconds, silence_seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -191,6 +194,7 @@ class Supervisor:
             watched.state.state, watched.state.pid = "waiting", None
             watched.state.restarts += 1
             watched.state.last_end = f"{why}{f' ({last_words})' if last_words else ''}"
+        self._on_restart(watched.spec.name, watched.state.last_end)
         watched.pause = min(2 * watched.pause, LONGEST_PAUSE_SECONDS)
 
     def _end(self, watched: _Watched, why: str) -> None:

@@ -21,6 +21,7 @@ from runtime.bus import ResultClient
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
 from runtime.detections import Detections
+from runtime.pause import LIFT, Paused, PauseSwitch
 from runtime.pipeline import LivePipeline
 from runtime.turn import Aims
 
@@ -38,6 +39,7 @@ def run(
     pose: Path | None = None,
     threads: int | None = None,
     yardsticks: bool = True,
+    pause_file: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Watch the real processes with two ONNX files for `seconds` and report.
@@ -45,6 +47,7 @@ def run(
     fps: frames answered a second (never more than the source gives). p50_ms, p99_ms: from a frame's capture to its
     skeletons. rss_gib: the live process. ratio_to_ultralytics: its predictor's time for our detector's file and these
     frames over ours; ratio_to_rtmlib: likewise its RTMPose for our pose model's file; None where they can't be had.
+    pause_file: the site's pause, which holds here as everywhere.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-bench-") as folder:
         ring, socket = f"bench-{os.getpid()}", Path(folder) / "live.sock"
@@ -52,6 +55,9 @@ def run(
         live = ["runtime.live", "--ring", ring, "--detector", str(detector), "--socket", str(socket)]
         live += ["--pose", str(pose)] if pose else []
         live += ["--threads", str(threads)] if threads else []
+        if pause_file is not None:
+            PauseSwitch(pause_file).require_off()
+            capture, live = ([*command, "--pause-file", str(pause_file)] for command in (capture, live))
         with running(capture), running(live) as process, ResultClient(socket) as client:
             engine = wait_until_live(client, process, progress)
             finished, latency_ms, stages = _watch(client, seconds, progress)
@@ -103,11 +109,17 @@ def wait_until_live(client: ResultClient, process: subprocess.Popen[bytes], prog
             time.sleep(0.1)
             continue
         why = message["message"] or message["state"]
+        _stop_when_paused(message)
         if message["state"] == "live":
             return str(message["engines"]["detector"])
     raise WardposeError(
         f"no live picture within {_START_S:.0f} s: {why}", mend="check the source with `wardpose camera probe`"
     )
+
+
+def _stop_when_paused(message: dict[str, Any]) -> None:
+    if message["state"] == "paused":
+        raise Paused((message["pause"] or {}).get("words", "paused"), mend=LIFT)
 
 
 def _watch(
@@ -125,6 +137,7 @@ def _watch(
             message = client.latest(min(left + 0.01, 1.0))
         except WardposeError:
             continue
+        _stop_when_paused(message)
         if message["state"] != "live" or (finished and message["finished_at"] <= finished[-1]):
             continue
         finished.append(message["finished_at"])

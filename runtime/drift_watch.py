@@ -25,6 +25,7 @@ from runtime.bus import ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
 from runtime.notify import notify
+from runtime.pause import Paused, PauseSwitch
 from runtime.watch_reference import ReferenceTaker, look_of
 
 _MAX_AGE_MS = 1000.0
@@ -35,16 +36,16 @@ class DriftWatch:
 
     def __init__(
         self, reader: RingReader, calibration: Path, reference: Path, socket: Path, *, results: Path,
-        pause_file: Path | None = None, keeping: Callable[[str], None] = lambda what: None,
+        pause: PauseSwitch | None = None, keeping: Callable[[str], None] = lambda what: None,
     ) -> None:  # fmt: skip
-        """results: the socket on which the live process says who is in the picture. keeping: told, before a reference
-        is kept, what it holds; whatever it raises is told, and nothing is kept.
+        """results: the socket on which the live process says who is in the picture. pause: the site's. keeping: told,
+        before a reference is kept, what it holds; whatever it raises is told, and nothing is kept.
 
         Raises WardposeError where the calibration is not confirmed or the reference can't be read.
         """
         self._reader, self._calibration, self._reference_file = reader, calibration, reference
         self._estimate = _confirmed(calibration)
-        self._pause_file, self._keeping = pause_file, keeping
+        self._pause, self._keeping = pause, keeping
         self._stop = threading.Event()
         self._taker = ReferenceTaker(reader, results, self._estimate)
         self._monitor: DriftMonitor | None = None
@@ -75,11 +76,13 @@ class DriftWatch:
             notify("WATCHDOG=1")
 
     def _step(self) -> dict[str, Any]:
-        if self._pause_file is not None and self._pause_file.exists():
-            self._taker.forget()
-            return _told("paused", "the live picture is paused, so nothing is looked at")
         try:
+            if self._pause is not None:
+                self._pause.require_off()
             frame = self._reader.read_latest(_MAX_AGE_MS)
+        except Paused as error:
+            self._taker.forget()  # nothing of a picture is kept over a pause
+            return _told("paused", f"{error.what}, so nothing is looked at")
         except StaleFrame as error:
             return _told("no-signal", error.what)
         height, width = frame.color.shape[:2]
@@ -155,14 +158,12 @@ def _told(state: str, text: str) -> dict[str, Any]:
 
 
 def serve(
-    ring: str, calibration: Path, reference: Path, socket: Path, *, results: Path, pause_file: Path | None = None,
+    ring: str, calibration: Path, reference: Path, socket: Path, *, results: Path, pause: PauseSwitch | None = None,
     keeping: Callable[[str], None] = lambda what: None,
 ) -> None:  # fmt: skip
     """Be the watch's process until SIGTERM or SIGINT; see `DriftWatch`."""
     with RingReader(ring) as reader:
-        watch = DriftWatch(
-            reader, calibration, reference, socket, results=results, pause_file=pause_file, keeping=keeping
-        )
+        watch = DriftWatch(reader, calibration, reference, socket, results=results, pause=pause, keeping=keeping)
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda *_: watch.stop())
         watch.run()

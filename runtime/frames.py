@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
+
+Origin = Literal["camera", "recording", "simulation", "unknown"]
+"""What pictures are of: what a camera sees at this moment, what one saw earlier (a recording, a video, photographs),
+or what a program has drawn. Only the first may ever be taken for the bed beside the box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,8 @@ class Frame:
 
     color: (H, W, 3) uint8 RGB, as the lens saw it (distorted). depth: (h, w) uint16 millimetres in the depth
     camera's own geometry, 0 = no reading. infrared: (h, w) uint16. timestamp_s: `time.monotonic()` of capture for
-    a live source, the recording's own clock otherwise. index: counts frames of one source from 0.
+    a live source, the recording's own clock otherwise. index: counts frames of one source from 0. origin: see `Origin`;
+    whoever opens the source writes it in (`runtime.capture.source.origin_of`).
     """
 
     color: NDArray[np.uint8]
@@ -40,6 +46,7 @@ class Frame:
     imu: ImuSample | None = None
     color_from_imu: NDArray[np.float64] | None = None
     jpeg: NDArray[np.uint8] | None = None
+    origin: Origin = "unknown"
 
     def __post_init__(self) -> None:
         if self.color.ndim != 3 or self.color.shape[2] != 3 or self.color.dtype != np.uint8:
@@ -62,3 +69,8 @@ class Frame:
         if imu is not None:
             imu = replace(imu, timestamp_s=imu.timestamp_s + timestamp_s - self.timestamp_s)
         return replace(self, timestamp_s=timestamp_s, imu=imu)
+
+
+def known_origin(told: object) -> Origin:
+    """What somebody declared, where it is one of the origins; else `unknown`."""
+    return next((origin for origin in get_args(Origin) if origin == told), "unknown")

@@ -28,13 +28,15 @@ from runtime.capture.source import StaleFrame
 from runtime.frames import Frame
 from runtime.message import live_message
 from runtime.notify import notify
-from runtime.overlay import State
+from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
+from runtime.state import State
 
 _WAIT_S = 0.1
 # Frames this old are no live picture, whatever the camera says.
 _MAX_AGE_MS = 1000.0
 _LONGEST_START_S = 1200.0
+_NAMELESS = "a program on this box"
 
 
 class FrameReader(Protocol):
@@ -48,25 +50,19 @@ class FrameReader(Protocol):
 class LiveService:
     """The loop. It owns no thread of its own besides the socket's; `run` blocks until `stop` is called.
 
-    The pause is kept in a file beside the socket: a process that is restarted while paused stays paused, because
-    whoever paused it must not be watched again by an accident.
+    It obeys the site's pause, whoever set it, and sets and lifts it for a client of the socket that gives a name.
     """
 
-    def __init__(self, reader: FrameReader, open_pipeline: Callable[[], LivePipeline], socket: Path) -> None:
-        self._reader, self._open_pipeline = reader, open_pipeline
-        self._pause_file = socket.with_name(socket.name + ".paused")
+    def __init__(
+        self, reader: FrameReader, open_pipeline: Callable[[], LivePipeline], socket: Path, pause: PauseSwitch
+    ) -> None:
+        self._reader, self._open_pipeline, self._pause = reader, open_pipeline, pause
         self._pipeline: LivePipeline | None = None
         self._result: LiveResult | None = None
         self._finished: deque[float] = deque(maxlen=30)
-        self._stop, self._resumed = threading.Event(), threading.Event()
+        self._stop = threading.Event()
         self._deciding = threading.Lock()  # so that no picture is published after a pause was acknowledged
         self._server = ResultServer(socket, self._command)
-        if not self._pause_file.exists():
-            self._resumed.set()
-
-    @property
-    def paused(self) -> bool:
-        return not self._resumed.is_set()
 
     def stop(self) -> None:
         """End `run` within about a quarter of a second. Safe from a signal handler."""
@@ -108,15 +104,15 @@ class LiveService:
             teller.join()
 
     def _step(self, pipeline: LivePipeline) -> None:
-        if self.paused:
-            self._result = None
-            self._finished.clear()
-            self._say("paused")
-            self._resumed.wait(_WAIT_S)
+        if self._pause.active:
+            self._rest()
             return
         try:
             frame = self._reader.read_next(timeout_s=_WAIT_S, max_age_ms=_MAX_AGE_MS)
             result = pipeline.process(frame)
+        except Paused:
+            self._rest()
+            return
         except StaleFrame as error:
             shown, trouble = self._result, self._reader.trouble()
             if not trouble and shown is not None and time.monotonic() - shown.captured_at < _MAX_AGE_MS / 1e3:
@@ -131,39 +127,49 @@ class LiveService:
             self._stop.wait(_WAIT_S)
             return
         with self._deciding:
-            if self.paused:  # while the frame was being worked on: its people are nobody's business any more
+            if self._pause.active:  # while the frame was being worked on: its people are nobody's business any more
                 return
             self._result = result
             self._finished.append(result.finished_at)
             self._say("live")
 
+    def _rest(self) -> None:
+        self._result = None
+        self._finished.clear()
+        self._say("paused")
+        self._stop.wait(_WAIT_S)
+
     def _say(self, state: State, message: str = "") -> None:
         times = self._finished
         fps = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
         self._server.publish(
-            live_message(state, result=self._result, pipeline=self._pipeline, message=message, fps=fps)
+            live_message(
+                state,
+                result=self._result,
+                pipeline=self._pipeline,
+                message=message,
+                fps=fps,
+                pause=self._pause.state() if state == "paused" else None,
+            )
         )
 
     def _command(self, command: Message) -> Message:
-        name = command.get("command")
-        if name == "pause":
-            with self._deciding:
-                self._resumed.clear()
-                self._say("paused")
-            try:
-                self._pause_file.touch(mode=0o600)
-            except OSError as error:
-                # The pause holds; only a restart would forget it.
-                return {"ok": True, "paused": True, "warning": f"a restart will resume ({error.strerror})"}
-        elif name == "resume":
-            try:
-                self._pause_file.unlink(missing_ok=True)
-            except OSError as error:
-                return {"ok": False, "error": f"can't resume: {self._pause_file} stays ({error.strerror})"}
-            self._resumed.set()
-        elif name != "state":
-            return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state"}
-        return {"ok": True, "paused": self.paused}
+        name, by = command.get("command"), command.get("by")
+        who = by if isinstance(by, str) and by else _NAMELESS
+        reason = command.get("reason")
+        why = reason if isinstance(reason, str) else ""
+        try:
+            if name == "pause":
+                with self._deciding:
+                    self._pause.set(who, why)
+                    self._say("paused")
+            elif name == "resume":
+                self._pause.lift(who, why)
+            elif name != "state":
+                return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state"}
+        except WardposeError as error:
+            return {"ok": False, "error": str(error)}
+        return {"ok": True, "paused": self._pause.active}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pose", type=Path, help="ONNX file of the pose model; without it there are boxes only")
     parser.add_argument("--calibration", type=Path, help="this camera's calibration: where the bed is in its picture")
     parser.add_argument("--socket", required=True, type=Path, help="Unix socket to serve results on")
+    parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
     parser.add_argument("--engine", help="use this inference engine or fail (default: the best that qualifies)")
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
     parser.add_argument("--confidence", type=float, help="least score of a person (default: the model's own threshold)")
@@ -190,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
     try:
-        service = LiveService(RingReader(options.ring), open_pipeline, options.socket)
+        pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
+        service = LiveService(RingReader(options.ring), open_pipeline, options.socket, pause)
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda *_: service.stop())
         service.run()

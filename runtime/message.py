@@ -2,9 +2,11 @@
 
 One message: `version`, `state` (starting, live, no-signal, paused), `message` (why, in one line), `captured_at` and
 `finished_at` (this machine's monotonic clock, seconds; null where nothing was ever seen), `frame_index`, `width`,
-`height`, `people` [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
-where too little of one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed),
-`fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
+`height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
+`pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn)
+[{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box where too little of
+one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`, `stages_ms`,
+and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from runtime.belief import DOUBTFUL, SURE, shows_skeleton
+from runtime.belief import DOUBTFUL, SURE, limb_score, shows_skeleton
 from runtime.detections import Detections
-from runtime.overlay import LiveState, State
+from runtime.frames import known_origin
+from runtime.pause import Pause
 from runtime.pipeline import LivePipeline, LiveResult
-from runtime.skeleton import Skeletons
+from runtime.skeleton import LIMBS, Skeletons
+from runtime.state import LiveState, State
 
 VERSION = 1
 
@@ -30,14 +36,16 @@ def live_message(
     pipeline: LivePipeline | None = None,
     message: str = "",
     fps: float = 0.0,
+    pause: Pause | None = None,
 ) -> dict[str, Any]:
-    """The message for a state. result: the last frame's, whose people are told only while live."""
+    """The message for a state. result: the last frame's, whose people are told only while live. pause: what holds."""
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
-    said |= {"sure": SURE, "doubtful": DOUBTFUL}
+    said |= {"sure": SURE, "doubtful": DOUBTFUL, "origin": None, "pause": pause and pause.to_dict()}
     if result is not None:
         said |= {"captured_at": result.captured_at, "finished_at": result.finished_at}
         said |= {"frame_index": result.frame_index, "width": result.width, "height": result.height}
+        said["origin"] = result.origin
         said["stages_ms"] = {stage: round(ms, 2) for stage, ms in result.stages_ms.items()}
         if state == "live":
             said["people"] = _people(result)
@@ -71,21 +79,37 @@ def state_of(message: dict[str, Any], now_s: float | None = None) -> LiveState:
     """The state with the picture's age now. now_s: this machine's `time.monotonic()`."""
     captured = message.get("captured_at")
     age_s = None if captured is None else max(0.0, (time.monotonic() if now_s is None else now_s) - captured)
-    return LiveState(message["state"], age_s)
+    paused = (message.get("pause") or {}).get("words", "")
+    return LiveState(message["state"], age_s, known_origin(message.get("origin")), paused)
 
 
 def _people(result: LiveResult) -> list[dict[str, Any]]:
-    ids = result.detections.track_id
+    """Those of whom something is drawn: a person wholly outside the frame is neither shown nor counted."""
+    ids, frame = result.detections.track_id, (result.width, result.height)
     points = np.concatenate([result.skeletons.keypoints, result.skeletons.score[..., None]], axis=-1)
-    return [
-        {
-            "id": 0 if ids is None else int(ids[i]),
-            "box": [round(float(v), 1) for v in result.detections.xyxy[i]],
-            "score": round(float(result.detections.score[i]), 3),
-            "keypoints": [[round(float(x), 1), round(float(y), 1), round(float(s), 3)] for x, y, s in points[i]]
-            if len(points)
-            else [],
-            "shown": "skeleton" if len(points) and shows_skeleton(points[i, :, 2]) else "box",
-        }
-        for i in range(len(result.detections))
-    ]
+    people = []
+    for i in range(len(result.detections)):
+        joints = points[i] if len(points) else np.zeros((0, 3), np.float32)
+        skeleton = len(joints) > 0 and bool(shows_skeleton(joints[:, 2])) and _limb_in_frame(joints, frame)
+        box = np.clip(result.detections.xyxy[i], 0, [*frame, *frame])
+        if not skeleton and not (box[2] - box[0] >= 1 and box[3] - box[1] >= 1):
+            continue
+        if not skeleton and len(joints) and shows_skeleton(joints[:, 2]):
+            joints = joints * np.array([1, 1, 0])  # all of it lies outside: the box stands for the person
+        people.append(
+            {
+                "id": 0 if ids is None else int(ids[i]),
+                "box": [round(float(v), 1) for v in box],
+                "score": round(float(result.detections.score[i]), 3),
+                "keypoints": [[round(float(x), 1), round(float(y), 1), round(float(s), 3)] for x, y, s in joints],
+                "shown": "skeleton" if skeleton else "box",
+            }
+        )
+    return people
+
+
+def _limb_in_frame(joints: NDArray[np.floating], frame: tuple[int, int]) -> bool:
+    """Whether a limb that is drawn of `joints` (17, 3) crosses a frame of that width and height."""
+    drawn = [limb for limb, sure in zip(LIMBS, limb_score(joints[:, 2]), strict=True) if sure >= DOUBTFUL]
+    ends = np.clip(np.nan_to_num(joints[:, :2], nan=-1e4), -16000, 16000).round().astype(int).tolist()
+    return any(cv2.clipLine((0, 0, *frame), tuple(ends[a]), tuple(ends[b]))[0] for a, b in drawn)

@@ -7,7 +7,6 @@ doubtful ones dashed; a person of whom too little is sure is a rounded box, neve
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,12 +14,11 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL, SURE, limb_score, shows_skeleton
 from runtime.detections import Detections
+from runtime.frames import Origin
 from runtime.skeleton import LIMBS, Skeletons
+from runtime.state import LiveState, not_this_bed
 
-State = Literal["starting", "live", "no-signal", "paused"]
 Colour = tuple[int, int, int]
-
-STALE_S = 1.0
 
 _GROUND: Colour = (22, 27, 34)
 _GROUND_DEAD: Colour = (38, 38, 40)
@@ -43,32 +41,13 @@ _FAINT: Colour = (96, 98, 102)
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
-@dataclass(frozen=True, slots=True)
-class LiveState:
-    """What the live path is doing. age_s: seconds since the shown frame was captured, None where there is none."""
-
-    state: State
-    age_s: float | None = None
-
-    @property
-    def fresh(self) -> bool:
-        """True only where what is shown is what the camera sees now."""
-        return self.state == "live" and self.age_s is not None and self.age_s <= STALE_S
-
-    def headline(self) -> str:
-        """The state in words for a glance; anything but "LIVE" means: don't rely on what you see."""
-        age = "" if self.age_s is None else f" - last {_duration(self.age_s)} ago"
-        if self.state == "paused":
-            return "PAUSED"
-        if self.state == "starting":
-            return "STARTING - no live picture yet"
-        return f"LIVE  {self.age_s or 0:.1f} s" if self.fresh else f"NO LIVE PICTURE{age}"
-
-
 def draw_skeletons(
-    canvas: NDArray[np.uint8], skeletons: Skeletons, detections: Detections | None = None
+    canvas: NDArray[np.uint8], skeletons: Skeletons, detections: Detections | None = None, origin: Origin = "camera"
 ) -> NDArray[np.uint8]:
-    """A copy of the (H, W, 3) RGB picture with people drawn on it, and where given boxes with track id and score."""
+    """A copy of the (H, W, 3) RGB picture with people drawn on it, and where given boxes with track id and score.
+
+    origin: what the picture is of; where that is not a camera's view, it is written over it.
+    """
     picture = np.ascontiguousarray(canvas).copy()
     thick = max(2, round(min(picture.shape[:2]) / 200))
     people = _people(skeletons, detections)
@@ -81,6 +60,8 @@ def draw_skeletons(
             _label(picture, f"{number}{detections.score[index]:.2f}", person.box[:2], thick, person.colour)
     for person in people:
         _draw(picture, person, thick, vivid=True)
+    if warning := not_this_bed(origin):
+        _banner(picture, warning, _WARN, max(18, picture.shape[0] // 14))
     return picture
 
 
@@ -96,7 +77,8 @@ def skeleton_on_neutral(
 
     size: width and height of the answer. frame_size: width and height of the frame the keypoints are in, `size`
     where None. detections: the same people's boxes, without which somebody of whom too little is sure isn't shown.
-    Anything but a fresh live frame is drawn in grey under a banner, so that nobody takes it for now.
+    Anything but a fresh frame is drawn in grey under a banner, so that nobody takes it for now; a fresh one that no
+    camera sees now (simulated, recorded) bears a warning and a frame in its colour.
     """
     width, height = size
     vivid = state.fresh
@@ -110,9 +92,9 @@ def skeleton_on_neutral(
         thick = max(2, round(min(width, height) / 130))
         for person in _people(skeletons, detections):
             _draw(picture, person.moved(zoom, shift), thick, vivid=vivid)
-    colour = _LIVE if vivid else _WARN if state.state in ("paused", "starting") else _DEAD
+    colour = _LIVE if state.live else _WARN if vivid or state.state in ("paused", "starting") else _DEAD
     _banner(picture, state.headline(), colour, bar)
-    if not vivid:
+    if not state.live:
         cv2.rectangle(picture, (0, 0), (width - 1, height - 1), colour, max(3, height // 120))
     return picture
 
@@ -275,9 +257,3 @@ def _banner(picture: NDArray[np.uint8], text: str, colour: Colour, bar: int) -> 
     cv2.circle(picture, (bar // 2 + 2, bar // 2), max(3, bar // 5), colour, -1, cv2.LINE_AA)
     baseline = (bar + height) // 2
     cv2.putText(picture, text, (bar + 4, baseline), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

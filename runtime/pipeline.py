@@ -13,7 +13,7 @@ from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.distinct import distinct_people, without_strays
 from runtime.engines.engine import open_engine
-from runtime.frames import Frame
+from runtime.frames import Frame, Origin
 from runtime.pose import PoseEstimator
 from runtime.skeleton import Skeletons
 from runtime.smooth import OneEuroSmoother
@@ -27,7 +27,7 @@ class LiveResult:
 
     captured_at: the frame's own time; finished_at: `time.monotonic()` when the last stage ended, both in seconds.
     detections and skeletons have the same people in the same order (no skeletons without a pose model). stages_ms:
-    milliseconds of each stage, in the order they ran.
+    milliseconds of each stage, in the order they ran. origin: what the frame is of.
     """
 
     frame_index: int
@@ -38,6 +38,7 @@ class LiveResult:
     detections: Detections
     skeletons: Skeletons
     stages_ms: dict[str, float] = field(default_factory=dict)
+    origin: Origin = "unknown"
 
 
 class LivePipeline:
@@ -106,7 +107,15 @@ class LivePipeline:
             skeletons = self.smoother.update(skeletons, frame.timestamp_s)
             lap("smooth")
         return LiveResult(
-            frame.index, frame.timestamp_s, time.monotonic(), width, height, detections, skeletons, stages_ms
+            frame.index,
+            frame.timestamp_s,
+            time.monotonic(),
+            width,
+            height,
+            detections,
+            skeletons,
+            stages_ms,
+            frame.origin,
         )
 
     def _aims(self, detections: Detections, width: int, height: int) -> Aims:

@@ -27,7 +27,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.tag_sheet import TagSheet
 from calibration.viewpoint import Viewpoint
 from runtime.capture.source import StaleFrame, split_options
-from runtime.frames import Frame, ImuSample
+from runtime.frames import Frame, ImuSample, Origin
 from synth.dataset import DatasetSpec, DatasetSummary, generate_sample, make_dataset
 from synth.labels import Annotation
 from synth.render.mesh import Mesh
@@ -112,6 +112,7 @@ class SimulatedCamera:
     """
 
     live = True
+    origin: Origin = "simulation"
 
     def __init__(self, config: SimulatedCameraConfig | None = None) -> None:
         self.config = config or SimulatedCameraConfig()

@@ -67,3 +67,34 @@ def test_the_repository_names_no_machine() -> None:
             if any(f"/{folder}/" in text for folder in ("wo" + "rk", "ro" + "ot")):
                 suspects.append(name)
     assert not suspects
+
+
+# Who may make a capture source, and where else its entry points are read.
+MAKERS = {
+    "make_source": {"runtime/capture/source.py", "runtime/capture/process.py"},
+    "open_source": {"runtime/capture/source.py", "appliance/camera_access.py"},
+}
+
+
+def names_used(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and node.value == "capture_sources":
+            names.add("capture_sources")
+    return names
+
+
+def test_cameras_are_opened_in_one_place_where_a_pause_holds() -> None:
+    """A module that wants a picture asks `appliance.camera_access`; the capture process obeys the pause by itself."""
+    allowed = MAKERS | {"capture_sources": {"runtime/capture/source.py", "appliance/cameras.py"}}
+    for floor in FLOORS:
+        for path in (REPOSITORY / floor).rglob("*.py"):
+            where = str(path.relative_to(REPOSITORY))
+            for name in names_used(path) & set(allowed):
+                assert where in allowed[name], f"{where} uses {name}: ask appliance.camera_access for a picture"

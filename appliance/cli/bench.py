@@ -79,6 +79,13 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     run = import_module(f"benchmarks.{options.bench}").run
     wanted = signature(run).parameters
     arguments: dict[str, Any] = {amount: options.amount}
+    if "pause_file" in wanted:
+        from appliance import pauses
+        from appliance.site_folder import SiteFolder
+
+        site = SiteFolder.open(options.home)
+        pauses.switch(site).require_off()
+        arguments["pause_file"] = site.pause_file
     with out.progress(f"bench {options.bench}") as progress:
         arguments |= _models(options, [name for name in ("detector", "pose") if name in wanted], progress)
         if renderer := getattr(options, "renderer", None):

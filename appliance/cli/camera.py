@@ -74,12 +74,16 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     from appliance.cameras import probe
     from appliance.settings import load_settings
     from appliance.site_folder import SiteFolder
+    from runtime.state import not_this_bed
 
-    spec = options.source or load_settings(SiteFolder.open(options.home)).camera.source
+    site = SiteFolder.open(options.home)
+    spec = options.source or load_settings(site).camera.source
     started = time.monotonic()
-    found = probe(spec, seconds=options.seconds)
+    found = probe(site, spec, seconds=options.seconds)
     pace = f"{found['fps']:.1f} frames a second ({found['frames']} frames)"
     out.say(f"{found['source']}: {found['width']}×{found['height']}, {pace}")
+    if warning := not_this_bed(found["origin"]):
+        out.say(warning)
     out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
             f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
     if found["pitch_deg"] is not None:

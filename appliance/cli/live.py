@@ -1,9 +1,10 @@
-"""wardpose run, wardpose display, and the terminal UI."""
+"""wardpose run, stop, pause, resume, display, and the terminal UI."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from typing import Any
 
 from appliance.cli.output import Output
@@ -26,6 +27,16 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.set_defaults(run=run_live)
     display = commands.add_parser("display", parents=[common], help="serve the display page on this box's loopback")
     display.set_defaults(run=show_display)
+    stop = commands.add_parser("stop", parents=[common], help="end the live path, whoever started it")
+    stop.set_defaults(run=stop_live)
+    pause = commands.add_parser(
+        "pause", parents=[common], help="look at nothing: no live picture, no recording, no calibration, until resume"
+    )
+    pause.add_argument("--reason", default="", help="why; every screen and the audit trail say it")
+    pause.set_defaults(run=pause_site)
+    resume = commands.add_parser("resume", parents=[common], help="lift the pause, whoever set it")
+    resume.add_argument("--reason", default="", help="why; the audit trail keeps it")
+    resume.set_defaults(run=resume_site)
 
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
@@ -37,40 +48,40 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
 
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
-    from appliance import drift
-    from appliance.client import ServiceClient
-    from appliance.live import LiveMeter, become, plan, process_specs, ring_status
+    from appliance import audit, drift, live_path, outages, pauses
+    from appliance.live import become, plan, process_specs
+    from appliance.live_meter import LiveMeter, ring_status
     from appliance.site_folder import SiteFolder
     from appliance.supervisor import Supervisor
-    from calibration.errors import WardposeError
 
     site = SiteFolder.open(options.home)
     if options.only:
         become(
-            site,
-            options.only,
-            source=options.source,
-            detector=options.detector,
-            pose=options.pose,
+            site, options.only, source=options.source, detector=options.detector, pose=options.pose,
             engine=options.engine,
-        )
-    with ServiceClient(site) as client:
-        if client.answers() and client.status()["live"]["plan"]:
-            raise WardposeError(
-                "the live path already runs", where=str(site.root), mend="stop it in the terminal UI first"
-            )
+        )  # fmt: skip
+    live_path.require_free(site)
+    if options.seconds is not None:
+        pauses.switch(site).require_off()  # a measured run has nothing to measure
     wanted = plan(
         site, source=options.source, detector=options.detector, pose=options.pose, engine=options.engine,
         display=not options.headless,
     )  # fmt: skip
+    watched = drift.process_spec(site, wanted.source)
+    specs = process_specs(site, wanted) + ([watched] if watched else [])
+    holding = live_path.begin(site, "foreground", asdict(wanted))
+    audit.record(
+        site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}; in a terminal"
+    )
+    outages.note(site, "start", why="in a terminal")
     out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
     if wanted.display:
         from appliance.settings import load_settings
 
         out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
-    watched = drift.process_spec(site, wanted.source)
-    specs = process_specs(site, wanted) + ([watched] if watched else [])
-    supervisor, meter, watch = Supervisor(site, specs), LiveMeter(site), drift.DriftMeter(site)
+    supervisor = Supervisor(site, specs, on_restart=lambda name, why: outages.note(site, "restart", name, why))
+    meter, watch, picture = LiveMeter(site), drift.DriftMeter(site), outages.PictureWatch(site)
+    switch = pauses.switch(site)
     supervisor.start()
     meter.start()
     watch.start()
@@ -79,12 +90,18 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     try:
         while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
             time.sleep(0.2)
-            figures, camera = meter.figures(), ring_status(site)
+            figures, camera, held = meter.figures(), ring_status(site), switch.state()
+            pauses.write_down(site)
+            if held is not None:
+                figures["state"] = "paused"
+                if options.seconds is not None:
+                    switch.require_off()
+            picture.look(figures)
             if live_since is None and figures["state"] == "live":
                 live_since = time.monotonic()
             if options.seconds is not None and live_since is None:
                 _give_up_if_hopeless(supervisor, camera, time.monotonic() - began, wanted.source)
-            line = _line(figures, supervisor, camera)
+            line = f"{held.words()}; `wardpose resume` lifts it" if held else _line(figures, supervisor, camera)
             if (drifted := watch.figures())["state"] == "drifted":
                 line += f"; {drifted['text']}: calibrate again"
             told = _tell(out, line, told, lively=figures["state"] == "live")
@@ -95,6 +112,8 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
         supervisor.stop()
         meter.stop()
         watch.stop()
+        holding.release()
+        audit.record(site, "live.stop", wanted.source, "in a terminal")
     out.answer(
         {"ok": live_since is not None, "source": wanted.source, "detector": wanted.detector, "pose": wanted.pose}
         | figures
@@ -102,6 +121,42 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     )
     if interrupted and options.seconds is not None:
         raise KeyboardInterrupt
+    return 0
+
+
+def stop_live(options: argparse.Namespace, out: Output) -> int:
+    from appliance import audit, live_path
+    from appliance.client import ServiceClient
+    from appliance.site_folder import SiteFolder
+
+    site = SiteFolder.open(options.home)
+    with ServiceClient(site) as client:
+        if client.answers():  # it must know that the live path is not wanted any more
+            whose = str(client.stop_live()["whose"])
+        else:
+            whose = live_path.stop(site)
+            if whose:
+                audit.record(site, "live.stop", "", f"it was somebody else's: {whose}")
+    out.say(f"the live path has ended; {whose}" if whose else "nothing runs")
+    out.answer({"ok": True, "stopped": bool(whose), "whose": whose})
+    return 0
+
+
+def pause_site(options: argparse.Namespace, out: Output) -> int:
+    from appliance import pauses
+
+    held = pauses.pause(pauses.site_at(options.home), options.reason)
+    out.say(f"PAUSED {held.words().removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
+    out.answer({"ok": True, "paused": True} | held.to_dict())
+    return 0
+
+
+def resume_site(options: argparse.Namespace, out: Output) -> int:
+    from appliance import pauses
+
+    held = pauses.resume(pauses.site_at(options.home), options.reason)
+    out.say(f"resumed; it was {held.words()}" if held else "it is not paused")
+    out.answer({"ok": True, "paused": False, "was": held.to_dict() if held else None})
     return 0
 
 
@@ -134,9 +189,11 @@ def _tell(out: Output, line: str, told: tuple[str, float], *, lively: bool) -> t
 
 def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> str:
     if figures["state"] == "live":
-        people = f"{figures['people']} {'person' if figures['people'] == 1 else 'people'}"
+        from runtime.state import not_this_bed, people_words
+
         pace = f"{figures['fps']:.1f} frames a second, {figures['p50_ms']:.0f} ms behind"
-        return f"live: {people}, {pace}, on {figures['engine']}"
+        state = not_this_bed(figures["origin"]) or "live"
+        return f"{state}: {people_words(figures['people'])}, {pace}, on {figures['engine']}"
     failing = [f"{s.name}: {s.last_end or s.state}" for s in supervisor.states() if s.state != "running"]
     why = "; ".join(failing) or figures["message"] or camera["message"] or f"camera {camera['state']}"
     return f"{'starting' if figures['state'] == 'off' else figures['state']}: {why}"

@@ -92,6 +92,9 @@ def _run(arguments: list[str], out: Output) -> int:
         if options.command != "test":
             parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
         options.rest = rest
+    from appliance import pauses  # not before the arguments are understood: help must not wait for a database
+
+    pauses.catch_up(options.home)
     return int(options.run(options, out))
 
 

@@ -88,7 +88,7 @@ def kept(options: argparse.Namespace, out: Output) -> int:
 
 
 def status(options: argparse.Namespace, out: Output) -> int:
-    """What the service says, or, where none runs, what the site's own files say: none is started for this."""
+    """What the service says; where none runs, what is found: processes, sockets, files. None is started for this."""
     from dataclasses import asdict
 
     from appliance import calibrations
@@ -96,21 +96,24 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance.in_use import models_in_use, told_in_use
     from appliance.job_runner import JobRunner
     from appliance.jobs import JobStore
-    from appliance.live import live_words
+    from appliance.live_status import live_words, look_once
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
-        told = client.status() if client.answers() else {}
-    if not told:  # nobody looks after jobs: those that have ended are said to have
+        served = client.answers()
+        told = client.status() if served else look_once(site)
+    if not served:  # nobody looks after jobs: those that have ended are said to have
         JobRunner(site).settle()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
     last = f"none runs; the last was #{jobs[0].id} {jobs[0].title}: {jobs[0].state}" if jobs else "none yet"
     rows = [
-        ("service", f"process {told['pid']}" if told else "does not run: nothing is live; `wardpose` starts it"),
-        ("live", live_words(told)[0] if told else "OFF: no live picture, nothing runs"),
+        ("service", f"process {told['pid']}" if served else "does not run; `wardpose` starts it"),
+        ("live", live_words(told)[0]),
+        *([("run by", told["live"]["owner"]["words"])] if told["live"]["owner"] else []),
+        ("so far", told["outages"]["words"]),
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
@@ -121,7 +124,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
         "site": str(site.root), "models": models_in_use(site), "calibration": asdict(row) if row else None,
         "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
     }  # fmt: skip
-    out.answer({"ok": True, "service": bool(told)} | told | own)
+    out.answer({"ok": True, "service": served} | told | own)
     return 0
 
 

@@ -110,7 +110,7 @@ def look(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progres
     from appliance import cameras
 
     progress(0, 1, "waiting for the first frame")
-    seen = cameras.probe(SOURCE, seconds=2.0)
+    seen = cameras.probe(site, SOURCE, seconds=2.0)
     progress(1, 1, f"{seen['width']}×{seen['height']}, depth {seen['depth']}")
     return seen
 
@@ -275,7 +275,7 @@ def _held_out_file(results: dict[str, dict[str, Any]]) -> Path:
 
 def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]:
     """Let the live path run for a while; its figures, and two pictures of one moment with somebody in it."""
-    from appliance.live import result_socket, ring_name
+    from appliance.live_addresses import result_socket, ring_name
     from runtime.bus import ResultClient
     from runtime.capture.ring import RingReader
 

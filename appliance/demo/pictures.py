@@ -15,14 +15,15 @@ def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | No
     if best is None:
         return []
     from runtime.message import people_of
-    from runtime.overlay import LiveState, draw_skeletons, skeleton_on_neutral
+    from runtime.overlay import draw_skeletons, skeleton_on_neutral
+    from runtime.state import LiveState
 
     _, frame, message = best
     detections, skeletons = people_of(message)
     size = (frame.color.shape[1], frame.color.shape[0])
     age_s = message["finished_at"] - message["captured_at"]
-    over = draw_skeletons(frame.color, skeletons, detections)
-    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s), detections=detections)
+    over = draw_skeletons(frame.color, skeletons, detections, frame.origin)
+    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s, frame.origin), detections=detections)
     pictures = {"live-overlay.png": over, "live-display.png": neutral}
     return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
 

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from appliance import audit, calibrations
+from appliance import audit, calibrations, pauses
+from appliance.camera_access import take_pictures
 from appliance.measure import calibrate_by_depth, calibrate_tags, camera_of, print_tag_sheet, site_bed, tag_source
 from appliance.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
-from appliance.tui.pictures import PictureScreen, take_picture
+from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import Action, Actions, Fact, Facts, when
 
 CHOICES = (
@@ -95,15 +96,13 @@ class CalibratePage(Page):
         self.query_one(Facts).show(facts)
 
     def refuse(self, data: Seen) -> dict[str, str]:
-        source, plan = data.settings.camera.source, (self.status.get("live") or {}).get("plan")
-        taken = plan and plan["source"] == source and not source.startswith(("simulated", "recording"))
-        busy = "the live path has the camera open; stop it first (6 Live)" if taken else ""
+        held = (self.status.get("pause") or {}).get("words", "")  # a camera that runs live is looked at from there
         waiting = (
             "" if data.newest is not None and not data.newest.confirmed else "no calibration waits to be confirmed"
         )
         return {
-            "tags": busy, "depth": busy, "corners": busy,
-            "look": "" if data.newest is not None else "calibrate first",
+            "tags": held, "depth": held, "corners": held,
+            "look": held or ("" if data.newest is not None else "calibrate first"),
             "right": waiting, "turned": waiting, "discard": waiting,
         }  # fmt: skip
 
@@ -154,7 +153,7 @@ class CalibratePage(Page):
 
     def do_corners(self) -> None:
         def take(_: Progress) -> Any:
-            frame = take_picture(self.site, tag_source(self.site))
+            (frame,) = take_pictures(self.site, tag_source(self.site), 1)
             audit.record(self.site, "camera.look", frame.source, "the mattress's corners picked on the picture")
             return frame
 
@@ -168,7 +167,7 @@ class CalibratePage(Page):
                     lambda estimate: self._show_bed(frame.color, estimate, asking=True),
                 )  # fmt: skip
 
-        self.app.push_screen(CornerPicker(frame.color), solve)
+        self.app.push_screen(CornerPicker(frame.color, pauses.switch(self.site)), solve)
 
     def _fit_corners(self, corners: list[tuple[float, float]], frame: Any) -> Any:
         from calibration.corners import calibrate_corners
@@ -182,7 +181,7 @@ class CalibratePage(Page):
 
         def take(_: Progress) -> Any:
             estimate = calibrations.load(self.site, newest)
-            frame = take_picture(self.site, tag_source(self.site))
+            (frame,) = take_pictures(self.site, tag_source(self.site), 1)
             audit.record(self.site, "camera.look", frame.source, "the bed drawn on the picture")
             return frame.color, estimate
 
@@ -192,7 +191,7 @@ class CalibratePage(Page):
         from calibration.outline import where_the_head_is
 
         title = f"The bed as calibrated; {where_the_head_is(estimate)}."
-        screen = PictureScreen(color, title, estimate, CHOICES if asking else ())
+        screen = PictureScreen(color, title, estimate, CHOICES if asking else (), pause=pauses.switch(self.site))
         self.app.push_screen(screen, lambda answer: getattr(self, f"do_{answer}")() if answer else None)
 
     def do_right(self) -> None:

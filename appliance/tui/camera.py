@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
 
-from appliance import audit, calibrations, cameras, plates
+from appliance import audit, calibrations, cameras, pauses, plates
+from appliance.camera_access import take_pictures
 from appliance.settings import load_settings, set_value
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
-from appliance.tui.pictures import PictureScreen, take_picture
+from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
 from calibration.redaction import redacted
 
@@ -82,7 +83,8 @@ class CameraPage(Page):
         elif state == "absent":
             facts.append(Fact("Running", "no: the live path is off", "off"))
         else:
-            facts.append(Fact("Running", f"{state}: {data.running['message']}", "warn"))
+            told = data.running["message"]
+            facts.append(Fact("Running", told if state == "paused" else f"{state}: {told}", "warn"))
         facts += [self._probe_fact(), _plates_fact(data.plates)]
         self.query_one(Facts).show(facts)
         rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]
@@ -95,9 +97,12 @@ class CameraPage(Page):
             and plan.get("source") == redacted(self._spec)
             and not self._spec.startswith(("simulated", "recording"))
         )
+        held = (self.status.get("pause") or {}).get("words", "")
+        first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"
         return {
-            "probe": "the live path has this camera open; stop it first (6 Live)" if same else "",
-            "plate": "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration",
+            "probe": held or ("the live path has this camera open; stop it first (6 Live)" if same else ""),
+            "look": held,
+            "plate": held or first,
         }
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
@@ -117,7 +122,7 @@ class CameraPage(Page):
 
     def do_probe(self) -> None:
         spec = self._spec
-        self.work(f"probing {spec}", lambda _: cameras.probe(spec), self._show_probe)
+        self.work(f"probing {spec}", lambda _: cameras.probe(self.site, spec), self._show_probe)
 
     def _show_probe(self, found: dict[str, Any]) -> None:
         self._probed = found
@@ -143,9 +148,9 @@ class CameraPage(Page):
         spec = self._spec
 
         def use(_: Any) -> None:
-            from runtime.capture.source import make_source
+            from runtime.capture.source import check_spec
 
-            make_source(spec)  # a source that can't be is refused before it is written down
+            check_spec(spec)  # a source that can't be is refused before it is written down
             set_value(self.site, "camera", "source", spec)
 
         def tell(_: Any) -> None:
@@ -168,7 +173,7 @@ class CameraPage(Page):
         spec = self._spec
 
         def take(_: Any) -> Any:
-            frame = take_picture(self.site, spec)
+            (frame,) = take_pictures(self.site, spec, 1)
             audit.record(self.site, "camera.look", frame.source, reason)  # before anything is shown
             return frame
 
@@ -177,7 +182,8 @@ class CameraPage(Page):
     def _show_picture(self, reason: str, frame: Any) -> None:
         height, width = frame.color.shape[:2]
         self.say("the look was written into the audit trail", "good")
-        self.app.push_screen(PictureScreen(frame.color, f"{frame.source}  {width}×{height}  reason: {reason}"))
+        title = f"{frame.source}  {width}×{height}  reason: {reason}"
+        self.app.push_screen(PictureScreen(frame.color, title, pause=pauses.switch(self.site)))
 
     def do_plate(self) -> None:
         def take(progress: Progress) -> Any:
@@ -192,7 +198,7 @@ class CameraPage(Page):
         """Let a person see a plate, and keep it only when they say so."""
         choices = (("k", "keep", "keep it: nobody is in it"), ("d", "discard", "discard"))
         title = f"The empty bed; depth measured on {100 * taken.measured.mean():.0f} % of it. Nothing is kept yet."
-        screen = PictureScreen(taken.color, title, choices=choices)
+        screen = PictureScreen(taken.color, title, choices=choices, pause=pauses.switch(self.site))
         self.app.push_screen(screen, lambda answer: self._keep_plate(taken) if answer == "keep" else self._drop_plate())
 
     def _keep_plate(self, taken: Any) -> None:

@@ -12,10 +12,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from appliance.cells import fitted, in_cells
+from appliance.tui.pictures import GONE_WITHIN_SECONDS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from runtime.pause import PauseSwitch
 
 LARGEST_ZOOM, LEAP = 16, 8
 CURSOR, PICKED = (255, 60, 60), (255, 212, 0)
@@ -44,12 +47,13 @@ class CornerPicker(ModalScreen[list[tuple[float, float]]]):
         ("escape,q", "leave", "Leave"),
     ]
 
-    def __init__(self, color: NDArray[np.uint8]) -> None:
+    def __init__(self, color: NDArray[np.uint8], pause: PauseSwitch | None = None) -> None:
+        """pause: of the site whose camera the picture comes from: a pause closes the screen."""
         from calibration.corners import CORNER_NAMES
 
         super().__init__()
         self._names = CORNER_NAMES
-        self._color = color
+        self._color, self._pause = color, pause
         self._cursor = (color.shape[1] / 2, color.shape[0] / 2)
         self._zoom = 1.0
         self.corners: list[tuple[float, float]] = []
@@ -61,7 +65,16 @@ class CornerPicker(ModalScreen[list[tuple[float, float]]]):
             yield Static(Text(KEYS, "bold"), id="keys")
 
     def on_mount(self) -> None:
+        if self._close_when_paused():
+            return
+        self.set_interval(GONE_WITHIN_SECONDS, self._close_when_paused)
         self._draw()
+
+    def _close_when_paused(self) -> bool:
+        if self._pause is None or not self._pause.active:
+            return False
+        self.dismiss([])
+        return True
 
     def on_resize(self) -> None:
         self._draw()

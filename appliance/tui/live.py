@@ -12,12 +12,15 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from appliance import pauses
 from appliance.in_use import models_in_use
-from appliance.live import live_words, result_socket
+from appliance.live_addresses import result_socket
+from appliance.live_status import is_fresh, live_words
 from appliance.settings import load_settings
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
+from runtime.state import people_words
 
 DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
 SILENT_S = 1.0
@@ -65,19 +68,21 @@ class LivePage(Page):
     def show(self, data: Seen) -> None:
         live = self.status.get("live") or {}
         plan = live.get("plan")
-        if not plan:
-            self._draw_nothing("OFF: no live picture, nothing runs", FAINT, "s starts the live path")
-            self.query_one("#figures", Static).update("")
-            return
         words, mark = live_words(self.status)
-        if mark != "good":
+        if not is_fresh(self.status):
             colour = {"warn": WARN, "off": FAINT}.get(mark, BAD)
-            self._draw_nothing(words, colour, "resume it with r" if live["state"] == "paused" else "")
+            hint = "Nothing is being looked at. r lifts the pause" if self.status.get("pause") else ""
+            self._draw_nothing(words, colour, hint or ("" if plan else "s starts the live path"))
         lines = []
-        if mark == "good":
+        if owner := live.get("owner"):
+            lines.append(owner["words"])
+        if not plan:
+            self.query_one("#figures", Static).update(Text("\n".join(lines)))
+            return
+        if is_fresh(self.status):
             lines.append(
                 f"{number(live['fps'], 'fps', 1)} · camera to skeleton {number(live['p50_ms'], 'ms')} "
-                f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine']} · {live['people']} seen"
+                f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine']} · {people_words(live['people'])}"
             )
         lines.append(
             f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: people are boxes, no skeleton'}"
@@ -89,17 +94,20 @@ class LivePage(Page):
         drift = self.status.get("drift") or {"state": "off"}
         if drift["state"] == "drifted":
             lines.append(f"{drift['text']}: calibrate again (3){', then tune again (4)' if drift['retune'] else ''}")
+        told = self.status.get("outages") or {}
+        if told.get("restarts") or told.get("outages"):
+            lines.append(told["words"])
         self.query_one("#figures", Static).update(Text("\n".join(lines)))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         live = self.status.get("live") or {}
-        off = "" if live.get("plan") else "nothing runs"
-        paused = live.get("state") == "paused"
+        paused = bool(self.status.get("pause"))
+        theirs = "somebody else runs it; stop it first" if live.get("plan") and not self.status.get("own") else ""
         return {
-            "start": "the service does not answer" if not live else "",
-            "stop": off,
-            "pause": off or ("it is paused" if paused else ""),
-            "resume": off or ("" if paused else "it is not paused"),
+            "start": "the service does not answer" if not live else theirs,
+            "stop": "" if live.get("runs") else "nothing runs",
+            "pause": "it is paused" if paused else "",
+            "resume": "" if paused else "it is not paused",
         }
 
     def do_start(self) -> None:
@@ -122,17 +130,19 @@ class LivePage(Page):
         )
 
     def do_stop(self) -> None:
+        live = self.status.get("live") or {}
+        theirs = "" if self.status.get("own") or not live.get("owner") else f" {live['owner']['words']}."
         self.ask(
-            "Stop the live path? Nobody sees a skeleton until it is started again.",
+            f"Stop the live path?{theirs} Nobody sees a skeleton until it is started again.",
             "Stop it",
             lambda: self.call("stopping", "live.stop"),
         )
 
     def do_pause(self) -> None:
-        self.call("pausing", "live.pause")
+        self.work("pausing", lambda _: pauses.pause(self.site))  # by itself: the service may not answer
 
     def do_resume(self) -> None:
-        self.call("resuming", "live.resume")
+        self.work("resuming", lambda _: pauses.resume(self.site))
 
     def on_mount(self) -> None:
         self._shown.set()
@@ -154,6 +164,7 @@ class LivePage(Page):
     def _listen(self, app: Host) -> None:
         """Draw the newest result while the screen is shown; nothing at all is drawn of one that isn't news."""
         from runtime.bus import BusTimeout, ResultClient
+        from runtime.message import state_of
 
         drawn_at = shown_until = 0.0
         with ResultClient(result_socket(self.site)) as client:
@@ -175,7 +186,8 @@ class LivePage(Page):
                         self._tell(app, message)
                 elif shown_until and (message or time.monotonic() > shown_until):
                     shown_until = 0.0
-                    app.on_screen(self._draw_nothing, "NO LIVE PICTURE", BAD, "")
+                    headline = state_of(message).headline() if message else "NO LIVE PICTURE"
+                    app.on_screen(self._draw_nothing, headline, WARN if message.get("pause") else BAD, "")
 
     def _tell(self, app: Host, message: dict[str, Any]) -> None:
         from runtime.message import people_of, state_of
@@ -190,14 +202,16 @@ class LivePage(Page):
             lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows, detections)
             people = message["people"]
             boxes = sum(person.get("shown") == "box" for person in people)
-            app.on_screen(self._draw, state.headline(), "\n".join(lines), len(people), boxes)
+            mark = ("●", GOOD) if state.live else ("▲", WARN)
+            app.on_screen(self._draw, mark, state.headline(), "\n".join(lines), len(people), boxes)
 
-    def _draw(self, headline: str, cells: str, people: int, boxes: int) -> None:
+    def _draw(self, mark: tuple[str, str], headline: str, cells: str, people: int, boxes: int) -> None:
         """boxes: so many of the people are drawn as a box, since too little of a skeleton is sure."""
-        seen = f"  {people} seen, {boxes} as a box" if boxes else f"  {people} seen" if people else ""
-        self.query_one("#headline", Static).update(Text.assemble((f"● {headline}", GOOD), (seen, FAINT)))
-        if not cells.strip("\u2800\n"):
-            cells = f"\n{people} seen" if people else "\nnobody is seen"
+        drawn = f"  {people_words(people)}{f', {boxes} as a box' if boxes else ''}"
+        sign, colour = mark
+        self.query_one("#headline", Static).update(Text.assemble((f"{sign} {headline}", colour), (drawn, FAINT)))
+        if not people:
+            cells = "\nNobody is detected, which does not mean that nobody is there."
         self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
         self._measure()
 

@@ -13,13 +13,14 @@ from textual.widgets import Static
 from appliance import calibrations
 from appliance.in_use import KINDS, told_in_use
 from appliance.jobs import Job, JobStore
-from appliance.live import live_words
+from appliance.live_status import is_fresh, live_words
 from appliance.settings import load_settings
 from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
 from calibration.errors import WardposeError
+from runtime.state import people_words
 
-CAMERA_MARKS = {"streaming": "good", "absent": "off"}
+CAMERA_MARKS = {"streaming": "good", "absent": "off", "paused": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,18 @@ class OverviewPage(Page):
     def _live(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         words, mark = live_words(status)
         live = status.get("live") or {}
-        if mark == "good":
-            words += f", {live['people']} seen, camera to skeleton {number(live['p50_ms'], 'ms')}, on {live['engine']}"
+        if is_fresh(status):
+            words += f", {people_words(live['people'])}, camera to skeleton {number(live['p50_ms'], 'ms')}"
+            words += f", on {live['engine']}"
         nexts = {
             "off": "6 Live: start it when all below is right",
             "bad": "6 Live, 7 System: see what is wrong",
         }
+        if status.get("pause"):
+            nexts["warn"] = "6 Live: r lifts the pause"
         yield Fact("Live", words, mark, nexts.get(mark, ""))
+        if owner := live.get("owner"):
+            yield Fact("Run by", owner["words"], "good" if live["plan"] else "off")
 
     def _camera(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         try:
@@ -67,6 +73,8 @@ class OverviewPage(Page):
             text += f": delivers {camera['fps']:.1f} fps"
         elif state == "absent":
             text += ": not in use now"
+        elif state == "paused":
+            text += f": {camera['message']}"
         else:
             text += f": {state}{', ' + camera['message'] if camera['message'] else ''}"
         nexts = "" if state in CAMERA_MARKS else "2 Camera: probe it"

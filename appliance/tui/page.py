@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from appliance.client import ServiceClient
-from appliance.live import live_words
+from appliance.live_status import live_words
 from appliance.site_folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs

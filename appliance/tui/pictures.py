@@ -13,47 +13,33 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from appliance.cells import in_cells
-from appliance.site_folder import SiteFolder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from calibration.estimate import CalibrationEstimate
-    from runtime.frames import Frame
+    from runtime.pause import PauseSwitch
 
-FIRST_PICTURE_SECONDS = 60.0
-
-
-def take_picture(site: SiteFolder, source: str) -> Frame:
-    """One frame: of the running camera's process where there is one (a camera can't be opened twice), else of `source`.
-
-    Raises `WardposeError` when none comes.
-    """
-    from appliance.live import ring_name, ring_status
-    from appliance.measure import take_pictures
-    from runtime.capture.ring import RingReader
-
-    if ring_status(site)["state"] == "streaming":
-        with RingReader(ring_name(site)) as reader:
-            return reader.read_next(timeout_s=5.0, max_age_ms=2000.0)
-    return take_pictures(source, 1)[0]
+GONE_WITHIN_SECONDS = 0.25  # of a pause
 
 
 class PictureScreen(ModalScreen[str]):
     """A picture as large as the terminal allows; gone for good when it is closed.
 
     choices: (key, answer, words) besides closing, offered below the picture; the answer is what the screen returns.
+    pause: of the site whose camera the picture comes from: a pause closes it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "answer('')", "Close")]
 
     def __init__(
         self, color: NDArray[np.uint8], title: str, estimate: CalibrationEstimate | None = None,
-        choices: tuple[tuple[str, str, str], ...] = (),
+        choices: tuple[tuple[str, str, str], ...] = (), *, pause: PauseSwitch | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self._color, self._title, self._estimate, self._choices = color, title, estimate, choices
+        self._pause = pause
 
     def compose(self) -> ComposeResult:
         keys = [f"{key} {words}" for key, _, words in self._choices] + ["Esc close"]
@@ -63,7 +49,16 @@ class PictureScreen(ModalScreen[str]):
             yield Static(Text(" · ".join(keys), "bold"), id="keys")
 
     def on_mount(self) -> None:
+        if self._close_when_paused():
+            return
+        self.set_interval(GONE_WITHIN_SECONDS, self._close_when_paused)
         self._draw()
+
+    def _close_when_paused(self) -> bool:
+        if self._pause is None or not self._pause.active:
+            return False
+        self.dismiss("")
+        return True
 
     def on_resize(self) -> None:
         self._draw()

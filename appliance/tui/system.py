@@ -49,6 +49,8 @@ class SystemPage(Page):
         table: DataTable[Any] = DataTable(id="processes", cursor_type="none")
         table.add_columns("process", "state", "restarts", "says")
         yield table
+        yield Static("Starts, restarts and outages of the last day", classes="title", id="outages-title")
+        yield Static(id="outages")
         yield Static("Audit trail, the newest first", classes="title")
         yield Static(id="audit")
 
@@ -61,6 +63,7 @@ class SystemPage(Page):
             Fact("Site folder", str(self.site.root)),
             Fact("Disk", f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB free"),
             Fact("Service", service, "good" if status else "bad"),
+            *_run_by(status),
             Fact("Versions", _versions()),
             Fact("Licence", f"{LICENCE}. {NO_ALARM}"),
         )
@@ -78,12 +81,14 @@ class SystemPage(Page):
         text.rstrip()
         self.query_one("#doctor", Static).update(text)
         processes = self.status.get("processes") or []
-        rows = [
-            (p["name"], (p["name"], p["state"], str(p["restarts"]), p["status"] or p["last_end"])) for p in processes
-        ]
+        rows = [(p["name"], (p["name"], p["state"], _restarts(p), p["status"] or p["last_end"])) for p in processes]
         fill(self.query_one("#processes", DataTable), rows)
         self.query_one("#processes", DataTable).display = bool(rows)
         self.query_one("#processes-title", Static).display = bool(rows)
+        recent = (self.status.get("outages") or {}).get("recent") or []
+        self.query_one("#outages", Static).update(Text("\n".join(event["words"] for event in recent)))
+        for part in ("#outages", "#outages-title"):
+            self.query_one(part, Static).display = bool(recent)
         lines = Text()
         for row in data.audit:
             lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what}  ").append(row.subject, "bold")
@@ -106,6 +111,17 @@ class SystemPage(Page):
             "This terminal is closed as well, because an open one starts the service again.",
             "Stop it and leave", lambda: self.call("stopping the service", "stop", lambda _: self.app.exit(0)),
         )  # fmt: skip
+
+
+def _run_by(status: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Who runs the live path, and how it went so far."""
+    owner, told = (status.get("live") or {}).get("owner"), status.get("outages")
+    run = (Fact("Live path", owner["words"], "good"),) if owner else ()
+    return (*run, Fact("So far", told["words"])) if told else run
+
+
+def _restarts(process: Mapping[str, Any]) -> str:
+    return "unknown" if process["restarts"] is None else str(process["restarts"])
 
 
 def _versions() -> str:

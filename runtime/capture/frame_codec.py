@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
-from runtime.frames import Frame, ImuSample
+from runtime.frames import Frame, ImuSample, known_origin
 
 _PLANES: dict[str, np.dtype[Any]] = {
     "color": np.dtype("<u1"), "depth": np.dtype("<u2"), "infrared": np.dtype("<u2"), "jpeg": np.dtype("<u1"),
@@ -32,6 +32,7 @@ def encode_frame(frame: Frame) -> tuple[bytes, list[memoryview]]:
         "timestamp_s": float(frame.timestamp_s),
         "index": int(frame.index),
         "source": frame.source,
+        "origin": frame.origin,
         "planes": planes,
         "camera": frame.camera and frame.camera.to_dict(),
         "depth_camera": frame.depth_camera and frame.depth_camera.to_dict(),
@@ -64,6 +65,7 @@ def decode_frame(description: bytes, payload: NDArray[np.uint8]) -> Frame:
             timestamp_s=float(values["timestamp_s"]),
             index=int(values["index"]),
             source=str(values["source"]),
+            origin=known_origin(values["origin"]),
             camera=_camera(values["camera"]),
             depth_camera=_camera(values["depth_camera"]),
             jpeg=planes.get("jpeg"),

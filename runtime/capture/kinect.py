@@ -49,6 +49,7 @@ class KinectSource(CaptureSource):
     """
 
     live = True
+    origin = "camera"
 
     def __init__(self, config: KinectConfig) -> None:
         self.config = config

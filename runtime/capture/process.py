@@ -5,9 +5,11 @@
 A camera that can't be opened, fails or falls silent is closed and opened again for ever, with pauses that double up to
 ten seconds. The ring's state says what goes on; nothing but the ring and one line a change of state (standard error)
 leaves this process. The thread that reads the camera gives the ring a sign of life at least every `BEAT_S`, so that a
-driver that hangs shows within a second. It speaks systemd's notify protocol: READY once the first attempt to open has
-ended either way (a box must start without its camera), then WATCHDOG with every sign of life; opening may take two
-minutes before that counts as a hang.
+driver that hangs shows within a second. While the site is paused the camera is closed and the ring holds no pixel of
+it; a thread of its own blanks the ring, so that a driver that does not let go keeps no picture either.
+
+It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a box must start without
+its camera), then WATCHDOG with every sign of life; opening may take two minutes before that counts as a hang.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -29,8 +32,10 @@ from calibration.own_process import hide_secrets_in_arguments
 from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.secrets import use_file
-from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, make_source
+from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, check_spec, make_source, origin_of
+from runtime.capture.stream_clock import LATE_S
 from runtime.notify import notify
+from runtime.pause import Paused, PauseSwitch
 
 _log = logging.getLogger("capture")
 
@@ -48,13 +53,13 @@ _REPEAT_PAUSE_S = 0.2  # how long the last frame of a recording stands before th
 class CaptureProcess:
     """Keeps one source flowing into one ring until `stop`. Runs in the thread that calls `run`."""
 
-    def __init__(self, spec: str, ring: str, *, repeat: bool = True) -> None:
-        """`repeat`: begin again where a recording or folder ends. Raises `WardposeError` where the spec is wrong or
-        the ring is another writer's."""
-        self.spec, self.repeat = redacted(spec), repeat
+    def __init__(self, spec: str, ring: str, pause: PauseSwitch | None = None, *, repeat: bool = True) -> None:
+        """pause: the site's. `repeat`: begin again where a recording or folder ends. Raises `WardposeError` where the
+        spec is wrong or the ring is another writer's."""
+        self.spec, self.repeat, self._switch = redacted(spec), repeat, pause
         self._full_spec = spec
-        make_source(spec)  # a wrong spec is the caller's mistake: no retry will mend it
-        self._writer = RingWriter(ring)
+        check_spec(spec)  # a wrong spec is the caller's mistake: no retry will mend it
+        self._writer = RingWriter(ring, pause)
         self._stop = threading.Event()
         self._restarts = 0
         self._ready = False
@@ -68,6 +73,8 @@ class CaptureProcess:
     def run(self) -> None:
         """Capture until stopped, or until the end where `repeat` is off."""
         pause_s = FIRST_PAUSE_S
+        if self._switch is not None:
+            threading.Thread(target=self._keep_blank, args=(self._switch,), name="pause", daemon=True).start()
         try:
             while not self._stop.is_set():
                 started = time.monotonic()
@@ -75,14 +82,18 @@ class CaptureProcess:
                     if self._stream():
                         return
                     pause_s = FIRST_PAUSE_S
-                    self._pause(_REPEAT_PAUSE_S)
+                    self._wait(_REPEAT_PAUSE_S)
+                    continue
+                except Paused:
+                    self._rest()
+                    pause_s = FIRST_PAUSE_S
                     continue
                 except Exception as error:  # a driver may raise anything: whatever it is, the camera is tried again
                     self._restarts += 1
                     self._fail(error)
                 if time.monotonic() - started > STEADY_S:
                     pause_s = FIRST_PAUSE_S
-                self._pause(pause_s)
+                self._wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         finally:
             notify("STOPPING=1")
@@ -90,6 +101,7 @@ class CaptureProcess:
 
     def _stream(self) -> bool:
         """Open the source and pass its frames on; True where capture is over for good, False to begin again at once."""
+        self._require_unpaused()
         if self._state != "streaming":  # a recording that begins again was streaming and still is
             self._writer.heartbeat(self._state)
         source = make_source(self._full_spec)
@@ -101,12 +113,38 @@ class CaptureProcess:
             raise
         try:
             return self._pass_on(source)
+        except Paused as error:
+            self._writer.blank()
+            self._tell("paused", f"{error.what}; the camera is being closed")
+            raise
         except Exception as error:
             self._fail(error)  # before the driver is closed, which may take its time
             raise
         finally:
             with self._beating_for(CLOSE_PATIENCE_S):
                 source.close()
+
+    def _require_unpaused(self) -> None:
+        if self._switch is not None:
+            self._switch.require_off()
+
+    def _rest(self) -> None:
+        """Wait, with the camera closed and the ring blank, until the pause is lifted."""
+        assert self._switch is not None
+        self._writer.blank()
+        self._make_ready()
+        while not self._stop.is_set() and (held := self._switch.state()) is not None:
+            self._tell("paused", f"{held.words()}; the camera is closed")
+            self._stop.wait(BEAT_S / 2)
+
+    def _keep_blank(self, switch: PauseSwitch) -> None:
+        """Blank the ring when a pause begins, whatever the thread that reads the camera is held up with."""
+        was = False
+        while not self._stop.wait(BEAT_S / 2):
+            now = switch.active
+            if now and not was:
+                self._writer.blank()
+            was = now
 
     def _fail(self, error: Exception) -> None:
         """Tell what went wrong with the camera, in one line."""
@@ -136,7 +174,9 @@ class CaptureProcess:
         last_frame_s = time.monotonic()
         rate = _Rate()
         delivered = False
+        origin = origin_of(source)
         while not self._stop.is_set():
+            self._require_unpaused()
             try:
                 frame = source.read(timeout_s=_READ_S)
             except EndOfStream:
@@ -156,23 +196,31 @@ class CaptureProcess:
                 else:
                     self._beat()
                 continue
-            self._writer.write(frame, live=source.live)
+            self._writer.write(replace(frame, origin=origin), live=source.live)
             last_frame_s = time.monotonic()
             delivered = True
-            if rate.count() or self._state != "streaming":
-                self._tell("streaming", "", frames_per_s=rate.per_s)
+            counted = rate.count()
+            if source.live and last_frame_s - frame.timestamp_s > LATE_S:
+                self._tell("stalled", f"{source.name} gives old pictures, more than {LATE_S:g} s behind")
+            elif counted or self._state != "streaming":
+                self._tell("streaming", "", frames_per_s=rate.per_s, origin=origin)
         return True
 
-    def _pause(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, BEAT_S / 2)):
             self._beat()
 
-    def _tell(self, state: CaptureState, message: str, *, frames_per_s: float = 0.0) -> None:
+    def _tell(self, state: CaptureState, message: str, *, frames_per_s: float = 0.0, origin: str | None = None) -> None:
         """Put the state into the ring, and on standard error where it is news."""
         self._state: CaptureState = state
         self._writer.heartbeat(
-            state, message, source=self.spec, restarts=self._restarts, frames_per_s=round(frames_per_s, 2)
+            state,
+            message,
+            source=self.spec,
+            origin=origin,
+            restarts=self._restarts,
+            frames_per_s=round(frames_per_s, 2),
         )
         line = f"{state}: {message}" if message else f"{state} {self.spec}"
         if line != self._told:
@@ -219,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", required=True, metavar="SPEC", help="kind or kind:argument, e.g. simulated")
     parser.add_argument("--secrets", type=Path, metavar="FILE", help="where a password that the spec hides is kept")
     parser.add_argument("--ring", required=True, metavar="NAME", help="name of the frame ring to write")
+    parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause: no frame while it stands")
     parser.add_argument(
         "--at-end", choices=("repeat", "stop"), default="repeat", help="what to do where a recording ends"
     )
@@ -228,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_out_of_dumps()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
-        process = CaptureProcess(options.source, options.ring, repeat=options.at_end == "repeat")
+        pause = None if options.pause_file is None else PauseSwitch(options.pause_file)
+        process = CaptureProcess(options.source, options.ring, pause, repeat=options.at_end == "repeat")
     except WardposeError as error:
         _log.error("%s", error)
         return error.exit_code

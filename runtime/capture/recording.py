@@ -32,6 +32,7 @@ class RecordingSource(CaptureSource):
     """
 
     live = False
+    origin = "recording"
 
     def __init__(self, config: RecordingConfig) -> None:
         self.config = config

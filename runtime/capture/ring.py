@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from runtime.capture.ring_layout import BEAT_S, HUNG_S, CaptureState, DamagedRing, RingStatus, ring_path
 from runtime.capture.ring_reader import RingReader
-from runtime.capture.ring_writer import RingWriter
+from runtime.capture.ring_writer import RingWriter, blank_ring
 
-__all__ = ["BEAT_S", "HUNG_S", "CaptureState", "DamagedRing", "RingReader", "RingStatus", "RingWriter", "ring_path"]
+__all__ = [
+    "BEAT_S", "HUNG_S", "CaptureState", "DamagedRing", "RingReader", "RingStatus", "RingWriter", "blank_ring",
+    "ring_path",
+]  # fmt: skip

@@ -1,8 +1,9 @@
 """How the frame ring lies in memory, byte by byte; `ring.py` says how it is used.
 
 Little-endian. A header page: the geometry at 0, the writer's state at `STATE_AT`, the number of the latest frame at
-`LATEST_AT`; then `slot_count` slots. Each slot begins with a header (a sequence lock that is odd while the writer is at
-work, and checksums), the frame's description and its planes follow at `SLOT_BODY_AT`.
+`LATEST_AT`, the path of the site's pause at `PAUSE_AT`; then `slot_count` slots. Each slot begins with a header (a
+sequence lock that is odd while the writer is at work, and checksums), the frame's description and its planes follow at
+`SLOT_BODY_AT`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from calibration.errors import WardposeError
 from runtime.capture.source import StaleFrame
 
 MAGIC = b"WARDRING"
-VERSION = 2
+VERSION = 3
 SLOT_COUNT = 4
 SLOT_BYTES = 48 << 20  # the largest Kinect frame (4096×3072 colour, depth, infrared); untouched pages cost nothing
 SHARED_MEMORY = Path("/dev/shm")
@@ -37,13 +38,14 @@ STATE_AT, STATE_BYTES = 1024, 1024
 STATE = struct.Struct("<II")  # length, crc of the JSON that follows
 LATEST_AT = 2048
 LATEST = struct.Struct("<QI")  # number of the latest frame (0: none yet), crc of it
+PAUSE_AT, PAUSE_BYTES = 2560, 1536  # as the state: length, crc, and the path that follows; length 0 where none holds
 SLOTS_AT = 4096
 # lock, number, captured_ns, bytes and crc of the description, bytes and sum of the payload, crc of what stands before
 SLOT = struct.Struct("<QQQIIQQI")
 SLOT_BODY_AT = 64
 LOCK = struct.Struct("<Q")
 
-CaptureState = Literal["starting", "streaming", "stalled", "retrying", "stopped", "absent"]
+CaptureState = Literal["starting", "streaming", "stalled", "retrying", "paused", "stopped", "absent"]
 
 
 class DamagedRing(StaleFrame):
@@ -55,7 +57,8 @@ class RingStatus:
     """What the writer says of itself. `heartbeat_s` is `time.monotonic()` of its last sign of life.
 
     States: starting (opening the source), streaming, stalled (open, but no frame comes), retrying (failed; will be
-    opened again), stopped (closed in good order), absent (no ring: nobody writes).
+    opened again), paused (the camera is closed and the ring holds no picture), stopped (closed in good order), absent
+    (no ring: nobody writes). origin: what the pictures are of, see `runtime.frames.Origin`.
     """
 
     state: CaptureState
@@ -66,6 +69,7 @@ class RingStatus:
     frames_per_s: float = 0.0
     heartbeat_s: float = float("-inf")
     pid: int = 0
+    origin: str = "unknown"
 
     @property
     def heartbeat_age_s(self) -> float:
@@ -79,6 +83,21 @@ def ring_path(name: str) -> Path:
             f"{name!r} can't name a frame ring", mend="use letters, digits, dots and dashes, at most 64 of them"
         )
     return SHARED_MEMORY / f"wardpose-{name}"
+
+
+def erase(fd: int) -> None:
+    """Overwrite whatever the slots of a ring hold, header and pixels, with noughts. Safe beside its writer and readers:
+    a frame that is only half there fails its checksum."""
+    nothing = memoryview(bytes(1 << 20))
+    at, end = SLOTS_AT, os.fstat(fd).st_size
+    while at < end:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+            until = os.lseek(fd, at, os.SEEK_HOLE)
+        except OSError:  # no data behind `at`
+            return
+        while at < until:
+            at += os.pwrite(fd, nothing[: min(len(nothing), until - at)], at)
 
 
 def same_file(fd: int, path: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 import zlib
+from pathlib import Path
 from types import TracebackType
 from typing import Self, cast, get_args
 
@@ -19,6 +20,8 @@ from runtime.capture.ring_layout import (
     LATEST,
     LATEST_AT,
     MAGIC,
+    PAUSE_AT,
+    PAUSE_BYTES,
     SLOT,
     SLOT_BODY_AT,
     SLOTS_AT,
@@ -36,6 +39,7 @@ from runtime.capture.ring_layout import (
 )
 from runtime.capture.source import StaleFrame
 from runtime.frames import Frame
+from runtime.pause import PauseSwitch
 
 _ATTEMPTS = 20  # a torn read needs the writer to lap the reader: twice in a row means something else is wrong
 
@@ -43,7 +47,8 @@ _ATTEMPTS = 20  # a torn read needs the writer to lap the reader: twice in a row
 class RingReader:
     """One reader of a ring; it may start before the writer and outlives any number of them.
 
-    Belongs to one thread. `read_latest` and `status` never block; `read_next` blocks for at most its `timeout_s`.
+    Belongs to one thread. `read_latest` and `status` never block; `read_next` blocks for at most its `timeout_s`. While
+    the ring's site is paused both raise `Paused`, whatever the writer does: the ring says where the pause stands.
     """
 
     def __init__(self, name: str) -> None:
@@ -52,6 +57,7 @@ class RingReader:
         self._fd = -1
         self._slot_count = self._slot_bytes = 0
         self._pid = 0
+        self._pause: PauseSwitch | None = None
         self._seen = 0
         self.writers_seen = 0
         """How many writers this reader has met: it grows when the capture process was restarted."""
@@ -59,9 +65,10 @@ class RingReader:
     def read_latest(self, max_age_ms: float = 500.0) -> Frame:
         """The newest frame, its `timestamp_s` in this machine's monotonic time whatever the source's clock.
 
-        Raises `StaleFrame` where there is none, or the newest is older than `max_age_ms`.
+        Raises `StaleFrame` where there is none, or the newest is older than `max_age_ms`; `Paused` while that holds.
         """
         self._attach()
+        self._require_unpaused()
         number, captured_ns, frame = self._newest()
         age_ms = (time.monotonic_ns() - captured_ns) / 1e6
         if age_ms > max_age_ms:
@@ -70,19 +77,21 @@ class RingReader:
                 where=f"ring {self.name}",
                 mend=self._advice(),
             )
+        self._require_unpaused()  # the pause may have come since the frame was read
         self._seen = number
         return frame.at(captured_ns / 1e9)
 
     def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame:
         """The newest frame that this reader hasn't had yet, waiting for it for at most `timeout_s`.
 
-        Raises `StaleFrame` where none came.
+        Raises `StaleFrame` where none came, `Paused` while that holds.
         """
         until = time.monotonic() + timeout_s
         while True:
             stale: StaleFrame | None = None
             try:
                 self._attach()
+                self._require_unpaused()
                 if self._latest_number() > self._seen:
                     return self.read_latest(max_age_ms)
             except StaleFrame as error:
@@ -125,6 +134,8 @@ class RingReader:
             return f"the capture process (pid {status.pid}) is dead or hangs: no sign of life for {age}"
         if status.state in ("streaming", "starting"):
             return ""
+        if status.state == "paused":
+            return status.message
         return f"capture is {status.state}" + (f": {status.message}" if status.message else "")
 
     def _advice(self) -> str:
@@ -158,11 +169,25 @@ class RingReader:
             _, version, self._pid, self._slot_count, self._slot_bytes, _ = header
             if version != VERSION:
                 raise self._damaged(f"it has version {version}, this program reads version {VERSION}")
+            pause = self._pause_of(fd)
         except BaseException:
             os.close(fd)
             raise
-        self._fd, self._seen = fd, 0
+        self._fd, self._seen, self._pause = fd, 0, pause
         self.writers_seen += 1
+
+    def _require_unpaused(self) -> None:
+        if self._pause is not None:
+            self._pause.require_off()
+
+    def _pause_of(self, fd: int) -> PauseSwitch | None:
+        """The pause of the site that the ring belongs to; None for a ring of no site."""
+        data = os.pread(fd, PAUSE_BYTES, PAUSE_AT)
+        length, crc = STATE.unpack_from(data) if len(data) >= STATE.size else (-1, 0)
+        path = data[STATE.size : STATE.size + length]
+        if len(path) != length or zlib.crc32(path) != crc:
+            raise self._damaged("where its pause stands is damaged")
+        return PauseSwitch(Path(os.fsdecode(path))) if path else None
 
     def _damaged(self, why: str) -> DamagedRing:
         what = f"the frame ring is unusable: {why}"

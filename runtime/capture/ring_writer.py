@@ -7,12 +7,13 @@ import fcntl
 import json
 import os
 import secrets
+import threading
 import time
 import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from runtime.capture.ring_layout import (
     LATEST_AT,
     LOCK,
     MAGIC,
+    PAUSE_AT,
+    PAUSE_BYTES,
     SLOT,
     SLOT_BODY_AT,
     SLOT_BYTES,
@@ -35,12 +38,14 @@ from runtime.capture.ring_layout import (
     VERSION,
     CaptureState,
     RingStatus,
+    erase,
     payload_sum,
     ring_path,
     same_file,
     sealed,
 )
 from runtime.frames import Frame
+from runtime.pause import PauseSwitch
 
 
 def _write_all(fd: int, blobs: list[memoryview], offset: int) -> None:
@@ -55,18 +60,31 @@ def _write_all(fd: int, blobs: list[memoryview], offset: int) -> None:
 
 
 class RingWriter:
-    """The one writer of a ring. Belongs to one thread; nothing it does waits for a reader."""
+    """The one writer of a ring. Frames come from one thread; `blank` may come from another. Nothing waits for a reader.
 
-    def __init__(self, name: str, *, slot_count: int = SLOT_COUNT, slot_bytes: int = SLOT_BYTES) -> None:
-        """Take over the ring `name`, whatever an earlier writer left.
+    While the site is paused it takes no frame. Its readers learn from the ring itself where the pause stands, so none
+    can forget to ask.
+    """
+
+    def __init__(
+        self, name: str, pause: PauseSwitch | None = None, *, slot_count: int = SLOT_COUNT, slot_bytes: int = SLOT_BYTES
+    ) -> None:
+        """Take over the ring `name`, whatever an earlier writer left. pause: the site's; None for a ring of no site.
 
         Raises `WardposeError` where another writer is alive or shared memory can't be used.
         """
         if slot_count < 2:
             raise ValueError(f"a ring needs at least 2 slots, got {slot_count}")
         self.path = ring_path(name)
+        self._pause = pause
+        self._pause_path = b"" if pause is None else os.fsencode(pause.path.absolute())
+        if len(self._pause_path) > PAUSE_BYTES - STATE.size:
+            raise WardposeError(
+                "its path is too long", where=str(pause and pause.path), mend="use a shorter site folder"
+            )
+        self._alone = threading.RLock()
         self._slot_count, self._slot_bytes = slot_count, slot_bytes
-        self._number = 0
+        self._number = self._latest = 0
         self._status = RingStatus("starting", pid=os.getpid())
         try:
             self._fd = self._create()
@@ -83,6 +101,9 @@ class RingWriter:
             epoch = secrets.randbits(64)
             self._header = sealed(HEADER, MAGIC, VERSION, os.getpid(), self._slot_count, self._slot_bytes, epoch)
             _write_all(fd, [memoryview(self._header)], 0)
+            path = self._pause_path
+            os.pwrite(fd, STATE.pack(len(path), zlib.crc32(path)) + path, PAUSE_AT)
+            self._latest = 0  # the new file holds no frame yet
             self._publish_latest()
             self._publish_state()
             self._take_place(temporary)
@@ -131,8 +152,24 @@ class RingWriter:
         """Publish a frame; returns its number, counted from 1.
 
         `live`: the frame's timestamp is monotonic time and its age counts from there; otherwise from now.
-        Raises `WardposeError` where the frame is larger than a slot or shared memory is full.
+        Raises `Paused` while the site is paused, `WardposeError` where the frame is larger than a slot or shared memory
+        is full.
         """
+        with self._alone:
+            if self._pause is not None:
+                self._pause.require_off()
+            return self._write(frame, live=live)
+
+    def blank(self) -> None:
+        """Overwrite every picture in the ring; the next frame written goes on with the numbers. From any thread."""
+        with self._alone:
+            if self._fd < 0:
+                return
+            self._latest = 0
+            self._publish_latest()
+            erase(self._fd)
+
+    def _write(self, frame: Frame, *, live: bool) -> int:
         captured_ns = round(frame.timestamp_s * 1e9) if live else time.monotonic_ns()
         description, blobs = encode_frame(frame)
         payload_bytes = sum(blob.nbytes for blob in blobs)
@@ -167,13 +204,13 @@ class RingWriter:
             os.pwrite(self._fd, header, start)
         except OSError as error:
             raise self._no_memory(error) from error
-        self._number = number
+        self._number = self._latest = number
         self._publish_latest()
         self.heartbeat()
         return number
 
     def _publish_latest(self) -> None:
-        os.pwrite(self._fd, sealed(LATEST, self._number), LATEST_AT)
+        os.pwrite(self._fd, sealed(LATEST, self._latest), LATEST_AT)
 
     def heartbeat(
         self,
@@ -181,6 +218,7 @@ class RingWriter:
         message: str | None = None,
         *,
         source: str | None = None,
+        origin: str | None = None,
         restarts: int | None = None,
         frames_per_s: float | None = None,
     ) -> None:
@@ -190,13 +228,18 @@ class RingWriter:
         """
         changes = {
             "state": state, "message": None if message is None else message[:300],
-            "source": None if source is None else source[:200], "restarts": restarts, "frames_per_s": frames_per_s,
+            "source": None if source is None else source[:200], "origin": origin, "restarts": restarts,
+            "frames_per_s": frames_per_s,
         }  # fmt: skip
+        with self._alone:
+            self._beat(changes)
+
+    def _beat(self, changes: dict[str, Any]) -> None:
         self._status = replace(
             self._status,
             frames=self._number,
             heartbeat_s=time.monotonic(),
-            **{name: value for name, value in changes.items() if value is not None},  # type: ignore[arg-type]
+            **{name: value for name, value in changes.items() if value is not None},
         )
         if not self._intact():
             os.close(self._fd)
@@ -222,6 +265,10 @@ class RingWriter:
 
     def close(self) -> None:
         """Say "stopped" to the readers that hold the ring and unlink it. Does nothing if closed already."""
+        with self._alone:
+            self._close()
+
+    def _close(self) -> None:
         if self._fd < 0:
             return
         self._status = replace(self._status, state="stopped", heartbeat_s=time.monotonic())
@@ -238,3 +285,16 @@ class RingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def blank_ring(name: str) -> None:
+    """Overwrite every picture in the ring `name`, whether its writer is alive, hangs or was killed; none is no error.
+
+    For whoever pauses a site: the writer does it as well, but need not be able to.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(ring_path(name), os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            erase(fd)
+        finally:
+            os.close(fd)

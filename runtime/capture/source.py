@@ -8,6 +8,7 @@ A source is named by a *spec*: a registered kind (`kinect`, `simulated`) or `kin
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -16,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin
 from runtime.capture.secrets import filled
-from runtime.frames import Frame
+from runtime.frames import Frame, Origin, known_origin
+from runtime.pause import PauseSwitch
 
 
 class EndOfStream(Exception):
@@ -48,6 +50,10 @@ class CaptureSource(Protocol):
 
     live: bool
     """True where frames come at the pace of the world and are lost if not read (`timestamp_s` is monotonic time)."""
+
+    origin: Origin
+    """What the pictures are of. Every screen says so where they are not of what a camera sees now; a source that does
+    not declare it passes for `unknown`, and is told of as such."""
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:
@@ -191,6 +197,16 @@ def parse_spec(spec: str) -> tuple[str, str]:
     return kind, argument
 
 
+def check_spec(spec: str) -> None:
+    """Raise `WardposeError` where `spec` names no source; opens nothing."""
+    make_source(spec)
+
+
+def origin_of(source: CaptureSource) -> Origin:
+    """What the source declares its pictures to be of; `unknown` where it declares nothing that is known."""
+    return known_origin(getattr(source, "origin", None))
+
+
 def make_source(spec: str) -> CaptureSource:
     """The source that `spec` names, not opened yet; a password that it hides is put back (see `capture.secrets`).
 
@@ -201,11 +217,47 @@ def make_source(spec: str) -> CaptureSource:
     return source
 
 
-def open_source(spec: str) -> CaptureSource:
+def open_source(spec: str, pause: PauseSwitch | None) -> CaptureSource:
     """The source that `spec` names, open and ready to read; close it, or use it as a context manager.
 
-    Raises `WardposeError` where the spec is wrong or the source can't be opened.
+    pause: the site's, which every opening and every frame asks; None only for who looks on behalf of no site. Raises
+    `Paused` while it holds, at the next frame where it comes in between; `WardposeError` where the spec is wrong or the
+    source can't be opened.
     """
-    source = make_source(spec)
+    source = _Guarded(make_source(spec), pause)
     source.open()
     return source
+
+
+class _Guarded(CaptureSource):
+    """A source that is not read while the site is paused, and whose frames say what they are of."""
+
+    def __init__(self, source: CaptureSource, pause: PauseSwitch | None) -> None:
+        self._source, self._pause = source, pause
+        self.name, self.live, self.origin = source.name, source.live, origin_of(source)
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Self:
+        raise NotImplementedError("it is made of a source: see open_source")
+
+    def open(self) -> None:
+        self._require_unpaused()
+        self._source.open()
+        try:
+            self._require_unpaused()  # opening may have taken seconds
+        except BaseException:
+            self._source.close()
+            raise
+
+    def read(self, timeout_s: float = 1.0) -> Frame:
+        self._require_unpaused()
+        frame = self._source.read(timeout_s)
+        self._require_unpaused()
+        return replace(frame, origin=self.origin)
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _require_unpaused(self) -> None:
+        if self._pause is not None:
+            self._pause.require_off()

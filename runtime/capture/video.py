@@ -23,12 +23,14 @@ from runtime.capture.container import BrokenFile, open_container, pictures
 from runtime.capture.pace import Pace
 from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, photographs_in, read_photograph
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, VideoConfig, config_from_argument
+from runtime.capture.stream_clock import StreamClock
 from runtime.frames import Frame
 
 _log = logging.getLogger(__name__)
 
 OPEN_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 3_000
+SETTLE_S = 0.5
 _Clip = Generator[tuple[NDArray[np.uint8], float]]  # images (H, W, 3) RGB with their time in seconds from the start
 
 
@@ -40,7 +42,9 @@ class VideoSource(CaptureSource):
     show. A folder with none that can be read, and a broken single photograph, are errors.
 
     Cameras: a thread owned by the source takes frames as they come and keeps the newest one only; `read` waits for
-    one it hasn't given yet. A camera that ends or fails makes `read` raise `WardposeError`: open it again.
+    one it hasn't given yet. A camera that ends or fails makes `read` raise `WardposeError`: open it again. A picture's
+    age counts from the stream's own clock, so that what a stalled camera hands over late is as old as it is; a stream
+    that stays behind ends.
     """
 
     def __init__(self, config: VideoConfig) -> None:
@@ -48,6 +52,7 @@ class VideoSource(CaptureSource):
         self._where = _Place(config.path, config.allow_network)
         self.name = f"video:{self._where.label}"
         self.live = self._where.live
+        self.origin = "camera" if self.live else "recording"
         self.skipped: list[Path] = []
         self._clip: _Clip | None = None
         self._camera: _CameraThread | None = None
@@ -231,7 +236,7 @@ def _video_file(path: Path) -> _Clip:
 
 
 class _CameraThread:
-    """Takes frames from a camera as they come and keeps the newest."""
+    """Takes frames from a camera as they come and keeps the newest, with the time it was taken."""
 
     def __init__(self, where: _Place) -> None:
         """Opens the camera in the calling thread, for at most `OPEN_TIMEOUT_MS`; raises `WardposeError`."""
@@ -247,35 +252,45 @@ class _CameraThread:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._changed = threading.Condition()
         self._newest: tuple[NDArray[np.uint8], float] | None = None
-        self._ended = False
+        self._ended = ""
         self._closing = False
+        # What waits in a network camera's buffer comes at once; how old it was shows when that is over.
+        self._settle_s = SETTLE_S if where.address is not None else 0.0
         self._thread = threading.Thread(target=self._run, name=f"capture {self._label}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        clock, first_s, why = StreamClock(), None, "the camera ended the stream"
         try:
             while not self._closing:
                 got, image = self._capture.read()
                 if not got:
                     break
-                taken = (_rgb(image), time.monotonic())
+                arrived_s = time.monotonic()
+                first_s = arrived_s if first_s is None else first_s
+                taken_s = clock.captured_at(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, arrived_s)
+                if clock.hopeless:
+                    why = f"its pictures come {arrived_s - taken_s:.1f} s late"
+                    break
+                if arrived_s - first_s < self._settle_s:
+                    continue
                 with self._changed:
-                    self._newest = taken
+                    self._newest = (_rgb(image), taken_s)
                     self._changed.notify_all()
         finally:
             self._capture.release()
             with self._changed:
-                self._ended = True
+                self._ended = why
                 self._changed.notify_all()
 
     def next(self, timeout_s: float) -> tuple[NDArray[np.uint8], float]:
         with self._changed:
-            self._changed.wait_for(lambda: self._newest is not None or self._ended, timeout_s)
+            self._changed.wait_for(lambda: self._newest is not None or bool(self._ended), timeout_s)
             newest, self._newest = self._newest, None
             if newest is not None:
                 return newest
             if self._ended:
-                raise WardposeError("the camera ended the stream", where=self._label, mend="check its cable and power")
+                raise WardposeError(self._ended, where=self._label, mend="check its cable, its power and the network")
         raise StaleFrame(f"no frame within {timeout_s:.1f} s", where=self._label)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from calibration.errors import WardposeError
 from runtime.bus import BusTimeout, Message, ResultClient
+from runtime.pause import PauseSwitch
 
 _RETRY_S = 0.5
 _SILENCE_S = 0.8
@@ -16,8 +17,8 @@ _SILENCE_S = 0.8
 class Hub:
     """Keeps the latest message and its age. It owns one thread, which reconnects for as long as the hub is open."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, socket: Path, pause: PauseSwitch) -> None:
+        self._socket, self._pause = socket, pause
         self._changed = threading.Condition()
         self._number = 1
         self._message: Message = {"state": "gone", "message": "the live pipeline is not running", "people": []}
@@ -37,11 +38,14 @@ class Hub:
     def after(self, number: int, timeout_s: float) -> tuple[int, Message]:
         """The number and message that follow `number`, or the same once more after `timeout_s`.
 
-        `age_ms` in the message says how old its picture is now.
+        `age_ms` in the message says how old its picture is now. While the site is paused the message says so, by whom
+        and since when, also where no live process is there to tell.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._number > number or self.closed, timeout_s)
             number, message = self._number, dict(self._message)
+        if (held := self._pause.state()) is not None:
+            return number, {"state": "paused", "message": "", "people": [], "age_ms": None, "pause": held.to_dict()}
         captured = message.pop("captured_at", None)
         message.pop("finished_at", None)
         message["age_ms"] = None if captured is None else max(0.0, round((time.monotonic() - captured) * 1e3, 1))

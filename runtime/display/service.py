@@ -24,9 +24,9 @@ from typing import Any, Self
 
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
-from runtime.bus import ResultClient
 from runtime.display.hub import Hub
 from runtime.notify import notify
+from runtime.pause import PauseSwitch
 
 _PAGE = Path(__file__).with_name("page")
 _FILES = {
@@ -42,26 +42,29 @@ _POLICY = (
 # Pages that may watch at once: each holds a thread.
 _MOST_WATCHERS = 16
 _EVENT_WAIT_S = 0.25
+WHO = "somebody at the bedside page"
 
 
 class DisplayServer:
     """Serves the page for one live process. It owns its threads; `close` ends them.
 
+    pause: the site's, which the page sets and lifts itself: a live process that hangs can't keep it from holding.
+
     host: a loopback address. port: 0 picks a free one; see `port`. Raises WardposeError for an address that others
     could reach and for a port that is taken.
     """
 
-    def __init__(self, socket: Path, *, host: str = "127.0.0.1", port: int = 8765) -> None:
+    def __init__(self, socket: Path, pause: PauseSwitch, *, host: str = "127.0.0.1", port: int = 8765) -> None:
         if host != "localhost" and not _is_loopback(host):
             raise WardposeError(
                 f"the display serves this box only, {host} could be reached from elsewhere",
                 where="--host",
                 mend="use 127.0.0.1",
             )
-        self.hub = Hub(socket)
+        self.hub = Hub(socket, pause)
         watchers = threading.BoundedSemaphore(_MOST_WATCHERS)
         try:
-            self._http = _Http((host, port), partial(_Handler, self.hub, socket, watchers))
+            self._http = _Http((host, port), partial(_Handler, self.hub, pause, watchers))
         except OSError as error:
             self.hub.close()
             raise WardposeError(
@@ -105,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "wardpose", ""
     timeout = 30
 
-    def __init__(self, hub: Hub, socket: Path, watchers: threading.BoundedSemaphore, *arguments: Any) -> None:
-        self._hub, self._socket, self._watchers = hub, socket, watchers
+    def __init__(self, hub: Hub, pause: PauseSwitch, watchers: threading.BoundedSemaphore, *arguments: Any) -> None:
+        self._hub, self._pause, self._watchers = hub, pause, watchers
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
@@ -130,12 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN, "commands come from the page itself")
         else:
             try:
-                with ResultClient(self._socket) as client:
-                    answer = client.command(command)
+                if command == "pause":
+                    self._pause.set(WHO)
+                else:
+                    self._pause.lift(WHO)
             except WardposeError as error:
                 self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
                 return
-            self._reply(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
+            self._reply(
+                HTTPStatus.OK, json.dumps({"ok": True, "paused": self._pause.active}).encode(), "application/json"
+            )
 
     def _addressed_here(self) -> bool:
         port = self.server.server_address[1]  # type: ignore[index]
@@ -192,6 +199,7 @@ def _is_loopback(host: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m runtime.display.service", description=__doc__.splitlines()[0])
     parser.add_argument("--socket", required=True, type=Path, help="the live process's socket")
+    parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="default 8765; 0 picks a free one")
     options: Any = parser.parse_args(arguments)
@@ -199,8 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ending = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: ending.set())
+    pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
     try:
-        with DisplayServer(options.socket, host=options.host, port=options.port) as server:
+        with DisplayServer(options.socket, pause, host=options.host, port=options.port) as server:
             sys.stderr.write(f"display: {server.url}\n")
             notify("READY=1", f"STATUS={server.url}")
             while not ending.wait(2.0):

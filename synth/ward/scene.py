@@ -29,8 +29,6 @@ from synth.ward.pillow import lay_pillows
 from synth.ward.room import RoomLook, build_curtain, build_room
 from synth.ward.shapes import Surface
 
-Floats = NDArray[np.float64]
-
 Around = Literal["ward", "bed", "nothing"]
 
 
@@ -92,20 +90,22 @@ def _blanket_surfaces(look: BlanketLook) -> tuple[Surface, Surface]:
     return outside, Surface(look.lining, textures.fabric(rng, "plain"), 0.4)
 
 
-def _bounds(meshes: Sequence[Mesh]) -> tuple[Floats, Floats]:
+def _bounds(meshes: Sequence[Mesh]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bounds = np.array([kernels.extent(mesh.vertices) for mesh in meshes])
     return bounds[:, 0].min(0), bounds[:, 1].max(0)
 
 
 def _overlap(
-    a: tuple[Floats, Floats],
-    b: tuple[Floats, Floats],
+    a: tuple[NDArray[np.float64], NDArray[np.float64]],
+    b: tuple[NDArray[np.float64], NDArray[np.float64]],
     slack: float = 0.0,
 ) -> bool:
     return bool((a[0] < b[1] + slack).all() and (b[0] < a[1] + slack).all())
 
 
-def _hides(bounds: tuple[Floats, Floats], eye: Floats, target: Floats) -> bool:
+def _hides(
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]], eye: NDArray[np.float64], target: NDArray[np.float64]
+) -> bool:
     """Whether the segment from eye to target meets the box, or the eye is within 0.25 m of it."""
     low, high = bounds
     if (eye > low - 0.25).all() and (eye < high + 0.25).all():
@@ -117,8 +117,8 @@ def _hides(bounds: tuple[Floats, Floats], eye: Floats, target: Floats) -> bool:
 
 
 def _standing_things(
-    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh], eye: Floats | None,
-    target: Floats,
+    groups: Sequence[tuple[Mesh, ...]], people: Sequence[Figure], extra: Sequence[Mesh],
+    eye: NDArray[np.float64] | None, target: NDArray[np.float64],
 ) -> list[Mesh]:  # fmt: skip
     """The groups that neither run into anybody nor stand between the camera and what it looks at."""
     taken = [_bounds(person.meshes) for person in people] + ([_bounds(extra)] if extra else [])

@@ -9,6 +9,7 @@ import pytest
 
 from appliance import cameras, setup_full
 from appliance.cli.main import main
+from appliance.site_folder import SiteFolder
 
 
 def test_every_problem_comes_with_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,9 +54,11 @@ def test_the_kinects_library_is_tried_in_its_own_environment(
     assert (problem is None) if said is None else (problem is not None and said in problem.what)
 
 
-def test_a_recording_is_probed(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_is_probed(
+    site: SiteFolder, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = f"recording:{shared_data / 'kinect' / 'recording.mkv'}"
-    found = cameras.probe(spec, seconds=0.1)
+    found = cameras.probe(site, spec, seconds=0.1)
     assert (found["width"], found["height"], found["depth"], found["imu"]) == (1280, 720, "640×576", True)
     assert (found["pitch_deg"], found["roll_deg"]) == (15.7, 1.2)
     assert main(["camera", "probe", spec, "--seconds", "0.1", "--home", str(tmp_path)]) == 0

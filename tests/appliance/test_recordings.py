@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, recordings
+from appliance import audit, pauses, recordings
 from appliance.cli.main import main
 from appliance.expiry import parse_expiry
 from appliance.housekeeping import tidy
-from appliance.live import result_socket, ring_name
+from appliance.live_addresses import ring_name
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
 from runtime.capture.k4a_file import K4aFile
@@ -97,8 +97,7 @@ def test_no_file_is_overwritten(site: SiteFolder, tmp_path: Path, spec: str) -> 
 
 
 def test_a_pause_at_the_bedside_holds_for_recordings_too(site: SiteFolder, tmp_path: Path, spec: str) -> None:
-    socket = result_socket(site)
-    socket.with_name(socket.name + ".paused").touch()
+    pauses.pause(site)
     with pytest.raises(WardposeError, match="paused"):
         record(site, tmp_path / "night.mkv", spec)
 
@@ -152,7 +151,7 @@ def test_a_camera_that_runs_is_recorded_from_there(site: SiteFolder, tmp_path: P
 
 
 def _streams(site: SiteFolder) -> bool:
-    from appliance.live import ring_status
+    from appliance.live_meter import ring_status
 
     return bool(ring_status(site)["state"] == "streaming")
 

@@ -21,7 +21,7 @@ from textual.widgets import Button, DataTable, Input, Static
 from appliance import audit, calibrations, plates
 from appliance.client import ServiceClient
 from appliance.jobs import Job, JobStore
-from appliance.live import result_socket
+from appliance.live_addresses import result_socket
 from appliance.models import ModelStore
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
@@ -255,7 +255,7 @@ async def test_live_says_that_nothing_runs_and_that_it_is_no_alarm(served: SiteF
     async with terminal(served) as pilot:
         assert NO_ALARM in on_screen(pilot)
         await pilot.press("6")
-        await until(pilot, lambda: page(pilot).TAB == "live" and page(pilot).query_one("#pause", Button).disabled)
+        await until(pilot, lambda: page(pilot).TAB == "live" and page(pilot).query_one("#stop", Button).disabled)
         assert "no live picture, nothing runs" in str(page(pilot).query_one("#headline", Static).visual)
         assert NO_ALARM in on_screen(pilot)
 
@@ -276,7 +276,25 @@ async def test_live_counts_whom_it_shows_as_a_box(served: SiteFolder) -> None:
                 now = time.monotonic()
                 result = LiveResult(1, now, now, 640, 360, detections, skeletons, {})
                 server.publish(live_message("live", result=result))
-                return "2 seen, 1 as a box" in on_screen(pilot)
+                return "2 people drawn, 1 as a box" in on_screen(pilot)
+
+            await until(pilot, told)
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [("camera", "● LIVE"), ("simulation", "▲ SIMULATED, NOT THIS BED"), ("recording", "▲ RECORDING, NOT LIVE NOW")],
+)
+async def test_live_says_of_what_the_skeletons_are(served: SiteFolder, origin: Any, words: str) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("6")
+        with ResultServer(result_socket(served)) as server:
+
+            def told() -> bool:
+                now = time.monotonic()
+                nobody = LiveResult(1, now, now, 640, 360, Detections.empty(), Skeletons.empty(), {}, origin)
+                server.publish(live_message("live", result=nobody))
+                return words in on_screen(pilot) and "does not mean that nobody is there" in on_screen(pilot)
 
             await until(pilot, told)
 

@@ -14,35 +14,27 @@ from typing import Any
 import pytest
 
 from calibration.errors import WardposeError
-from runtime.bus import Message, ResultServer
-from runtime.display.service import DisplayServer
+from runtime.bus import ResultServer
+from runtime.display.service import WHO, DisplayServer
+from runtime.pause import PauseSwitch
 
 WAIT_S = 30.0
 
 
-class Live:
-    """A bus server that can be paused, as the live process is."""
-
-    def __init__(self, path: Path) -> None:
-        self.paused = False
-        self.server = ResultServer(path, self._command)
-
-    def _command(self, command: Message) -> Message:
-        self.paused = command["command"] == "pause"
-        self.server.publish({"state": "paused" if self.paused else "live", "people": [], "captured_at": None})
-        return {"ok": True, "paused": self.paused}
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[ResultServer]:
+    with ResultServer(tmp_path / "live.sock") as server:
+        yield server
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Iterator[Live]:
-    one = Live(tmp_path / "live.sock")
-    yield one
-    one.server.close()
+def pause(tmp_path: Path) -> PauseSwitch:
+    return PauseSwitch(tmp_path / "pause.json")
 
 
 @pytest.fixture
-def display(tmp_path: Path) -> Iterator[DisplayServer]:
-    with DisplayServer(tmp_path / "live.sock", port=0) as server:
+def display(tmp_path: Path, pause: PauseSwitch) -> Iterator[DisplayServer]:
+    with DisplayServer(tmp_path / "live.sock", pause, port=0) as server:
         yield server
 
 
@@ -84,14 +76,14 @@ def _first(events: Iterator[dict[str, Any]], state: str, saying: str = "") -> di
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "ward.example"])
-def test_it_serves_this_box_only(tmp_path: Path, host: str) -> None:
+def test_it_serves_this_box_only(tmp_path: Path, pause: PauseSwitch, host: str) -> None:
     with pytest.raises(WardposeError, match="this box only"):
-        DisplayServer(tmp_path / "live.sock", host=host, port=0)
+        DisplayServer(tmp_path / "live.sock", pause, host=host, port=0)
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path, display: DisplayServer) -> None:
+def test_a_taken_port_is_one_line(tmp_path: Path, pause: PauseSwitch, display: DisplayServer) -> None:
     with pytest.raises(WardposeError, match="choose another --port"):
-        DisplayServer(tmp_path / "live.sock", port=display.port)
+        DisplayServer(tmp_path / "live.sock", pause, port=display.port)
 
 
 def test_the_page_and_all_it_needs_come_from_here(display: DisplayServer) -> None:
@@ -123,9 +115,9 @@ def test_nothing_but_the_page_is_served(display: DisplayServer, path: str) -> No
     assert _ask(display, path)[0].status == 404
 
 
-def test_messages_reach_the_page_with_the_age_of_their_picture(live: Live, display: DisplayServer) -> None:
+def test_messages_reach_the_page_with_the_age_of_their_picture(live: ResultServer, display: DisplayServer) -> None:
     with _events(display) as events:
-        live.server.publish({"state": "live", "people": [], "captured_at": time.monotonic() - 0.3})
+        live.publish({"state": "live", "people": [], "captured_at": time.monotonic() - 0.3})
         event = _first(events, "live")
         assert event["age_ms"] >= 300
         # With nothing new the same picture is told again, older.
@@ -144,25 +136,35 @@ def test_the_page_hears_when_the_live_process_is_gone_and_when_it_is_back(
         _first(events, "gone", "not running")
 
 
-def test_pause_and_resume(live: Live, display: DisplayServer) -> None:
+def test_pause_and_resume_from_the_page(live: ResultServer, display: DisplayServer, pause: PauseSwitch) -> None:
+    live.publish({"state": "live", "people": [{"id": 1}], "captured_at": time.monotonic()})
     with _events(display) as events:
+        _first(events, "live")
         assert _ask(display, "/pause", "POST", {"X-Wardpose": "page"})[0].status == 200
-        assert live.paused
-        _first(events, "paused")
+        held = pause.state()
+        assert held is not None and held.by == WHO
+        event = _first(events, "paused")
+        assert (event["people"], event["pause"]["words"]) == ([], held.words())
         assert _ask(display, "/resume", "POST", {"X-Wardpose": "page"})[0].status == 200
-        assert not live.paused
+        assert not pause.active
 
 
-def test_a_foreign_page_cannot_pause(live: Live, display: DisplayServer) -> None:
+def test_a_pause_by_somebody_else_shows_by_whom_and_since_when(display: DisplayServer, pause: PauseSwitch) -> None:
+    pause.set("anna", "washing")
+    with _events(display) as events:
+        told = _first(events, "paused")["pause"]
+    assert (told["by"], told["reason"]) == ("anna", "washing") and told["since"]
+
+
+def test_a_page_pauses_where_no_live_process_answers(display: DisplayServer, pause: PauseSwitch) -> None:
+    assert _ask(display, "/pause", "POST", {"X-Wardpose": "page"})[0].status == 200
+    assert pause.active
+
+
+def test_a_foreign_page_cannot_pause(display: DisplayServer, pause: PauseSwitch) -> None:
     assert _ask(display, "/pause", "POST")[0].status == 403
     crossing = {"X-Wardpose": "page", "Origin": "http://evil.example"}
     assert _ask(display, "/pause", "POST", crossing)[0].status == 403
     assert _ask(display, "/pause")[0].status == 404
     assert _ask(display, "/shutdown", "POST", {"X-Wardpose": "page"})[0].status == 404
-    assert not live.paused
-
-
-def test_a_command_without_a_live_process_says_why(display: DisplayServer) -> None:
-    response, body = _ask(display, "/pause", "POST", {"X-Wardpose": "page"})
-    assert response.status == 503
-    assert b"not running" in body
+    assert not pause.active

@@ -23,6 +23,7 @@ import pytest
 
 from runtime.capture.ring import ring_path
 from runtime.display.hub import Hub
+from runtime.pause import PauseSwitch
 from tests.conftest import REPOSITORY
 from tests.runtime.kinect_stand_in import take_apart
 from tests.runtime.onnx_graphs import constant_model, info
@@ -42,7 +43,7 @@ class Box:
         self.capture = self.start_capture()
         command = ["--ring", self.ring, "--detector", str(detector), "--socket", str(socket), "--threads", "1"]
         self.live = self._start("runtime.live", *command)
-        self._hub = Hub(socket)
+        self._hub = Hub(socket, PauseSwitch(folder / "pause.json"))
         started.callback(self._hub.close)
         self._number = 0
 

@@ -14,11 +14,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibration.errors import WardposeError
 from runtime.bus import BusTimeout, ResultClient, ResultServer
@@ -26,8 +29,10 @@ from runtime.capture.ring import RingWriter
 from runtime.detections import Detections
 from runtime.frames import Frame
 from runtime.message import live_message, people_of, state_of
+from runtime.overlay import skeleton_cells, skeleton_on_neutral
 from runtime.pipeline import LiveResult
 from runtime.skeleton import Skeletons
+from runtime.state import LiveState
 from tests.runtime.onnx_graphs import constant_model, info
 
 PERSON = np.array([[32, 32, 20, 10, 0.9]], np.float32).T
@@ -155,6 +160,38 @@ def test_nobody_is_told_of_unless_live_and_age_counts_on() -> None:
     assert message["people"] == []
     assert state_of(message, now_s=103.0).age_s == pytest.approx(3.0)
     assert state_of(live_message("starting")).age_s is None
+
+
+@st.composite
+def _somebody(draw: st.DrawFn) -> LiveResult:
+    """One person anywhere in or around a frame of 640 × 480, with or without a skeleton."""
+    place = st.floats(-900, 1500)
+    x, y, width, height = draw(place), draw(place), draw(st.floats(0, 900)), draw(st.floats(0, 900))
+    found = Detections(np.array([[x, y, x + width, y + height]], np.float32), np.ones(1, np.float32), np.array([1]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    corner, span = np.array([draw(place), draw(place)]), draw(st.floats(1, 800))
+    joints = (corner + rng.uniform(0, span, (17, 2))).astype(np.float32)[None]
+    score = (rng.random((1, 17)) ** draw(st.sampled_from([0.1, 1.0, 4.0]))).astype(np.float32)
+    skeletons = Skeletons(joints, score, np.array([1])) if draw(st.booleans()) else Skeletons.empty()
+    return LiveResult(0, 1.0, 1.0, 640, 480, found, skeletons)
+
+
+@given(_somebody())
+def test_whoever_is_counted_is_drawn(result: LiveResult) -> None:
+    message = live_message("live", result=result)
+    found, skeletons = people_of(message)
+    shown = LiveState("live", 0.0, "camera")
+    picture = skeleton_on_neutral((640, 480), skeletons, shown, detections=found)
+    nobody = skeleton_on_neutral((640, 480), Skeletons.empty(), shown)
+    cells = "".join(skeleton_cells(skeletons, 640, 480, 78, 14, found))
+    assert (picture != nobody).any() == bool(message["people"])
+    assert bool(cells.strip("\u2800")) == bool(message["people"])
+
+
+def test_a_frames_origin_travels_to_the_message() -> None:
+    assert live_message("live", result=replace(_result(), origin="simulation"))["origin"] == "simulation"
+    assert state_of(live_message("live", result=replace(_result(), origin="simulation"))).origin == "simulation"
+    assert state_of({"state": "live", "captured_at": 0.0, "origin": "a new one"}, 0.0).origin == "unknown"
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL, SURE
 from runtime.detections import Detections
-from runtime.overlay import PEOPLE, LiveState, draw_skeletons, skeleton_cells, skeleton_on_neutral
+from runtime.overlay import PEOPLE, draw_skeletons, skeleton_cells, skeleton_on_neutral
 from runtime.skeleton import Skeletons
+from runtime.state import LiveState
 
 
 def _person(score: float = 0.9) -> Skeletons:
@@ -46,7 +47,7 @@ def test_a_doubtful_limb_is_dashed_between_sure_joints_drawn_whole() -> None:
     sure, doubtful = _standing(), _standing()
     doubtful.score[0, 9] = (SURE + DOUBTFUL) / 2  # the left wrist
     whole, dashed = (
-        _lit(skeleton_on_neutral((320, 240), one, LiveState("live", 0.0)), 7, 9) for one in (sure, doubtful)
+        _lit(skeleton_on_neutral((320, 240), one, LiveState("live", 0.0, "camera")), 7, 9) for one in (sure, doubtful)
     )
     assert whole.all()
     assert 0.2 < dashed.mean() < 0.8
@@ -87,7 +88,7 @@ CANVAS = np.full((240, 320, 3), 90, np.uint8)
 
 
 def _neutral(people: Skeletons, boxes: Detections | None) -> NDArray[np.uint8]:
-    return skeleton_on_neutral((320, 240), people, LiveState("live", 0.0), detections=boxes)
+    return skeleton_on_neutral((320, 240), people, LiveState("live", 0.0, "camera"), detections=boxes)
 
 
 def test_two_people_have_colours_of_their_own() -> None:
@@ -109,7 +110,7 @@ def test_two_people_have_colours_of_their_own() -> None:
     ],
 )
 def test_only_a_fresh_live_picture_looks_alive(state: str, age_s: float | None, words: str) -> None:
-    shown = LiveState(state, age_s)  # type: ignore[arg-type]
+    shown = LiveState(state, age_s, "camera")  # type: ignore[arg-type]
     picture = skeleton_on_neutral((320, 240), _person(), shown)
     assert picture.shape == (240, 320, 3)
     assert shown.headline().startswith(words)
@@ -125,8 +126,8 @@ def test_pausing_hides_even_the_grey_skeleton() -> None:
 def test_the_frame_is_scaled_into_the_neutral_picture() -> None:
     large = Skeletons(_person().keypoints * 4, _person().score)
     np.testing.assert_array_equal(
-        skeleton_on_neutral((320, 240), large, LiveState("live", 0.0), frame_size=(1280, 960)),
-        skeleton_on_neutral((320, 240), _person(), LiveState("live", 0.0)),
+        skeleton_on_neutral((320, 240), large, LiveState("live", 0.0, "camera"), frame_size=(1280, 960)),
+        skeleton_on_neutral((320, 240), _person(), LiveState("live", 0.0, "camera")),
     )
 
 

@@ -150,7 +150,7 @@ def test_the_shadow_beside_an_edge_takes_the_background() -> None:
 
 
 def test_the_recording_gives_a_view(shared_data: Path) -> None:
-    with open_source(f"recording:{shared_data / 'kinect' / 'recording.mkv'}#realtime=false") as source:
+    with open_source(f"recording:{shared_data / 'kinect' / 'recording.mkv'}#realtime=false", None) as source:
         frame = source.read(5.0)
     view = fuse([frame])
     assert view.color.shape == (720, 1280, 3) and view.depth.shape == (720, 1280)

@@ -46,7 +46,7 @@ def test_a_spec_without_a_kind_is_refused_with_an_example(spec: str) -> None:
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
     with pytest.raises(WardposeError, match="kinect, recording, simulated, video"):
-        open_source("webcam:0")
+        open_source("webcam:0", None)
 
 
 @given(st.text(max_size=30))

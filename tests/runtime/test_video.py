@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import secrets
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -19,7 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.errors import WardposeError
+from runtime.capture import stream_clock, video
 from runtime.capture.photograph import read_photograph
+from runtime.capture.process import CaptureProcess
+from runtime.capture.ring import RingReader
 from runtime.capture.source import EndOfStream, StaleFrame, VideoConfig, make_source
 from runtime.capture.video import VideoSource
 from runtime.frames import Frame
@@ -276,8 +280,10 @@ def test_an_rtsp_address_where_nobody_listens_is_refused() -> None:
 class RtspCamera:
     """A small RTSP server on loopback: MPEG-TS over RTP, interleaved in the RTSP connection (RFC 2326, RFC 2250)."""
 
-    def __init__(self, stream: bytes) -> None:
-        self._stream = stream
+    def __init__(self, stream: bytes, *, seconds: float = 0.0) -> None:
+        """seconds: how long the stream lasts, to be sent at its own pace; 0: as fast as it goes."""
+        self._stream, self._seconds = stream, seconds
+        self.stall = threading.Event()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"rtsp://127.0.0.1:{self._server.getsockname()[1]}/live"
         self.hang_up = threading.Event()
@@ -320,13 +326,18 @@ class RtspCamera:
                 return
 
     def _send(self, connection: socket.socket) -> None:
-        for number, at in enumerate(range(0, len(self._stream), 7 * 188)):
+        chunks = range(0, len(self._stream), 7 * 188)
+        due = time.monotonic()
+        for number, at in enumerate(chunks):
             if self.hang_up.is_set():
                 return
+            while self.stall.is_set() and not self.hang_up.wait(0.02):
+                due = time.monotonic()  # nothing is made up for: what comes then is as old as the stall was long
             chunk = self._stream[at : at + 7 * 188]
             rtp = b"\x80\x21" + (number & 0xFFFF).to_bytes(2, "big") + (300 * number).to_bytes(4, "big") + b"\0\0\0\1"
             connection.sendall(b"$\0" + (len(rtp) + len(chunk)).to_bytes(2, "big") + rtp + chunk)
-            time.sleep(0.002)
+            due += self._seconds / len(chunks)
+            time.sleep(max(0.002 if not self._seconds else 0.0, due - time.monotonic()))
         self.hang_up.wait(30)
 
     def close(self) -> None:
@@ -334,8 +345,8 @@ class RtspCamera:
         self._server.close()
 
 
-@pytest.fixture
-def rtsp_camera() -> Iterator[RtspCamera]:
+def moving_noise() -> bytes:
+    """Ten seconds of MPEG-TS, 25 pictures a second."""
     stream = io.BytesIO()
     with av.open(stream, "w", format="mpegts") as out:
         video = out.add_stream("mpeg2video", rate=25)
@@ -345,9 +356,86 @@ def rtsp_camera() -> Iterator[RtspCamera]:
             image = np.roll(noise, number, axis=1)
             out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(video.encode(None))
-    camera = RtspCamera(stream.getvalue())
+    return stream.getvalue()
+
+
+@pytest.fixture
+def rtsp_camera() -> Iterator[RtspCamera]:
+    camera = RtspCamera(moving_noise())
     yield camera
     camera.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stall of a few seconds doesn't end the stream, however busy this machine is."""
+    monkeypatch.setattr(video, "READ_TIMEOUT_MS", 20_000)
+
+
+def test_what_a_stalled_network_camera_hands_over_later_is_as_old_as_it_is(patient: None) -> None:
+    camera = RtspCamera(moving_noise(), seconds=10.0)
+    try:
+        with source_of(camera.address) as source:
+            source.read(timeout_s=20.0)
+            camera.stall.set()
+            with pytest.raises(StaleFrame):  # what was on its way comes first
+                while True:
+                    source.read(timeout_s=0.5)
+            time.sleep(1.2)
+            camera.stall.clear()
+            for _ in range(20):
+                frame = source.read(timeout_s=10.0)
+                assert time.monotonic() - frame.timestamp_s > 1.0  # so the ring's reader refuses it
+    finally:
+        camera.close()
+
+
+def test_a_network_camera_that_falls_behind_never_looks_live_at_the_other_end_of_the_ring(patient: None) -> None:
+    camera, ring = RtspCamera(moving_noise(), seconds=10.0), f"test-{secrets.token_hex(6)}"
+    capture = CaptureProcess(f"video:{camera.address}", ring)
+    thread = threading.Thread(target=capture.run, daemon=True)
+    thread.start()
+    try:
+        with RingReader(ring) as reader:
+            reader.read_next(20.0)
+            camera.stall.set()
+            wait_for(lambda: reader.status().state == "stalled")
+            time.sleep(1.2)
+            before = reader.status().frames
+            camera.stall.clear()
+            wait_for(lambda: reader.status().frames > before + 3)
+            assert reader.status().state == "stalled" and "old pictures" in reader.trouble()
+            with pytest.raises(StaleFrame, match="old"):
+                reader.read_latest(max_age_ms=1000)
+    finally:
+        capture.stop()
+        thread.join(30)
+        camera.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_network_camera_that_stays_behind_is_to_be_opened_again(
+    patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_clock, "BEHIND_S", 1.0)
+    camera = RtspCamera(moving_noise(), seconds=10.0)
+    try:
+        with source_of(camera.address) as source:
+            source.read(timeout_s=20.0)
+            camera.stall.set()
+            time.sleep(1.8)
+            camera.stall.clear()
+            with pytest.raises(WardposeError, match=r"its pictures come \d\.\d s late"):
+                while True:
+                    source.read(timeout_s=10.0)
+    finally:
+        camera.close()
 
 
 def test_an_rtsp_camera_on_loopback_plays_and_its_end_is_an_error(rtsp_camera: RtspCamera) -> None:

@@ -8,6 +8,11 @@ const LIMBS = [[15, 13], [13, 11], [16, 14], [14, 12], [11, 12], [5, 11], [6, 12
 // A colour for each person, the full tone for left limbs and the pale one for right ones; overlay.py has the same.
 const PEOPLE = [[64, 180, 255], [255, 166, 64], [196, 130, 255], [90, 214, 160], [255, 122, 150], [238, 220, 84]];
 const FAINT = "#606266";
+// Said in place of LIVE where the pictures are not of what the camera beside the bed sees now; state.py has the same.
+const NOT_THIS_BED = {
+  camera: "", recording: "RECORDING, NOT LIVE NOW", simulation: "SIMULATED, NOT THIS BED",
+};
+const UNKNOWN = "UNKNOWN SOURCE, MAYBE NOT THIS BED";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("skeleton");
@@ -34,13 +39,16 @@ function verdict(now) {
     return { state: "stale", title: "NO LIVE PICTURE", detail: "The display has lost its connection to this box." };
   }
   if (message.state === "paused") {
-    return { state: "paused", title: "PAUSED", detail: "Nothing is being looked at. Press Resume to go on." };
+    const by = message.pause ? `${message.pause.words.replace(/^p/, "P")}. ` : "";
+    return { state: "paused", title: "PAUSED", detail: `${by}Nothing is being looked at. Press Resume to go on.` };
   }
   if (message.state === "starting") return { state: "starting", title: "STARTING", detail: message.message };
   if (message.state !== "live") return { state: "stale", title: "NO LIVE PICTURE", detail: message.message };
   if (capturedAt === null || now - capturedAt > STALE_MS) {
     return { state: "stale", title: "NO LIVE PICTURE", detail: "The picture is old." };
   }
+  const warning = NOT_THIS_BED[message.origin] ?? UNKNOWN;
+  if (warning) return { state: "elsewhere", title: warning, detail: "" };
   return { state: "live", title: "LIVE", detail: "" };
 }
 
@@ -61,10 +69,11 @@ function fit() {
   return { width, height };
 }
 
+// Draws the people of the last message and returns how many were drawn.
 function draw(vivid) {
   const { width, height } = fit();
   pen.clearRect(0, 0, width, height);
-  if (!message || !message.width || !message.people) return;
+  if (!message || !message.width || !message.people) return 0;
   const zoom = Math.min(width / message.width, height / message.height);
   const left = (width - message.width * zoom) / 2;
   const top = (height - message.height * zoom) / 2;
@@ -79,6 +88,13 @@ function draw(vivid) {
     else box(person, place, thick, vivid);
   }
   pen.setLineDash([]);
+  return message.people.length;
+}
+
+// That nobody is detected never means that nobody is there.
+function peopleWords(drawn) {
+  if (drawn === 0) return "nobody detected";
+  return drawn === 1 ? "1 person drawn" : `${drawn} people drawn`;
 }
 
 function box(person, place, thick, vivid) {
@@ -122,23 +138,25 @@ function skeleton(person, place, thick, vivid) {
 function show() {
   const now = performance.now();
   const { state, title, detail } = verdict(now);
+  const fresh = state === "live" || state === "elsewhere";
   document.body.dataset.state = state;
   element("headline").textContent = title;
   const age = capturedAt === null || state === "paused" ? "" : words(Math.max(0, now - capturedAt));
-  element("age").textContent = age && (state === "live" ? age : `last ${age} ago`);
-  const count = message && message.people ? message.people.length : 0;
-  element("people").textContent = state !== "live" ? "" : count === 1 ? "1 person" : `${count} people`;
-  element("cover").hidden = state === "live";
+  element("age").textContent = age && (fresh ? age : `last ${age} ago`);
+  const drawn = draw(fresh);
+  element("people").textContent = fresh ? peopleWords(drawn) : "";
+  element("warning").hidden = state !== "elsewhere";
+  element("warning").textContent = state === "elsewhere" ? title : "";
+  element("cover").hidden = fresh;
   element("cover-title").textContent = title;
   element("cover-detail").textContent = detail;
   const paused = message !== null && message.state === "paused";
-  const reachable = heardAt !== null && now - heardAt <= STALE_MS && message.state !== "gone";
+  const reachable = heardAt !== null && now - heardAt <= STALE_MS;  // the display itself sets the pause
   element("pause").textContent = paused ? "Resume" : "Pause";
   element("pause").disabled = busy || !reachable;
-  element("pause").title = reachable ? "" : "The live pipeline can't be reached";
+  element("pause").title = reachable ? "" : "This box can't be reached";
   const engine = message && message.engines ? `${message.engines.detector}, ${message.fps.toFixed(1)} frames a second` : "";
-  element("detail").textContent = state === "live" ? engine : "";
-  draw(state === "live");
+  element("detail").textContent = !fresh ? "" : drawn ? engine : `${engine}. Nobody detected does not mean that nobody is there.`;
   requestAnimationFrame(show);
 }
 
