@@ -25,9 +25,9 @@ from appliance.database import now, stamp
 from appliance.live_addresses import result_socket, ring_name
 from appliance.live_lock import AlreadyRuns, LiveLock, Owner, local
 from appliance.live_meter import ring_status
-from appliance.processes import is_running, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 
 # Each process's module, and the option whose value says that it is this site's; the watch is a command of ours.
 _MODULES = {

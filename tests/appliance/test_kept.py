@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations, datasets, housekeeping, kept, plates
+from appliance import audit, calibration_pages, calibrations, datasets, housekeeping, kept, plates
 from appliance.cli.main import main
 from appliance.jobs import JobStore
 from appliance.measure import take_pictures
@@ -125,6 +125,6 @@ def test_a_page_of_a_calibration_ends_after_its_days(calibrated: SiteFolder, mon
     page = calibrated.pictures / "calibration-1.png"
     page.write_bytes(b"x")
     assert housekeeping.tidy(calibrated) == [] and page.exists()
-    monkeypatch.setattr(calibrations, "PAGE_KEPT", timedelta(0))
+    monkeypatch.setattr(calibration_pages, "PAGE_KEPT", timedelta(0))
     assert housekeeping.tidy(calibrated) == [] and not page.exists()
     assert audit.rows(calibrated)[0].what == "calibration.page-expire"

@@ -21,10 +21,10 @@ from appliance.client import ServiceClient
 from appliance.live import LivePlan, process_command
 from appliance.live_status import live_words, look_once
 from appliance.people import current_user
-from appliance.processes import is_running, process_identity
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 
 PLAN = {"source": "simulated", "detector": "person-detector", "pose": None, "display": False}
 
