@@ -1,4 +1,4 @@
-"""Pictures of a calibration, for a person to see: the bed drawn on the camera's picture, a page of how well it is known.
+"""Pictures of a calibration for a person to see: the bed on the camera's picture, a page of how well it is known.
 
 Each says in the audit trail that pixels were looked at, and goes when its time is up.
 """
