@@ -2,7 +2,7 @@
 
 import sys
 
-from calibration.own_process import hide_secrets_in_arguments
+from calibration.process_list import hide_secrets_in_arguments
 
 if __name__ == "__main__":
     hide_secrets_in_arguments()  # before anything that takes time: everybody on the box can read them until then

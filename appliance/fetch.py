@@ -22,10 +22,10 @@ from pathlib import Path
 
 from appliance import audit
 from appliance.models import BUILT_IN_DETECTOR, FETCHED, ModelStore
-from appliance.processes import die_with_parent
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
+from calibration.processes import die_with_parent
 from tuning.pretrained import PACKAGE, PACKAGE_LICENCE, PRETRAINED, SHA512, VERSION, Pretrained, build_model
 from tuning.store.card import CARD_FILE, read_card, verify_weights
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import calibrations, datasets, pauses, plates, recordings
+from appliance import calibration_pages, calibrations, datasets, pauses, plates, recordings
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -19,7 +19,7 @@ def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
     problems = recordings.delete_expired(site) + plates.delete_expired(site)
     problems += datasets.delete_composed(site)  # after the plates they show
-    return problems + calibrations.forget_references(site) + calibrations.delete_old_pages(site)
+    return problems + calibrations.forget_references(site) + calibration_pages.delete_old_pages(site)
 
 
 def main(arguments: list[str] | None = None) -> int:

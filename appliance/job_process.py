@@ -16,10 +16,10 @@ import psutil
 
 from appliance.jobs import KINDS, Job, JobStore, load_kinds
 from appliance.people import acting_as
-from appliance.processes import process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
+from calibration.processes import process_identity
 from calibration.redaction import redacted
 
 PROGRESS_SECONDS = 0.2  # rows are written no more often

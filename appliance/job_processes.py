@@ -12,8 +12,8 @@ import os
 import signal
 from pathlib import Path
 
-from appliance.processes import pid_of, process_identity
 from appliance.site_folder import SiteFolder
+from calibration.processes import pid_of, process_identity
 
 MARK = "WARDPOSE_JOB"
 

@@ -14,8 +14,8 @@ from datetime import datetime
 from appliance.database import now
 from appliance.job_processes import MARK, kill, mark_of, processes_of
 from appliance.jobs import KINDS, Job, JobStore
-from appliance.processes import is_running, pid_of, process_identity
 from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from calibration.processes import is_running, pid_of, process_identity
 
 SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it

@@ -114,9 +114,14 @@ KEPT = (
         "`swapoff -a`, or swap encrypted with a key of the boot",
     ),
     Kept(
+        "cameras' passwords", "`secrets.json` in the site folder, for its owner's eyes alone", "until they are deleted",
+        "who named the camera with its password", "`wardpose camera forget`", ("secrets.json",), from_pixels=False,
+    ),
+    Kept(
         "the box's own papers: settings, database with the audit trail, sockets, locks, printed sheets",
         "the site folder", "for good", "–", "–",
-        ("*.toml", "site.db*", "*.json", "sockets/*", "*.lock", "finished", "pictures/*.pdf"), from_pixels=False,
+        ("*.toml", "site.db*", "audit.head", "*.json", "sockets/*", "*.lock", "finished", "pictures/*.pdf"),
+        from_pixels=False,
     ),
 )  # fmt: skip
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from appliance import calibrations, drift, live_lock, outages
 from appliance.live_addresses import result_socket, ring_name
 from appliance.models import ModelStore
-from appliance.processes import die_with_parent
 from appliance.settings import load_settings
 from appliance.site_folder import REPOSITORY, SiteFolder
 from appliance.supervisor import ProcessSpec
 from calibration.errors import WardposeError
+from calibration.processes import die_with_parent
 
 EXPORT_SECONDS = 600.0
 

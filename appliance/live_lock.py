@@ -20,10 +20,10 @@ from typing import Any
 
 from appliance.database import now
 from appliance.people import current_user
-from appliance.processes import pid_of, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.processes import pid_of, process_identity
 
 KINDS = {"foreground": "in a terminal (`wardpose run`)", "service": "by the service"}
 PATIENCE_SECONDS = 1.0  # whoever only looks whether it is held holds it for an instant

@@ -25,16 +25,15 @@ from appliance.database import now, stamp
 from appliance.live_addresses import result_socket, ring_name
 from appliance.live_lock import AlreadyRuns, LiveLock, Owner, local
 from appliance.live_meter import ring_status
-from appliance.processes import is_running, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 
-# Each process's module, and the option whose value says that it is this site's.
+# Each process's module, and the option whose value says that it is this site's; the watch is a command of ours.
 _MODULES = {
     "capture": (b"runtime.capture.process", b"--ring"),
     "live": (b"runtime.live", b"--ring"),
     "display": (b"runtime.display.service", b"--socket"),
-    "drift": (b"runtime.drift_watch", b"--ring"),
 }
 END_SECONDS = 30.0  # a supervisor ends one process after the other, with five seconds for each
 _SYSTEMCTL_SECONDS = 60.0
@@ -190,8 +189,25 @@ def _found(site: SiteFolder) -> list[Found]:
             if module in words and (option, ours[option]) in pairwise(words):
                 with contextlib.suppress(OSError, psutil.Error):
                     found.append(_describe(name, int(entry)))
-    order = list(_MODULES)
+        if (
+            b"appliance" in words
+            and (b"--only", b"drift") in pairwise(words)
+            and _home_of(int(entry), words) == site.root
+        ):
+            with contextlib.suppress(OSError, psutil.Error):
+                found.append(_describe("drift", int(entry)))
+    order = [*_MODULES, "drift"]
     return sorted((one for one in found if one.identity), key=lambda one: (order.index(one.name), one.pid))
+
+
+def _home_of(pid: int, words: list[bytes]) -> Path | None:
+    """The site that a command of ours works on; None where it can't be told."""
+    given = next((value for option, value in pairwise(words) if option == b"--home"), None)
+    if given is None:
+        with contextlib.suppress(OSError):
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            given = next((v.partition(b"=")[2] for v in variables if v.startswith(b"WARDPOSE_HOME=")), None)
+    return Path(os.fsdecode(given)) if given else None
 
 
 def _describe(name: str, pid: int) -> Found:

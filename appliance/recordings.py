@@ -18,11 +18,11 @@ from appliance import audit, pauses
 from appliance.camera_access import camera_frames
 from appliance.database import now
 from appliance.expiry import expires_at, parse_expiry
-from appliance.processes import is_running, process_identity
 from appliance.settings import load_settings
 from appliance.site_folder import SiteFolder
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 from calibration.redaction import redacted
 
 if TYPE_CHECKING:

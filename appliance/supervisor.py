@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.processes import die_with_parent, signal_group
 from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from calibration.processes import die_with_parent, signal_group
 from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.5

@@ -36,7 +36,7 @@ _MOST_HEIGHTS = 4
 _EDGE_M = 0.06
 _STEP_M = 0.015  # rim cells within this of each other took the same step
 # Agreement of the rim, up to 1, elsewhere and at home:
-_BETTER, _BETTER_WITHOUT_RAILS = 0.08, 0.025  # elsewhere must be better than home by this
+_BETTER, _BETTER_WITHOUT_RAILS = 0.08, 0.09  # elsewhere must be better than home by this
 _SURE, _LEAST_AGREEMENT = 0.82, 0.6
 _UNMOVED_BUT_RAILS = 0.72
 _SAME_HEIGHT_M = 0.04

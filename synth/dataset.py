@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
-from calibration.own_process import end_with_parent
+from calibration.processes import end_with_parent
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
 from synth.scenario import Scenario

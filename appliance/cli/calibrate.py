@@ -207,11 +207,11 @@ def find_intrinsics(options: argparse.Namespace, out: Output) -> int:
 
 
 def show_newest(options: argparse.Namespace, out: Output) -> int:
-    from appliance import calibrations
+    from appliance import calibration_pages
     from appliance.site_folder import SiteFolder
 
     site = SiteFolder.open(options.home)
-    path = calibrations.write_page(site, options.out, samples=options.samples, look=options.look)
+    path = calibration_pages.write_page(site, options.out, samples=options.samples, look=options.look)
     out.say(f"{path}: how {options.samples} samples of the posterior lie around the estimate")
     out.answer({"ok": True, "file": path, "samples": options.samples})
     return 0
@@ -284,10 +284,10 @@ def _show_bed(
     site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path | None, out: Output
 ) -> None:
     """The bed drawn over the picture: in the terminal's cells, and in the file that was asked for; both audited."""
-    from appliance import audit, calibrations
+    from appliance import audit, calibration_pages
 
     if path is not None:
-        calibrations.write_picture(site, estimate, color, path)
+        calibration_pages.write_picture(site, estimate, color, path)
         out.say(f"{path}: the bed drawn on the picture")
     if out.picture(color, estimate):
         audit.record(site, "camera.look", "calibration", "the bed drawn on the picture")

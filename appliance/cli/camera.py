@@ -16,7 +16,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     which = kinds.add_parser("list", parents=[common], help="kinds of source, and whether each can be used here")
     which.set_defaults(run=list_sources)
     forget = kinds.add_parser("forget", parents=[common], help="delete the password kept of a camera")
-    forget.add_argument("source", help="the camera as `camera list` names it, with *** for its password")
+    forget.add_argument("camera", help="the camera as `camera list` names it, with *** for its password")
     forget.set_defaults(run=forget_password)
     probe = kinds.add_parser("probe", parents=[common], help="open a source and measure what it delivers")
     probe.add_argument(
@@ -61,7 +61,7 @@ def forget_password(options: argparse.Namespace, out: Output) -> int:
     from calibration.redaction import redacted
     from runtime.capture.secrets import forget
 
-    site, named = SiteFolder.open(options.home), redacted(options.source)
+    site, named = SiteFolder.open(options.home), redacted(options.camera)
     if not forget(site.secrets_file, named):
         raise WardposeError("no password of this camera is kept", where=named, mend="see `wardpose camera list`")
     audit.record(site, "camera.forget", named, "its password was deleted")

@@ -28,7 +28,7 @@ from types import FrameType
 
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
-from calibration.own_process import hide_secrets_in_arguments
+from calibration.process_list import hide_secrets_in_arguments
 from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.secrets import use_file

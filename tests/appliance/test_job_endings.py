@@ -20,9 +20,9 @@ from appliance import job_runner
 from appliance.job_processes import processes_of
 from appliance.job_runner import JobRunner
 from appliance.jobs import Job, JobStore
-from appliance.processes import is_running, pid_of, process_identity
 from appliance.settings import set_value
 from appliance.site_folder import SiteFolder
+from calibration.processes import is_running, pid_of, process_identity
 
 KINDS = "tests.appliance.work_for_tests"
 SCENARIO = 'like = "C"\nwidth = 160\nheight = 90\nviews_per_scene = 1\n'

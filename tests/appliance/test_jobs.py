@@ -14,9 +14,9 @@ import pytest
 
 from appliance.job_runner import JobRunner
 from appliance.jobs import JobStore
-from appliance.processes import is_running, pid_of, process_identity
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, pid_of, process_identity
 
 KINDS = "tests.appliance.work_for_tests"
 

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations, datasets, housekeeping, kept, plates
+from appliance import audit, calibration_pages, calibrations, datasets, housekeeping, kept, plates
 from appliance.cli.main import main
 from appliance.jobs import JobStore
+from appliance.measure import take_pictures
 from appliance.site_folder import SiteFolder
 from calibration.drift import take_reference
 from runtime.drift_watch import contents
 from runtime.watch_reference import look_of
-from synth.simulated_camera import SimulatedCamera
 from tests.appliance.test_plates import plate_of
 from tests.conftest import REPOSITORY
 
@@ -41,8 +41,7 @@ def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     assert main(["preview", str(datasets.newest(site)), "--count", "2", *home]) == 0
     row = calibrations.current_row(site)
     assert row is not None
-    camera = SimulatedCamera.from_argument("empty")
-    looks = [look_of(camera.read(5.0)) for _ in range(2)]
+    looks = [look_of(frame) for frame in take_pictures("simulated:empty", 2)]
     reference = take_reference(looks, calibrations.current(site))
     reference.save(calibrations.reference_file(site.resolve(row.file)))
     assert kept.strays(site) == []
@@ -126,6 +125,6 @@ def test_a_page_of_a_calibration_ends_after_its_days(calibrated: SiteFolder, mon
     page = calibrated.pictures / "calibration-1.png"
     page.write_bytes(b"x")
     assert housekeeping.tidy(calibrated) == [] and page.exists()
-    monkeypatch.setattr(calibrations, "PAGE_KEPT", timedelta(0))
+    monkeypatch.setattr(calibration_pages, "PAGE_KEPT", timedelta(0))
     assert housekeeping.tidy(calibrated) == [] and not page.exists()
     assert audit.rows(calibrated)[0].what == "calibration.page-expire"

@@ -20,10 +20,11 @@ from appliance import audit, live_lock, live_path, outages
 from appliance.client import ServiceClient
 from appliance.live import LivePlan, process_command
 from appliance.live_status import live_words, look_once
-from appliance.processes import is_running, process_identity
+from appliance.people import current_user
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 
 PLAN = {"source": "simulated", "detector": "person-detector", "pose": None, "display": False}
 
@@ -87,7 +88,7 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     site: SiteFolder, terminal_run: subprocess.Popen[bytes], photographs: str, client: ServiceClient
 ) -> None:
     live = wait_for(lambda: (live := client.status()["live"])["state"] == "live" and live)
-    me = audit.current_user()
+    me = current_user()
     assert (live["owner"]["kind"], live["owner"]["who"], live["owner"]["pid"]) == ("foreground", me, terminal_run.pid)
     assert live["plan"]["source"] == photographs and not client.status()["own"]
     assert {process["name"] for process in client.status()["processes"]} == {"capture", "live"}
@@ -105,8 +106,8 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     assert only.returncode == 2 and "already runs" in only.stderr
     assert {process["name"]: process["pid"] for process in client.status()["processes"]} == first
 
-    told = command(site, "status")
-    assert "RECORDING, NOT LIVE NOW" in told.stdout and f"{me} runs it in a terminal" in told.stdout
+    told = wait_for(lambda: "RECORDING, NOT LIVE NOW" in (told := command(site, "status").stdout) and told)
+    assert f"{me} runs it in a terminal" in told
 
     client.pause("visit")
     wait_for(lambda: client.status()["camera"]["state"] == "paused")
@@ -117,7 +118,7 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     assert client.stop_live()["stopped"]
     assert terminal_run.wait(60) == 0
     assert live_words(client.status())[0] == "OFF: no live picture, nothing runs"
-    deeds = [row.what for row in reversed(audit.rows(site))]
+    deeds = [row.what for row in reversed(audit.rows(site)) if row.what.startswith("live.")]
     assert deeds[0] == "live.start" and {"live.pause", "live.resume", "live.stop"} <= set(deeds)
 
 
@@ -130,10 +131,12 @@ def test_restarts_and_outages_are_counted_with_their_causes(
     wait_for(lambda: any(event.what == "lost" for event in outages.events(site)))
     wait_for(lambda: any(event.what == "back" for event in outages.events(site)))
     told = outages.tally(site)
-    assert (told["restarts"], told["outages"]) == (1, 1) and told["seconds"] > 2
-    restart = next(event for event in outages.events(site) if event.what == "restart")
+    assert told["restarts"] >= 1 and told["outages"] >= 1 and told["seconds"] > 2
+    restart = [event for event in outages.events(site) if event.what == "restart"][-1]
     assert restart.process == "capture" and "hung: silent for 10 s" in restart.why
-    assert "capture started again: hung" in command(site, "status").stdout
+    status = json.loads(command(site, "status", "--json").stdout)["outages"]
+    assert any("capture started again: hung" in event["words"] for event in status["recent"])
+    assert "in 24 h" in command(site, "status").stdout
 
 
 def test_the_service_goes_on_after_a_kill_although_the_earlier_ones_processes_are_only_just_ending(
@@ -162,6 +165,21 @@ def test_a_process_that_somebody_started_by_hand_is_seen_and_can_be_stopped(site
         ended = command(site, "stop", "--json")
         assert json.loads(ended.stdout)["stopped"]
         assert started.wait(20) == 0
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.parametrize("home", ["option", "variable"])
+def test_a_watch_that_runs_by_itself_is_seen(site: SiteFolder, tmp_path: Path, home: str) -> None:
+    (tmp_path / "appliance.py").write_text("import time; time.sleep(60)")  # only its command line counts here
+    words, variables = ["run", "--only", "drift"], dict(os.environ, PYTHONPATH=str(tmp_path))
+    words += ["--home", str(site.root)] if home == "option" else []
+    variables |= {"WARDPOSE_HOME": str(site.root)} if home == "variable" else {}
+    started = subprocess.Popen([sys.executable, "-m", "appliance", *words], cwd=tmp_path, env=variables)
+    try:
+        wait_for(lambda: [process.name for process in live_path.look(site).processes] == ["drift"], 20)
+        assert live_path.look(SiteFolder.open(tmp_path / "another")).processes == ()
     finally:
         started.kill()
         started.wait()

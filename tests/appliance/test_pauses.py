@@ -19,7 +19,6 @@ from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
 from appliance.drift import DriftMeter, process_spec
 from appliance.live import LivePlan, process_command
-from appliance.people import current_user
 from appliance.settings import set_value
 from appliance.site_folder import REPOSITORY, SiteFolder
 from calibration import plugins
@@ -80,6 +79,7 @@ LOOKING = {
     "calibrate tags": [],
     "calibrate corners": ["1,2", "30,2", "30,40", "1,40"],
     "calibrate depth": [],
+    "calibrate with": ["depth"],
     "calibrate manual": ["--azimuth", "60", "--elevation", "35", "--distance", "2.4"],
     "calibrate show": ["--look", "--samples", "20"],
     "plates capture": ["--seconds", "0.2"],
@@ -88,7 +88,8 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
-    "demo", "doctor", "setup", "status", "test", "camera list", "calibrate intrinsics", "calibrate confirm",
+    "demo", "doctor", "setup", "status", "test", "audit", "kept", "camera list", "camera forget",
+    "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
@@ -148,7 +149,7 @@ def test_every_command_is_known_to_look_or_not_to_look() -> None:
     known = dict(leaves(build_parser()))
     assert set(known) == set(LOOKING) | NOT_LOOKING
     naming_a_source = {name for name, parser in known.items() if any(a.dest == "source" for a in parser._actions)}
-    assert naming_a_source - {"models fetch"} <= set(LOOKING)  # its source is a package of models
+    assert naming_a_source - {"models fetch", "camera forget"} <= set(LOOKING)  # a package of models, a name only
 
 
 @pytest.mark.parametrize("command", LOOKING)
@@ -237,7 +238,7 @@ def answer_of(site: SiteFolder, *words: str) -> dict[str, Any]:
 
 def test_pause_and_resume_by_command_work_with_nothing_running(site: SiteFolder) -> None:
     told = answer_of(site, "pause", "--reason", "the family is here")
-    assert told["paused"] and told["by"] == current_user() and told["reason"] == "the family is here"
+    assert told["paused"] and told["by"] == audit.current_user() and told["reason"] == "the family is here"
     status = answer_of(site, "status")
     assert status["pause"]["words"] == told["words"] and status["live"]["state"] == "paused"
     assert answer_of(site, "resume")["was"]["by"] == told["by"]

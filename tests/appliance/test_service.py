@@ -17,10 +17,10 @@ import pytest
 
 from appliance import audit
 from appliance.client import ServiceClient
-from appliance.processes import is_running, process_identity
 from appliance.service import Service, service_socket
 from appliance.site_folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:

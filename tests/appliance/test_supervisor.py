@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.processes import is_running, process_identity
 from appliance.site_folder import SiteFolder
 from appliance.supervisor import ProcessSpec, Supervisor
+from calibration.processes import is_running, process_identity
 
 # A program that speaks the notify protocol as the live processes do.
 TALKER = """

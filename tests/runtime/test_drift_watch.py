@@ -27,9 +27,10 @@ import sys
 from pathlib import Path
 from calibration.errors import WardposeError
 from runtime.drift_watch import serve
+from runtime.pause import PauseSwitch
 ring, calibration, reference, socket, results, pause = sys.argv[1:]
 try:
-    serve(ring, Path(calibration), Path(reference), Path(socket), results=Path(results), pause_file=Path(pause),
+    serve(ring, Path(calibration), Path(reference), Path(socket), results=Path(results), pause=PauseSwitch(Path(pause)),
           keeping=print)
 except WardposeError as error:
     sys.exit(str(error))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from calibration.errors import WardposeError
-from calibration.own_process import end_with_parent
+from calibration.processes import end_with_parent
 
 
 class TrainingData(Protocol):

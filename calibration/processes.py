@@ -52,6 +52,21 @@ def die_with_parent(deadly_signal: int = signal.SIGKILL) -> Callable[[], None]:
     return arrange
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this helper of a `multiprocessing` pool when the thread that started it ends, whatever ends
+    it; at once where the parent is gone already.
+
+    A helper calls this before anything that takes time. The thread that starts helpers must live as long as they
+    should.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)
+
+
 def signal_group(pid: int, number: int) -> bool:
     """Send a signal to the whole session of a child that was started in one of its own; False when it is gone."""
     try:

@@ -1,31 +1,13 @@
-"""What a process arranges for itself: to end with the one that started it, and to show no password to `ps`."""
+"""What a process shows of itself in the list of processes: no password."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 
 from calibration.redaction import redacted
-
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this helper of a `multiprocessing` pool when the thread that started it ends, whatever ends
-    it; at once where the parent is gone already.
-
-    A helper calls this before anything that takes time. The thread that starts helpers must live as long as they
-    should.
-    """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)
 
 
 def hide_secrets_in_arguments() -> None:
