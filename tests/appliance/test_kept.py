@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, calibration_pages, calibrations, datasets, housekeeping, kept, plates
+from appliance import housekeeping
+from appliance.bedside import calibration_pages, plates
+from appliance.bedside.calibrate import take_pictures
+from appliance.box import kept
 from appliance.cli.main import main
-from appliance.jobs import JobStore
-from appliance.measure import take_pictures
-from appliance.site_folder import SiteFolder
+from appliance.jobs import datasets
+from appliance.jobs.store import JobStore
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
 from calibration.drift import take_reference
 from runtime.drift_watch import contents
 from runtime.watch_reference import look_of
