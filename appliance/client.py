@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from appliance.site_folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
 
 START_SECONDS = 20.0

@@ -115,7 +115,7 @@ def plan(root: Path) -> list[Step]:
         Step(
             "models",
             "models trained on photographs (144 MB to download)",
-            ((python, "-m", "appliance.fetch"),),
+            ((python, "-m", "appliance.models.fetch"),),
             (root / "tuning" / "pretrained.py").read_text(),
             optional=True,
         ),

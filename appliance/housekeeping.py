@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import calibration_pages, calibrations, datasets, pauses, plates, recordings
-from appliance.site_folder import SiteFolder
+from appliance.bedside import calibration_pages, plates, recordings
+from appliance.jobs import datasets
+from appliance.live import pauses
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 

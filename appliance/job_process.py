@@ -14,9 +14,9 @@ from types import FrameType
 
 import psutil
 
-from appliance.jobs import KINDS, Job, JobStore, load_kinds
-from appliance.people import acting_as
-from appliance.site_folder import SiteFolder
+from appliance.jobs.store import KINDS, Job, JobStore, load_kinds
+from appliance.site.folder import SiteFolder
+from appliance.site.people import acting_as
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.processes import process_identity

@@ -22,19 +22,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from appliance import audit, calibrations, drift, live_path, outages, pauses
-from appliance.job_runner import JobRunner
-from appliance.jobs import KINDS, Job, JobStore
-from appliance.live import LivePlan, plan, process_specs
-from appliance.live_addresses import ring_name
-from appliance.live_lock import AlreadyRuns, LiveLock
-from appliance.live_meter import LiveMeter
-from appliance.live_status import live_status
-from appliance.models import ModelStore
-from appliance.people import acting_as, person_at
-from appliance.silence import keep_silent
-from appliance.site_folder import SiteFolder
-from appliance.supervisor import Supervisor
+from appliance.box.silence import keep_silent
+from appliance.jobs.runner import JobRunner
+from appliance.jobs.store import KINDS, Job, JobStore
+from appliance.live import calibration_watch, outages, pauses, running
+from appliance.live.addresses import ring_name
+from appliance.live.meter import LiveMeter
+from appliance.live.ownership import AlreadyRuns, LiveLock
+from appliance.live.plan import LivePlan, plan, process_specs
+from appliance.live.status import live_status
+from appliance.live.supervisor import Supervisor
+from appliance.models.store import ModelStore
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
+from appliance.site.people import acting_as, person_at
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -67,8 +68,8 @@ class Service:
         self._watch: Supervisor | None = None
         # They listen whoever runs the live path; whoever runs it in a terminal writes down what it finds.
         self._meter, self._picture = LiveMeter(site), outages.PictureWatch(site)
-        self._drift = drift.DriftMeter(site, lambda: self._path.kind != "foreground")
-        self._path = live_path.look(site)
+        self._drift = calibration_watch.DriftMeter(site, lambda: self._path.kind != "foreground")
+        self._path = running.look(site)
         self._was_paused = False
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
@@ -148,7 +149,7 @@ class Service:
     def status(self) -> dict[str, Any]:
         """The whole truth in one object; see the keys."""
         with self._live_lock:
-            own, path = self._supervisor is not None, live_path.look(self.site)
+            own, path = self._supervisor is not None, running.look(self.site)
             processes = self._supervisor.to_dict() if self._supervisor else path.states()
             processes += self._watch.to_dict() if self._watch else []
         row, drifted = calibrations.current_row(self.site), self._drift.figures()
@@ -164,7 +165,7 @@ class Service:
     ) -> dict[str, Any]:
         """Start the live path, or start it anew with another plan; refused where somebody else runs it."""
         if self._supervisor is None:
-            live_path.require_free(self.site)
+            running.require_free(self.site)
         wanted = plan(self.site, source=source, detector=detector, pose=pose, display=display)
         specs = process_specs(self.site, wanted)
         with self._live_lock:
@@ -181,7 +182,7 @@ class Service:
             self._end_live()
             self._wish.unlink(missing_ok=True)
         if not was_running:
-            whose = live_path.stop(self.site)
+            whose = running.stop(self.site)
         if whose:
             audit.record(self.site, "live.stop", "", "" if was_running else f"it was somebody else's: {whose}")
         return {"stopped": bool(whose), "whose": whose}
@@ -219,7 +220,7 @@ class Service:
             self._wish.unlink(missing_ok=True)
 
     def _begin(self, wanted: LivePlan, specs: list[Any], *, patience_s: float = 0.0) -> None:
-        self._holding = live_path.begin(self.site, "service", asdict(wanted), patience_s=patience_s)
+        self._holding = running.begin(self.site, "service", asdict(wanted), patience_s=patience_s)
         outages.note(self.site, "start", why="by the service")
         self._supervisor = Supervisor(self.site, specs, on_restart=self._note_restart)
         self._supervisor.start()
@@ -231,7 +232,7 @@ class Service:
         with self._live_lock:
             if self._plan is None or self._watch is not None:
                 return
-            spec = drift.process_spec(self.site, self._plan.source)
+            spec = calibration_watch.process_spec(self.site, self._plan.source)
             if spec is not None:
                 self._watch = Supervisor(self.site, [spec], on_restart=self._note_restart)
                 self._watch.start()
@@ -252,7 +253,7 @@ class Service:
 
     def _look_after_live(self) -> None:
         """Give what the page paused its rows, blank what a killed capture process left, and note outages."""
-        self._path = live_path.look(self.site)
+        self._path = running.look(self.site)
         pauses.write_down(self.site)
         paused = pauses.switch(self.site).active
         if paused and not self._was_paused:
@@ -280,7 +281,7 @@ class Service:
             self.leave()
 
     def _watch_health(self) -> None:
-        from appliance.doctor import examine
+        from appliance.box.doctor import examine
         from appliance.housekeeping import tidy
 
         while True:

@@ -72,7 +72,7 @@ def test_the_repository_names_no_machine() -> None:
 # Who may make a capture source, and where else its entry points are read.
 MAKERS = {
     "make_source": {"runtime/capture/source.py", "runtime/capture/process.py"},
-    "open_source": {"runtime/capture/source.py", "appliance/camera_access.py"},
+    "open_source": {"runtime/capture/source.py", "appliance/bedside/camera_access.py"},
 }
 
 
@@ -91,10 +91,10 @@ def names_used(path: Path) -> set[str]:
 
 
 def test_cameras_are_opened_in_one_place_where_a_pause_holds() -> None:
-    """A module that wants a picture asks `appliance.camera_access`; the capture process obeys the pause by itself."""
-    allowed = MAKERS | {"capture_sources": {"runtime/capture/source.py", "appliance/cameras.py"}}
+    """Who wants a picture asks `appliance.bedside.camera_access`; the capture process obeys the pause by itself."""
+    allowed = MAKERS | {"capture_sources": {"runtime/capture/source.py", "appliance/box/cameras.py"}}
     for floor in FLOORS:
         for path in (REPOSITORY / floor).rglob("*.py"):
             where = str(path.relative_to(REPOSITORY))
             for name in names_used(path) & set(allowed):
-                assert where in allowed[name], f"{where} uses {name}: ask appliance.camera_access for a picture"
+                assert where in allowed[name], f"{where} uses {name}: ask appliance.bedside.camera_access for a picture"

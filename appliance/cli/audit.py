@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
-    from appliance.audit import AuditRow, Verdict
+    from appliance.site.audit import AuditRow, Verdict
 
 SHOWN = 50  # rows, to a person who asks for no time and nobody
 NARROWEST = 60
@@ -28,8 +28,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def show_audit(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit
-    from appliance.site_folder import SiteFolder
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
     if options.csv and out.as_json:

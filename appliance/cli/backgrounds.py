@@ -22,8 +22,8 @@ def look_through(options: argparse.Namespace, out: Output) -> int:
     from synth.ward.photographs import photographs
 
     if options.model:
-        from appliance.model_use import exported, require_task
-        from appliance.site_folder import SiteFolder
+        from appliance.models.use import exported, require_task
+        from appliance.site.folder import SiteFolder
         from runtime.engines.engine import open_engine
         from synth.ward.find_beds import find_beds
 

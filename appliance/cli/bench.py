@@ -80,8 +80,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     wanted = signature(run).parameters
     arguments: dict[str, Any] = {amount: options.amount}
     if "pause_file" in wanted:
-        from appliance import pauses
-        from appliance.site_folder import SiteFolder
+        from appliance.live import pauses
+        from appliance.site.folder import SiteFolder
 
         site = SiteFolder.open(options.home)
         pauses.switch(site).require_off()
@@ -100,9 +100,9 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 
 def _models(options: argparse.Namespace, wanted: list[str], progress: Any) -> dict[str, Path]:
     """The ONNX files of the models named, else of the live ones; a box without a pose model has none to measure."""
-    from appliance.model_use import exported, require_task
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.models.use import exported, require_task
+    from appliance.site.folder import SiteFolder
 
     if not wanted:
         return {}
@@ -118,8 +118,8 @@ def _models(options: argparse.Namespace, wanted: list[str], progress: Any) -> di
 
 
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
     from tuning.base_options import evaluation_set
     from tuning.study.carry_over import run

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from appliance.calibrations import CalibrationRow
-    from appliance.site_folder import SiteFolder
+    from appliance.site.calibrations import CalibrationRow
+    from appliance.site.folder import SiteFolder
     from calibration.estimate import CalibrationEstimate
     from runtime.frames import Frame
 
@@ -98,8 +98,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def by_tags(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import calibrate_tags, print_tag_sheet
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.calibrate import calibrate_tags, print_tag_sheet
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     if options.print_to:
@@ -119,8 +119,8 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
 
 
 def by_depth(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import calibrate_by_depth
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.calibrate import calibrate_by_depth
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
@@ -132,8 +132,8 @@ def by_depth(options: argparse.Namespace, out: Output) -> int:
 
 
 def by_method(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import calibrate
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.calibrate import calibrate
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
@@ -146,8 +146,8 @@ def by_method(options: argparse.Namespace, out: Output) -> int:
 
 
 def by_corners(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import calibrate_by_corners
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.calibrate import calibrate_by_corners
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
@@ -158,8 +158,8 @@ def by_corners(options: argparse.Namespace, out: Output) -> int:
 
 
 def by_hand(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import calibrate_by_hand
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.calibrate import calibrate_by_hand
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
@@ -172,8 +172,8 @@ def by_hand(options: argparse.Namespace, out: Output) -> int:
 
 
 def confirm_newest(options: argparse.Namespace, out: Output) -> int:
-    from appliance import calibrations
-    from appliance.site_folder import SiteFolder
+    from appliance.site import calibrations
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     row = calibrations.confirm(site, turned=options.turned)
@@ -184,7 +184,7 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
 
 
 def find_intrinsics(options: argparse.Namespace, out: Output) -> int:
-    from appliance.measure import measure_lens
+    from appliance.bedside.calibrate import measure_lens
 
     fit = measure_lens(
         options.pictures, options.out, squares=options.squares, square_m=options.square_mm / 1e3,
@@ -207,8 +207,8 @@ def find_intrinsics(options: argparse.Namespace, out: Output) -> int:
 
 
 def show_newest(options: argparse.Namespace, out: Output) -> int:
-    from appliance import calibration_pages
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside import calibration_pages
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     path = calibration_pages.write_page(site, options.out, samples=options.samples, look=options.look)
@@ -220,7 +220,7 @@ def show_newest(options: argparse.Namespace, out: Output) -> int:
 def _finish(
     site: SiteFolder, estimate: CalibrationEstimate, seen: _Seen, options: argparse.Namespace, out: Output
 ) -> int:
-    from appliance import calibrations
+    from appliance.site import calibrations
     from calibration.outline import where_the_head_is
 
     if options.refine:
@@ -260,7 +260,7 @@ def _finish(
 
 def _say_whether_to_retune(site: SiteFolder, row: CalibrationRow, out: Output) -> bool | None:
     """Compare with the calibration before it, from whose posterior the images in use were sampled."""
-    from appliance import calibrations
+    from appliance.site import calibrations
 
     retune = calibrations.leaves_earlier_view(site, row)
     if retune:
@@ -284,7 +284,8 @@ def _show_bed(
     site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path | None, out: Output
 ) -> None:
     """The bed drawn over the picture: in the terminal's cells, and in the file that was asked for; both audited."""
-    from appliance import audit, calibration_pages
+    from appliance.bedside import calibration_pages
+    from appliance.site import audit
 
     if path is not None:
         calibration_pages.write_picture(site, estimate, color, path)

@@ -36,9 +36,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def list_sources(options: argparse.Namespace, out: Output) -> int:
-    from appliance.cameras import list_cameras
-    from appliance.settings import load_settings
-    from appliance.site_folder import SiteFolder
+    from appliance.box.cameras import list_cameras
+    from appliance.site.folder import SiteFolder
+    from appliance.site.settings import load_settings
     from runtime.capture.secrets import kept
 
     site = SiteFolder.open(options.home)
@@ -55,8 +55,8 @@ def list_sources(options: argparse.Namespace, out: Output) -> int:
 
 
 def forget_password(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit
-    from appliance.site_folder import SiteFolder
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
     from calibration.redaction import redacted
     from runtime.capture.secrets import forget
@@ -71,9 +71,9 @@ def forget_password(options: argparse.Namespace, out: Output) -> int:
 
 
 def probe_source(options: argparse.Namespace, out: Output) -> int:
-    from appliance.cameras import probe
-    from appliance.settings import load_settings
-    from appliance.site_folder import SiteFolder
+    from appliance.box.cameras import probe
+    from appliance.site.folder import SiteFolder
+    from appliance.site.settings import load_settings
     from runtime.state import not_this_bed
 
     site = SiteFolder.open(options.home)
@@ -94,8 +94,8 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
 
 
 def record_source(options: argparse.Namespace, out: Output) -> int:
-    from appliance.recordings import record
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside.recordings import record
+    from appliance.site.folder import SiteFolder
 
     with out.progress("recording") as progress:
         done = record(

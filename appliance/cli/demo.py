@@ -17,7 +17,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def demo(options: argparse.Namespace, out: Output) -> int:
     from appliance.demo.demo import run_demo
-    from appliance.site_folder import SiteFolder
+    from appliance.site.folder import SiteFolder
 
     result = run_demo(SiteFolder.open(options.home), out=out)
     out.answer(result)

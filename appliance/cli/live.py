@@ -40,7 +40,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
-    from appliance.site_folder import SiteFolder
+    from appliance.site.folder import SiteFolder
     from appliance.tui.app import run
 
     run(SiteFolder.open(options.home))
@@ -48,11 +48,12 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
 
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit, drift, live_path, outages, pauses
-    from appliance.live import become, plan, process_specs
-    from appliance.live_meter import LiveMeter, ring_status
-    from appliance.site_folder import SiteFolder
-    from appliance.supervisor import Supervisor
+    from appliance.live import calibration_watch, outages, pauses, running
+    from appliance.live.meter import LiveMeter, ring_status
+    from appliance.live.plan import become, plan, process_specs
+    from appliance.live.supervisor import Supervisor
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     if options.only:
@@ -60,27 +61,27 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
             site, options.only, source=options.source, detector=options.detector, pose=options.pose,
             engine=options.engine,
         )  # fmt: skip
-    live_path.require_free(site)
+    running.require_free(site)
     if options.seconds is not None:
         pauses.switch(site).require_off()  # a measured run has nothing to measure
     wanted = plan(
         site, source=options.source, detector=options.detector, pose=options.pose, engine=options.engine,
         display=not options.headless,
     )  # fmt: skip
-    watched = drift.process_spec(site, wanted.source)
+    watched = calibration_watch.process_spec(site, wanted.source)
     specs = process_specs(site, wanted) + ([watched] if watched else [])
-    holding = live_path.begin(site, "foreground", asdict(wanted))
+    holding = running.begin(site, "foreground", asdict(wanted))
     audit.record(
         site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}; in a terminal"
     )
     outages.note(site, "start", why="in a terminal")
     out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
     if wanted.display:
-        from appliance.settings import load_settings
+        from appliance.site.settings import load_settings
 
         out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
     supervisor = Supervisor(site, specs, on_restart=lambda name, why: outages.note(site, "restart", name, why))
-    meter, watch, picture = LiveMeter(site), drift.DriftMeter(site), outages.PictureWatch(site)
+    meter, watch, picture = LiveMeter(site), calibration_watch.DriftMeter(site), outages.PictureWatch(site)
     switch = pauses.switch(site)
     supervisor.start()
     meter.start()
@@ -125,16 +126,17 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
 
 
 def stop_live(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit, live_path
     from appliance.client import ServiceClient
-    from appliance.site_folder import SiteFolder
+    from appliance.live import running
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
         if client.answers():  # it must know that the live path is not wanted any more
             whose = str(client.stop_live()["whose"])
         else:
-            whose = live_path.stop(site)
+            whose = running.stop(site)
             if whose:
                 audit.record(site, "live.stop", "", f"it was somebody else's: {whose}")
     out.say(f"the live path has ended; {whose}" if whose else "nothing runs")
@@ -143,7 +145,7 @@ def stop_live(options: argparse.Namespace, out: Output) -> int:
 
 
 def pause_site(options: argparse.Namespace, out: Output) -> int:
-    from appliance import pauses
+    from appliance.live import pauses
 
     held = pauses.pause(pauses.site_at(options.home), options.reason)
     out.say(f"PAUSED {held.words().removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
@@ -152,7 +154,7 @@ def pause_site(options: argparse.Namespace, out: Output) -> int:
 
 
 def resume_site(options: argparse.Namespace, out: Output) -> int:
-    from appliance import pauses
+    from appliance.live import pauses
 
     held = pauses.resume(pauses.site_at(options.home), options.reason)
     out.say(f"resumed; it was {held.words()}" if held else "it is not paused")
@@ -200,9 +202,9 @@ def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> s
 
 
 def show_display(options: argparse.Namespace, out: Output) -> int:
-    from appliance.live import become
-    from appliance.settings import load_settings
-    from appliance.site_folder import SiteFolder
+    from appliance.live.plan import become
+    from appliance.site.folder import SiteFolder
+    from appliance.site.settings import load_settings
 
     site = SiteFolder.open(options.home)
     out.say(f"http://127.0.0.1:{load_settings(site).display.port}/")

@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from appliance.box.silence import keep_silent
 from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
-from appliance.silence import keep_silent
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
@@ -92,7 +92,7 @@ def _run(arguments: list[str], out: Output) -> int:
         if options.command != "test":
             parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
         options.rest = rest
-    from appliance import pauses  # not before the arguments are understood: help must not wait for a database
+    from appliance.live import pauses
 
     pauses.catch_up(options.home)
     return int(options.run(options, out))

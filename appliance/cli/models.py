@@ -34,9 +34,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def list_models(options: argparse.Namespace, out: Output) -> int:
-    from appliance.fetch import without
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.fetch import without
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
     from tuning.pretrained import PRETRAINED
 
     site = SiteFolder.open(options.home)
@@ -54,8 +54,8 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
 
 
 def fetch_models(options: argparse.Namespace, out: Output) -> int:
-    from appliance.fetch import fetch
-    from appliance.site_folder import SiteFolder
+    from appliance.models.fetch import fetch
+    from appliance.site.folder import SiteFolder
     from tuning.pretrained import PRETRAINED
 
     added = fetch(SiteFolder.open(options.home), options.source, out.say)
@@ -66,8 +66,8 @@ def fetch_models(options: argparse.Namespace, out: Output) -> int:
 
 def import_model(options: argparse.Namespace, out: Output) -> int:
     from appliance.cli.retarget import input_size
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
 
     store = ModelStore(SiteFolder.open(options.home))
     name = options.name or options.file.name.removesuffix(options.file.suffix)
@@ -82,8 +82,8 @@ def import_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def verify_models(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
     store = ModelStore(SiteFolder.open(options.home))

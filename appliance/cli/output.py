@@ -59,7 +59,7 @@ class Output:
 
         from rich.console import Console
 
-        from appliance.cells import in_cells
+        from appliance.tui.cells import in_cells
 
         size = shutil.get_terminal_size()
         Console(file=stream).print(in_cells(color, size.columns - 1, size.lines - 4, estimate))

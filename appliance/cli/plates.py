@@ -38,8 +38,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def take(options: argparse.Namespace, out: Output) -> int:
-    from appliance import plates
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside import plates
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("looking at the empty bed") as progress:
@@ -59,8 +59,8 @@ def take(options: argparse.Namespace, out: Output) -> int:
 
 
 def show_all(options: argparse.Namespace, out: Output) -> int:
-    from appliance import plates
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside import plates
+    from appliance.site.folder import SiteFolder
 
     found = plates.rows(SiteFolder.open(options.home))
     lines = [(row.name, row.captured_at[:16], row.expires_at[:10], row.usable, row.why) for row in found]
@@ -72,8 +72,8 @@ def show_all(options: argparse.Namespace, out: Output) -> int:
 
 
 def show_one(options: argparse.Namespace, out: Output) -> int:
-    from appliance import plates
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside import plates
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     plate = plates.look(site, options.name)
@@ -83,8 +83,8 @@ def show_one(options: argparse.Namespace, out: Output) -> int:
 
 
 def remove_one(options: argparse.Namespace, out: Output) -> int:
-    from appliance import plates
-    from appliance.site_folder import SiteFolder
+    from appliance.bedside import plates
+    from appliance.site.folder import SiteFolder
 
     plates.remove(SiteFolder.open(options.home), options.name, options.reason)
     out.say(f"plate {options.name} is gone")

@@ -112,13 +112,13 @@ def _evaluation(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_images(options: argparse.Namespace, out: Output) -> int:
-    from appliance import work
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs import kinds
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("making images") as progress:
         given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume", "depth", "infrared")
-        result = work.synthesise(site, given, progress)
+        result = kinds.synthesise(site, given, progress)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
     out.answer(result)
     return 0
@@ -143,8 +143,8 @@ def settle_poses(options: argparse.Namespace, out: Output) -> int:
 
 
 def preview_data_set(options: argparse.Namespace, out: Output) -> int:
-    from appliance.preview import preview
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs.preview import preview
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("preview") as progress:
@@ -158,12 +158,12 @@ def preview_data_set(options: argparse.Namespace, out: Output) -> int:
 
 
 def tune_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance import work
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs import kinds
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("tuning") as progress:
-        result = work.tune(
+        result = kinds.tune(
             site, _values(options, "model", "task", "data", "name", "epochs") | input_size(options.size), progress
         )
     out.say(f"{result['model']}: tuned from {result['base']} in {result['seconds']:.0f} s")
@@ -172,12 +172,12 @@ def tune_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def evaluate_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance import work
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs import kinds
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("evaluating") as progress:
-        result = work.evaluate(site, _evaluation(options), progress)
+        result = kinds.evaluate(site, _evaluation(options), progress)
     rows = [(name, value) for name, value in result.items() if isinstance(value, int | float)]
     keypoints = result.get("keypoints", {})
     rows += [(f"keypoints {name}", value) for name, value in keypoints.items() if isinstance(value, int | float)]
@@ -191,12 +191,12 @@ def evaluate_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def export_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance import work
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs import kinds
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with out.progress("exporting") as progress:
-        result = work.export(site, _values(options, "model", "engine") | input_size(options.size), progress)
+        result = kinds.export(site, _values(options, "model", "engine") | input_size(options.size), progress)
     if "max_error" in result:
         out.say(f"largest difference from the trained model: {result['max_error']:.2g} of an output's range")
     out.say(result["onnx"])
@@ -205,13 +205,13 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def promote_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance import work
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs import kinds
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     parameters = {"model": options.name} | _values(options, "data", "images", "upright")
     with out.progress("judging") as progress:
-        result = work.promote(site, parameters, progress)
+        result = kinds.promote(site, parameters, progress)
     for reason in result["reasons"]:
         out.say(f"- {reason}")
     out.say(
@@ -222,8 +222,8 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def roll_back(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
 
     name = ModelStore(SiteFolder.open(options.home)).rollback(options.task, options.reason)
     out.say(f"{name} is live again")
@@ -232,8 +232,8 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 
 
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models import ModelStore
-    from appliance.site_folder import SiteFolder
+    from appliance.models.store import ModelStore
+    from appliance.site.folder import SiteFolder
     from tuning.base import make_as_asked
 
     site = SiteFolder.open(options.home)

@@ -33,10 +33,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit
-    from appliance.doctor import examine
-    from appliance.site_folder import SiteFolder
-    from appliance.site_privacy import close_to_others
+    from appliance.box.doctor import examine
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
+    from appliance.site.privacy import close_to_others
     from calibration.errors import WardposeError
 
     site = SiteFolder.open(options.home, close=False)
@@ -65,8 +65,8 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
 def kept(options: argparse.Namespace, out: Output) -> int:
     """The table of what is kept, with what of it lies in this site's folder; 1 where something lies there that stands
     in no row."""
-    from appliance import kept as register
-    from appliance.site_folder import SiteFolder
+    from appliance.box import kept as register
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     rows, strays, swaps = register.found(site), register.strays(site), register.swaps()
@@ -91,13 +91,13 @@ def status(options: argparse.Namespace, out: Output) -> int:
     """What the service says; where none runs, what is found: processes, sockets, files. None is started for this."""
     from dataclasses import asdict
 
-    from appliance import calibrations
     from appliance.client import ServiceClient
-    from appliance.in_use import models_in_use, told_in_use
-    from appliance.job_runner import JobRunner
-    from appliance.jobs import JobStore
-    from appliance.live_status import live_words, look_once
-    from appliance.site_folder import SiteFolder
+    from appliance.jobs.runner import JobRunner
+    from appliance.jobs.store import JobStore
+    from appliance.live.status import live_words, look_once
+    from appliance.models.in_use import models_in_use, told_in_use
+    from appliance.site import calibrations
+    from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
@@ -129,9 +129,9 @@ def status(options: argparse.Namespace, out: Output) -> int:
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
-    from appliance import audit
-    from appliance.setup_full import carry_out, plan
-    from appliance.site_folder import SiteFolder
+    from appliance.box.setup_full import carry_out, plan
+    from appliance.site import audit
+    from appliance.site.folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
@@ -142,7 +142,7 @@ def setup(options: argparse.Namespace, out: Output) -> int:
 
 
 def test(options: argparse.Namespace, out: Output) -> int:
-    from appliance.site_folder import REPOSITORY
+    from appliance.site.folder import REPOSITORY
 
     # A file's tests stay together, in order, in one of a few processes: most wait for something most of the time.
     processes = ["-n", str(max(2, min(4, os.cpu_count() or 1))), "--dist", "loadfile"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.demo.pictures import before_and_after, live_pictures
 from appliance.demo.report import answer_of, tell
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
 
@@ -107,7 +107,7 @@ def run_demo(site: SiteFolder, *, out: Teller) -> dict[str, Any]:
 
 def look(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """Open the camera as any other and read from it."""
-    from appliance import cameras
+    from appliance.box import cameras
 
     progress(0, 1, "waiting for the first frame")
     seen = cameras.probe(site, SOURCE, seconds=2.0)
@@ -119,8 +119,8 @@ def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
     """From the tag sheet on the mattress, then held against the simulated ward's own truth."""
     import numpy as np
 
-    from appliance import calibrations
-    from appliance.measure import calibrate_tags
+    from appliance.bedside.calibrate import calibrate_tags
+    from appliance.site import calibrations
     from synth.simulated_camera import SimulatedCamera
 
     estimate = calibrate_tags(site, source="simulated:tag_sheet", progress=progress)
@@ -143,9 +143,9 @@ def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
 
 def synthesise(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """Training images for exactly this viewpoint."""
-    from appliance import work
+    from appliance.jobs import kinds
 
-    return work.synthesise(site, {"scenario": "site", "count": IMAGES, "seed": SEED}, progress)
+    return kinds.synthesise(site, {"scenario": "site", "count": IMAGES, "seed": SEED}, progress)
 
 
 def hold_out(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
@@ -172,9 +172,9 @@ def tune_pose(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
 
 def export(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """ONNX, held against the trained model; a graph that was trained as it is has nothing to differ from."""
-    from appliance import work
+    from appliance.jobs import kinds
 
-    found = [work.export(site, {"model": TUNED[task]}, progress) for task in _tuned(results)]
+    found = [kinds.export(site, {"model": TUNED[task]}, progress) for task in _tuned(results)]
     return {"max_error": max((result.get("max_error", 0.0) for result in found), default=0.0)}
 
 
@@ -184,10 +184,10 @@ def evaluate_tuned(site: SiteFolder, results: dict[str, dict[str, Any]], progres
 
 def promote(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """The gate decides by the held-out frames, each model by itself; what it refuses is not shown live."""
-    from appliance import work
+    from appliance.jobs import kinds
 
     data = str(_held_out_file(results))
-    return {task: work.promote(site, {"model": TUNED[task], "data": data}, progress) for task in _tuned(results)}
+    return {task: kinds.promote(site, {"model": TUNED[task], "data": data}, progress) for task in _tuned(results)}
 
 
 def go_live(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
@@ -238,7 +238,7 @@ STAGES = (
 
 def _base(site: SiteFolder, task: str) -> str:
     """What the box starts with; empty where it has no pose model."""
-    from appliance.models import ModelStore
+    from appliance.models.store import ModelStore
 
     return ModelStore(site).start(task)
 
@@ -249,23 +249,23 @@ def _tuned(results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _tune(site: SiteFolder, task: str, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
-    from appliance import work
+    from appliance.jobs import kinds
 
     base = _base(site, task)
     if not base:
         return {"model": ""}
     shutil.rmtree(site.models / TUNED[task], ignore_errors=True)  # what an interrupted run left
-    return work.tune(site, {"model": base, "data": results["synth"]["out"], "name": TUNED[task]}, progress)
+    return kinds.tune(site, {"model": base, "data": results["synth"]["out"], "name": TUNED[task]}, progress)
 
 
 def _evaluate(
     site: SiteFolder, models: dict[str, str], results: dict[str, dict[str, Any]], progress: Progress
 ) -> dict[str, Any]:
     """The detector's figures, and those of the skeletons in the boxes it finds."""
-    from appliance import work
+    from appliance.jobs import kinds
 
     pose = {"keypoints": True, "pose": models["pose"]} if models.get("pose") else {}
-    found = work.evaluate(site, {"model": models["detect"], "data": str(_held_out_file(results)), **pose}, progress)
+    found = kinds.evaluate(site, {"model": models["detect"], "data": str(_held_out_file(results)), **pose}, progress)
     return found | {"models": models}
 
 
@@ -275,7 +275,7 @@ def _held_out_file(results: dict[str, dict[str, Any]]) -> Path:
 
 def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]:
     """Let the live path run for a while; its figures, and two pictures of one moment with somebody in it."""
-    from appliance.live_addresses import result_socket, ring_name
+    from appliance.live.addresses import result_socket, ring_name
     from runtime.bus import ResultClient
     from runtime.capture.ring import RingReader
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 
 
@@ -38,7 +38,7 @@ def before_and_after(
     import cv2
     import numpy as np
 
-    from appliance.model_use import open_detector, open_pose
+    from appliance.models.use import open_detector, open_pose
     from runtime.overlay import draw_skeletons
     from runtime.skeleton import Skeletons
     from tuning.coco_folder import read_people

@@ -55,7 +55,7 @@ def tell(out: Teller, answer: dict[str, Any], results: dict[str, dict[str, Any]]
     titles_of = ("boxes on held-out frames", *BOX_FIGURES)
     out.table((*titles_of, "skeletons", "OKS AP", "OKS AP50", "mean OKS") if skeletons else titles_of, rows)
     if not skeletons:
-        from appliance.fetch import without
+        from appliance.models.fetch import without
 
         out.say(f"no skeletons: this box has no pose model, and {without()}; mend: wardpose models fetch")
     out.say("")

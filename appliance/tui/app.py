@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 
 from appliance.client import ServiceClient
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
 from appliance.tui.calibrate import CalibratePage
 from appliance.tui.camera import CameraPage
 from appliance.tui.dialogs import Reading

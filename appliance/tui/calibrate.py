@@ -9,10 +9,18 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from appliance import audit, calibrations, pauses
-from appliance.camera_access import take_pictures
-from appliance.measure import calibrate_by_depth, calibrate_tags, camera_of, print_tag_sheet, site_bed, tag_source
-from appliance.settings import Settings, load_settings
+from appliance.bedside.calibrate import (
+    calibrate_by_depth,
+    calibrate_tags,
+    camera_of,
+    print_tag_sheet,
+    site_bed,
+    tag_source,
+)
+from appliance.bedside.camera_access import take_pictures
+from appliance.live import pauses
+from appliance.site import audit, calibrations
+from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress

@@ -11,9 +11,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
 
-from appliance import audit, calibrations, cameras, pauses, plates
-from appliance.camera_access import take_pictures
-from appliance.settings import load_settings, set_value
+from appliance.bedside import plates
+from appliance.bedside.camera_access import take_pictures
+from appliance.box import cameras
+from appliance.live import pauses
+from appliance.site import audit, calibrations
+from appliance.site.settings import load_settings, set_value
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page, Progress
 from appliance.tui.pictures import PictureScreen

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from appliance.cells import fitted, in_cells
+from appliance.tui.cells import fitted, in_cells
 from appliance.tui.pictures import GONE_WITHIN_SECONDS
 
 if TYPE_CHECKING:

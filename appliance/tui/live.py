@@ -12,11 +12,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from appliance import pauses
-from appliance.in_use import models_in_use
-from appliance.live_addresses import result_socket
-from appliance.live_status import is_fresh, live_words
-from appliance.settings import load_settings
+from appliance.live import pauses
+from appliance.live.addresses import result_socket
+from appliance.live.status import is_fresh, live_words
+from appliance.models.in_use import models_in_use
+from appliance.site.settings import load_settings
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
@@ -211,7 +211,7 @@ class LivePage(Page):
         sign, colour = mark
         self.query_one("#headline", Static).update(Text.assemble((f"{sign} {headline}", colour), (drawn, FAINT)))
         if not people:
-            cells = "\nNobody is detected, which does not mean that nobody is there."
+            cells = "\nNobody detected, which does not mean that nobody is there."
         self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
         self._measure()
 

@@ -12,10 +12,10 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Static
 
-from appliance import datasets
-from appliance.in_use import KINDS
-from appliance.jobs import Job, JobStore
-from appliance.models import Model, ModelStore
+from appliance.jobs import datasets
+from appliance.jobs.store import Job, JobStore
+from appliance.models.in_use import KINDS
+from appliance.models.store import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
 from appliance.tui.page import Page, Progress
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, fill, selected, when
@@ -69,7 +69,7 @@ class ModelsPage(Page):
         yield Static(id="decisions")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        from appliance.fetch import without
+        from appliance.models.fetch import without
         from tuning.pretrained import PRETRAINED
 
         store, jobs = ModelStore(self.site), JobStore(self.site).all(30)

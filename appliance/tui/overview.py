@@ -10,11 +10,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from appliance import calibrations
-from appliance.in_use import KINDS, told_in_use
-from appliance.jobs import Job, JobStore
-from appliance.live_status import is_fresh, live_words
-from appliance.settings import load_settings
+from appliance.jobs.store import Job, JobStore
+from appliance.live.status import is_fresh, live_words
+from appliance.models.in_use import KINDS, told_in_use
+from appliance.site import calibrations
+from appliance.site.settings import load_settings
 from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
 from calibration.errors import WardposeError

@@ -15,8 +15,8 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
 from appliance.client import ServiceClient
-from appliance.live_status import live_words
-from appliance.site_folder import SiteFolder
+from appliance.live.status import live_words
+from appliance.site.folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs
 from calibration.errors import WardposeError

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from appliance.cells import in_cells
+from appliance.tui.cells import in_cells
 
 if TYPE_CHECKING:
     import numpy as np

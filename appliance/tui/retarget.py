@@ -12,12 +12,13 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
 
-from appliance import calibrations, datasets, work
 from appliance.client import ServiceClient
-from appliance.in_use import KINDS
-from appliance.jobs import STOPPED, Job, JobStore
-from appliance.models import Model, ModelStore
-from appliance.settings import Settings, load_settings
+from appliance.jobs import datasets, kinds
+from appliance.jobs.store import STOPPED, Job, JobStore
+from appliance.models.in_use import KINDS
+from appliance.models.store import Model, ModelStore
+from appliance.site import calibrations
+from appliance.site.settings import Settings, load_settings
 from appliance.tui.dialogs import Reading
 from appliance.tui.page import Page, Progress
 from appliance.tui.verdicts import verdict_text
@@ -223,7 +224,7 @@ class RetargetPage(Page):
         """A name that no model has, nor one of a job that is still to come, or can be resumed."""
         assert self._seen is not None
         taken = {str(job.parameters.get("name", "")) for job in self._seen.jobs}
-        return work.free_name(ModelStore(self.site), wish, taken)
+        return kinds.free_name(ModelStore(self.site), wish, taken)
 
     def do_judge(self) -> None:
         assert self._seen is not None
@@ -302,7 +303,7 @@ def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequen
     newest = next((name for name in [*tuned, *own] if name in own), "")
     base, why = "", ""
     try:
-        base = work.base_model(store.site, task)
+        base = kinds.base_model(store.site, task)
     except WardposeError as error:
         why = NO_POSE if task == "pose" and not store.start(task) else str(error)
     return Subject(store.live(task), base, why, newest)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
 from appliance.tui.app import WardposeApp
 from appliance.tui.widgets import PAGES
 from calibration.atomic import write_text

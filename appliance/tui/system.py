@@ -13,7 +13,8 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Static
 
-from appliance import audit, doctor
+from appliance.box import doctor
+from appliance.site import audit
 from appliance.tui.page import Page, Progress
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, Fact, Facts, fill, when
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from appliance.in_use import KINDS
+from appliance.models.in_use import KINDS
 from appliance.tui.widgets import BAD, FAINT, GOOD, when
 
 # As the evaluation names them, and as a person reads them.

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance import calibrations, fetch, models
-from appliance.site_folder import SiteFolder
+from appliance.models import fetch, store
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
 from synth.simulated_camera import SimulatedCamera
 from tests.appliance.small_package import pack, package_files
 
@@ -24,7 +25,7 @@ def box_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     what the machine has fetched overrides this fixture."""
     folder = tmp_path / "box" / "models"
     monkeypatch.setenv("WARDPOSE_PRETRAINED", str(folder))
-    for module in (fetch, models):
+    for module in (fetch, store):
         monkeypatch.setattr(module, "FETCHED", folder)
     return folder
 
@@ -37,7 +38,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = pack(folder / "small.tgz", package_files(folder / "graphs"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetch, "SHA512", fetch.sha512_of(package))
-        for module in (fetch, models):
+        for module in (fetch, store):
             patch.setattr(module, "FETCHED", folder / "models")
         fetch.fetch(None, package, lambda told: None)
     return folder / "models"

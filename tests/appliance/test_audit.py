@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance import audit, people
 from appliance.cli.main import main
 from appliance.client import ServiceClient
-from appliance.database import MIGRATIONS
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site import audit, people
+from appliance.site.database import MIGRATIONS
+from appliance.site.folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
 
 OWN = pwd.getpwuid(os.getuid()).pw_name
@@ -134,7 +134,7 @@ def test_the_rows_of_an_older_site_are_chained_when_it_is_opened(tmp_path: Path)
 
 def test_processes_that_write_at_once_make_one_chain(site: SiteFolder) -> None:
     script = (
-        "import sys\nfrom appliance import audit\nfrom appliance.site_folder import SiteFolder\n"
+        "import sys\nfrom appliance.site import audit\nfrom appliance.site.folder import SiteFolder\n"
         "site = SiteFolder.open(sys.argv[1])\n"
         "for number in range(15):\n    audit.record(site, 'x', sys.argv[2])\n"
     )
@@ -199,7 +199,7 @@ def test_a_person_behind_another_account_is_named_with_both() -> None:
 def test_a_row_written_by_the_service_names_its_client(site: SiteFolder) -> None:
     with ServiceClient.connect(site) as client:
         script = (
-            "import sys\nfrom appliance.client import ServiceClient\nfrom appliance.site_folder import SiteFolder\n"
+            "import sys\nfrom appliance.client import ServiceClient\nfrom appliance.site.folder import SiteFolder\n"
             "with ServiceClient(SiteFolder.open(sys.argv[1])) as client:\n"
             "    job = client.submit('evaluate', {'model': 'nobody', 'data': 'none.json'})\n"
             "    client.cancel(job['id'])\n"

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations
+from appliance.bedside.calibrate import LENS_KEY
 from appliance.cli.main import main
-from appliance.measure import LENS_KEY
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site import audit, calibrations
+from appliance.site.folder import REPOSITORY, SiteFolder
 from calibration.camera import CameraModel
 
 LENS = CameraModel(320, 180, 150.0, 150.0, 159.5, 89.5)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance import calibrations
-from appliance.site_folder import SiteFolder
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.estimate import CalibrationEstimate, perturbed

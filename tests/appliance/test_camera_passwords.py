@@ -17,10 +17,10 @@ import psutil
 import pytest
 from textual.widgets import Input
 
-from appliance import audit
 from appliance.client import ServiceClient
-from appliance.settings import load_settings, password_in_file, read_settings, set_value
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site import audit
+from appliance.site.folder import REPOSITORY, SiteFolder
+from appliance.site.settings import load_settings, password_in_file, read_settings, set_value
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 from runtime.capture.secrets import filled, keep

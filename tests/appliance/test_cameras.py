@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance import cameras, setup_full
+from appliance.box import cameras, setup_full
 from appliance.cli.main import main
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
 
 
 def test_every_problem_comes_with_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

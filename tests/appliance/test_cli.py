@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import build_parser, main
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.site.folder import REPOSITORY, SiteFolder
 
 COMMANDS = ("demo", "doctor", "setup", "status", "kept", "test", "camera", "calibrate", "synth", "preview", "tune",
             "evaluate", "export", "promote", "rollback", "base", "models", "run", "display", "bench")  # fmt: skip

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from appliance import calibrations, datasets, plates, work
-from appliance.jobs import JobStore
-from appliance.site_folder import SiteFolder
+from appliance.bedside import plates
+from appliance.jobs import datasets, kinds
+from appliance.jobs.store import JobStore
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from tests.appliance.test_plates import plate_of
 
@@ -41,15 +43,15 @@ def test_images_asked_for_before_a_plate_was_kept_are_found_by_the_tuning_behind
     store = JobStore(calibrated)
     images = store.submit("synth", {"scenario": "site", "count": 1})
     with pytest.raises(WardposeError, match=f"job {images.id} made no images"):
-        work.tune(calibrated, {"data_of": images.id}, silent)
+        kinds.tune(calibrated, {"data_of": images.id}, silent)
     here = calibrations.current(calibrated)
     taken = replace(plate_of(calibrated), camera_from_bed=here.camera_from_bed, bed=here.bed)
     plates.keep(calibrated, taken, "morning")
-    made = work.synthesise(calibrated, images.parameters, silent)
+    made = kinds.synthesise(calibrated, images.parameters, silent)
     with calibrated.database.transaction() as db:
         db.execute("UPDATE jobs SET result = ? WHERE id = ?", (f'{{"out": "{made["out"]}"}}', images.id))
     with pytest.raises(WardposeError, match="no model is called"):  # it came as far as the model
-        work.tune(calibrated, {"data_of": images.id, "model": "none-such"}, silent)
+        kinds.tune(calibrated, {"data_of": images.id, "model": "none-such"}, silent)
 
 
 def test_held_out_pictures_of_an_older_wardpose_are_made_anew(calibrated: SiteFolder, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from appliance import datasets
 from appliance.cli.output import Output, Progress
 from appliance.demo import demo
-from appliance.site_folder import SiteFolder
+from appliance.jobs import datasets
+from appliance.site.folder import SiteFolder
 from tuning.families.family import TuneSettings
 from tuning.store.card import read_card
 

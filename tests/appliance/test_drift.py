@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations
-from appliance.live import result_socket, ring_name
-from appliance.site_folder import SiteFolder
+from appliance.live.plan import result_socket, ring_name
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
 from calibration.drift import DriftReference
 from runtime.bus import ResultServer
 from runtime.capture.ring import RingWriter

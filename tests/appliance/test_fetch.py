@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance import doctor, fetch, models
+from appliance.box import doctor
 from appliance.cli.main import main
-from appliance.models import ModelStore
-from appliance.site_folder import SiteFolder
+from appliance.models import fetch
+from appliance.models import store as models_store
+from appliance.models.store import ModelStore
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from runtime.engines.onnx_engine import OnnxEngine
 from tests.appliance.small_package import pack, package_files
@@ -195,7 +197,7 @@ def test_a_box_whose_own_folder_is_read_only_keeps_them_in_the_site(
     site: SiteFolder, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    for module in (fetch, models):
+    for module in (fetch, models_store):
         monkeypatch.setattr(module, "FETCHED", tmp_path / "file" / "models")
     assert fetch.fetch(site, package) == NAMES
     assert there(site.models) == set(NAMES) and fetch.missing(site) == []
@@ -206,7 +208,7 @@ def test_a_model_of_the_sites_own_is_never_replaced(
     site: SiteFolder, package: Path, random_detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    for module in (fetch, models):
+    for module in (fetch, models_store):
         monkeypatch.setattr(module, "FETCHED", tmp_path / "file" / "models")
     shutil.copytree(random_detector, site.models / "nanodet")
     with pytest.raises(WardposeError, match="another model is called nanodet"):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from appliance import doctor, work
-from appliance.doctor import Check
-from appliance.in_use import models_in_use, told_in_use
-from appliance.models import ModelStore
-from appliance.settings import set_value
-from appliance.site_folder import SiteFolder
+from appliance.box import doctor
+from appliance.box.doctor import Check
+from appliance.jobs import kinds
+from appliance.models.in_use import models_in_use, told_in_use
+from appliance.models.store import ModelStore
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import set_value
 from calibration.errors import WardposeError
 
 
@@ -60,14 +61,14 @@ def test_a_damaged_model_in_use_needs_mending(fetched: Path, site: SiteFolder) -
 
 
 def test_tuning_starts_from_what_the_box_has(site: SiteFolder, box_models: Path, small_models: Path) -> None:
-    assert work.base_model(site, "detect") == "person-detector"
+    assert kinds.base_model(site, "detect") == "person-detector"
     with pytest.raises(WardposeError, match=r"no pose model to start from; .*wardpose models fetch"):
-        work.base_model(site, "pose")
+        kinds.base_model(site, "pose")
     shutil.copytree(small_models, box_models)
-    assert (work.base_model(site, "detect"), work.base_model(site, "pose")) == ("nanodet", "movenet-thunder")
+    assert (kinds.base_model(site, "detect"), kinds.base_model(site, "pose")) == ("nanodet", "movenet-thunder")
     set_value(site, "tuning", "base", "my-own")
     with pytest.raises(WardposeError, match="no model is called 'my-own'"):
-        work.base_model(site, "detect")
+        kinds.base_model(site, "detect")
 
 
 def test_a_first_pose_model_has_none_to_be_taken_back_for(site: SiteFolder, small_models: Path) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance import job_runner
-from appliance.job_processes import processes_of
-from appliance.job_runner import JobRunner
-from appliance.jobs import Job, JobStore
-from appliance.settings import set_value
-from appliance.site_folder import SiteFolder
+from appliance.jobs import runner as job_runner
+from appliance.jobs.processes import processes_of
+from appliance.jobs.runner import JobRunner
+from appliance.jobs.store import Job, JobStore
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import set_value
 from calibration.processes import is_running, pid_of, process_identity
 
 KINDS = "tests.appliance.work_for_tests"
@@ -138,7 +138,7 @@ def test_workers_die_with_a_job_that_is_killed_though_nobody_looks(runner: JobRu
 def test_a_job_whose_service_was_killed_is_ended_by_the_next_one(site: SiteFolder, tmp_path: Path) -> None:
     job = make_images(JobRunner(site), tmp_path, seed=2)
     script = (
-        "import sys, time\nfrom appliance.job_runner import JobRunner\nfrom appliance.site_folder import SiteFolder\n"
+        "import sys, time\nfrom appliance.jobs.runner import JobRunner\nfrom appliance.site.folder import SiteFolder\n"
         "runner = JobRunner(SiteFolder.open(sys.argv[1]))\nwhile True:\n    runner.step()\n    time.sleep(0.05)\n"
     )
     first = subprocess.Popen([sys.executable, "-c", script, str(site.root)])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.job_runner import JobRunner
-from appliance.jobs import JobStore
-from appliance.site_folder import SiteFolder
+from appliance.jobs.runner import JobRunner
+from appliance.jobs.store import JobStore
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.processes import is_running, pid_of, process_identity
 
@@ -99,7 +99,7 @@ def test_a_killed_job_is_noticed_and_carries_on_when_resumed(runner: JobRunner, 
 def test_a_job_outlives_a_killed_runner_and_the_next_one_takes_it_over(site: SiteFolder, tmp_path: Path) -> None:
     job = JobStore(site, KINDS).submit("count", {"folder": str(tmp_path / "a"), "count": 60, "seconds_each": 0.05})
     script = (
-        "import sys, time\nfrom appliance.job_runner import JobRunner\nfrom appliance.site_folder import SiteFolder\n"
+        "import sys, time\nfrom appliance.jobs.runner import JobRunner\nfrom appliance.site.folder import SiteFolder\n"
         "runner = JobRunner(SiteFolder.open(sys.argv[1]), sys.argv[2])\n"
         "while True:\n    runner.step()\n    time.sleep(0.05)\n"
     )

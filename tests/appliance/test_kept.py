@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, calibration_pages, calibrations, datasets, housekeeping, kept, plates
+from appliance import housekeeping
+from appliance.bedside import calibration_pages, plates
+from appliance.bedside.calibrate import take_pictures
+from appliance.box import kept
 from appliance.cli.main import main
-from appliance.jobs import JobStore
-from appliance.measure import take_pictures
-from appliance.site_folder import SiteFolder
+from appliance.jobs import datasets
+from appliance.jobs.store import JobStore
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
 from calibration.drift import take_reference
 from runtime.drift_watch import contents
 from runtime.watch_reference import look_of
@@ -41,7 +45,7 @@ def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     assert main(["preview", str(datasets.newest(site)), "--count", "2", *home]) == 0
     row = calibrations.current_row(site)
     assert row is not None
-    looks = [look_of(frame) for frame in take_pictures("simulated:empty", 2)]
+    looks = [look_of(frame) for frame in take_pictures(site, "simulated:empty", 2)]
     reference = take_reference(looks, calibrations.current(site))
     reference.save(calibrations.reference_file(site.resolve(row.file)))
     assert kept.strays(site) == []

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from appliance.listener import Listener
+from appliance.live.listener import Listener
 from calibration.errors import WardposeError
 from runtime.bus import ResultServer
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from appliance import audit, live_lock, live_path, outages
 from appliance.client import ServiceClient
-from appliance.live import LivePlan, process_command
-from appliance.live_status import live_words, look_once
-from appliance.people import current_user
-from appliance.settings import set_value
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.live import outages, ownership, running
+from appliance.live.plan import LivePlan, process_command
+from appliance.live.status import live_words, look_once
+from appliance.site import audit
+from appliance.site.folder import REPOSITORY, SiteFolder
+from appliance.site.people import current_user
+from appliance.site.settings import set_value
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
 
@@ -81,7 +82,7 @@ def command(site: SiteFolder, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_off_is_said_where_no_process_exists(site: SiteFolder) -> None:
     assert live_words(look_once(site)) == ("OFF: no live picture, nothing runs", "off")
-    assert live_path.stop(site) == ""
+    assert running.stop(site) == ""
 
 
 def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service(
@@ -126,7 +127,7 @@ def test_restarts_and_outages_are_counted_with_their_causes(
     site: SiteFolder, terminal_run: subprocess.Popen[bytes]
 ) -> None:
     wait_for(lambda: look_once(site)["live"]["state"] == "live")
-    capture = next(process for process in live_path.look(site).processes if process.name == "capture")
+    capture = next(process for process in running.look(site).processes if process.name == "capture")
     os.kill(capture.pid, signal.SIGSTOP)  # it hangs: for ten seconds nothing comes, then it is killed
     wait_for(lambda: any(event.what == "lost" for event in outages.events(site)))
     wait_for(lambda: any(event.what == "back" for event in outages.events(site)))
@@ -161,7 +162,7 @@ def test_a_process_that_somebody_started_by_hand_is_seen_and_can_be_stopped(site
         assert status["live"]["runs"] and status["live"]["owner"]["kind"] == "by hand"
         assert not live_words(status)[0].startswith("OFF")
         with pytest.raises(WardposeError, match=f"already runs: .* started capture .process {started.pid}. by hand"):
-            live_path.begin(site, "service", PLAN)
+            running.begin(site, "service", PLAN)
         ended = command(site, "stop", "--json")
         assert json.loads(ended.stdout)["stopped"]
         assert started.wait(20) == 0
@@ -178,8 +179,8 @@ def test_a_watch_that_runs_by_itself_is_seen(site: SiteFolder, tmp_path: Path, h
     variables |= {"WARDPOSE_HOME": str(site.root)} if home == "variable" else {}
     started = subprocess.Popen([sys.executable, "-m", "appliance", *words], cwd=tmp_path, env=variables)
     try:
-        wait_for(lambda: [process.name for process in live_path.look(site).processes] == ["drift"], 20)
-        assert live_path.look(SiteFolder.open(tmp_path / "another")).processes == ()
+        wait_for(lambda: [process.name for process in running.look(site).processes] == ["drift"], 20)
+        assert running.look(SiteFolder.open(tmp_path / "another")).processes == ()
     finally:
         started.kill()
         started.wait()
@@ -192,32 +193,32 @@ def test_a_page_alone_is_told_of_and_is_no_live_path(site: SiteFolder) -> None:
         status = wait_for(lambda: (status := look_once(site))["live"]["runs"] and status)
         words, mark = live_words(status)
         assert words.startswith("OFF: no live picture; ") and f"display (process {page.pid})" in words and mark == "off"
-        live_path.begin(site, "service", PLAN).release()
+        running.begin(site, "service", PLAN).release()
     finally:
         page.kill()
         page.wait()
 
 
 def test_one_lock_a_site_that_ends_with_its_holder(site: SiteFolder) -> None:
-    lock = live_lock.LiveLock.take(site, "service", PLAN)
-    held = live_lock.owner(site)
+    lock = ownership.LiveLock.take(site, "service", PLAN)
+    held = ownership.owner(site)
     assert held is not None and held.pid == os.getpid() and held.plan == PLAN
     with pytest.raises(WardposeError, match="already runs"):
-        live_lock.LiveLock.take(site, "foreground", PLAN)
+        ownership.LiveLock.take(site, "foreground", PLAN)
     lock.release()
-    assert live_lock.owner(site) is None
+    assert ownership.owner(site) is None
     script = (
-        "import os, sys\nfrom appliance.live_lock import LiveLock\nfrom appliance.site_folder import SiteFolder\n"
+        "import os, sys\nfrom appliance.live.ownership import LiveLock\nfrom appliance.site.folder import SiteFolder\n"
         "LiveLock.take(SiteFolder.open(sys.argv[1]), 'foreground', {})\nos.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(site.root)], cwd=REPOSITORY, check=False)
-    assert live_lock.owner(site) is None
+    assert ownership.owner(site) is None
 
 
 def test_processes_that_systemd_keeps_running_share_the_lock_and_keep_others_out(site: SiteFolder) -> None:
     script = (
-        "import sys, time\nfrom appliance import live_lock\nfrom appliance.site_folder import SiteFolder\n"
-        "live_lock.share(SiteFolder.open(sys.argv[1]))\nprint('held', flush=True)\nimport os\n"
+        "import sys, time\nfrom appliance.live import ownership\nfrom appliance.site.folder import SiteFolder\n"
+        "ownership.share(SiteFolder.open(sys.argv[1]))\nprint('held', flush=True)\nimport os\n"
         "os.execv(sys.executable, [sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'])\n"
     )
     started = [
@@ -229,19 +230,19 @@ def test_processes_that_systemd_keeps_running_share_the_lock_and_keep_others_out
             assert process.stdout is not None
             assert (process.stdout.readline(), process.stdout.readline()) == (b"held\n", b"1\n")
         with pytest.raises(WardposeError, match="already runs"):
-            live_lock.LiveLock.take(site, "service", PLAN)
+            ownership.LiveLock.take(site, "service", PLAN)
     finally:
         for process in started:
             process.kill()
             process.communicate()
-    live_lock.LiveLock.take(site, "service", PLAN).release()
+    ownership.LiveLock.take(site, "service", PLAN).release()
 
 
 def test_a_child_of_whoever_supervises_needs_no_lock_of_its_own(site: SiteFolder) -> None:
-    lock = live_lock.LiveLock.take(site, "service", PLAN)
+    lock = ownership.LiveLock.take(site, "service", PLAN)
     script = (
-        "import sys\nfrom appliance import live_lock\nfrom appliance.site_folder import SiteFolder\n"
-        "live_lock.share(SiteFolder.open(sys.argv[1]))\n"
+        "import sys\nfrom appliance.live import ownership\nfrom appliance.site.folder import SiteFolder\n"
+        "ownership.share(SiteFolder.open(sys.argv[1]))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(site.root)], cwd=REPOSITORY, check=False)
     lock.release()
@@ -252,7 +253,7 @@ def test_a_pid_that_another_process_was_given_is_left_alone(site: SiteFolder) ->
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         boot, pid, start = process_identity(bystander.pid).split(":")
-        live_path._ask_to_end(f"{boot}:{pid}:{int(start) - 1}", "a process that is gone")
+        running._ask_to_end(f"{boot}:{pid}:{int(start) - 1}", "a process that is gone")
         time.sleep(0.2)
         assert bystander.poll() is None
     finally:
@@ -266,7 +267,7 @@ def test_where_systemctl_refuses_the_line_says_what_to_type(tmp_path: Path, monk
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     units = ["wardpose-capture.service", "wardpose-runtime.service"]
     with pytest.raises(WardposeError, match=r"type: sudo systemctl stop wardpose-capture\.service wardpose-runtime"):
-        live_path._stop_units(units)
+        running._stop_units(units)
     assert (tmp_path / "asked").read_text().split()[-3:] == ["stop", *units]
 
 

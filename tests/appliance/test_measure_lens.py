@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.measure import camera_of, measure_lens
+from appliance.bedside.calibrate import camera_of, measure_lens
 from benchmarks.sheet_pictures import picture_of_sheet
 from calibration.camera import CameraModel
 from calibration.charuco import CharucoCalibrator

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations, pauses
 from appliance.cli.main import build_parser, main
-from appliance.drift import DriftMeter, process_spec
-from appliance.live import LivePlan, process_command
-from appliance.settings import set_value
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.live import pauses
+from appliance.live.calibration_watch import DriftMeter, process_spec
+from appliance.live.plan import LivePlan, process_command
+from appliance.site import audit, calibrations
+from appliance.site.folder import REPOSITORY, SiteFolder
+from appliance.site.settings import set_value
 from calibration import plugins
 from calibration.bed import Bed
 from calibration.camera import CameraModel

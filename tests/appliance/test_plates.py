@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance import audit, calibrations, housekeeping, plates
+from appliance import housekeeping
+from appliance.bedside import plates
 from appliance.cli.main import main
-from appliance.site_folder import SiteFolder
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError

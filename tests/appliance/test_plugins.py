@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.site_folder import REPOSITORY
+from appliance.site.folder import REPOSITORY
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.viewpoint import Viewpoint

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from appliance.preview import preview
-from appliance.site_folder import SiteFolder
+from appliance.jobs.preview import preview
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from tests.synth.test_card import write_set
 

@@ -16,12 +16,14 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance import audit, pauses, recordings
+from appliance.bedside import recordings
 from appliance.cli.main import main
-from appliance.expiry import parse_expiry
 from appliance.housekeeping import tidy
-from appliance.live_addresses import ring_name
-from appliance.site_folder import REPOSITORY, SiteFolder
+from appliance.live import pauses
+from appliance.live.addresses import ring_name
+from appliance.site import audit
+from appliance.site.expiry import parse_expiry
+from appliance.site.folder import REPOSITORY, SiteFolder
 from calibration.errors import WardposeError
 from runtime.capture.k4a_file import K4aFile
 from runtime.capture.recording import RecordingSource
@@ -151,7 +153,7 @@ def test_a_camera_that_runs_is_recorded_from_there(site: SiteFolder, tmp_path: P
 
 
 def _streams(site: SiteFolder) -> bool:
-    from appliance.live_meter import ring_status
+    from appliance.live.meter import ring_status
 
     return bool(ring_status(site)["state"] == "streaming")
 

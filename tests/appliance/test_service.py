@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance import audit
 from appliance.client import ServiceClient
 from appliance.service import Service, service_socket
-from appliance.site_folder import SiteFolder
+from appliance.site import audit
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
 
@@ -118,7 +118,7 @@ def test_a_client_finds_the_service_again_after_it_was_killed(site: SiteFolder) 
 def test_the_live_path_runs_from_a_real_recording_and_comes_back_after_a_kill(
     site: SiteFolder, shared_data: Path
 ) -> None:
-    from appliance.models import ModelStore
+    from appliance.models.store import ModelStore
 
     ModelStore(site).import_file(shared_data / "weights" / "yolox_nano.onnx", "yolox")
     source = f"recording:{shared_data / 'kinect' / 'recording.mkv'}"
@@ -148,7 +148,7 @@ def test_the_live_path_runs_from_a_real_recording_and_comes_back_after_a_kill(
 
 def test_an_idle_service_that_was_started_for_a_client_ends(site: SiteFolder) -> None:
     script = (
-        "import sys, appliance.service as service\nfrom appliance.site_folder import SiteFolder\n"
+        "import sys, appliance.service as service\nfrom appliance.site.folder import SiteFolder\n"
         "service.IDLE_SECONDS = 0.2\nservice.Service(SiteFolder.open(sys.argv[1]), leave_when_idle=True).run()\n"
     )
     assert subprocess.run([sys.executable, "-c", script, str(site.root)], timeout=30, check=False).returncode == 0

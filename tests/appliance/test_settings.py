@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.settings import Settings, load_settings, set_value
-from appliance.site_folder import SiteFolder
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import Settings, load_settings, set_value
 from calibration.errors import WardposeError
 
 

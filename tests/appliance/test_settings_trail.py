@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance import audit
-from appliance.people import current_user
-from appliance.settings import load_settings, set_value
-from appliance.site_folder import SiteFolder
+from appliance.site import audit
+from appliance.site.folder import SiteFolder
+from appliance.site.people import current_user
+from appliance.site.settings import load_settings, set_value
 from calibration.errors import WardposeError
 
 

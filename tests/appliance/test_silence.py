@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.models import BUILT_IN
-from appliance.site_folder import REPOSITORY
+from appliance.models.store import BUILT_IN
+from appliance.site.folder import REPOSITORY
 
 CALLS = "connect,sendto,sendmsg,sendmmsg"
 DNS_PORT = 53

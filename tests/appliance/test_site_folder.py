@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance import audit
-from appliance.database import MIGRATIONS
-from appliance.site_folder import LONGEST_SOCKET_PATH, SiteFolder, default_home
+from appliance.site import audit
+from appliance.site.database import MIGRATIONS
+from appliance.site.folder import LONGEST_SOCKET_PATH, SiteFolder, default_home
 from calibration.atomic import atomic_file, disk_error, write_bytes
 from calibration.errors import WardposeError
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance import audit
+from appliance.box.doctor import examine
 from appliance.cli.main import main
-from appliance.doctor import examine
-from appliance.settings import load_settings
-from appliance.site_folder import REPOSITORY, SiteFolder, open_log
-from appliance.site_privacy import open_to_others
+from appliance.site import audit
+from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.privacy import open_to_others
+from appliance.site.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.site_folder import SiteFolder
-from appliance.supervisor import ProcessSpec, Supervisor
+from appliance.live.supervisor import ProcessSpec, Supervisor
+from appliance.site.folder import SiteFolder
 from calibration.processes import is_running, process_identity
 
 # A program that speaks the notify protocol as the live processes do.
@@ -114,8 +114,8 @@ def test_a_process_that_fails_tells_its_last_words_and_is_tried_more_and_more_se
 
 def test_no_process_outlives_a_killed_supervisor(site: SiteFolder, tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom appliance.site_folder import SiteFolder\n"
-        "from appliance.supervisor import ProcessSpec, Supervisor\n"
+        "import sys, time\nfrom appliance.site.folder import SiteFolder\n"
+        "from appliance.live.supervisor import ProcessSpec, Supervisor\n"
         "s = Supervisor(SiteFolder.open(sys.argv[1]), [ProcessSpec('talker', (sys.executable, '-c', sys.argv[2]))])\n"
         "s.start()\n"
         "while s.states()[0].state != 'running':\n    time.sleep(0.02)\n"

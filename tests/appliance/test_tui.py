@@ -18,13 +18,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input, Static
 
-from appliance import audit, calibrations, plates
+from appliance.bedside import plates
 from appliance.client import ServiceClient
-from appliance.jobs import Job, JobStore
-from appliance.live_addresses import result_socket
-from appliance.models import ModelStore
-from appliance.settings import load_settings
-from appliance.site_folder import SiteFolder
+from appliance.jobs.store import Job, JobStore
+from appliance.live.addresses import result_socket
+from appliance.models.store import ModelStore
+from appliance.site import audit, calibrations
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings
 from appliance.tui.app import WardposeApp
 from appliance.tui.camera import CameraPage
 from appliance.tui.page import Page

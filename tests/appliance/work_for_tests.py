@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.jobs import JobKind, Progress
-from appliance.site_folder import SiteFolder
+from appliance.jobs.store import JobKind, Progress
+from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 
 

@@ -44,7 +44,7 @@ def test_infer_without_a_pose_model(tmp_path: Path) -> None:
 
 def test_a_box_measures_what_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no model was fetched, that is the detector which comes with the product, and no pose model."""
-    monkeypatch.setattr("appliance.models.FETCHED", tmp_path / "nothing")
+    monkeypatch.setattr("appliance.models.store.FETCHED", tmp_path / "nothing")
     options = build_parser().parse_args(["--home", str(tmp_path / "site"), "bench", "infer"])
     found = _measured(options, ["detector", "pose"], lambda done, total, note: None)
     assert list(found) == ["detector"] and found["detector"].is_file()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.models import FETCHED
+from appliance.models.store import FETCHED
 from runtime.codecs import decode_movenet
 from runtime.detector_layouts import decode_boxes
 from runtime.engines.onnx_engine import OnnxEngine

@@ -1,0 +1,196 @@
+"""Recordings of the camera: made only for a reason, known to the audit trail, and deleted when they expire.
+
+The row that names a recording is written *before* its first frame: whatever happens then, the box knows what to delete.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from appliance.bedside.camera_access import camera_frames
+from appliance.live import pauses
+from appliance.site import audit
+from appliance.site.database import now
+from appliance.site.expiry import expires_at, parse_expiry
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings
+from calibration.atomic import atomic_file, disk_error
+from calibration.errors import WardposeError
+from calibration.processes import is_running, process_identity
+from calibration.redaction import redacted
+
+if TYPE_CHECKING:
+    from runtime.frames import Frame
+
+Progress = Callable[[int, int, str], None]
+LONGEST_SECONDS = 3600.0
+LONGEST_KEPT = timedelta(days=90)
+SHORTEST_REASON = 8  # letters; "test" tells an auditor nothing
+LEAST_FREE_BYTES = 1_000_000_000  # a recording never takes the room that the box itself needs
+_HEAD_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One finished recording. expires_at: UTC."""
+
+    file: Path
+    source: str
+    frames: int
+    seconds: float
+    bytes: int
+    expires_at: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def record(
+    site: SiteFolder, file: Path, *, seconds: float, reason: str, expires: str, source: str | None = None,
+    progress: Progress | None = None,
+) -> Recorded:  # fmt: skip
+    """Record the camera into an Azure Kinect .mkv at `file`, readable by this user alone.
+
+    reason: why, for the audit trail. expires: `7d`, see `parse_expiry`; the box deletes the file then. A camera that
+    runs live is recorded from there. Raises `WardposeError`, and leaves no file, for a missing reason or expiry, while
+    the picture is paused, and for whatever goes wrong on the way.
+    """
+    span = parse_expiry(expires, most=LONGEST_KEPT)
+    _check(file, seconds, reason)
+    full = source or load_settings(site).camera.source
+    spec = redacted(full)
+    pauses.switch(site).require_off()  # before a row says that a recording began
+    file = file.absolute()
+    expiry = expires_at(span)
+    row = _begin(site, file, spec, reason.strip(), expiry)
+    try:
+        with atomic_file(file) as stream, camera_frames(site, full) as frames:
+            recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
+    except BaseException:
+        _end(site, row, "abandoned", "recording.abandon", file, "nothing was kept")
+        raise
+    _set_state(site, row, "kept")
+    return recorded
+
+
+def _check(file: Path, seconds: float, reason: str) -> None:
+    if sum(letter.isalpha() for letter in reason) < SHORTEST_REASON:
+        raise WardposeError(
+            "a recording shows the patient, so it needs a reason that others can judge",
+            where="--reason", mend="write why, in a few words: the audit trail keeps it",
+        )  # fmt: skip
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise WardposeError(
+            f"{seconds:g} seconds can't be recorded", where="--seconds", mend=f"give 1 to {LONGEST_SECONDS:.0f}"
+        )
+    if file.suffix.lower() != ".mkv":
+        raise WardposeError("a recording is a Matroska file", where=str(file), mend="name it FILE.mkv")
+    if file.exists():
+        raise WardposeError("there is a file of that name", where=str(file), mend="choose another name")
+
+
+def _write(
+    site: SiteFolder, stream: IO[bytes], frames: Iterator[Frame], file: Path, spec: str, seconds: float, reason: str,
+    expiry: str, progress: Progress | None,
+) -> Recorded:  # fmt: skip
+    from runtime.capture.k4a_file import EXPIRES_TAG
+    from runtime.capture.k4a_writer import K4aWriter
+
+    first = next(frames, None)
+    if first is None:
+        raise WardposeError("it holds no frame", where=spec, mend="choose another source")
+    writer = K4aWriter(stream, first, {"WARDPOSE_REASON": reason, EXPIRES_TAG: expiry, "WARDPOSE_SOURCE": spec})
+    writer.write(first)
+    for frame in frames:
+        if frame.timestamp_s - first.timestamp_s >= seconds:
+            break
+        if shutil.disk_usage(file.parent).free < LEAST_FREE_BYTES:
+            raise WardposeError(
+                "the disk is nearly full, so nothing was kept", where=str(file), mend="free some space, or record less"
+            )
+        writer.write(frame)
+        if progress is not None:
+            progress(min(int(writer.duration_s), int(seconds)), int(seconds), f"{writer.frames} frames")
+    writer.finish()
+    return Recorded(file, spec, writer.frames, round(writer.duration_s, 3), stream.tell(), expiry)
+
+
+def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:
+    with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
+        row = db.execute(
+            "INSERT INTO recordings (made_at, file, source, reason, expires_at, state, process) "
+            "VALUES (?, ?, ?, ?, ?, 'recording', ?)",
+            (now(), site.relative(file), source, reason, expiry, process_identity(os.getpid())),
+        ).lastrowid
+    return int(row or 0)
+
+
+def _set_state(site: SiteFolder, row: int, state: str) -> None:
+    with site.database.transaction() as db:
+        db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
+
+
+def _end(site: SiteFolder, row: int, state: str, what: str, file: Path, why: str) -> None:
+    """A recording's last state and the audit row that tells of it, in one."""
+    with audit.deed(site, what, str(file), why) as db:
+        db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
+
+
+def delete_expired(site: SiteFolder) -> list[str]:
+    """Delete what has expired, and what a recorder that was killed left behind; returns what couldn't be deleted.
+
+    A file that is no longer the recording of that name is left alone.
+    """
+    with site.database.transaction() as db:
+        rows = db.execute("SELECT * FROM recordings WHERE state IN ('recording', 'kept') ORDER BY id").fetchall()
+    problems = []
+    for row in rows:
+        try:
+            _look_after(site, row)
+        except OSError as error:
+            problems.append(str(disk_error(error, site.resolve(row["file"]))))
+    return problems
+
+
+def overdue(site: SiteFolder) -> list[str]:
+    """The recordings that should have been deleted by now and are still there."""
+    with site.database.transaction() as db:
+        rows = db.execute("SELECT * FROM recordings WHERE state = 'kept' AND expires_at <= ?", (now(),)).fetchall()
+    return [row["file"] for row in rows if _is_the_recording(site.resolve(row["file"]), row["expires_at"])]
+
+
+def _look_after(site: SiteFolder, row: sqlite3.Row) -> None:
+    file = site.resolve(row["file"])
+    if row["state"] == "recording":
+        if is_running(row["process"]):
+            return
+        for left in file.parent.glob(f".{file.name}.*.part"):
+            left.unlink(missing_ok=True)
+        if not file.exists():
+            _end(site, row["id"], "abandoned", "recording.abandon", file, "its recorder was killed; nothing was kept")
+            return
+        _set_state(site, row["id"], "kept")  # killed between the file's last step and its row's
+    if row["expires_at"] > now():
+        return
+    if _is_the_recording(file, row["expires_at"]):
+        file.unlink()
+        _end(site, row["id"], "deleted", "recording.delete", file, f"expired at {row['expires_at']}")
+    else:
+        why = f"expired at {row['expires_at']}, but was no longer there"
+        _end(site, row["id"], "deleted", "recording.gone", file, why)
+
+
+def _is_the_recording(file: Path, expiry: str) -> bool:
+    """Whether the file says of itself that it expires at that instant: its head holds its tags."""
+    try:
+        with file.open("rb") as stream:
+            return expiry.encode() in stream.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return False

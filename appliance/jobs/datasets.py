@@ -1,0 +1,171 @@
+"""The site's data sets: what each is made from, where it lies and what it is called.
+
+A data set is named after what it shows and after its specification, so that another calibration, other plates or a
+newer wardpose begin a new one, and one that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from appliance.bedside import plates
+from appliance.site import audit, calibrations
+from appliance.site.database import now
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings
+from calibration.atomic import disk_error
+from calibration.errors import WardposeError
+
+if TYPE_CHECKING:
+    from synth.dataset import DatasetSpec
+
+Progress = Callable[[int, int, str], None]
+HELD_OUT = "held-out"
+HELD_OUT_IMAGES = 100
+FLOOR_IMAGES = 40
+HELD_OUT_SEED = 2_000_000_011  # far from any seed a person would train with
+KINDS = ("depth", "infrared")
+
+
+def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[DatasetSpec, Path]:
+    """What `wardpose synth` makes, and the folder it has unless another is asked for.
+
+    parameters: scenario (`site`, a name or a TOML file), count, seed, renderer, depth, infrared; the site's settings
+    stand in for what is missing. Raises `WardposeError` for a scenario that does not hold, and where `site` is wanted
+    and nobody has confirmed a calibration.
+    """
+    from synth.dataset import DatasetSpec
+    from synth.scenario import load_scenario
+
+    settings = load_settings(site).synthesis
+    name = str(parameters.get("scenario") or "site")
+    count, seed = (settings.count if parameters.get("count") is None else int(parameters["count"]),
+                   settings.seed if parameters.get("seed") is None else int(parameters["seed"]))  # fmt: skip
+    if count < 1 or seed < 0:
+        raise WardposeError(
+            f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
+        )
+    if name == "site":
+        row = calibrations.current_row(site)
+        scenario = load_scenario(name, estimate=calibrations.current(site), plates=plates.usable(site))
+        label = f"site{row.id if row else ''}"
+    else:
+        scenario = load_scenario(name)
+        label = scenario.name
+    asked = [kind for kind in KINDS if parameters.get(kind)]
+    spec = DatasetSpec(
+        scenario=scenario.model_copy(update=dict.fromkeys(asked, True)), count=count, seed=seed,
+        renderer=str(parameters.get("renderer") or "numba"),
+    )  # fmt: skip
+    return spec, _folder(site, f"{label}-{count}-seed{seed}", spec)
+
+
+def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES) -> Path:
+    """The annotations of simulated pictures of this site that no training has seen, made once and kept.
+
+    On the simulated camera they are frames of its own ward; elsewhere they come from the calibrated viewpoint.
+    """
+    from synth.dataset import DatasetSpec
+    from synth.scenario import site_scenario
+
+    kind, _, argument = load_settings(site).camera.source.partition(":")
+    if kind == "simulated":
+        from synth.simulated_camera import SimulatedCamera
+
+        return _made(site, "simulated", SimulatedCamera.from_argument(argument).held_out_spec(count), progress)
+    row = calibrations.current_row(site)
+    scenario = site_scenario(calibrations.current(site))
+    spec = DatasetSpec(scenario=scenario, count=count, seed=HELD_OUT_SEED)
+    return _made(site, f"site{row.id if row else ''}", spec, progress)
+
+
+def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
+    """The annotations of simulated pictures of people on the floor and on their feet, made once and kept."""
+    from synth.dataset import DatasetSpec
+    from synth.scenario import load_scenario
+
+    scenario = load_scenario("base").having(name="floor", open_room_share=1.0, fallen_share=0.7)
+    return _made(site, "floor", DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), progress)
+
+
+def newest_held_out(site: SiteFolder) -> Path | None:
+    """The annotations of the held-out pictures that were made last; None where there are none."""
+    found = site.datasets.glob(f"{HELD_OUT}*/annotations.json")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def newest(site: SiteFolder) -> Path:
+    """The folder of the data set that was made last; raises `WardposeError` when there is none."""
+    for row in listed(site):
+        return Path(row["folder"])
+    raise WardposeError("this site has no data set", mend="make one first: wardpose synth")
+
+
+def listed(site: SiteFolder) -> list[dict[str, Any]]:
+    """The data sets of this site, the newest first."""
+    with site.database.transaction() as db:
+        rows = db.execute("SELECT * FROM datasets ORDER BY id DESC").fetchall()
+    return [dict(row) | {"folder": str(site.resolve(str(row["folder"])))} for row in rows]
+
+
+def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
+    """Note a data set that was made, in place of an earlier one in the same folder."""
+    stored = site.relative(folder)
+    with audit.deed(site, "dataset.make", stored, f"{spec.count} images, seed {spec.seed}") as db:
+        db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
+        db.execute(
+            "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
+            (now(), stored, spec.scenario.name, spec.count, spec.seed),
+        )
+
+
+def delete_composed(site: SiteFolder) -> list[str]:
+    """Delete the data sets over plates of which one has ended, and the sheets that show them; returns what couldn't be
+    deleted. While a job is under way nothing is taken from it: the next time will do."""
+    from appliance.jobs.store import ACTIVE, JobStore
+
+    if JobStore(site).all(1, states=ACTIVE):
+        return []
+    problems = []
+    for described in sorted(site.datasets.glob("*/dataset.json")):
+        folder = described.parent
+        try:
+            used = json.loads(described.read_text())["spec"]["scenario"]["plates"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none of ours
+        # By their names as well: a copied site names the plates where they lay before.
+        if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
+            continue
+        try:
+            for path in (site.pictures / folder.name, folder):
+                if path.exists():
+                    shutil.rmtree(path)
+        except OSError as error:
+            problems.append(str(disk_error(error, folder)))
+            continue
+        with site.database.transaction(immediate=True) as db:
+            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+    return problems
+
+
+def _folder(site: SiteFolder, label: str, spec: DatasetSpec) -> Path:
+    return site.datasets / f"{label}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:6]}"
+
+
+def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress) -> Path:
+    """The annotations of a held-out set; those of its name that were made to another specification go."""
+    from synth.dataset import make_dataset
+
+    out = _folder(site, f"{HELD_OUT}-{label}", spec)
+    make_dataset(spec, out, resume=True, progress=progress)
+    for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
+        if other != out:
+            shutil.rmtree(other, ignore_errors=True)
+            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
+    return out / "annotations.json"

