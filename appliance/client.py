@@ -32,7 +32,7 @@ class ServiceClient:
     def connect(cls, site: SiteFolder, *, start: bool = True) -> ServiceClient:
         """A client of the site's service, which is started in the background when none runs and `start` is set."""
         client = cls(site)
-        if client.answers():
+        if client._serves():
             return client
         if not start:
             raise client._gone()
@@ -42,7 +42,7 @@ class ServiceClient:
                 cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while not client.answers():
+        while not client._serves():
             # Another client may have been quicker: then our service ends and the other one answers soon.
             if time.monotonic() > deadline:
                 child.poll()
@@ -57,6 +57,16 @@ class ServiceClient:
         try:
             with self._lock:
                 self._open()
+        except WardposeError:
+            return False
+        return True
+
+    def _serves(self) -> bool:
+        """Whether a service is there that answers a call: one that was killed can be connected to for a moment more."""
+        if not self.answers():
+            return False
+        try:
+            self.call("jobs.list", limit=0)
         except WardposeError:
             return False
         return True
