@@ -21,7 +21,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.processes import end_with_parent
+from calibration.progress import Progress
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
 from synth.scenario import Scenario
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 # Without a path, YOLO trainers take the folders as relative to this file.
 _DATA_YAML = b"train: images\nval: images\nnames:\n  0: person\n"
-Progress = Callable[[int, int, str], None]
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 

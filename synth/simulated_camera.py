@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
+from calibration.progress import Progress
 from calibration.tag_sheet import TagSheet
 from calibration.viewpoint import Viewpoint
 from runtime.capture.source import StaleFrame, split_options
@@ -173,7 +173,7 @@ class SimulatedCamera:
         width: int = 640,
         resume: bool = False,
         workers: int | None = None,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: Progress | None = None,
     ) -> DatasetSummary:
         """Write `held_out` as a data set folder (see `synth.dataset`)."""
         return make_dataset(

@@ -11,6 +11,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from calibration.intrinsics import IntrinsicsFit
     from runtime.frames import Frame
 
-Progress = Callable[[int, int, str], None]
 OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
 LENS_KEY = "wardpose_lens"
 

@@ -10,7 +10,6 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,12 +24,12 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from calibration.plate import Plate
     from runtime.frames import Frame
 
-Progress = Callable[[int, int, str], None]
 SECONDS, MOST_FRAMES = 3.0, 30
 KEPT, LONGEST_KEPT = "30d", timedelta(days=365)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")

@@ -21,11 +21,11 @@ from appliance.demo.report import answer_of, tell
 from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from appliance.demo.teller import Teller
 
-Progress = Callable[[int, int, str], None]
 
 IMAGES = 400
 HELD_OUT = 48

@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from appliance.cli.output import Output, Progress
+from appliance.cli.output import Output
 from appliance.demo import demo
 from appliance.jobs import datasets
 from appliance.site.folder import SiteFolder
+from calibration.progress import Progress
 from tuning.families.family import TuneSettings
 from tuning.store.card import read_card
 

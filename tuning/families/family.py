@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
 from calibration.plugins import is_shipped, load_plugin, plugin_names
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.store.card import ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 
-Progress = Callable[[int, int, str], None]
 # A trained model as a function: (B, 3, height, width) float32 to its outputs, what an export is held against.
 Reference = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
