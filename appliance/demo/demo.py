@@ -300,7 +300,7 @@ def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]
         progress(int(time.monotonic() - began), int(LIVE_SECONDS), f"{live['fps']:.1f} frames/s on {live['engine']}")
         with contextlib.suppress(WardposeError):
             reader = reader or RingReader(ring_name(site))
-            frame = reader.read_latest(max_age_ms=1000)
+            frame = reader.read_latest()
             message = client.latest(timeout_s=0.5)
             if message["state"] == "live" and abs(message["frame_index"] - frame.index) <= 1 and message["people"]:
                 worth = max(sum(k[2] for k in person["keypoints"]) + person["score"] for person in message["people"])
