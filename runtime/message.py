@@ -5,7 +5,7 @@ One message: `version`, `state` (starting, live, no-signal, paused), `message` (
 `height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
 `pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn)
 [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box where too little of
-one is sure)}], `stale_s` (how old a picture may be that is shown as now), `sure` and `doubtful` (joint scores from which
+one is sure)}], `stale_s` (how old a picture shown as now may be), `sure` and `doubtful` (joint scores from which
 a limb is drawn solid and dashed), `fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
 Pixels never travel.
 """

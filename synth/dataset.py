@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -74,6 +74,15 @@ class DatasetSummary:
     seed: int
     made: int
     people: int
+
+
+@runtime_checkable
+class HoldsOutFrames(Protocol):
+    """A camera that gives labelled frames of its own which no training has seen; see `runtime.capture.abilities`."""
+
+    def held_out_spec(self, count: int) -> DatasetSpec:
+        """The data set of `count` such frames."""
+        ...
 
 
 def generate_sample(spec: DatasetSpec, index: int, *, clock: StageClock | None = None) -> Sample:

@@ -215,6 +215,6 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
 
 def tag_source(site: SiteFolder, source: str | None = None) -> str:
     """The source whose bed bears the tag sheet: `source`, or the site's camera."""
-    spec = source or load_settings(site).camera.source
-    # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
-    return "simulated:tag_sheet" if spec == "simulated" else spec
+    from runtime.capture.source import with_target
+
+    return with_target(source or load_settings(site).camera.source)

@@ -52,9 +52,9 @@ class PlateRow:
 
 def plate_source(site: SiteFolder, source: str | None = None) -> str:
     """The source that shows the empty bed: `source`, or the site's camera."""
-    spec = source or load_settings(site).camera.source
-    # Nobody can be asked to leave a simulated bed: there, asking for a plate empties it.
-    return re.sub(r"^simulated(:ward)?(?=#|$)", "simulated:empty", spec)
+    from runtime.capture.source import emptied
+
+    return emptied(source or load_settings(site).camera.source)
 
 
 def capture(

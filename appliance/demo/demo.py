@@ -121,12 +121,15 @@ def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
 
     from appliance.bedside.calibrate import calibrate_tags
     from appliance.site import calibrations
-    from synth.simulated_camera import SimulatedCamera
+    from runtime.capture.abilities import KnowsTruth
+    from runtime.capture.source import ability_of
 
-    estimate = calibrate_tags(site, source="simulated:tag_sheet", progress=progress)
+    estimate = calibrate_tags(site, source=SOURCE, progress=progress)
     # At a real bedside a person confirms head and foot; the simulated ward knows them.
     row = calibrations.confirm(site, calibrations.keep(site, estimate).id)
-    truth = SimulatedCamera().true_calibration().camera_from_bed
+    ward = ability_of(SOURCE, KnowsTruth)
+    assert ward is not None
+    truth = ward.true_calibration().camera_from_bed
     found = estimate.camera_from_bed
     turn = found[:3, :3] @ truth[:3, :3].T
     centres = [-pose[:3, :3].T @ pose[:3, 3] for pose in (found, truth)]
@@ -150,11 +153,11 @@ def synthesise(site: SiteFolder, results: dict[str, dict[str, Any]], progress: P
 
 def hold_out(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """Labelled frames of the simulated ward itself, which no training image comes from."""
-    from synth.simulated_camera import SimulatedCamera
+    from appliance.jobs import datasets
 
-    folder = site.datasets / "held-out"
-    summary = SimulatedCamera().write_held_out(folder, HELD_OUT, resume=folder.exists(), progress=progress)
-    return {"folder": str(folder), "images": summary.images, "people": summary.people}
+    annotations = datasets.held_out(site, progress, count=HELD_OUT, source=SOURCE)
+    made = json.loads(annotations.read_bytes())
+    return {"folder": str(annotations.parent), "images": len(made["images"]), "people": len(made["annotations"])}
 
 
 def evaluate_base(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class CameraPage(Page):
         same = (
             bool(plan)
             and plan.get("source") == redacted(self._spec)
-            and not self._spec.startswith(("simulated", "recording"))
+            and data.running.get("origin") not in ("simulation", "recording")  # those can be opened twice
         )
         held = (self.status.get("pause") or {}).get("words", "")
         first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"
