@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from calibration import bounds
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.processes import end_with_parent
@@ -58,8 +59,8 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario = Field(title="Scenario (a name such as C, or all of its fields)")
-    count: int = Field(title="Number of pictures", ge=1, le=1_000_000)
-    seed: int = Field(default=0, title="Seed", ge=0, le=2**63 - 1)
+    count: int = Field(title="Number of pictures", ge=bounds.IMAGES.least, le=bounds.IMAGES.most)
+    seed: int = Field(default=0, title="Seed", ge=bounds.SEED.least, le=bounds.SEED.most)
     renderer: str = Field(default="numba", title="Renderer")
     segmentation: bool = Field(default=True, title="Write each person's outline")
 
