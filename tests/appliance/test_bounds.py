@@ -13,6 +13,7 @@ from appliance.site.settings import BedSettings, SynthesisSettings, TuningSettin
 from calibration import bounds
 from calibration.bed import Bed
 from synth.dataset import DatasetSpec
+from synth.scenario import Scenario
 from tuning.families.family import TuneSettings
 
 WHOLE = st.integers(-2, 2**64)
@@ -38,6 +39,17 @@ def bed_allows(**values: float) -> bool:
 @given(st.sampled_from(["length", "width", "height", "backrest_deg"]), PARTS)
 def test_a_bed_that_may_be_set_may_be_calibrated(name: str, value: float) -> None:
     assert allows(BedSettings, **{name: value}) == bed_allows(**{name: value})
+
+
+@given(st.sampled_from(["length", "width", "height"]), PARTS)
+def test_a_bed_that_was_calibrated_can_be_shown_in_training_images(name: str, value: float) -> None:
+    shown = {"height": (value, value)}.get(name, value)
+    assert allows(Scenario, name="mine", **{f"bed_{name}_m": shown}) == bed_allows(**{name: value})
+
+
+@given(PARTS.filter(lambda degrees: degrees >= 5))  # less is flat: a scenario has a share of those
+def test_a_backrest_that_may_be_set_can_be_shown(value: float) -> None:
+    assert allows(Scenario, name="mine", backrest_deg=(value, value)) == bed_allows(backrest_deg=value)
 
 
 # What is set, what the trainer calls it, and the value by which the settings mean the model's own.

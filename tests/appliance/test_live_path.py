@@ -142,7 +142,8 @@ def units(
         pytest.skip("control groups can't be made here (needs root)")
     (tmp_path / "systemctl").write_text(
         f"#!/bin/sh\ncd {slice_}\n"
-        'for unit in "$@"; do test -d "$unit" && kill $(cat "$unit/cgroup.procs"); done\nexit 0\n'
+        'for unit in "$@"; do test -d "$unit" || continue; kill $(cat "$unit/cgroup.procs")\n'
+        'while test -n "$(cat "$unit/cgroup.procs")"; do sleep 0.1; done; done\nexit 0\n'
     )
     (tmp_path / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -175,7 +176,7 @@ def test_what_units_run_is_seen_shown_paused_and_stopped_by_the_service(
         "capture": units["capture"].pid, "live": units["runtime"].pid,
     }  # fmt: skip
     assert status["live"]["plan"]["source"] == photographs and status["live"]["plan"]["detector"]
-    assert "RECORDING, NOT LIVE NOW" in live_words(status)[0]
+    wait_for(lambda: "RECORDING, NOT LIVE NOW" in live_words(client.status())[0])
     assert "systemd runs it" in command(site, "status").stdout
 
     with pytest.raises(WardposeError, match="already runs: systemd runs it"):
