@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from appliance.box.silence import keep_silent
-from appliance.jobs.runner import JobRunner
+from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS, Job, JobStore
 from appliance.live import calibration_watch, outages, pauses, running
 from appliance.live.addresses import ring_name
@@ -40,6 +40,7 @@ from calibration.atomic import write_text
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
+from runtime.notify import notify
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
@@ -55,12 +56,14 @@ def service_socket(site: SiteFolder) -> Path:
 class Service:
     """Everything behind the socket. `run` blocks until `stop`."""
 
-    def __init__(self, site: SiteFolder, *, leave_when_idle: bool = False, kinds: str = KINDS) -> None:
+    def __init__(
+        self, site: SiteFolder, *, leave_when_idle: bool = False, kinds: str = KINDS, run_jobs: bool = True
+    ) -> None:
         self.site, self.leave_when_idle = site, leave_when_idle
         self._lock_file = _lock(site)
         self.jobs = JobStore(site, kinds)
         self.models = ModelStore(site)
-        self._runner = JobRunner(site, kinds)
+        self._runner, self._turn, self._run_jobs = JobRunner(site, kinds), Turn(site), run_jobs
         self._live_lock = threading.RLock()
         self._supervisor: Supervisor | None = None
         self._plan: LivePlan | None = None
@@ -107,8 +110,10 @@ class Service:
         self._drift.start()
         try:
             self._go_on_live()
+            notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
                 self._step()
+                notify("WATCHDOG=1")
         finally:
             server.shutdown()
             server.server_close()
@@ -120,7 +125,9 @@ class Service:
                 audit.record(self.site, "live.stop", "", "with the service; it comes back with it")
             self._meter.stop()
             self._drift.stop()
-            self._runner.stop_all()
+            if self._run_jobs and self._turn.take():
+                self._runner.stop_all()
+            self._turn.release()
             self._lock_file.close()
 
     def stop(self) -> dict[str, Any]:
@@ -267,7 +274,8 @@ class Service:
 
     def _step(self) -> None:
         try:
-            self._runner.step()
+            if self._run_jobs and self._turn.take():
+                self._runner.step()
             self._begin_watch()
             self._look_after_live()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
@@ -360,11 +368,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="appliance.service", description=__doc__)
     parser.add_argument("--home")
     parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
+    parser.add_argument(
+        "--without-jobs", action="store_true", help="leave the jobs to `python -m appliance.job_runner`"
+    )
     options = parser.parse_args(arguments)
     os.umask(0o077)
     keep_silent()
     keep_out_of_dumps()
-    service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
+    service = Service(
+        SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.leave() and None)
     service.run()
