@@ -29,6 +29,7 @@ Progress = Callable[[int, int, str], None]
 KINDS = "appliance.jobs.kinds"
 ACTIVE = ("queued", "running")
 STOPPED = ("failed", "cancelled", "interrupted")
+DEFECT = "a defect in wardpose: "  # begins the error of a job that failed by no fault of whoever asked for it
 
 
 @dataclass(frozen=True, slots=True)
