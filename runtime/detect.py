@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
-from runtime.detections import Detections
+from runtime.detections import Detections, iou_matrix
 from runtime.detector_layouts import decode_boxes, suppressed
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
 
 # Boxes that reach non-maximum suppression: far more than a room holds.
 _MOST_CANDIDATES = 300
+# Overlap from which a box says the same as the one that is kept, and the power of its score by which it counts.
+# Measured on tuned NanoDets: up to three points of person score more where boxes are suppressed from .65 on, as in an
+# evaluation, up to one from .5 on, as live; voters from .5 or .6 on cost people who lie.
+_SAME_BOX, _SURENESS = 0.65, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,8 @@ class PersonDetector:
         solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         boxes, scores = boxes[solid], scores[solid]
         if not suppressed(info):
-            keep = non_maximum_suppression(boxes, scores, self.nms_iou)
-            boxes, scores = boxes[keep], scores[keep]
+            keep = non_maximum_suppression(boxes, scores, self.nms_iou)[: self.max_people]
+            boxes, scores = voted_boxes(boxes, scores, keep).astype(np.float32), scores[keep]
         return Detections(boxes[: self.max_people].astype(np.float32), scores[: self.max_people].astype(np.float32))
 
 
@@ -122,3 +126,15 @@ def non_maximum_suppression(xyxy: NDArray[np.floating], score: NDArray[np.floati
     ranks: Any = np.arange(len(order), 0, -1, dtype=np.float32)
     kept = cv2.dnn.NMSBoxes(corners_sizes, ranks, 0.0, iou)
     return order[np.asarray(kept, np.intp).reshape(-1)]
+
+
+def voted_boxes(xyxy: NDArray[np.floating], score: NDArray[np.floating], kept: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(K, 4) the boxes `kept` (K,), each moved to the mean of all (N, 4) that say the same, the surest before all.
+
+    Box voting (Gidaris, Komodakis 2015): the box with the best score is not the one with the best edges.
+    """
+    same = iou_matrix(xyxy[kept], xyxy) >= _SAME_BOX
+    same[np.arange(len(kept)), kept] = True
+    weight = same * np.maximum(np.asarray(score, np.float64), 1e-6) ** _SURENESS
+    voted: NDArray[np.float64] = weight @ np.asarray(xyxy, np.float64) / weight.sum(1, keepdims=True)
+    return voted

@@ -24,6 +24,14 @@ _SHOULDERS, _HIPS = (5, 6), (11, 12)
 # ones, which tells them apart better than any score.
 SECOND_LOOKS = ((1.0, False), (1.0, True), (0.88, False), (1.16, False))
 
+# What a trunk upside down costs a look, in joints that every look bears out: next to nothing where looks agree (up to
+# 17), enough where none do. Measured: people upright in photographs gain .01 of OKS, those who lie lose nothing; more,
+# or a trunk across the picture counted half, costs the lying.
+UPSIDE_DOWN = 0.1
+# Power of the score by which looks that agree are averaged. Measured against their plain mean by score: a point of OKS
+# or more on photographs, upright and turned, and on people who lie in wards; 3 to 6 are as good.
+SURENESS = 4
+
 
 def trunk_turn(keypoints: Floats) -> NDArray[np.float64]:
     """The turns (...,) in radians at which the trunks of skeletons (..., 17, 2) stand upright, shoulders above."""
@@ -89,23 +97,26 @@ def choose_look(looks: Looks, xyxy: Floats) -> int:
     """The index of the look whose skeleton the others bear out most, each by its scores.
 
     A model's own score does not tell a right turn from a wrong one; wrong turns give skeletons that nothing else
-    agrees with. xyxy: the person's box (4,).
+    agrees with. Where hardly any two agree, a trunk upside down is the least likely one. xyxy: the person's box (4,).
     """
     same = _sameness(looks.keypoints[:, None], looks.keypoints[None], xyxy)
-    return int((same * looks.score[None]).sum((1, 2)).argmax())
+    borne_out = (same * looks.score[None]).sum(2).mean(1)
+    return int((borne_out + UPSIDE_DOWN * np.minimum(np.cos(trunk_turn(looks.keypoints)), 0)).argmax())
 
 
 def agreed(looks: Looks, xyxy: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One skeleton (17, 2) and its raw scores (17,) from looks at one person in the box (4,).
 
-    It is the chosen look's, each joint moved to the mean, by score, of what the looks say that place it there too.
+    It is the chosen look's, each joint moved to the mean of what the looks say that place it there too, the surest of
+    them before all.
     """
     if len(looks) == 1:
         return looks.keypoints[0], looks.score[0]
     chosen = looks.keypoints[choose_look(looks, xyxy)]
-    weight = _sameness(looks.keypoints, chosen, xyxy) * np.maximum(looks.score, 1e-6)
-    weight /= weight.sum(0)
-    return np.einsum("jk,jkc->kc", weight, looks.keypoints), (weight * looks.score).sum(0)
+    same, score = _sameness(looks.keypoints, chosen, xyxy), np.maximum(looks.score, 1e-6)
+    place, belief = same * score**SURENESS, same * score
+    keypoints = np.einsum("jk,jkc->kc", place / place.sum(0), looks.keypoints)
+    return keypoints, (belief * looks.score).sum(0) / belief.sum(0)
 
 
 def _sameness(a: Floats, b: Floats, xyxy: Floats) -> NDArray[np.float64]:

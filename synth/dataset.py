@@ -44,7 +44,7 @@ from synth.sensor import encode_jpeg, encode_png
 if TYPE_CHECKING:
     from synth.sample import Sample, StageClock
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Without a path, YOLO trainers take the folders as relative to this file.
 _DATA_YAML = b"train: images\nval: images\nnames:\n  0: person\n"
 Progress = Callable[[int, int, str], None]

@@ -14,7 +14,7 @@ from calibration.viewpoint import Viewpoint
 from synth.body.ages import COT_YEARS, draw_age
 from synth.body.figure import MIRRORED_POSTURES
 from synth.casting import Casting
-from synth.scenario import ANYWHERE, Scenario
+from synth.scenario import Scenario
 from synth.ward.cot import is_cot
 
 _COT_HEIGHT = (0.6, 0.9)  # metres from the floor to the mattress of a cot
@@ -148,8 +148,6 @@ def _in_room(count: int, fallen_share: float, rng: np.random.Generator) -> tuple
 
 def draw_view(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tuple[CameraModel, NDArray[np.float64]]:
     """The camera and its pose `camera_from_bed` (4, 4)."""
-    if scenario.open_anywhere and not plan.in_ward:
-        scenario = scenario.model_copy(update=dict(ANYWHERE))
     if scenario.calibration is not None:
         estimate = CalibrationEstimate.from_dict(scenario.calibration)
         camera = estimate.camera.resized(scenario.width, scenario.height)

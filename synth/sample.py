@@ -108,12 +108,13 @@ def make_sample(
 ) -> Sample:
     """Picture number `index` of the data set with this scenario and seed; the same bytes in every process.
 
-    Pictures come in groups of `views_per_scene`. People, poses and the fall of the blanket depend on (seed, group);
-    the viewpoint, the room, the light, all colours and the sensor on (seed, index).
+    Pictures come in groups of `views_per_scene`. The part of the scenario, people, poses and the fall of the blanket
+    depend on (seed, group); the viewpoint, the room, the light, all colours and the sensor on (seed, index).
     """
     clock = clock or StageClock()
     drawing = open_renderer(renderer) if isinstance(renderer, str) else renderer
     group, view = divmod(index, scenario.views_per_scene)
+    scenario = scenario.part_at(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PART, group))).random())
     for attempt in range(_ATTEMPTS):
         staging = _staging_of(scenario, seed, group, attempt, clock)
         if view % 2 and fits_mirrored(staging.plan, staging.plate):
@@ -132,8 +133,8 @@ def open_renderer(name: str) -> Renderer:
     return cast(Renderer, NumbaRenderer() if name == "numba" else load_plugin("renderers", name)())
 
 
-# Independent random streams of a seed: one for each scene and one for each picture.
-_SCENE, _VIEW = 0, 1
+# Independent random streams of a seed: for each scene, for each picture, and for the part each scene is of.
+_SCENE, _VIEW, _PART = 0, 1, 2
 _Key = tuple[Scenario, int, int, int]
 # The scenes made last; a data set's pictures of one scene are made one after the other.
 _latest: list[tuple[_Key, Staging]] = []

@@ -14,7 +14,7 @@ def occupied_bed() -> Scenario:
 
     certain = {"patient_share": 1.0, "blanket_share": 1.0, "open_room_share": 0.0, "floor_share": 0.0,
                "nobody_share": 0.0}  # fmt: skip
-    return load_scenario("C").model_copy(update=certain)
+    return load_scenario("C").having(**certain, parts={})
 
 
 def main() -> None:

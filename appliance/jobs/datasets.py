@@ -89,7 +89,7 @@ def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
     from synth.dataset import DatasetSpec
     from synth.scenario import load_scenario
 
-    scenario = load_scenario("base").model_copy(update={"name": "floor", "open_room_share": 1.0, "fallen_share": 0.7})
+    scenario = load_scenario("base").having(name="floor", open_room_share=1.0, fallen_share=0.7)
     return _made(site, "floor", DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), progress)
 
 

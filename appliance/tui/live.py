@@ -211,7 +211,7 @@ class LivePage(Page):
         sign, colour = mark
         self.query_one("#headline", Static).update(Text.assemble((f"{sign} {headline}", colour), (drawn, FAINT)))
         if not people:
-            cells = "\nNobody is detected, which does not mean that nobody is there."
+            cells = "\nNobody detected, which does not mean that nobody is there."
         self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
         self._measure()
 

@@ -45,7 +45,7 @@ def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     assert main(["preview", str(datasets.newest(site)), "--count", "2", *home]) == 0
     row = calibrations.current_row(site)
     assert row is not None
-    looks = [look_of(frame) for frame in take_pictures("simulated:empty", 2)]
+    looks = [look_of(frame) for frame in take_pictures(site, "simulated:empty", 2)]
     reference = take_reference(looks, calibrations.current(site))
     reference.save(calibrations.reference_file(site.resolve(row.file)))
     assert kept.strays(site) == []

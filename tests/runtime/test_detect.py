@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
-from runtime.detect import PersonDetector, letterbox, non_maximum_suppression
+from runtime.detect import PersonDetector, letterbox, non_maximum_suppression, voted_boxes
 from runtime.detections import iou_matrix
 from runtime.engines.engine import open_engine
 from runtime.model_info import ModelInfo
@@ -108,7 +108,7 @@ def _detector(path: Path, answer: NDArray[np.float32], described: ModelInfo, **s
 
 def test_yolo_layout(tmp_path: Path) -> None:
     # A picture of 128 × 64 in an input of 64 × 64: scale 0.5, 16 px of padding above.
-    columns = [(32, 32, 20, 10, 0.1, 0.9), (33, 32, 20, 10, 0.1, 0.8), (10, 30, 8, 8, 0.9, 0.2), (50, 40, 8, 8, 0, 0.6)]
+    columns = [(32, 32, 20, 10, 0.1, 0.9), (37, 32, 20, 10, 0.1, 0.8), (10, 30, 8, 8, 0.9, 0.2), (50, 40, 8, 8, 0, 0.6)]
     detector = _detector(tmp_path, np.array(columns, np.float32).T, info(classes=2, person_class=1))
     found = detector.detect(np.zeros((64, 128, 3), np.uint8))
     np.testing.assert_allclose(found.xyxy, [(44, 22, 84, 42), (92, 40, 108, 56)], atol=1e-4)
@@ -220,3 +220,29 @@ def test_suppression_keeps_the_best_and_nothing_that_overlaps_it(seed: int, coun
     for dropped in set(range(count)) - set(kept.tolist()):
         better = kept[score[kept] >= score[dropped]]
         assert (iou_matrix(boxes[dropped : dropped + 1], boxes[better]) > iou).any()
+
+
+def test_a_box_lies_where_the_surest_of_those_that_say_the_same_put_it(tmp_path: Path) -> None:
+    columns = [(15, 30, 20, 40, 0.9), (17, 30, 20, 40, 0.9), (45, 30, 20, 40, 0.8), (47, 30, 20, 40, 0.4)]
+    detector = _detector(tmp_path, np.array(columns, np.float32).T, info())
+    found = detector.detect(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_allclose(found.xyxy, [(6, 10, 26, 50), (35 + 2 / 9, 10, 55 + 2 / 9, 50)], atol=1e-4)
+    np.testing.assert_allclose(found.score, [0.9, 0.8])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 30), size=st.sampled_from([0.0, 5.0, 60.0]))
+def test_a_box_that_nothing_agrees_with_stays_and_others_stay_within_those_that_do(
+    seed: int, count: int, size: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 50, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0, size, (count, 2))], 1).astype(np.float32)
+    score = rng.uniform(0, 1, count).astype(np.float32)
+    kept = non_maximum_suppression(boxes, score, 0.5)
+    voted = voted_boxes(boxes, score, kept)
+    for row, box in zip(kept, voted, strict=True):
+        near = boxes[(iou_matrix(boxes[[row]], boxes)[0] >= 0.65) | (np.arange(count) == row)]
+        assert (near.min(0) - 1e-3 <= box).all() and (box <= near.max(0) + 1e-3).all()
+        if len(near) == 1:
+            np.testing.assert_allclose(box, boxes[row], rtol=1e-6)

@@ -68,6 +68,18 @@ def test_the_look_that_others_bear_out_is_chosen_before_one_that_is_merely_sure(
     assert choose_look(_looks([wrong, *right], [0.6, 0.5, 0.5, 0.5]), BOX) in (1, 2, 3)
 
 
+def test_of_looks_that_nothing_bears_out_one_upside_down_is_not_chosen() -> None:
+    upside_down, other = _turned(np.pi), _turned(np.pi / 2) + 200
+    assert choose_look(_looks([upside_down, other], [0.13, 0.12]), BOX) == 1
+
+
+@given(turn=angles)
+def test_looks_that_agree_are_believed_however_the_trunk_stands(turn: float) -> None:
+    agreeing = [_turned(turn) + shift for shift in (-2, 0, 2)]
+    away = [_turned(turn + np.pi) + shift for shift in (-60, 60)]
+    assert choose_look(_looks([*away, *agreeing], [0.5] * 5), BOX) >= 2
+
+
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 8))
 def test_looks_that_agree_are_averaged_and_strays_left_out(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -76,6 +88,12 @@ def test_looks_that_agree_are_averaged_and_strays_left_out(seed: int, count: int
     keypoints, score = agreed(_looks([*near, stray], [0.5] * count + [0.4]), BOX)
     assert np.abs(keypoints - _turned(0.2)).max() < 6
     np.testing.assert_allclose(score, 0.5, atol=1e-3)
+
+
+def test_of_looks_that_agree_the_surest_says_where_a_joint_is_and_all_how_sure_it_is() -> None:
+    keypoints, score = agreed(_looks([_turned(0.0), _turned(0.0) + 1], [0.8, 0.4]), BOX)
+    assert np.abs(keypoints - _turned(0.0)).max() < 0.1
+    np.testing.assert_allclose(score, (0.8**2 + 0.4**2) / (0.8 + 0.4), rtol=0.02)
 
 
 def test_looks_without_any_answer_make_a_skeleton_without_belief() -> None:

@@ -20,13 +20,13 @@ from calibration.errors import WardposeError
 from synth.body.anny_body import anny_body
 from synth.body.body_model import Pose, Shape
 from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
-from synth.scenario import NAMED
+from synth.scenario import NAMED, Part
 from synth.sensor import encode_jpeg
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEC = DatasetSpec(
     scenario=NAMED["C"].model_copy(
-        update={"width": 160, "height": 90, "bystander_weights": (0.7, 0.3), "views_per_scene": 2}
+        update={"width": 160, "height": 90, "bystander_weights": (0.7, 0.3), "views_per_scene": 2, "parts": {}}
     ),
     count=3,
     seed=11,
@@ -134,6 +134,21 @@ def test_any_order_makes_the_same_pictures(made: Path) -> None:
 def test_two_processes_make_the_same_bytes_as_one(made: Path, tmp_path: Path) -> None:
     make_dataset(SPEC, tmp_path / "set", workers=2)
     assert contents(tmp_path / "set") == contents(made)
+
+
+def test_pictures_of_a_scenario_with_parts_are_the_same_whoever_makes_them(tmp_path: Path) -> None:
+    mixed = SPEC.scenario.having(
+        parts={"room": Part(share=0.5, open_room_share=1.0), "bed": Part(share=0.2, open_room_share=0.0)}
+    )
+    spec = SPEC.model_copy(update={"scenario": mixed, "count": 6})
+    make_dataset(spec, tmp_path / "one", workers=1)
+    make_dataset(spec.model_copy(update={"count": 3}), tmp_path / "two", workers=1)
+    there = read_spec(tmp_path / "two")
+    assert there.scenario == mixed
+    make_dataset(there.model_copy(update={"count": 6}), tmp_path / "two", workers=2, resume=True)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    wards = {generate_sample(spec, index).plan.in_ward for index in range(0, 6, 2)}
+    assert wards == {True, False}
 
 
 def test_a_run_stopped_in_the_middle_resumes_to_the_same_bytes(made: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from calibration.bed import Bed
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.viewpoint import Viewpoint
-from synth.plan import draw_plan, draw_view
-from synth.scenario import KINECT_COLOR, NAMED, Scenario, load_scenario, site_scenario
+from synth.plan import Plan, draw_plan, draw_view
+from synth.scenario import KINECT_COLOR, NAMED, Part, Scenario, load_scenario, site_scenario
 from synth.sensor import Lens
 from synth.ward.lights import draw_preset
 
@@ -44,7 +44,8 @@ def test_the_papers_scenarios_look_from_where_the_paper_says(name: str, low: flo
 @given(name=st.sampled_from(sorted(NAMED)), seed=st.integers(0, 2**32))
 @example(name="base", seed=4342)  # somebody on the floor, looked at from low down
 def test_every_draw_is_a_camera_that_can_be_rendered(name: str, seed: int) -> None:
-    scenario, rng = NAMED[name], np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    scenario = NAMED[name].part_at(rng.random())
     plan = draw_plan(scenario, rng)
     camera, pose = draw_view(scenario, plan, rng)
     lens = Lens(camera)
@@ -75,17 +76,71 @@ def test_a_share_of_the_people_in_a_room_has_fallen(share: float) -> None:
     assert np.mean(fallen) == pytest.approx(share, abs=0.1)
 
 
+def plans_of(scenario: Scenario, count: int = 400) -> list[Plan]:
+    """As many scenes as a data set would show, each of the part it falls on."""
+    drawn = [np.random.default_rng(seed) for seed in range(count)]
+    return [draw_plan(scenario.part_at(rng.random()), rng) for rng in drawn]
+
+
+def fallen(plan: Plan) -> bool:
+    return any(companion.activity == "fallen" for companion in plan.companions)
+
+
 @pytest.mark.parametrize("name", ["B", "C", "D", "site"])
 def test_a_beds_pictures_show_people_on_the_floor_on_their_feet_and_nobody(name: str) -> None:
-    scenario = load_scenario(name, estimate=estimate())
-    plans = [draw_plan(scenario, np.random.default_rng(seed)) for seed in range(400)]
-    in_bed = [plan.has_patient for plan in plans]
-    beside = [plan.in_ward and any(c.activity == "fallen" for c in plan.companions) for plan in plans]
-    elsewhere = [not plan.in_ward and any(c.activity == "fallen" for c in plan.companions) for plan in plans]
+    plans = plans_of(load_scenario(name, estimate=estimate()))
     nobody = [not plan.has_patient and not plan.companions for plan in plans]
-    assert np.mean(in_bed) > 0.4
-    assert np.mean(beside) > 0.06 and np.mean(elsewhere) > 0.12
+    assert np.mean([plan.has_patient for plan in plans]) > 0.4
+    assert np.mean([plan.in_ward and fallen(plan) for plan in plans]) > 0.06
+    assert np.mean([not plan.in_ward and fallen(plan) for plan in plans]) > 0.1
+    assert np.mean([not plan.in_ward and not fallen(plan) for plan in plans]) > 0.05
     assert 0.05 < np.mean(nobody) < 0.2
+
+
+def test_base_shows_who_fell_nearer_than_who_stands_in_company_and_nobody() -> None:
+    base = load_scenario("base")
+    parts = [base.part_at(pick) for pick in np.linspace(0, 1, 100, endpoint=False)]
+    alone = [part for part in parts if part.fallen_share > 0.5]
+    company = [part for part in parts if part.fallen_share < 0.5]
+    assert max(part.distance_m[1] for part in alone) < min(part.distance_m[1] for part in company)
+    assert max(sum(part.bystander_weights[1:]) for part in alone) < min(sum(p.bystander_weights[1:]) for p in company)
+    plans = plans_of(base, 1500)
+    assert np.mean([not plan.has_patient and not plan.companions for plan in plans]) >= 0.08
+
+
+@settings(max_examples=60, deadline=None)
+@given(shares=st.lists(st.integers(0, 10), min_size=1, max_size=5), pick=st.floats(0, 1, exclude_max=True))
+def test_each_pick_falls_on_one_part_or_on_the_whole(shares: list[int], pick: float) -> None:
+    total = max(sum(shares), 10)
+    parts = {str(n): Part(share=share / total, age_years=(10 + n, 20)) for n, share in enumerate(shares)}
+    scenario = Scenario(name="mixed", parts=parts)
+    bounds = np.cumsum([part.share for part in parts.values()])
+    expected = [(10 + n, 20) for n in range(len(shares))] + [(3.0, 95.0)]
+    if np.abs(bounds - pick).min() > 1e-9:
+        assert scenario.part_at(pick).age_years == expected[int((bounds <= pick).sum())]
+    assert not scenario.part_at(pick).parts
+
+
+def test_a_part_differs_in_what_it_sets_and_nothing_else() -> None:
+    scenario = Scenario(name="mixed", distance_m=(2, 3), parts={"near": Part(share=1.0, distance_m=(1, 2))})
+    assert scenario.part_at(0.5) == scenario.model_copy(update={"distance_m": (1, 2), "parts": {}})
+
+
+def test_what_is_asked_of_a_scenario_holds_in_all_of_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "base"\nfallen_share = 0.25\n')
+    found = load_scenario(str(path))
+    assert [found.part_at(pick).fallen_share for pick in (0.1, 0.9)] == [0.25, 0.25]
+    assert found.part_at(0.1).distance_m == NAMED["base"].part_at(0.1).distance_m
+    path.write_text('like = "base"\nparts = {}\n')
+    assert load_scenario(str(path)).part_at(0.1) == NAMED["base"].part_at(0.9).model_copy(update={"name": "mine"})
+
+
+def test_a_file_may_have_parts_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("distance_m = [2, 3]\n[parts.far]\nshare = 0.25\ndistance_m = [4, 5]\n")
+    scenario = load_scenario(str(path))
+    assert [scenario.part_at(pick).distance_m for pick in (0.2, 0.3)] == [(4, 5), (2, 3)]
 
 
 def test_the_patient_on_the_floor_is_not_in_bed() -> None:
@@ -97,20 +152,21 @@ def test_the_patient_on_the_floor_is_not_in_bed() -> None:
         assert abs(patient.position[1]) > plan.bed.width / 2
 
 
-def test_a_room_without_a_bed_is_seen_from_anywhere_where_that_is_asked_for() -> None:
-    scenario = site_scenario(estimate(), open_room_share=1.0, nobody_share=0.0)
+def test_a_sites_part_that_is_elsewhere_is_seen_from_anywhere_through_any_lens() -> None:
+    site = site_scenario(estimate(), plates=("plate",), nobody_share=0.0)
+    elsewhere = site.part_at(0.1)
+    assert not elsewhere.plates
     views = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        camera, pose = draw_view(scenario, draw_plan(scenario, rng), rng)
-        assert (camera.width, camera.height) == (scenario.width, scenario.height)
+        camera, pose = draw_view(elsewhere, draw_plan(elsewhere, rng), rng)
+        assert (camera.width, camera.height) == (site.width, site.height)
         views.append((camera.fx, -pose[:3, :3].T @ pose[:3, 3]))
     assert np.ptp([focal for focal, _ in views]) > 100
     assert (np.ptp([centre for _, centre in views], axis=0)[:2] > 3).all()
-    in_bed = site_scenario(estimate(), open_room_share=0.0)
-    rng = np.random.default_rng(0)
-    camera, pose = draw_view(in_bed, draw_plan(in_bed, rng), rng)
-    assert camera.fx == pytest.approx(estimate().camera.resized(scenario.width, scenario.height).fx)
+    here, rng = site.part_at(0.99), np.random.default_rng(0)
+    camera, pose = draw_view(here, draw_plan(here, rng), rng)
+    assert camera.fx == pytest.approx(estimate().camera.resized(site.width, site.height).fx)
 
 
 def test_nobody_means_nobody() -> None:
@@ -121,7 +177,7 @@ def test_nobody_means_nobody() -> None:
 
 
 def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
-    scenario = site_scenario(estimate(sigma=0.02), open_room_share=0.0)
+    scenario = site_scenario(estimate(sigma=0.02))
     centres = []
     for index in range(300):
         rng = np.random.default_rng(index)
@@ -185,6 +241,15 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
         ("age_years = [1, 40]", "age_years"),
         ("[light_presets]\ncandle = 1.0", "light_presets: no light preset is called 'candle'"),
         ("[light_presets]\nnight = -1.0", "light_presets"),
+        ("[parts.far]\ndistance_m = [4, 5]", "parts.far.share: must be given"),
+        (
+            "[parts.far]\nshare = 0.5\ndistance = [4, 5]",
+            "parts.far.distance: no field of a part has",
+        ),
+        ("[parts.far]\nshare = 0.5\nwidth = 320", "parts.far.width: no field of a part has this name"),
+        ("[parts.far]\nshare = 0.5\ndistance_m = [5, 4]", "parts.far.distance_m"),
+        ("[parts.far]\nshare = 0.6\n[parts.near]\nshare = 0.6", "parts: their shares must not come to more than 1"),
+        ("parts = 3", "parts"),
     ],
 )
 def test_an_impossible_file_is_refused_in_one_line_naming_file_and_field(tmp_path: Path, text: str, named: str) -> None:

@@ -36,7 +36,7 @@ def without(ingredient: str, scenario: Scenario, folder: Path) -> Scenario | Non
     changes = dict(ABLATIONS[ingredient])
     if ingredient == PHYSICS:
         changes["pose_bank"] = str(_unsettled_bank(folder / "unsettled.npz"))
-    less = scenario.model_copy(update=changes)
+    less = scenario.having(**changes)
     return None if less == scenario else less
 
 
