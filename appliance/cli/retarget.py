@@ -114,7 +114,7 @@ def _evaluation(options: argparse.Namespace) -> dict[str, Any]:
 
 def make_images(options: argparse.Namespace, out: Output) -> int:
     given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume", "depth", "infrared")
-    if Path(options.scenario).is_file():  # the service has a working folder of its own
+    if options.scenario.endswith(".toml"):  # the service has a working folder of its own
         given["scenario"] = str(Path(options.scenario).absolute())
     result = carry_out(options, out, "making images", "synth", given)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")

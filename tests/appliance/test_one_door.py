@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -273,3 +274,20 @@ def test_what_changes_nothing_or_must_not_wait_starts_no_service(words: tuple[st
         capture_output=True,
     )  # fmt: skip
     assert not service_socket(site).exists() and not (site.logs / "service.log").exists()
+
+
+BEHIND = re.compile(
+    r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|remove)|set_value|import_file|rollback"
+    r"|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
+    r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in))\("
+)
+
+
+def test_no_command_and_no_screen_goes_past_the_service() -> None:
+    past = {
+        f"{path.relative_to(REPOSITORY)}: {found}"
+        for room in ("cli", "tui")
+        for path in (REPOSITORY / "appliance" / room).glob("*.py")
+        for found in BEHIND.findall(path.read_text())
+    }
+    assert not past
