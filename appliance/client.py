@@ -24,6 +24,10 @@ LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
 Progress = Callable[[int, int, str], None]
 
 
+class NoService(WardposeError):
+    """There is no service, or it has gone."""
+
+
 class ServiceClient:
     """One connection; calls from several threads take turns. It connects again after the service was restarted."""
 
@@ -38,7 +42,7 @@ class ServiceClient:
     def connect(cls, site: SiteFolder, *, start: bool = True) -> ServiceClient:
         """A client of the site's service, which is started in the background when none runs and `start` is set."""
         client = cls(site)
-        if client.answers():
+        if client._serves():
             return client
         if not start:
             raise client._gone()
@@ -48,7 +52,7 @@ class ServiceClient:
                 cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while not client.answers():
+        while not client._serves():
             # Another client may have been quicker: then our service ends and the other one answers soon.
             if time.monotonic() > deadline:
                 child.poll()
@@ -64,6 +68,17 @@ class ServiceClient:
             with self._lock:
                 self._open()
         except WardposeError:
+            return False
+        return True
+
+    def _serves(self) -> bool:
+        """Whether a service is there that answers a call: one that was killed can be connected to for a moment more.
+        Raises `WardposeError` for one of another version."""
+        if not self.answers():
+            return False
+        try:
+            self.call("jobs.list", limit=1)
+        except NoService:
             return False
         return True
 
@@ -169,9 +184,7 @@ class ServiceClient:
         """A job as it is; where the service was killed meanwhile, another looks after it."""
         try:
             job: dict[str, Any] = self.call("jobs.get", id=number)
-        except WardposeError:
-            if self.answers():
-                raise
+        except NoService:
             ServiceClient.connect(self.site).close()
             job = self.call("jobs.get", id=number)
         return job
@@ -214,8 +227,8 @@ class ServiceClient:
             self._connection.close()
         self._connection, self._received = None, b""
 
-    def _gone(self) -> WardposeError:
-        return WardposeError(
+    def _gone(self) -> NoService:
+        return NoService(
             "the service of this site does not answer",
             where=str(self.site.root),
             mend="open `wardpose`, which starts it",

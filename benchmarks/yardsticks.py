@@ -44,8 +44,11 @@ def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint
         YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS="1", YOLO_VERBOSE="false"
     )
     os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="wardpose-ultralytics-"))
-    from ultralytics import YOLO
-    from ultralytics.utils import SETTINGS
+    from tuning.families.ultralytics_adapter import pillow_as_it_was
+
+    with pillow_as_it_was():
+        from ultralytics import YOLO
+        from ultralytics.utils import SETTINGS
 
     if SETTINGS.get("sync", True):
         SETTINGS.update({"sync": False})

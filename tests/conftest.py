@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Child processes of the tests import from `tests` too, which is no installed package.
 os.environ["PYTHONPATH"] = str(REPOSITORY)
+
+
+@pytest.fixture(autouse=True)
+def _its_own_umask() -> Iterator[None]:
+    """A command that a test runs in its own process closes what it writes to others for good; other tests' files are
+    none of its business."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -87,4 +87,4 @@ def _unopened(home: Path | str | None) -> SiteFolder:
 
 def _earlier(site: SiteFolder) -> Path:
     """Where versions without a pause of the site kept the live process's."""
-    return site.root / "sockets" / "runtime.sock.paused"
+    return site.sockets_place / "runtime.sock.paused"

@@ -201,7 +201,7 @@ class ModelStore:
         task = self.card(name).task
         previous = self.opponent(name)
         what, text = "model.promote" if accepted else "model.refuse", json.dumps(dict(reasons))
-        with audit.deed(self.site, what, name, text[:2000]) as db:
+        with audit.deed(self.site, what, name, "; ".join(reasons.get("reasons", ()))[:2000]) as db:
             db.execute(
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -120,12 +120,18 @@ class SiteFolder:
         """A short name for this site among others on the box (rings, socket folders)."""
         return hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:10]
 
-    @cached_property
-    def sockets(self) -> Path:
-        """Where the processes' sockets and locks live: in the site, or a private folder when its path is too long."""
+    @property
+    def sockets_place(self) -> Path:
+        """The folder of sockets, there or not: in the site, or a private one when the site's path is too long."""
         folder = self.root / "sockets"
         if len(os.fsencode(folder)) + len("/notify-display.sock") > LONGEST_SOCKET_PATH:
             folder = Path(tempfile.gettempdir()) / f"wardpose-{os.getuid()}-{self.key}"
+        return folder
+
+    @cached_property
+    def sockets(self) -> Path:
+        """Where the processes' sockets and locks live; made where it is not there."""
+        folder = self.sockets_place
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             owner = folder.lstat()

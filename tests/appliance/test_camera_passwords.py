@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -90,7 +89,7 @@ def test_the_live_path_of_a_dead_camera_tells_nobody_its_password(site: SiteFold
         assert PASSWORD not in repr(environment)
         time.sleep(1)
     finally:
-        child.send_signal(signal.SIGINT)
+        child.terminate()
         said, _ = child.communicate(timeout=60)
     assert PASSWORD not in said and redacted(spec) in said
     assert leaks(site) == ["secrets.json"]

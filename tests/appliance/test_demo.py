@@ -72,5 +72,7 @@ def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None, f
     asked = TuneSettings(epochs=1).model_dump(mode="json", exclude_none=True)
     for name in demo.TUNED.values():
         assert read_card(home / "models" / name).made["settings"] == asked
+    # Whatever it leaves stands in the table of what is kept.
+    assert kept.strays(SiteFolder.open(home)) == []
     # The site itself was left as it was.
     assert not list(site.calibrations.iterdir()) and not list(site.datasets.iterdir())

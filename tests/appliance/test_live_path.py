@@ -69,7 +69,7 @@ def terminal_run(fetched: Path, site: SiteFolder, photographs: str) -> Iterator[
     )  # fmt: skip
     yield process
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(60)
 
 

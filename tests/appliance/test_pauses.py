@@ -274,7 +274,9 @@ def test_catching_up_makes_no_site_where_none_is(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_pause_of_an_earlier_version_still_holds(site: SiteFolder) -> None:
+@pytest.mark.parametrize("depth", ["", "as/deep/as/no/socket/can/lie" * 3])
+def test_a_pause_of_an_earlier_version_still_holds(tmp_path: Path, depth: str) -> None:
+    site = SiteFolder.open(tmp_path / depth / "site")
     (site.sockets / "runtime.sock.paused").touch()
     pauses.catch_up(site.root)
     assert pauses.switch(site).active

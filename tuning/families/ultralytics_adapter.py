@@ -45,7 +45,7 @@ def _torchvision_version() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _pillow_as_it_was() -> Iterator[None]:
+def pillow_as_it_was() -> Iterator[None]:
     """ultralytics puts an `open` of its own into Pillow, which asks for another package where a picture is broken."""
     from PIL import Image
 
@@ -67,7 +67,7 @@ def ultralytics() -> SimpleNamespace:
         YOLO_OFFLINE="1", YOLO_AUTOINSTALL="false", ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS="1", YOLO_VERBOSE="false"
     )
     # It resets torch's thread count on import of its parts; the loop sets the one asked for afterwards.
-    with _torchvision_version(), _pillow_as_it_was():
+    with _torchvision_version(), pillow_as_it_was():
         try:
             from ultralytics.cfg import DEFAULT_CFG_DICT
             from ultralytics.data.dataset import YOLODataset
