@@ -8,22 +8,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from appliance import api, wire
+from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
 
 START_SECONDS = 20.0
 ANSWER_SECONDS = 660.0  # starting the live path may export a model first
+LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
+
+Progress = Callable[[int, int, str], None]
+
+
+class NoService(WardposeError):
+    """There is no service, or it has gone."""
 
 
 class ServiceClient:
     """One connection; calls from several threads take turns. It connects again after the service was restarted."""
 
-    def __init__(self, site: SiteFolder) -> None:
-        self.site = site
+    def __init__(self, site: SiteFolder, *, answer_s: float = ANSWER_SECONDS) -> None:
+        """answer_s: how long an answer is waited for."""
+        self.site, self._answer_s = site, answer_s
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
         self._received = b""
@@ -62,18 +72,19 @@ class ServiceClient:
         return True
 
     def _serves(self) -> bool:
-        """Whether a service is there that answers a call: one that was killed can be connected to for a moment more."""
+        """Whether a service is there that answers a call: one that was killed can be connected to for a moment more.
+        Raises `WardposeError` for one of another version."""
         if not self.answers():
             return False
         try:
-            self.call("jobs.list", limit=0)
-        except WardposeError:
+            self.call("jobs.list", limit=1)
+        except NoService:
             return False
         return True
 
-    def call(self, name: str, **parameters: Any) -> Any:
+    def call(self, name: str, /, **parameters: Any) -> Any:
         """Ask for one thing; raises `WardposeError` with the service's reason, or when there is no service."""
-        request = json.dumps({"call": name, "parameters": parameters}).encode() + b"\n"
+        request = json.dumps({"call": name, "version": api.API_VERSION, "parameters": parameters}).encode() + b"\n"
         with self._lock:
             for attempt in (1, 2):
                 connection = self._open()
@@ -85,9 +96,14 @@ class ServiceClient:
                     self._close()
                     if attempt == 2 or isinstance(error, TimeoutError):
                         raise self._gone() from error
+                except BaseException:
+                    self._close()  # interrupted: an answer is still to come, and belongs to nobody
+                    raise
         answer = json.loads(line)
         if not answer["ok"]:
-            raise WardposeError(answer["error"]["what"], where=answer["error"]["where"], mend=answer["error"]["mend"])
+            raise WardposeError(**answer["error"])
+        if name not in api.ANY_VERSION:
+            wire.require_version(answer.get("version"), whose="the service that runs", ours="this program")
         return answer["result"]
 
     def status(self) -> dict[str, Any]:
@@ -126,10 +142,6 @@ class ServiceClient:
         result: dict[str, Any] = self.call("jobs.resume", id=number)
         return result
 
-    def job_log(self, number: int, lines: int = 40) -> list[str]:
-        result: list[str] = self.call("jobs.log", id=number, lines=lines)
-        return result
-
     def models(self) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = self.call("models.list")
         return result
@@ -137,6 +149,45 @@ class ServiceClient:
     def stop_service(self) -> None:
         """End the service with the live path; running jobs are interrupted and can be resumed."""
         self.call("stop")
+
+    def carry_out(
+        self, kind: str, parameters: Mapping[str, Any] | None = None, progress: Progress = lambda *_: None
+    ) -> dict[str, Any]:
+        """Queue a job and wait until it is done; returns its result.
+
+        Raises `WardposeError` with the job's own reason where it failed. What interrupts the waiting, Ctrl-C or what
+        `progress` raises, cancels the job, and is raised again when its last process is gone.
+        """
+        number = int(self.submit(kind, parameters)["id"])
+        try:
+            while (job := self._job(number))["state"] in ACTIVE:
+                progress(job["done"], job["total"], job["note"] if job["state"] == "running" else "waits for its turn")
+                time.sleep(LOOK_SECONDS)
+        except BaseException:
+            self.cancel(number)
+            while self._job(number)["state"] in ACTIVE:
+                time.sleep(LOOK_SECONDS)
+            raise
+        if job["state"] == "done":
+            progress(job["done"], job["total"], job["note"])
+            result: dict[str, Any] = job["result"]
+            return result
+        if job["state"] == "failed":
+            raise WardposeError(job["error"], exit_code=70 if job["error"].startswith(DEFECT) else 2)
+        why = f": {job['error']}" if job["error"] else ""
+        raise WardposeError(
+            f"job {number} ({job['title']}) was {job['state']}{why}",
+            mend="what is finished is kept; the screen 4 Retarget resumes it",
+        )
+
+    def _job(self, number: int) -> dict[str, Any]:
+        """A job as it is; where the service was killed meanwhile, another looks after it."""
+        try:
+            job: dict[str, Any] = self.call("jobs.get", id=number)
+        except NoService:
+            ServiceClient.connect(self.site).close()
+            job = self.call("jobs.get", id=number)
+        return job
 
     def close(self) -> None:
         with self._lock:
@@ -153,7 +204,7 @@ class ServiceClient:
     def _open(self) -> socket.socket:
         if self._connection is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(ANSWER_SECONDS)
+            connection.settimeout(self._answer_s)
             try:
                 connection.connect(str(self.site.sockets / "service.sock"))
             except OSError as error:
@@ -176,8 +227,8 @@ class ServiceClient:
             self._connection.close()
         self._connection, self._received = None, b""
 
-    def _gone(self) -> WardposeError:
-        return WardposeError(
+    def _gone(self) -> NoService:
+        return NoService(
             "the service of this site does not answer",
             where=str(self.site.root),
             mend="open `wardpose`, which starts it",

@@ -14,7 +14,7 @@ from types import FrameType
 
 import psutil
 
-from appliance.jobs.store import KINDS, Job, JobStore, load_kinds
+from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from calibration.errors import WardposeError
@@ -86,7 +86,9 @@ class JobProcess:
             self._end("failed", error=str(error))
         else:
             sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
-            self._end("failed", error=redacted(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            where = f"{self.store.log_file(self.number)} says where; report it"
+            self._end("failed", error=redacted(f"{DEFECT}{text}; {where}"))
         return 1
 
     def progress(self, done: int, total: int, note: str) -> None:

@@ -1,8 +1,9 @@
 """The local service: the one place that knows how the box is. `python -m appliance.service`.
 
 It runs the jobs and supervises the live path; the terminal UI and the commands are its clients and so see the same
-truth. It listens on a Unix socket that only the site's owner can open. One JSON object a line:
-{"call": NAME, "parameters": {...}} → {"ok": true, "result": ...} or {"ok": false, "error": {what, where, mend}}.
+truth, and everything that changes the site goes through it. It listens on a Unix socket that only the site's owner can
+open; what can be asked, and how it is answered, stands in `appliance.api`, and on the
+wire as `appliance.wire` says.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from appliance import api, wire
 from appliance.box.silence import keep_silent
+from appliance.deeds import Deeds
 from appliance.jobs.runner import JobRunner, Turn
-from appliance.jobs.store import KINDS, Job, JobStore
+from appliance.jobs.store import KINDS
 from appliance.live import calibration_watch, outages, pauses, running
 from appliance.live.addresses import ring_name
 from appliance.live.meter import LiveMeter
@@ -32,7 +35,6 @@ from appliance.live.ownership import AlreadyRuns, LiveLock
 from appliance.live.plan import LivePlan, plan, process_specs
 from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
-from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as, person_at
@@ -61,8 +63,8 @@ class Service:
     ) -> None:
         self.site, self.leave_when_idle = site, leave_when_idle
         self._lock_file = _lock(site)
-        self.jobs = JobStore(site, kinds)
-        self.models = ModelStore(site)
+        self._deeds = Deeds(site, kinds)
+        self.jobs, self.models = self._deeds.jobs, self._deeds.models
         self._runner, self._turn, self._run_jobs = JobRunner(site, kinds), Turn(site), run_jobs
         self._live_lock = threading.RLock()
         self._supervisor: Supervisor | None = None
@@ -78,19 +80,14 @@ class Service:
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
         self._connections = 0
-        self._calls: dict[str, Callable[..., Any]] = {
-            "status": self.status,
+        self._calls: dict[str, Callable[[Any], Any]] = {
+            "status": lambda _: self.status(),
             "live.start": self.start_live,
             "live.stop": self.stop_live,
             "live.pause": self.pause,
             "live.resume": self.resume,
-            "jobs.list": self.list_jobs,
-            "jobs.submit": self.submit,
-            "jobs.cancel": lambda id: _job(self.jobs.cancel(int(id))),
-            "jobs.resume": lambda id: _job(self.jobs.resume(int(id))),
-            "jobs.log": lambda id, lines=40: self.jobs.log_tail(int(id), int(lines)),
-            "models.list": lambda: [model.to_dict() for model in self.models.all()],
             "stop": self.stop,
+            **self._deeds.calls,
         }
 
     def run(self) -> None:
@@ -130,59 +127,52 @@ class Service:
             self._turn.release()
             self._lock_file.close()
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self, _: api.Nothing) -> api.Stopping:
         """Asked for by a client: it is written down who did."""
         audit.record(self.site, "service.stop")
-        return self.leave()
+        self.leave()
+        return api.Stopping()
 
-    def leave(self) -> dict[str, Any]:
+    def leave(self) -> None:
         """End by itself, or by a signal."""
         self._stopping.set()
-        return {"stopping": True}
 
-    def call(self, name: str, parameters: dict[str, Any]) -> Any:
-        """Answer one request; raises `WardposeError` for what can't be done."""
-        if name not in self._calls:
-            raise WardposeError(f"the service has no call {name!r}", mend=f"it has: {', '.join(self._calls)}")
+    def call(self, name: str, parameters: object, version: object = api.API_VERSION) -> Any:
+        """Answer one request; raises `WardposeError` for what can't be done or understood."""
+        if name not in api.ANY_VERSION:
+            wire.require_version(version, whose="this program", ours="the service that runs")
+        asked = wire.understood(name, parameters)
         if name != "status":
             self._last_call = time.monotonic()
-        try:
-            return self._calls[name](**parameters)
-        except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                raise WardposeError(f"{name}: {error}", mend="check the parameters") from error
-            raise
+        return wire.told(name, self._calls[name](asked))
 
-    def status(self) -> dict[str, Any]:
-        """The whole truth in one object; see the keys."""
+    def status(self) -> api.Status:
+        """The whole truth in one object."""
         with self._live_lock:
             own, path = self._supervisor is not None, running.look(self.site)
             processes = self._supervisor.to_dict() if self._supervisor else path.states()
             processes += self._watch.to_dict() if self._watch else []
         row, drifted = calibrations.current_row(self.site), self._drift.figures()
-        return live_status(self.site, self._meter.figures(), path) | {
-            "site": str(self.site.root), "pid": os.getpid(), "own": own,
-            "processes": processes, "jobs": self.list_jobs(20),
-            "models": {"detect": self.models.live("detect"), "pose": self.models.live("pose")},
-            "calibration": asdict(row) if row else None, "drift": drifted, "health": self._health,
-        }  # fmt: skip
+        return api.Status(
+            site=str(self.site.root), pid=os.getpid(), own=own, processes=processes, jobs=self._deeds.list_jobs(20),
+            models={"detect": self.models.live("detect"), "pose": self.models.live("pose")}, calibration=row,
+            drift=drifted, health=self._health, **live_status(self.site, self._meter.figures(), path),
+        )  # fmt: skip
 
-    def start_live(
-        self, source: str | None = None, detector: str | None = None, pose: str | None = None, display: bool = True
-    ) -> dict[str, Any]:
+    def start_live(self, asked: api.StartLive) -> LivePlan:
         """Start the live path, or start it anew with another plan; refused where somebody else runs it."""
         if self._supervisor is None:
             running.require_free(self.site)
-        wanted = plan(self.site, source=source, detector=detector, pose=pose, display=display)
+        wanted = plan(self.site, **asked.model_dump())
         specs = process_specs(self.site, wanted)
         with self._live_lock:
             self._end_live()
             self._begin(wanted, specs)
             write_text(self._wish, json.dumps(asdict(wanted)))
         audit.record(self.site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}")
-        return asdict(wanted)
+        return wanted
 
-    def stop_live(self) -> dict[str, Any]:
+    def stop_live(self, _: api.Nothing) -> api.StoppedLive:
         with self._live_lock:
             was_running = self._supervisor is not None
             whose = "the service" if was_running else ""
@@ -192,21 +182,16 @@ class Service:
             whose = running.stop(self.site)
         if whose:
             audit.record(self.site, "live.stop", "", "" if was_running else f"it was somebody else's: {whose}")
-        return {"stopped": bool(whose), "whose": whose}
+        return api.StoppedLive(stopped=bool(whose), whose=whose)
 
-    def pause(self, reason: str = "") -> dict[str, Any]:
+    def pause(self, asked: api.Because) -> api.Paused:
         """Pause the site, whether or not anything runs."""
-        return {"ok": True, "paused": True} | pauses.pause(self.site, reason).to_dict()
+        held = pauses.pause(self.site, asked.reason)
+        return api.Paused(by=held.by, since=held.since, reason=held.reason, words=held.words())
 
-    def resume(self, reason: str = "") -> dict[str, Any]:
-        held = pauses.resume(self.site, reason)
-        return {"ok": True, "paused": False, "was": held.to_dict() if held else None}
-
-    def submit(self, kind: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-        return _job(self.jobs.submit(kind, parameters))
-
-    def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
-        return [_job(job) for job in self.jobs.all(limit)]
+    def resume(self, asked: api.Because) -> api.Resumed:
+        held = pauses.resume(self.site, asked.reason)
+        return api.Resumed(was=api.PauseTold(**held.to_dict()) if held else None)
 
     @property
     def _wish(self) -> Path:
@@ -328,26 +313,27 @@ class _Handler(socketserver.StreamRequestHandler):
 
     @staticmethod
     def _answer(service: Service, line: bytes) -> dict[str, Any]:
+        name = ""
         try:
             request = json.loads(line)
-            name, parameters = request["call"], request.get("parameters", {})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return {
-                "ok": False,
-                "error": {"what": "a request is one line of JSON with a call", "where": "", "mend": ""},
-            }
-        try:
-            return {"ok": True, "result": service.call(name, parameters)}
+            if not isinstance(request, dict) or not isinstance(request.get("call"), str):
+                raise WardposeError("a request is one line of JSON with a call")
+            name = request["call"]
+            answer = {"ok": True, "result": service.call(name, request.get("parameters", {}), request.get("version"))}
+        except ValueError:
+            answer = _refused(WardposeError("a request is one line of JSON with a call"))
         except WardposeError as error:
-            return {"ok": False, "error": {"what": error.what, "where": error.where, "mend": error.mend}}
+            answer = _refused(error)
         except Exception as error:
             what = redacted(f"a defect: {type(error).__name__}: {error}")
             sys.stderr.write(f"call {name}: {what}\n")
-            return {"ok": False, "error": {"what": what, "where": str(name), "mend": ""}}
+            answer = _refused(WardposeError(what, where=name, exit_code=70))
+        return answer | {"version": api.API_VERSION}
 
 
-def _job(job: Job) -> dict[str, Any]:
-    return asdict(job) | {"fraction": job.fraction}
+def _refused(error: WardposeError) -> dict[str, Any]:
+    told = {"what": error.what, "where": error.where, "mend": error.mend, "exit_code": error.exit_code}
+    return {"ok": False, "error": told}
 
 
 def _lock(site: SiteFolder) -> IO[str]:
@@ -379,7 +365,7 @@ def main(arguments: list[str] | None = None) -> int:
         SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.leave() and None)
+        signal.signal(number, lambda *_: service.leave())
     service.run()
     return 0
 

@@ -17,19 +17,30 @@ MEND = "calibrate again, or restore the file from a backup"
 
 def save_estimate(estimate: CalibrationEstimate, path: Path | str) -> None:
     """Write `estimate` as JSON; an older file stays until the new one is whole."""
-    text = json.dumps(estimate.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(Path(path), text.encode() + b"\n")
+    write_bytes(Path(path), estimate_text(estimate).encode())
+
+
+def estimate_text(estimate: CalibrationEstimate) -> str:
+    """What stands in the file of `estimate`."""
+    return json.dumps(estimate.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def load_estimate(path: Path | str) -> CalibrationEstimate:
     """Read an estimate; raises WardposeError that names the file and, where one is at fault, the field."""
     where = str(path)
     try:
-        values = json.loads(Path(path).read_bytes().decode("utf-8"))
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise WardposeError("no such calibration", where=where, mend="calibrate first") from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {error.strerror}", where=where, mend="check its rights") from error
+    return parse_estimate(content, where)
+
+
+def parse_estimate(content: bytes, where: str) -> CalibrationEstimate:
+    """The estimate of a file's content; raises WardposeError that names `where` and the field at fault."""
+    try:
+        values = json.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise WardposeError(f"is not JSON ({error})", where=where, mend=MEND) from None
     if not isinstance(values, dict):

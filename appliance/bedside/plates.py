@@ -10,6 +10,7 @@ import contextlib
 import re
 import shutil
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SECONDS, MOST_FRAMES = 3.0, 30
 KEPT, LONGEST_KEPT = "30d", timedelta(days=365)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+_STAGED = re.compile(r"\.[0-9a-f]{32}\.part")
 _EXPIRED = "expired"
 _CUT_OFF_SECONDS = 600.0
 _MORE = "see `wardpose plates list`"
@@ -96,23 +98,50 @@ def capture(
 
 def keep(site: SiteFolder, plate: Plate, name: str = "") -> PlateRow:
     """Store a plate that a person has seen; `name` defaults to its day and a number."""
+    staged = stage(site, plate)
+    try:
+        return keep_staged(site, staged, name)
+    finally:
+        unstage(site, staged)
+
+
+def stage(site: SiteFolder, plate: Plate) -> str:
+    """Write a plate beside those that are kept, where nothing uses it yet; returns its folder's name, for
+    `keep_staged`. What is left of it goes with `unstage`, or by itself after ten minutes."""
     from calibration.plate import save_plate
 
+    name = f".{uuid.uuid4().hex}.part"
+    try:
+        save_plate(plate, site.plates / name)
+    except BaseException as error:
+        unstage(site, name)
+        if isinstance(error, OSError):
+            raise disk_error(error, site.plates / name) from error
+        raise
+    return name
+
+
+def unstage(site: SiteFolder, staged: str) -> None:
+    shutil.rmtree(site.plates / staged, ignore_errors=True)
+
+
+def keep_staged(site: SiteFolder, staged: str, name: str = "") -> PlateRow:
+    """Keep what `stage` wrote, under `name`; raises `WardposeError` where it isn't there, or the name is taken."""
+    from calibration.plate import load_plate
+
+    if not _STAGED.fullmatch(staged):
+        raise WardposeError(f"{staged!r} is no staged plate", mend="take the plate anew")
+    plate = load_plate(site.plates / staged)
     name = name or _free_name(site, plate.captured_at[:10])
     folder = _folder(site, name)
     if folder.exists():
         raise WardposeError(f"a plate {name} is there already", mend="give another name, or remove that one")
-    temporary = site.plates / f".{name}.part"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a capture that was cut off
-        save_plate(plate, temporary)
         with audit.deed(site, "plate.keep", name, f"until {plate.expires_at[:10]}"):
-            temporary.rename(folder)
+            (site.plates / staged).rename(folder)
             sync_folder(site.plates)
     except OSError as error:
         raise disk_error(error, folder) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return find(site, name)
 
 

@@ -124,6 +124,13 @@ def _write(
 
 def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:
     with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
+        others = db.execute(
+            "SELECT process FROM recordings WHERE file = ? AND state = 'recording'", (site.relative(file),)
+        ).fetchall()
+        if any(is_running(other["process"]) for other in others):
+            raise WardposeError(
+                "another recording is being written to it", where=str(file), mend="choose another name, or wait for it"
+            )
         row = db.execute(
             "INSERT INTO recordings (made_at, file, source, reason, expires_at, state, process) "
             "VALUES (?, ?, ?, ?, ?, 'recording', ?)",

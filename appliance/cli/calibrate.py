@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.cli.asking import ask
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
@@ -175,8 +176,8 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
 
+    row = calibrations.CalibrationRow(**ask(options, "calibrations.confirm", turned=options.turned))
     site = SiteFolder.open(options.home)
-    row = calibrations.confirm(site, turned=options.turned)
     out.say(f"calibration {row.id} ({row.method}) is confirmed and in use")
     retune = _say_whether_to_retune(site, row, out)
     out.answer({"ok": True, "id": row.id, "method": row.method, "confirmed": True, "retune": retune})
@@ -221,6 +222,7 @@ def _finish(
     site: SiteFolder, estimate: CalibrationEstimate, seen: _Seen, options: argparse.Namespace, out: Output
 ) -> int:
     from appliance.site import calibrations
+    from calibration.files import estimate_text
     from calibration.outline import where_the_head_is
 
     if options.refine:
@@ -237,10 +239,11 @@ def _finish(
     if seen.color is not None:
         _show_bed(site, estimate, seen.color, options.picture, out)
     out.say(where_the_head_is(estimate))
-    row = calibrations.keep(site, estimate)
+    row = calibrations.CalibrationRow(**ask(options, "calibrations.keep", estimate=estimate_text(estimate)))
     answer = options.confirm or _ask()
     if answer != "no":
-        row = calibrations.confirm(site, row.id, turned=answer == "turned")
+        told = ask(options, "calibrations.confirm", id=row.id, turned=answer == "turned")
+        row = calibrations.CalibrationRow(**told)
         out.say(f"calibration {row.id} is confirmed and in use")
         _say_whether_to_retune(site, row, out)
     else:

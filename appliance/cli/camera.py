@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from appliance.cli.asking import ask
 from appliance.cli.output import Output
 
 
@@ -55,16 +56,10 @@ def list_sources(options: argparse.Namespace, out: Output) -> int:
 
 
 def forget_password(options: argparse.Namespace, out: Output) -> int:
-    from appliance.site import audit
-    from appliance.site.folder import SiteFolder
-    from calibration.errors import WardposeError
     from calibration.redaction import redacted
-    from runtime.capture.secrets import forget
 
-    site, named = SiteFolder.open(options.home), redacted(options.camera)
-    if not forget(site.secrets_file, named):
-        raise WardposeError("no password of this camera is kept", where=named, mend="see `wardpose camera list`")
-    audit.record(site, "camera.forget", named, "its password was deleted")
+    named = redacted(options.camera)
+    ask(options, "camera.forget", source=named)
     out.say(f"deleted: the password of {named}")
     out.answer({"ok": True, "source": named})
     return 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.cli.output import Output
 
+if TYPE_CHECKING:
+    from appliance.site.folder import SiteFolder
+
 LIVE_WITHIN_SECONDS = 120.0
+AT_ONCE_SECONDS = 2.0  # how long a pause waits for the service before it does without
 RETRYING_SECONDS = 15.0  # a camera that has not opened by then does not
 
 
@@ -147,19 +151,39 @@ def stop_live(options: argparse.Namespace, out: Output) -> int:
 def pause_site(options: argparse.Namespace, out: Output) -> int:
     from appliance.live import pauses
 
-    held = pauses.pause(pauses.site_at(options.home), options.reason)
-    out.say(f"PAUSED {held.words().removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
-    out.answer({"ok": True, "paused": True} | held.to_dict())
+    site = pauses.site_at(options.home)
+    told = _asked_at_once(site, "live.pause", options.reason)
+    if told is None:  # pausing wants nobody's help
+        told = {"ok": True, "paused": True} | pauses.pause(site, options.reason).to_dict()
+    out.say(f"PAUSED {told['words'].removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
+    out.answer(told)
     return 0
 
 
 def resume_site(options: argparse.Namespace, out: Output) -> int:
     from appliance.live import pauses
 
-    held = pauses.resume(pauses.site_at(options.home), options.reason)
-    out.say(f"resumed; it was {held.words()}" if held else "it is not paused")
-    out.answer({"ok": True, "paused": False, "was": held.to_dict() if held else None})
+    site = pauses.site_at(options.home)
+    told = _asked_at_once(site, "live.resume", options.reason)
+    if told is None:
+        held = pauses.resume(site, options.reason)
+        told = {"ok": True, "paused": False, "was": held.to_dict() if held else None}
+    out.say(f"resumed; it was {told['was']['words']}" if told["was"] else "it is not paused")
+    out.answer(told)
     return 0
+
+
+def _asked_at_once(site: SiteFolder, call: str, reason: str) -> dict[str, Any] | None:
+    """What the service answers to a pause or its end; None where none runs, or it does not do it at once."""
+    from appliance.client import ServiceClient
+    from calibration.errors import WardposeError
+
+    try:
+        with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
+            told: dict[str, Any] | None = client.call(call, reason=reason) if client.answers() else None
+            return told
+    except WardposeError:
+        return None
 
 
 def _give_up_if_hopeless(supervisor: Any, camera: dict[str, Any], waited_s: float, source: str) -> None:

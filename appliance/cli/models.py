@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from appliance.cli.asking import carry_out
 from appliance.cli.output import Output
 
 
@@ -54,11 +55,10 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
 
 
 def fetch_models(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models.fetch import fetch
-    from appliance.site.folder import SiteFolder
     from tuning.pretrained import PRETRAINED
 
-    added = fetch(SiteFolder.open(options.home), options.source, out.say)
+    given = {"source": str(options.source.expanduser().absolute())} if options.source else {}
+    added = carry_out(options, out, "fetching", "fetch", given)["added"]
     out.say(f"added: {', '.join(added)}" if added else f"already there: {', '.join(PRETRAINED)}")
     out.answer({"ok": True, "models": list(PRETRAINED), "added": added})
     return 0
@@ -66,18 +66,15 @@ def fetch_models(options: argparse.Namespace, out: Output) -> int:
 
 def import_model(options: argparse.Namespace, out: Output) -> int:
     from appliance.cli.retarget import input_size
-    from appliance.models.store import ModelStore
-    from appliance.site.folder import SiteFolder
 
-    store = ModelStore(SiteFolder.open(options.home))
     name = options.name or options.file.name.removesuffix(options.file.suffix)
-    card = store.import_file(
-        options.file, name, architecture=options.architecture, licence=options.licence, **input_size(options.size)
-    )
-    out.say(f"{card.name}: {card.architecture}, {card.task}, {card.width}×{card.height}; sha256 {card.sha256[:16]}…")
-    out.answer(
-        {"ok": True, "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256}
-    )
+    given = {"file": str(options.file.absolute()), "name": name, "licence": options.licence} | input_size(options.size)
+    if options.architecture:
+        given["architecture"] = options.architecture
+    card = carry_out(options, out, "importing", "import", given)
+    size = f"{card['width']}×{card['height']}"
+    out.say(f"{card['model']}: {card['architecture']}, {card['task']}, {size}; sha256 {card['sha256'][:16]}…")
+    out.answer({"ok": True} | {name: card[name] for name in ("model", "architecture", "task", "sha256")})
     return 0
 
 

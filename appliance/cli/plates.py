@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.cli.asking import ask
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ def take(options: argparse.Namespace, out: Output) -> int:
         out.say("not kept; nothing of it is left")
         out.answer({"ok": True, "kept": False})
         return 0
-    row = plates.keep(site, plate, options.name)
-    out.say(f"plate {row.name} is kept until {row.expires_at[:10]}; the scenario `site` uses it")
-    out.answer({"ok": True, "kept": True} | asdict(row))
+    staged = plates.stage(site, plate)
+    try:
+        row = ask(options, "plates.keep", staged=staged, name=options.name)
+    finally:
+        plates.unstage(site, staged)
+    out.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}; the scenario `site` uses it")
+    out.answer({"ok": True, "kept": True} | row)
     return 0
 
 
@@ -83,10 +88,7 @@ def show_one(options: argparse.Namespace, out: Output) -> int:
 
 
 def remove_one(options: argparse.Namespace, out: Output) -> int:
-    from appliance.bedside import plates
-    from appliance.site.folder import SiteFolder
-
-    plates.remove(SiteFolder.open(options.home), options.name, options.reason)
+    ask(options, "plates.remove", name=options.name, reason=options.reason)
     out.say(f"plate {options.name} is gone")
     out.answer({"ok": True, "removed": options.name})
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from appliance.cli.asking import ask, carry_out
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
 from tuning.base_options import TASKS, add_options
@@ -112,13 +113,10 @@ def _evaluation(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_images(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs import kinds
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    with out.progress("making images") as progress:
-        given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume", "depth", "infrared")
-        result = kinds.synthesise(site, given, progress)
+    given = _values(options, "scenario", "count", "seed", "out", "renderer", "resume", "depth", "infrared")
+    if options.scenario.endswith(".toml"):  # the service has a working folder of its own
+        given["scenario"] = str(Path(options.scenario).absolute())
+    result = carry_out(options, out, "making images", "synth", given)
     out.say(f"{result['images']} images in {result['out']} ({result['seconds']:.0f} s)")
     out.answer(result)
     return 0
@@ -158,26 +156,15 @@ def preview_data_set(options: argparse.Namespace, out: Output) -> int:
 
 
 def tune_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs import kinds
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    with out.progress("tuning") as progress:
-        result = kinds.tune(
-            site, _values(options, "model", "task", "data", "name", "epochs") | input_size(options.size), progress
-        )
+    given = _values(options, "model", "task", "data", "name", "epochs") | input_size(options.size)
+    result = carry_out(options, out, "tuning", "tune", given)
     out.say(f"{result['model']}: tuned from {result['base']} in {result['seconds']:.0f} s")
     out.answer(result)
     return 0
 
 
 def evaluate_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs import kinds
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    with out.progress("evaluating") as progress:
-        result = kinds.evaluate(site, _evaluation(options), progress)
+    result = carry_out(options, out, "evaluating", "evaluate", _evaluation(options))
     rows = [(name, value) for name, value in result.items() if isinstance(value, int | float)]
     keypoints = result.get("keypoints", {})
     rows += [(f"keypoints {name}", value) for name, value in keypoints.items() if isinstance(value, int | float)]
@@ -191,12 +178,8 @@ def evaluate_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def export_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs import kinds
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    with out.progress("exporting") as progress:
-        result = kinds.export(site, _values(options, "model", "engine") | input_size(options.size), progress)
+    given = _values(options, "model", "engine") | input_size(options.size)
+    result = carry_out(options, out, "exporting", "export", given)
     if "max_error" in result:
         out.say(f"largest difference from the trained model: {result['max_error']:.2g} of an output's range")
     out.say(result["onnx"])
@@ -205,13 +188,8 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def promote_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs import kinds
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    parameters = {"model": options.name} | _values(options, "data", "images", "upright")
-    with out.progress("judging") as progress:
-        result = kinds.promote(site, parameters, progress)
+    given = {"model": options.name} | _values(options, "data", "images", "upright")
+    result = carry_out(options, out, "judging", "promote", given)
     for reason in result["reasons"]:
         out.say(f"- {reason}")
     out.say(
@@ -222,10 +200,7 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def roll_back(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models.store import ModelStore
-    from appliance.site.folder import SiteFolder
-
-    name = ModelStore(SiteFolder.open(options.home)).rollback(options.task, options.reason)
+    name = ask(options, "models.rollback", task=options.task, reason=options.reason)["live"]
     out.say(f"{name} is live again")
     out.answer({"ok": True, "live": name})
     return 0

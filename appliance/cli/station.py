@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("kept", parents=[common], help="what is kept that came from pixels: how long, by whom")
     parser.set_defaults(run=kept)
     parser = commands.add_parser("status", parents=[common], help="how this site is now: live picture, models, jobs")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of the service's calls instead")
     parser.set_defaults(run=status)
     parser = commands.add_parser("test", parents=[common], help="run the test suite (further arguments go to pytest)")
     parser.set_defaults(run=test, rest=[])
@@ -99,6 +101,13 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
 
+    if options.schema:
+        from appliance.wire import schema
+
+        if not out.as_json:
+            out.say(json.dumps(schema(), indent=1))
+        out.answer(schema())
+        return 0
     site = SiteFolder.open(options.home)
     with ServiceClient(site) as client:
         served = client.answers()

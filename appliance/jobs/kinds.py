@@ -1,4 +1,4 @@
-"""The work itself, as the commands do it at once and the terminal UI as jobs: one function a kind, the same for both.
+"""The work itself, one function a kind: commands and terminal UI ask the service for it as a job.
 
 Each takes the site, parameters as plain values (so that a job can be stored) and `progress(done, total, note)`, and
 returns figures for JSON. An exception from `progress` ends the work with what is finished kept.
@@ -139,6 +139,24 @@ def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     return decide(site, parameters, progress)
 
 
+def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Take in foreign weights without executing anything they carry. Parameters: file, name, architecture, licence,
+    width and height (of its input)."""
+    path = Path(parameters["file"])
+    if not path.is_file():
+        raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
+    progress(0, 0, "reading the weights")
+    card = ModelStore(site).import_file(
+        path, str(parameters["name"]), architecture=parameters.get("architecture"),
+        licence=str(parameters.get("licence") or "unknown"), width=parameters.get("width"),
+        height=parameters.get("height"),
+    )  # fmt: skip
+    return {
+        "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256,
+        "width": card.width, "height": card.height,
+    }  # fmt: skip
+
+
 def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Get the models trained on photographs. Parameters: source (the package as a file; default: the registry)."""
     from appliance.models.fetch import fetch as fetch_models
@@ -210,5 +228,6 @@ JOB_KINDS = (
     JobKind("export", "Exporting", export),
     JobKind("evaluate", "Evaluating", evaluate),
     JobKind("promote", "Judging", promote),
+    JobKind("import", "Importing a model", take_in, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
 )

@@ -28,6 +28,7 @@ from runtime.capture.secrets import keep
 KINDS = "appliance.jobs.kinds"
 ACTIVE = ("queued", "running")
 STOPPED = ("failed", "cancelled", "interrupted")
+DEFECT = "a defect in wardpose: "  # begins the error of a job that failed by no fault of whoever asked for it
 
 
 @dataclass(frozen=True, slots=True)

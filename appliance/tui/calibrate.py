@@ -157,7 +157,9 @@ class CalibratePage(Page):
         self.work(title, calibrate, lambda _: self._show_bed(best["color"], best["estimate"], asking=True))
 
     def _keep(self, estimate: Any) -> None:
-        calibrations.keep(self.site, estimate)
+        from calibration.files import estimate_text
+
+        self.ask_service("calibrations.keep", estimate=estimate_text(estimate))
         audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
 
     def do_corners(self) -> None:
@@ -210,9 +212,10 @@ class CalibratePage(Page):
         self._confirm(turned=True)
 
     def _confirm(self, *, turned: bool) -> None:
-        self.work(
-            "confirming", lambda _: calibrations.confirm(self.site, turned=turned),
-            lambda row: self.say(f"calibration {row.id} is confirmed and in use; next: 4 Retarget", "good"),
+        self.call(
+            "confirming", "calibrations.confirm",
+            lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
+            turned=turned,
         )  # fmt: skip
 
     def do_discard(self) -> None:
@@ -220,7 +223,7 @@ class CalibratePage(Page):
         self.ask(
             f"Discard calibration {newest.id} ({newest.method}, {when(newest.made_at)})? It can't be brought back.",
             "Discard it",
-            lambda: self.work("discarding", lambda _: calibrations.discard(self.site, newest.id)),
+            lambda: self.call("discarding", "calibrations.discard", id=newest.id),
         )
 
 

@@ -16,7 +16,7 @@ from appliance.bedside.camera_access import take_pictures
 from appliance.box import cameras
 from appliance.live import pauses
 from appliance.site import audit, calibrations
-from appliance.site.settings import load_settings, set_value
+from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
@@ -155,7 +155,7 @@ class CameraPage(Page):
             from runtime.capture.source import check_spec
 
             check_spec(spec)  # a source that can't be is refused before it is written down
-            set_value(self.site, "camera", "source", spec)
+            self.ask_service("settings.set", section="camera", name="source", value=spec)
 
         def tell(_: Any) -> None:
             self.query_one("#source", Input).value = redacted(spec)
@@ -206,9 +206,16 @@ class CameraPage(Page):
         self.app.push_screen(screen, lambda answer: self._keep_plate(taken) if answer == "keep" else self._drop_plate())
 
     def _keep_plate(self, taken: Any) -> None:
+        def keep(_: Progress) -> Any:
+            staged = plates.stage(self.site, taken)
+            try:
+                return self.ask_service("plates.keep", staged=staged)
+            finally:
+                plates.unstage(self.site, staged)
+
         self.work(
-            "keeping the plate", lambda _: plates.keep(self.site, taken),
-            lambda row: self.say(f"plate {row.name} is kept until {row.expires_at[:10]}", "good"),
+            "keeping the plate", keep,
+            lambda row: self.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}", "good"),
         )  # fmt: skip
 
     def _drop_plate(self) -> None:

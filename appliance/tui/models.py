@@ -12,6 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import DataTable, Static
 
+from appliance.client import ServiceClient
 from appliance.jobs import datasets
 from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
@@ -148,18 +149,19 @@ class ModelsPage(Page):
             return
         path = Path(given["path"]).expanduser()
 
-        def take_in(_: Progress) -> Any:
-            if not path.is_file():
-                raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
-            store = ModelStore(self.site)
-            name = given["name"] or path.name.removesuffix(path.suffix)
-            return store.import_file(path, name, architecture=given["architecture"] or None, licence=given["licence"])
+        wanted = {key: given[key] for key in ("architecture", "licence") if given[key]}
+        wanted |= {"file": str(path.absolute()), "name": given["name"] or path.name.removesuffix(path.suffix)}
+
+        def take_in(progress: Progress) -> Any:
+            with ServiceClient.connect(self.site) as client:
+                return client.carry_out("import", wanted, progress)
 
         self.work(
             f"importing {path.name}",
             take_in,
             lambda card: self.say(
-                f"{card.name}: {card.architecture}, {KINDS[card.task]}, {card.width}×{card.height}", "good"
+                f"{card['model']}: {card['architecture']}, {KINDS[card['task']]}, {card['width']}×{card['height']}",
+                "good",
             ),
         )
 
@@ -229,9 +231,10 @@ class ModelsPage(Page):
         self.ask(
             f"Put the {KINDS[task]} before {store.live(task)} back? A running live path changes when it is started "
             "anew.", "Roll back",
-            lambda: self.work(
-                "rolling back", lambda _: store.rollback(task, "asked for in the terminal UI"),
-                lambda name: self.say(f"{name} is the {KINDS[task]} again", "good"),
+            lambda: self.call(
+                "rolling back", "models.rollback",
+                lambda now: self.say(f"{now['live']} is the {KINDS[task]} again", "good"),
+                task=task, reason="asked for in the terminal UI",
             ),
         )  # fmt: skip
 

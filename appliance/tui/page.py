@@ -124,11 +124,12 @@ class Page(Screen[None]):
     def call(self, what: str, name: str, then: Callable[[Any], None] | None = None, **parameters: Any) -> None:
         """Ask the service for something in the background."""
 
-        def ask_service(_: Progress) -> Any:
-            with ServiceClient.connect(self.site) as client:
-                return client.call(name, **parameters)
+        self.work(what, lambda _: self.ask_service(name, **parameters), then)
 
-        self.work(what, ask_service, then)
+    def ask_service(self, name: str, /, **parameters: Any) -> Any:
+        """One call of the service, answered; for functions that `work` runs."""
+        with ServiceClient.connect(self.site) as client:
+            return client.call(name, **parameters)
 
     def work(
         self, what: str, function: Callable[[Progress], Result], then: Callable[[Result], None] | None = None

@@ -5,16 +5,20 @@ What this machine has fetched must not decide what a test finds.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from appliance.client import ServiceClient
 from appliance.models import fetch, store
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
+from calibration.errors import WardposeError
 from synth.simulated_camera import SimulatedCamera
 from tests.appliance.small_package import pack, package_files
 
@@ -62,3 +66,12 @@ def calibrated(site: SiteFolder) -> SiteFolder:
     truth = SimulatedCamera.from_argument("empty").true_calibration()
     calibrations.keep(site, replace(truth, covariance=np.eye(6) * 1e-6))
     return site
+
+
+@pytest.fixture(autouse=True)
+def no_service_stays(tmp_path: Path) -> Iterator[None]:
+    """The services that commands start for the sites of a test end with it."""
+    yield
+    for made in tmp_path.glob("*/site.db"):
+        with contextlib.suppress(WardposeError), ServiceClient.connect(SiteFolder(made.parent), start=False) as client:
+            client.stop_service()

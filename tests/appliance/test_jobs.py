@@ -54,7 +54,7 @@ def test_a_mendable_error_is_kept_as_one_line(runner: JobRunner) -> None:
 def test_a_defect_is_told_and_its_traceback_logged(runner: JobRunner) -> None:
     job = runner.store.submit("break")
     step_until(runner, lambda: not runner.store.get(job.id).active)
-    assert runner.store.get(job.id).error == "ZeroDivisionError: one by none"
+    assert runner.store.get(job.id).error.startswith("a defect in wardpose: ZeroDivisionError: one by none; ")
     assert any("break_down" in line for line in runner.store.log_tail(job.id))
 
 

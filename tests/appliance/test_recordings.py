@@ -91,6 +91,20 @@ def test_what_may_not_be_recorded_is_refused_and_leaves_nothing(
     assert not list(tmp_path.rglob("*night*"))
 
 
+def test_two_recordings_at_once_do_not_write_to_one_file(site: SiteFolder, tmp_path: Path, spec: str) -> None:
+    refused: list[str] = []
+
+    def again(done: int, total: int, note: str) -> None:
+        if not refused:
+            with pytest.raises(WardposeError) as error:
+                record(site, tmp_path / "night.mkv", spec)
+            refused.append(str(error.value))
+
+    assert record(site, tmp_path / "night.mkv", spec, progress=again).frames == 6
+    assert "another recording is being written to it; choose another name" in refused[0]
+    assert [what for what, _ in deeds(site)] == ["camera.record"]
+
+
 def test_no_file_is_overwritten(site: SiteFolder, tmp_path: Path, spec: str) -> None:
     (tmp_path / "night.mkv").write_text("mine")
     with pytest.raises(WardposeError, match="choose another name"):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.client import ServiceClient
 from appliance.models.store import BUILT_IN
-from appliance.site.folder import REPOSITORY
+from appliance.site.folder import REPOSITORY, SiteFolder
 
 CALLS = "connect,sendto,sendmsg,sendmmsg"
 DNS_PORT = 53
@@ -46,13 +50,38 @@ def traced(trace: Path, *command: str, home: Path, timeout: float = 280) -> subp
     """Run a command and all its children under strace; the trace is appended to."""
     part = trace.with_suffix(".part")
     ended = subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-e", f"trace={CALLS}", "-s", "256", "-o", str(part), *command],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False,
+        [*tracer(part), *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False,
         env=dict(os.environ, WARDPOSE_HOME=str(home)),
     )  # fmt: skip
     with trace.open("a") as whole:
         whole.write(part.read_text())
     return ended
+
+
+def tracer(out: Path) -> list[str]:
+    """The beginning of a command line whose network calls, and its children's, are written to `out`."""
+    return ["strace", "-f", "--seccomp-bpf", "-e", f"trace={CALLS}", "-s", "256", "-o", str(out)]
+
+
+@contextlib.contextmanager
+def traced_service(trace: Path, home: Path) -> Iterator[None]:
+    """The site's service, which does the commands' work, under a tracer of its own; its trace is appended at the end.
+    One that a traced command started would keep that command's tracer."""
+    part = trace.with_suffix(".service")
+    site = SiteFolder.open(home)
+    tracing = subprocess.Popen(
+        [*tracer(part), sys.executable, "-m", "appliance.service", "--home", str(home)], cwd=REPOSITORY,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with ServiceClient(site) as client:
+        while not client.answers():
+            assert tracing.poll() is None
+            time.sleep(0.05)
+        yield
+        client.stop_service()
+    tracing.wait(60)
+    with trace.open("a") as whole:
+        whole.write(part.read_text())
 
 
 def test_the_tracer_sees_what_must_not_happen(trace: Path, tmp_path: Path) -> None:
@@ -79,14 +108,15 @@ def test_images_tuning_export_and_live_open_no_connection_beyond_loopback(
         answer: dict[str, object] = json.loads(ended.stdout)
         return answer
 
-    base = "person-detector"
-    if not (BUILT_IN / base / "model.json").exists():
-        weights = request.getfixturevalue("shared_data") / "weights" / "person-v5nu.safetensors"
-        base = str(run("models", "import", str(weights), "--name", "base")["model"])
-    folder = str(run("synth", "--scenario", "D", "--count", "2", "--seed", "3")["out"])
-    run("tune", "--model", base, "--data", folder, "--name", "tuned")
-    run("export", "--model", "tuned")
-    run("evaluate", "--model", "tuned", "--data", f"{folder}/annotations.json")
-    live = run("run", "--source", f"video:{folder}/images", "--detector", "tuned", "--seconds", "2")
-    assert live["ok"] and live["frames"]
+    with traced_service(trace, home):
+        base = "person-detector"
+        if not (BUILT_IN / base / "model.json").exists():
+            weights = request.getfixturevalue("shared_data") / "weights" / "person-v5nu.safetensors"
+            base = str(run("models", "import", str(weights), "--name", "base")["model"])
+        folder = str(run("synth", "--scenario", "D", "--count", "2", "--seed", "3")["out"])
+        run("tune", "--model", base, "--data", folder, "--name", "tuned")
+        run("export", "--model", "tuned")
+        run("evaluate", "--model", "tuned", "--data", f"{folder}/annotations.json")
+        live = run("run", "--source", f"video:{folder}/images", "--detector", "tuned", "--seconds", "2")
+        assert live["ok"] and live["frames"]
     assert beyond_loopback(trace.read_text()) == []

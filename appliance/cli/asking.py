@@ -1,0 +1,29 @@
+"""How a command changes its site: it asks the service, and starts one for itself where none runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.cli.output import Output
+
+
+def ask(options: argparse.Namespace, call: str, /, **parameters: Any) -> Any:
+    """One call of `appliance.api`, answered; raises `WardposeError` with the service's reason."""
+    from appliance.client import ServiceClient
+    from appliance.site.folder import SiteFolder
+
+    with ServiceClient.connect(SiteFolder.open(options.home)) as client:
+        return client.call(call, **parameters)
+
+
+def carry_out(
+    options: argparse.Namespace, out: Output, stage: str, kind: str, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One job, waited for under a bar called `stage`; Ctrl-C cancels it. Raises `WardposeError` where it fails."""
+    from appliance.client import ServiceClient
+    from appliance.site.folder import SiteFolder
+
+    with ServiceClient.connect(SiteFolder.open(options.home)) as client, out.progress(stage) as progress:
+        return client.carry_out(kind, parameters, progress)
