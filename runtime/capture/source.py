@@ -145,13 +145,6 @@ class KinectConfig(_Config):
         return self
 
 
-class SimulatedConfig(_Config):
-    """The simulated ward's camera."""
-
-    kind: Literal["simulated"] = "simulated"
-    argument: str = Field("", title="Ward", description="the ward to show ('' = the default one)")
-
-
 def config_from_argument(model: type[_ConfigT], argument: str, field: str) -> _ConfigT:
     """The settings in the argument of a spec: `field` takes what stands before the `#`, options what stands after.
 

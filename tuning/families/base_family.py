@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibration.bounds import BATCH
 from calibration.progress import Progress
 from tuning.coco_folder import Picture
 from tuning.store.card import ModelCard
@@ -29,7 +30,7 @@ class BaseSettings(BaseModel):
 
     epochs: int = Field(default=30, title="Passes over the images", ge=1, le=10_000)
     minutes: float | None = Field(default=None, title="Time budget, schedule and all (min)", gt=0)
-    batch: int | None = Field(default=None, title="Batch size", ge=1, le=1024)
+    batch: int | None = Field(default=None, title="Batch size", ge=BATCH.least, le=BATCH.most)
     learning_rate: float | None = Field(default=None, title="Learning rate", gt=0, le=1)
     seed: int = Field(default=1, title="Seed", ge=0)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibration.bounds import BATCH
 from calibration.errors import WardposeError
 from tuning.families.detection_samples import DetectionAugmentation
 from tuning.families.family import TuneSettings
@@ -27,7 +28,7 @@ class DetectorRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=1, title="Passes over the images", ge=1)
-    batch: int = Field(default=16, title="Images per optimiser step", ge=1, le=1024)
+    batch: int = Field(default=16, title="Images per optimiser step", ge=BATCH.least, le=BATCH.most)
     optimizer: Literal["sgd", "adamw"] = Field(default="adamw", title="Optimiser")
     learning_rate: float = Field(default=1e-4, title="Learning rate", gt=0, le=1)
     final_factor: float = Field(default=0.1, title="Last learning rate over the first", ge=0, le=1)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibration.bounds import BATCH
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.model_info import ModelInfo
@@ -30,7 +31,7 @@ class MovenetRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(default=1, title="Passes over the people", ge=1)
-    batch: int = Field(default=16, title="Crops per optimiser step", ge=1, le=1024)
+    batch: int = Field(default=16, title="Crops per optimiser step", ge=BATCH.least, le=BATCH.most)
     learning_rate: float = Field(default=2e-4, title="Learning rate (AdamW)", gt=0, le=1)
     final_factor: float = Field(default=0.05, title="Last learning rate over the first", ge=0, le=1)
     warmup_steps: int = Field(default=20, title="Batches of linear warm-up", ge=0)

@@ -21,6 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.swa_utils import AveragedModel
 
+from calibration.bounds import BATCH
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from tuning.store.outcome import Outcome
@@ -40,7 +41,7 @@ class LoopSettings(BaseModel):
 
     epochs: int = Field(default=1, title="Epochs", ge=1, le=10_000)
     minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
-    batch: int = Field(default=16, title="Batch size", ge=1, le=1024)
+    batch: int = Field(default=16, title="Batch size", ge=BATCH.least, le=BATCH.most)
     nominal_batch: int = Field(default=64, title="Images per optimiser step, gathered over batches", ge=1, le=4096)
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", title="Optimiser")
     learning_rate: float = Field(default=1e-3, title="Learning rate", gt=0, le=1)
