@@ -26,7 +26,7 @@ from typing import IO, Any
 from appliance import api, wire
 from appliance.box.silence import keep_silent
 from appliance.deeds import Deeds
-from appliance.jobs.runner import JobRunner
+from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
 from appliance.live import calibration_watch, outages, pauses, running
 from appliance.live.addresses import ring_name
@@ -42,6 +42,7 @@ from calibration.atomic import write_text
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
+from runtime.notify import notify
 
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
@@ -57,12 +58,14 @@ def service_socket(site: SiteFolder) -> Path:
 class Service:
     """Everything behind the socket. `run` blocks until `stop`."""
 
-    def __init__(self, site: SiteFolder, *, leave_when_idle: bool = False, kinds: str = KINDS) -> None:
+    def __init__(
+        self, site: SiteFolder, *, leave_when_idle: bool = False, kinds: str = KINDS, run_jobs: bool = True
+    ) -> None:
         self.site, self.leave_when_idle = site, leave_when_idle
         self._lock_file = _lock(site)
         self._deeds = Deeds(site, kinds)
         self.jobs, self.models = self._deeds.jobs, self._deeds.models
-        self._runner = JobRunner(site, kinds)
+        self._runner, self._turn, self._run_jobs = JobRunner(site, kinds), Turn(site), run_jobs
         self._live_lock = threading.RLock()
         self._supervisor: Supervisor | None = None
         self._plan: LivePlan | None = None
@@ -104,8 +107,10 @@ class Service:
         self._drift.start()
         try:
             self._go_on_live()
+            notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
                 self._step()
+                notify("WATCHDOG=1")
         finally:
             server.shutdown()
             server.server_close()
@@ -117,7 +122,9 @@ class Service:
                 audit.record(self.site, "live.stop", "", "with the service; it comes back with it")
             self._meter.stop()
             self._drift.stop()
-            self._runner.stop_all()
+            if self._run_jobs and self._turn.take():
+                self._runner.stop_all()
+            self._turn.release()
             self._lock_file.close()
 
     def stop(self, _: api.Nothing) -> api.Stopping:
@@ -252,7 +259,8 @@ class Service:
 
     def _step(self) -> None:
         try:
-            self._runner.step()
+            if self._run_jobs and self._turn.take():
+                self._runner.step()
             self._begin_watch()
             self._look_after_live()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
@@ -307,13 +315,9 @@ class _Handler(socketserver.StreamRequestHandler):
     def _answer(service: Service, line: bytes) -> dict[str, Any]:
         name = ""
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict) or not isinstance(request.get("call"), str):
-                raise WardposeError("a request is one line of JSON with a call")
+            request = _request(line)
             name = request["call"]
             answer = {"ok": True, "result": service.call(name, request.get("parameters", {}), request.get("version"))}
-        except ValueError:
-            answer = _refused(WardposeError("a request is one line of JSON with a call"))
         except WardposeError as error:
             answer = _refused(error)
         except Exception as error:
@@ -321,6 +325,16 @@ class _Handler(socketserver.StreamRequestHandler):
             sys.stderr.write(f"call {name}: {what}\n")
             answer = _refused(WardposeError(what, where=name, exit_code=70))
         return answer | {"version": api.API_VERSION}
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict) or not isinstance(request.get("call"), str):
+        raise WardposeError("a request is one line of JSON with a call")
+    return request
 
 
 def _refused(error: WardposeError) -> dict[str, Any]:
@@ -346,11 +360,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="appliance.service", description=__doc__)
     parser.add_argument("--home")
     parser.add_argument("--leave-when-idle", action="store_true", help="end after a minute without work or clients")
+    parser.add_argument(
+        "--without-jobs", action="store_true", help="leave the jobs to `python -m appliance.job_runner`"
+    )
     options = parser.parse_args(arguments)
     os.umask(0o077)
     keep_silent()
     keep_out_of_dumps()
-    service = Service(SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle)
+    service = Service(
+        SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.leave())
     service.run()

@@ -7,7 +7,7 @@ size, tape measure) are drawn with the standard deviations that the methods assu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from benchmarks.calibration_trials import CONDITIONS, Condition
 from calibration.errors import WardposeError
 from calibration.estimate import turned_round
 from calibration.posterior import pose_difference
+from calibration.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 INSIDE_95, INSIDE_999 = float(chi2.ppf(0.95, 6)), float(chi2.ppf(0.999, 6))
 
 

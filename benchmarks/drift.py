@@ -9,7 +9,6 @@ changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from calibration.bed import Bed
 from calibration.drift import LOOK_EVERY_S, DriftMonitor, Look, take_reference
 from calibration.estimate import CalibrationEstimate
+from calibration.progress import Progress
 from synth.people import make_bystander, make_patient
 from synth.render.mesh import Mesh
 from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
@@ -36,7 +36,6 @@ from synth.ward import lights
 from synth.ward.look import WardLook, sample_look
 from synth.ward.scene import compose
 
-Progress = Callable[[int, int, str], None]
 Transform = NDArray[np.float64]
 
 _PATIENTS, _WALKERS = 14, 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.yardsticks import median_ms, rtmlib_ms, times_ms, ultralytics_ms
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.engines.engine import BEST_FIRST, open_engine
@@ -21,8 +21,6 @@ from runtime.frames import Frame
 from runtime.pipeline import LivePipeline
 from runtime.pose import PoseEstimator
 from runtime.turn import Aims
-
-Progress = Callable[[int, int, str], None]
 
 _THREADS = (1, 2)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import psutil
 
 from benchmarks.yardsticks import median_ms, rtmlib_ms, ultralytics_ms
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.bus import ResultClient
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
@@ -24,8 +25,6 @@ from runtime.detections import Detections
 from runtime.pause import LIFT, Paused, PauseSwitch
 from runtime.pipeline import LivePipeline
 from runtime.turn import Aims
-
-Progress = Callable[[int, int, str], None]
 
 _START_S = 120.0
 _YARDSTICK_FRAMES = 8

@@ -15,11 +15,10 @@ import numpy as np
 
 from benchmarks.live import running, wait_until_live
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.bus import ResultClient
 from runtime.capture.ring import RingReader, RingWriter, ring_path
 from runtime.frames import Frame
-
-Progress = Callable[[int, int, str], None]
 
 _SOURCE = "simulated:tag_sheet"
 _SHOWN_WITHIN_S = 10.0

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +17,13 @@ import psutil
 
 from benchmarks import pyrender_baseline
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from synth.dataset import DatasetSpec, generate_sample, make_dataset
 from synth.sample import StageClock, open_renderer
 from synth.scenario import load_scenario
 from synth.sensor import encode_jpeg
 
 _TIMED_PICTURES = 12
-Progress = Callable[[int, int, str], None]
 
 
 def run(

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import BACKREST_DEG, BED_HEIGHT_M, BED_LENGTH_M, BED_WIDTH_M
+
 
 @dataclass(frozen=True, slots=True)
 class Bed:
@@ -22,13 +24,15 @@ class Bed:
     backrest_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("length", 0.5, 2.6), ("width", 0.3, 1.6), ("height", 0.15, 1.3)):
+        for name, (low, high) in (("length", BED_LENGTH_M), ("width", BED_WIDTH_M), ("height", BED_HEIGHT_M)):
             value = getattr(self, name)
             if not low <= value <= high:
                 hint = "; is it in millimetres?" if value > 100 else ""
                 raise ValueError(f"bed {name} must be {low}–{high} m, got {value}{hint}")
-        if not 0 <= self.backrest_deg <= 80:
-            raise ValueError(f"backrest must be 0–80 degrees, got {self.backrest_deg}")
+        if not BACKREST_DEG.least <= self.backrest_deg <= BACKREST_DEG.most:
+            raise ValueError(
+                f"backrest must be {BACKREST_DEG.least}–{BACKREST_DEG.most} degrees, got {self.backrest_deg}"
+            )
 
     @property
     def corners(self) -> NDArray[np.float64]:

@@ -13,8 +13,7 @@ from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
-
-Progress = Callable[[int, int, str], None]
+from calibration.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from calibration.bed import Bed
 from calibration.board import Board, BoardView, detect_board
-from calibration.calibrator import Progress, Sight, best_of, takes_no_argument
+from calibration.calibrator import Sight, best_of, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import Transform, model_covariance, scaled_focal, shifted_on_plane, solve_pose
+from calibration.progress import Progress
 from calibration.tags import CALIBRATION_HEIGHT_PX, LOOKS, TagSettings, picture_is_blurred
 
 BED_BOARD = Board(7, 5, 0.11, 0.083)

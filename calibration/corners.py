@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calibration.bed import Bed
-from calibration.calibrator import Progress, Sight
+from calibration.calibrator import Sight
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, solve_pose
+from calibration.progress import Progress
 
 CORNER_NAMES = ("head right", "head left", "foot left", "foot right")
 LARGEST_SURPRISE = -2.0 * math.log(0.001)

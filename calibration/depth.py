@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
-from calibration.calibrator import Progress, Sight, takes_no_argument
+from calibration.calibrator import Sight, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
@@ -34,6 +34,7 @@ from calibration.footprint import (
     wide_enough,
 )
 from calibration.posterior import Transform, model_covariance
+from calibration.progress import Progress
 from calibration.surfaces import Plane, find_floor, fit_plane, on_an_edge, surface_normals
 
 WHERE = "calibrate depth"

@@ -11,11 +11,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
-from calibration.calibrator import Progress, Sight
+from calibration.calibrator import Sight
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import Transform, model_covariance
+from calibration.progress import Progress
 from calibration.viewpoint import Viewpoint
 
 

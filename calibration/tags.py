@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
-from calibration.calibrator import Progress, Sight, best_of, takes_no_argument
+from calibration.calibrator import Sight, best_of, takes_no_argument
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.posterior import PoseSolution, Transform, model_covariance, scaled_focal, shifted_on_plane, solve_pose
+from calibration.progress import Progress
 from calibration.tag_refine import RefinedTag, refine_tag
 from calibration.tag_sheet import TagSheet
 

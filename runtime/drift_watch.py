@@ -28,8 +28,6 @@ from runtime.notify import notify
 from runtime.pause import Paused, PauseSwitch
 from runtime.watch_reference import ReferenceTaker, look_of
 
-_MAX_AGE_MS = 1000.0
-
 
 class DriftWatch:
     """The loop. `run` blocks until `stop`; every pass ends in a message, so that silence means the process is gone."""
@@ -79,7 +77,7 @@ class DriftWatch:
         try:
             if self._pause is not None:
                 self._pause.require_off()
-            frame = self._reader.read_latest(_MAX_AGE_MS)
+            frame = self._reader.read_latest()
         except Paused as error:
             self._taker.forget()  # nothing of a picture is kept over a pause
             return _told("paused", f"{error.what}, so nothing is looked at")

@@ -30,11 +30,9 @@ from runtime.message import live_message
 from runtime.notify import notify
 from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
-from runtime.state import State
+from runtime.state import STALE_S, State
 
 _WAIT_S = 0.1
-# Frames this old are no live picture, whatever the camera says.
-_MAX_AGE_MS = 1000.0
 _LONGEST_START_S = 1200.0
 _NAMELESS = "a program on this box"
 
@@ -42,7 +40,7 @@ _NAMELESS = "a program on this box"
 class FrameReader(Protocol):
     """Where the live process takes its frames from; `RingReader` in the product."""
 
-    def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame: ...
+    def read_next(self, timeout_s: float = 1.0, max_age_ms: float = ...) -> Frame: ...
 
     def trouble(self) -> str: ...
 
@@ -108,14 +106,14 @@ class LiveService:
             self._rest()
             return
         try:
-            frame = self._reader.read_next(timeout_s=_WAIT_S, max_age_ms=_MAX_AGE_MS)
+            frame = self._reader.read_next(timeout_s=_WAIT_S)
             result = pipeline.process(frame)
         except Paused:
             self._rest()
             return
         except StaleFrame as error:
             shown, trouble = self._result, self._reader.trouble()
-            if not trouble and shown is not None and time.monotonic() - shown.captured_at < _MAX_AGE_MS / 1e3:
+            if not trouble and shown is not None and time.monotonic() - shown.captured_at < STALE_S:
                 self._say("live")  # a slow camera's next frame is not due yet; the message says how old this one is
                 return
             self._finished.clear()

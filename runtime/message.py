@@ -5,8 +5,9 @@ One message: `version`, `state` (starting, live, no-signal, paused), `message` (
 `height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
 `pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn)
 [{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box where too little of
-one is sure)}], `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`, `stages_ms`,
-and `engines`, `models` and `engines_refused` of the pipeline. Pixels never travel.
+one is sure)}], `stale_s` (how old a picture shown as now may be), `sure` and `doubtful` (joint scores from which
+a limb is drawn solid and dashed), `fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
+Pixels never travel.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from runtime.frames import known_origin
 from runtime.pause import Pause
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.skeleton import LIMBS, Skeletons
-from runtime.state import LiveState, State
+from runtime.state import STALE_S, LiveState, State
 
 VERSION = 1
 
@@ -42,6 +43,7 @@ def live_message(
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
     said |= {"sure": SURE, "doubtful": DOUBTFUL, "origin": None, "pause": pause and pause.to_dict()}
+    said["stale_s"] = STALE_S
     if result is not None:
         said |= {"captured_at": result.captured_at, "finished_at": result.finished_at}
         said |= {"frame_index": result.frame_index, "width": result.width, "height": result.height}
@@ -80,7 +82,9 @@ def state_of(message: dict[str, Any], now_s: float | None = None) -> LiveState:
     captured = message.get("captured_at")
     age_s = None if captured is None else max(0.0, (time.monotonic() if now_s is None else now_s) - captured)
     paused = (message.get("pause") or {}).get("words", "")
-    return LiveState(message["state"], age_s, known_origin(message.get("origin")), paused)
+    return LiveState(
+        message["state"], age_s, known_origin(message.get("origin")), paused, message.get("stale_s", STALE_S)
+    )
 
 
 def _people(result: LiveResult) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # a terminal that only wants the words need not wait for nump
 State = Literal["starting", "live", "no-signal", "paused"]
 
 STALE_S = 1.0
+"""How old a picture may be that is shown as now. It travels in each message (`stale_s`): nobody else decides it."""
+SILENT_S = 2.0
+"""How long the live process, which speaks at least once a second, may say nothing until it counts as hanging."""
 
 # Said in place of LIVE; display/page/page.js has the same words.
 _NOT_THIS_BED: dict[Origin, str] = {
@@ -36,17 +39,19 @@ def people_words(drawn: int) -> str:
 @dataclass(frozen=True, slots=True)
 class LiveState:
     """What the live path is doing. age_s: seconds since the shown frame was captured, None where there is none.
-    origin: what the frame is of; paused: by whom and since when (`runtime.pause.Pause.words`)."""
+    origin: what the frame is of; paused: by whom and since when (`runtime.pause.Pause.words`); stale_s: how old a
+    picture may be that is shown as now."""
 
     state: State
     age_s: float | None = None
     origin: Origin = "unknown"
     paused: str = ""
+    stale_s: float = STALE_S
 
     @property
     def fresh(self) -> bool:
         """True only where what is shown is the newest that the source gives."""
-        return self.state == "live" and self.age_s is not None and self.age_s <= STALE_S
+        return self.state == "live" and self.age_s is not None and self.age_s <= self.stale_s
 
     @property
     def live(self) -> bool:

@@ -26,7 +26,6 @@ from runtime.frames import Frame
 LOOKS = 5
 _TRIES = 4  # to meet a frame that the live process works on as well; it takes the newest when it has ended one
 _ANSWER_S = 1.5  # how long that may take
-_MAX_AGE_MS = 1000.0
 
 
 def look_of(frame: Frame) -> Look:
@@ -81,7 +80,7 @@ class ReferenceTaker:
             try:
                 said = self._results.latest(timeout_s=_ANSWER_S)
                 # The newest frame is the one that was spoken of, or the one that the live process works on now.
-                frame = self._reader.read_latest(_MAX_AGE_MS)
+                frame = self._reader.read_latest()
                 until = time.monotonic() + _ANSWER_S
                 while said.get("captured_at") is None or said["captured_at"] < frame.timestamp_s:
                     said = self._results.latest(timeout_s=max(until - time.monotonic(), 0.0))

@@ -21,7 +21,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -29,13 +29,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from calibration import bounds
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.processes import end_with_parent
+from calibration.progress import Progress
 from calibration.viewpoint import Viewpoint
 from synth.labels import CATEGORY, yolo_lines
 from synth.scenario import Scenario
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 # Without a path, YOLO trainers take the folders as relative to this file.
 _DATA_YAML = b"train: images\nval: images\nnames:\n  0: person\n"
-Progress = Callable[[int, int, str], None]
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
@@ -58,8 +59,8 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: Scenario = Field(title="Scenario (a name such as C, or all of its fields)")
-    count: int = Field(title="Number of pictures", ge=1, le=1_000_000)
-    seed: int = Field(default=0, title="Seed", ge=0, le=2**63 - 1)
+    count: int = Field(title="Number of pictures", ge=bounds.IMAGES.least, le=bounds.IMAGES.most)
+    seed: int = Field(default=0, title="Seed", ge=bounds.SEED.least, le=bounds.SEED.most)
     renderer: str = Field(default="numba", title="Renderer")
     segmentation: bool = Field(default=True, title="Write each person's outline")
 
@@ -74,6 +75,15 @@ class DatasetSummary:
     seed: int
     made: int
     people: int
+
+
+@runtime_checkable
+class HoldsOutFrames(Protocol):
+    """A camera that gives labelled frames of its own which no training has seen; see `runtime.capture.abilities`."""
+
+    def held_out_spec(self, count: int) -> DatasetSpec:
+        """The data set of `count` such frames."""
+        ...
 
 
 def generate_sample(spec: DatasetSpec, index: int, *, clock: StageClock | None = None) -> Sample:

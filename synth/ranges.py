@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from calibration import bounds
 from synth.body.ages import COT_YEARS
 from synth.sensor import SensorSettings, Span
 from synth.ward.lights import PRESETS
@@ -31,8 +32,12 @@ class Ranges(BaseModel):
         default=(0.3, 0.2, 0.1), title="Spread of the look-at point along the bed's axes (standard deviation, m)"
     )
 
-    bed_length_m: float = Field(default=2.0, title="Mattress length (m)", ge=0.5, le=2.6)
-    bed_width_m: float = Field(default=0.9, title="Mattress width (m)", ge=0.3, le=1.6)
+    bed_length_m: float = Field(
+        default=2.0, title="Mattress length (m)", ge=bounds.BED_LENGTH_M.least, le=bounds.BED_LENGTH_M.most
+    )
+    bed_width_m: float = Field(
+        default=0.9, title="Mattress width (m)", ge=bounds.BED_WIDTH_M.least, le=bounds.BED_WIDTH_M.most
+    )
     bed_height_m: Span = Field(default=(0.45, 0.75), title="Mattress top above the floor (m)")
     raised_share: float = Field(default=0.35, title="Share of beds with a raised backrest", ge=0, le=1)
     backrest_deg: Span = Field(default=(25.0, 60.0), title="Angle of a raised backrest (degrees)")
@@ -122,6 +127,6 @@ class Ranges(BaseModel):
 _LIMITS: Mapping[str, Span] = {
     "horizontal_fov_deg": (20, 130), "azimuth_deg": (-360, 360), "elevation_deg": (0, 85),
     "open_elevation_deg": (-20, 85), "distance_m": (0.7, 12),
-    "roll_deg": (-180, 180), "bed_height_m": (0.2, 1.2), "blanket_coverage": (0, 1),
-    "backrest_deg": (5, 75), "age_years": (COT_YEARS, 100),
+    "roll_deg": (-180, 180), "bed_height_m": bounds.BED_HEIGHT_M, "blanket_coverage": (0, 1),
+    "backrest_deg": (5, bounds.BACKREST_DEG.most), "age_years": (COT_YEARS, 100),
 }  # fmt: skip

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -28,7 +26,7 @@ from calibration.tag_sheet import TagSheet
 from calibration.viewpoint import Viewpoint
 from runtime.capture.source import StaleFrame, split_options
 from runtime.frames import Frame, ImuSample, Origin
-from synth.dataset import DatasetSpec, DatasetSummary, generate_sample, make_dataset
+from synth.dataset import DatasetSpec, generate_sample
 from synth.labels import Annotation
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
@@ -105,7 +103,8 @@ class _Still:
 
 
 class SimulatedCamera:
-    """The simulated ward's camera; a `CaptureSource`.
+    """The simulated ward's camera; a `CaptureSource` that lays its tag sheet, empties its bed, knows the truth and
+    holds out frames.
 
     Threads: `open` starts one thread that renders postures ahead, `close` ends it. `open` renders the first picture
     (seconds). `read` waits for the next tick of the clock.
@@ -149,6 +148,12 @@ class SimulatedCamera:
                 f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=f"simulated:{argument}"
             ) from None
 
+    def with_target(self) -> str:
+        return self._argument("tag_sheet")
+
+    def emptied(self) -> str:
+        return self._argument("empty" if self.config.mode == "ward" else self.config.mode)
+
     def true_calibration(self) -> CalibrationEstimate:
         """The hidden truth, for tests and for saying how good a calibration is; nothing else may use it."""
         return CalibrationEstimate(
@@ -164,21 +169,6 @@ class SimulatedCamera:
         """`count` labelled frames of this ward."""
         samples = (generate_sample(self.held_out_spec(count, width=width), index) for index in range(count))
         return [LabelledFrame(sample.color, sample.annotations) for sample in samples]
-
-    def write_held_out(
-        self,
-        out: Path,
-        count: int,
-        *,
-        width: int = 640,
-        resume: bool = False,
-        workers: int | None = None,
-        progress: Callable[[int, int, str], None] | None = None,
-    ) -> DatasetSummary:
-        """Write `held_out` as a data set folder (see `synth.dataset`)."""
-        return make_dataset(
-            self.held_out_spec(count, width=width), out, resume=resume, workers=workers, progress=progress
-        )
 
     def open(self) -> None:
         """Render the first picture and begin."""
@@ -259,6 +249,10 @@ class SimulatedCamera:
                 self._stills.append(self._paint(len(self._stills)))
         except Exception as error:  # whatever it is, the reader must hear of it
             self._failure = error
+
+    def _argument(self, mode: str) -> str:
+        options = self.config.model_dump(exclude_defaults=True, exclude={"mode"})
+        return f"{mode}#{'&'.join(f'{name}={value}' for name, value in options.items())}" if options else mode
 
     def _stream(self, which: int) -> int:
         return int(np.random.SeedSequence(entropy=self.config.seed, spawn_key=(which,)).generate_state(1)[0])

@@ -13,13 +13,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from tuning.base_options import TASKS, add_options, evaluation_set
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation
@@ -29,7 +30,6 @@ from tuning.store.card import ModelCard, read_card, write_card
 from tuning.store.save import save_model
 from tuning.store.weights import State, read_weights
 
-Progress = Callable[[int, int, str], None]
 MAX_BYTES = 8 * 2**20
 LICENCE = "AGPL-3.0-or-later"
 SEEN = "synthetic images only, no photograph of a person"

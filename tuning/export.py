@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,14 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
 from runtime.skeleton import KEYPOINTS
 from tuning.families.family import Reference, family_of
 from tuning.store.card import read_card, sha256_of
-
-Progress = Callable[[int, int, str], None]
 
 
 class ExportReport(BaseModel):

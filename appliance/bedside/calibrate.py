@@ -11,6 +11,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from calibration.intrinsics import IntrinsicsFit
     from runtime.frames import Frame
 
-Progress = Callable[[int, int, str], None]
 OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
 LENS_KEY = "wardpose_lens"
 
@@ -215,6 +215,6 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
 
 def tag_source(site: SiteFolder, source: str | None = None) -> str:
     """The source whose bed bears the tag sheet: `source`, or the site's camera."""
-    spec = source or load_settings(site).camera.source
-    # Nobody can lay a sheet on a simulated bed: there, asking for the tags lays it.
-    return "simulated:tag_sheet" if spec == "simulated" else spec
+    from runtime.capture.source import with_target
+
+    return with_target(source or load_settings(site).camera.source)

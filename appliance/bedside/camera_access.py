@@ -46,7 +46,7 @@ def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
     status = ring_status(site)
     if status["state"] == "streaming" and status["source"] == redacted(spec):
         with RingReader(ring_name(site)) as reader:
-            yield _each(lambda timeout_s: reader.read_next(timeout_s, max_age_ms=2000.0))
+            yield _each(reader.read_next)
     else:
         with open_camera(site, spec) as source:
             yield _each(source.read)

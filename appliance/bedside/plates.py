@@ -11,7 +11,6 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,12 +25,12 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from calibration.plate import Plate
     from runtime.frames import Frame
 
-Progress = Callable[[int, int, str], None]
 SECONDS, MOST_FRAMES = 3.0, 30
 KEPT, LONGEST_KEPT = "30d", timedelta(days=365)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
@@ -55,9 +54,9 @@ class PlateRow:
 
 def plate_source(site: SiteFolder, source: str | None = None) -> str:
     """The source that shows the empty bed: `source`, or the site's camera."""
-    spec = source or load_settings(site).camera.source
-    # Nobody can be asked to leave a simulated bed: there, asking for a plate empties it.
-    return re.sub(r"^simulated(:ward)?(?=#|$)", "simulated:empty", spec)
+    from runtime.capture.source import emptied
+
+    return emptied(source or load_settings(site).camera.source)
 
 
 def capture(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,12 +24,12 @@ from appliance.site.settings import load_settings
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
+from calibration.progress import Progress
 from calibration.redaction import redacted
 
 if TYPE_CHECKING:
     from runtime.frames import Frame
 
-Progress = Callable[[int, int, str], None]
 LONGEST_SECONDS = 3600.0
 LONGEST_KEPT = timedelta(days=90)
 SHORTEST_REASON = 8  # letters; "test" tells an auditor nothing

@@ -8,9 +8,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from calibration.progress import Progress
 from calibration.redaction import redacted
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from calibration.estimate import CalibrationEstimate
 
-Progress = Callable[[int, int, str], None]
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 

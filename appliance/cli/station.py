@@ -94,7 +94,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from dataclasses import asdict
 
     from appliance.client import ServiceClient
-    from appliance.jobs.runner import JobRunner
+    from appliance.jobs.runner import JobRunner, Turn
     from appliance.jobs.store import JobStore
     from appliance.live.status import live_words, look_once
     from appliance.models.in_use import models_in_use, told_in_use
@@ -112,8 +112,10 @@ def status(options: argparse.Namespace, out: Output) -> int:
     with ServiceClient(site) as client:
         served = client.answers()
         told = client.status() if served else look_once(site)
-    if not served:  # nobody looks after jobs: those that have ended are said to have
+    turn = Turn(site)
+    if not served and turn.take():  # nobody looks after jobs: those that have ended are said to have
         JobRunner(site).settle()
+    turn.release()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]

@@ -21,11 +21,11 @@ from appliance.demo.report import answer_of, tell
 from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from appliance.demo.teller import Teller
 
-Progress = Callable[[int, int, str], None]
 
 IMAGES = 400
 HELD_OUT = 48
@@ -121,12 +121,15 @@ def calibrate(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pr
 
     from appliance.bedside.calibrate import calibrate_tags
     from appliance.site import calibrations
-    from synth.simulated_camera import SimulatedCamera
+    from runtime.capture.abilities import KnowsTruth
+    from runtime.capture.source import ability_of
 
-    estimate = calibrate_tags(site, source="simulated:tag_sheet", progress=progress)
+    estimate = calibrate_tags(site, source=SOURCE, progress=progress)
     # At a real bedside a person confirms head and foot; the simulated ward knows them.
     row = calibrations.confirm(site, calibrations.keep(site, estimate).id)
-    truth = SimulatedCamera().true_calibration().camera_from_bed
+    ward = ability_of(SOURCE, KnowsTruth)
+    assert ward is not None
+    truth = ward.true_calibration().camera_from_bed
     found = estimate.camera_from_bed
     turn = found[:3, :3] @ truth[:3, :3].T
     centres = [-pose[:3, :3].T @ pose[:3, 3] for pose in (found, truth)]
@@ -150,11 +153,11 @@ def synthesise(site: SiteFolder, results: dict[str, dict[str, Any]], progress: P
 
 def hold_out(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
     """Labelled frames of the simulated ward itself, which no training image comes from."""
-    from synth.simulated_camera import SimulatedCamera
+    from appliance.jobs import datasets
 
-    folder = site.datasets / "held-out"
-    summary = SimulatedCamera().write_held_out(folder, HELD_OUT, resume=folder.exists(), progress=progress)
-    return {"folder": str(folder), "images": summary.images, "people": summary.people}
+    annotations = datasets.held_out(site, progress, count=HELD_OUT, source=SOURCE)
+    made = json.loads(annotations.read_bytes())
+    return {"folder": str(annotations.parent), "images": len(made["images"]), "people": len(made["annotations"])}
 
 
 def evaluate_base(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Progress) -> dict[str, Any]:
@@ -300,7 +303,7 @@ def _watch(site: SiteFolder, service: Any, progress: Progress) -> dict[str, Any]
         progress(int(time.monotonic() - began), int(LIVE_SECONDS), f"{live['fps']:.1f} frames/s on {live['engine']}")
         with contextlib.suppress(WardposeError):
             reader = reader or RingReader(ring_name(site))
-            frame = reader.read_latest(max_age_ms=1000)
+            frame = reader.read_latest()
             message = client.latest(timeout_s=0.5)
             if message["state"] == "live" and abs(message["frame_index"] - frame.index) <= 1 and message["people"]:
                 worth = max(sum(k[2] for k in person["keypoints"]) + person["score"] for person in message["people"])

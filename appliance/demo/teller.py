@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-Progress = Callable[[int, int, str], None]
+from calibration.progress import Progress
 
 
 class Teller(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,11 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from synth.dataset import DatasetSpec
 
-Progress = Callable[[int, int, str], None]
 HELD_OUT = "held-out"
 HELD_OUT_IMAGES = 100
 FLOOR_IMAGES = 40
@@ -65,19 +65,19 @@ def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[Datas
     return spec, _folder(site, f"{label}-{count}-seed{seed}", spec)
 
 
-def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES) -> Path:
+def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES, source: str | None = None) -> Path:
     """The annotations of simulated pictures of this site that no training has seen, made once and kept.
 
-    On the simulated camera they are frames of its own ward; elsewhere they come from the calibrated viewpoint.
+    From a camera (`source`, or the site's) that holds out frames they are such frames; with any other they show the
+    calibrated viewpoint.
     """
-    from synth.dataset import DatasetSpec
+    from runtime.capture.source import ability_of, parse_spec
+    from synth.dataset import DatasetSpec, HoldsOutFrames
     from synth.scenario import site_scenario
 
-    kind, _, argument = load_settings(site).camera.source.partition(":")
-    if kind == "simulated":
-        from synth.simulated_camera import SimulatedCamera
-
-        return _made(site, "simulated", SimulatedCamera.from_argument(argument).held_out_spec(count), progress)
+    source = source or load_settings(site).camera.source
+    if (able := ability_of(source, HoldsOutFrames)) is not None:
+        return _made(site, parse_spec(source)[0], able.held_out_spec(count), progress)
     row = calibrations.current_row(site)
     scenario = site_scenario(calibrations.current(site))
     spec = DatasetSpec(scenario=scenario, count=count, seed=HELD_OUT_SEED)

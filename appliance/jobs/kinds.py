@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
 from calibration.errors import WardposeError
-
-Progress = Callable[[int, int, str], None]
+from calibration.progress import Progress
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

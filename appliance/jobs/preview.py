@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ from appliance.models.store import ModelStore
 from appliance.models.use import exported, require_task
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from synth.labelled_set import LabelledSet
 
-Progress = Callable[[int, int, str], None]
 FEATURE_PICTURES = 200  # of each set, as in the paper's figure 9
 
 

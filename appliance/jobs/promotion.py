@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from tuning.export import ExportReport
     from tuning.gate import Judged
 
-Progress = Callable[[int, int, str], None]
 TARGET = "this bedside"
 
 

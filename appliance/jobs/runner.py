@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from typing import IO
 
 from appliance.jobs.processes import MARK, kill, mark_of, processes_of
 from appliance.jobs.store import KINDS, Job, JobStore
@@ -21,6 +23,36 @@ SIGNING_SECONDS = 60.0  # how long a started process may take until it has signe
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
 ENDING_SECONDS = 5.0  # between a job's last word and its process's end
 UNKILLABLE_SECONDS = 10.0  # a process that does not die of SIGKILL waits for a disk; we don't wait for it for ever
+
+
+class Turn:
+    """The right to run a site's jobs, held by one program at a time: the service, or `appliance.job_runner`.
+
+    It is a lock (flock) on a file beside the sockets; the kernel lets go of it however its holder ends.
+    """
+
+    def __init__(self, site: SiteFolder) -> None:
+        self._path = site.sockets / "jobs.lock"
+        self._stream: IO[str] | None = None
+
+    def take(self) -> bool:
+        """Whether this program has the right now; it tries to get it."""
+        if self._stream is not None:
+            return True
+        stream = self._path.open("a+")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            return False
+        self._stream = stream
+        return True
+
+    def release(self) -> None:
+        """Let go. Does nothing where it is not held."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
 
 class JobRunner:

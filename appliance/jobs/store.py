@@ -21,10 +21,9 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from calibration.redaction import redacted
 from runtime.capture.secrets import keep
-
-Progress = Callable[[int, int, str], None]
 
 KINDS = "appliance.jobs.kinds"
 ACTIVE = ("queued", "running")

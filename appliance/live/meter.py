@@ -12,6 +12,7 @@ from appliance.live.addresses import result_socket, ring_name
 from appliance.live.listener import Listener
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from runtime.state import SILENT_S, STALE_S
 
 WINDOW = 300  # frames over which times are told
 
@@ -31,19 +32,19 @@ class LiveMeter:
 
     def figures(self) -> dict[str, Any]:
         """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`, `origin`,
-        `silent_s`.
+        `silent_s`, `stale_s`.
 
         Times are from capture to skeleton. state is the runtime's own, or `off` when nothing was heard for a while.
         silent_s: since it was heard last; None where it never was. people: so many are drawn. origin: what the pictures
-        are of, see `runtime.frames.Origin`.
+        are of, see `runtime.frames.Origin`. stale_s: how old a picture may be that is shown as now.
         """
         with self._lock:
             latest, ages, finished, frames = self._latest, sorted(self._ages_ms), list(self._finished), self._frames
         silent_s = time.monotonic() - latest["heard_at"] if latest else None
-        if silent_s is None or silent_s > 2.0:
+        if silent_s is None or silent_s > SILENT_S:
             return {"state": "off", "message": "", "fps": 0.0, "p50_ms": None, "p99_ms": None, "age_ms": None,
                     "engine": None, "models": {}, "people": 0, "frames": frames, "origin": "unknown",
-                    "silent_s": silent_s}  # fmt: skip
+                    "silent_s": silent_s, "stale_s": STALE_S}  # fmt: skip
         live = latest.get("state") == "live"
         captured, span = latest.get("captured_at"), finished[-1] - finished[0] if len(finished) > 1 else 0.0
         return {
@@ -54,7 +55,7 @@ class LiveMeter:
             "age_ms": (time.monotonic() - captured) * 1e3 if captured is not None and live else None,
             "engine": latest.get("engines", {}).get("detector"), "models": latest.get("models", {}),
             "people": len(latest.get("people", [])), "frames": frames, "origin": latest.get("origin") or "unknown",
-            "silent_s": silent_s,
+            "silent_s": silent_s, "stale_s": latest.get("stale_s", STALE_S),
         }  # fmt: skip
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ from appliance.live import outages, pauses, running
 from appliance.live.addresses import result_socket
 from appliance.live.meter import LiveMeter, ring_status
 from appliance.site.folder import SiteFolder
-from runtime.state import STALE_S, not_this_bed
+from runtime.state import not_this_bed
 
 _HEAR_SECONDS = 1.5
 
@@ -61,7 +61,7 @@ def look_once(site: SiteFolder) -> dict[str, Any]:
 def is_fresh(status: Mapping[str, Any]) -> bool:
     """Whether the newest that the source gives is being shown, whatever it is of."""
     live = status.get("live") or {}
-    return live.get("state") == "live" and live.get("age_ms") is not None and live["age_ms"] <= STALE_S * 1e3
+    return live.get("state") == "live" and live.get("age_ms") is not None and live["age_ms"] <= live["stale_s"] * 1e3
 
 
 def live_words(status: Mapping[str, Any]) -> tuple[str, str]:

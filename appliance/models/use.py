@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from runtime.detect import PersonDetector
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from tuning.evaluate.keypoints import KeypointFigures
     from tuning.evaluate.report import Evaluation
     from tuning.export import ExportReport
-
-Progress = Callable[[int, int, str], None]
 
 
 def score(

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from appliance.site import settings_trail
 from appliance.site.folder import SiteFolder
 from appliance.site.toml_text import described, with_value
+from calibration import bounds
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
 from calibration.redaction import redacted, secrets_in
@@ -27,10 +28,19 @@ class _Section(BaseModel):
 class BedSettings(_Section):
     """The bed beside this box"""
 
-    length: float = Field(default=2.0, title="mattress length, metres", ge=0.5, le=2.6)
-    width: float = Field(default=0.9, title="mattress width, metres", ge=0.3, le=1.6)
-    height: float = Field(default=0.55, title="mattress top above the floor, metres", ge=0.15, le=1.3)
-    backrest_deg: float = Field(default=0.0, title="raised backrest, degrees", ge=0, le=80)
+    length: float = Field(
+        default=2.0, title="mattress length, metres", ge=bounds.BED_LENGTH_M.least, le=bounds.BED_LENGTH_M.most
+    )
+    width: float = Field(
+        default=0.9, title="mattress width, metres", ge=bounds.BED_WIDTH_M.least, le=bounds.BED_WIDTH_M.most
+    )
+    height: float = Field(
+        default=0.55, title="mattress top above the floor, metres", ge=bounds.BED_HEIGHT_M.least,
+        le=bounds.BED_HEIGHT_M.most,
+    )  # fmt: skip
+    backrest_deg: float = Field(
+        default=0.0, title="raised backrest, degrees", ge=bounds.BACKREST_DEG.least, le=bounds.BACKREST_DEG.most
+    )
 
 
 class CameraSettings(_Section):
@@ -44,8 +54,10 @@ class CameraSettings(_Section):
 class SynthesisSettings(_Section):
     """Making training images"""
 
-    count: int = Field(default=400, title="images a data set", ge=1, le=1_000_000)
-    seed: int = Field(default=1, title="seed; the same seed makes the same images", ge=0, le=2**31 - 1)
+    count: int = Field(default=400, title="images a data set", ge=bounds.IMAGES.least, le=bounds.IMAGES.most)
+    seed: int = Field(
+        default=1, title="seed; the same seed makes the same images", ge=bounds.SEED.least, le=bounds.SEED.most
+    )
     workers: int = Field(default=0, title="processes, 0 = one a core", ge=0, le=256)
 
 
@@ -54,14 +66,18 @@ class TuningSettings(_Section):
 
     base: str = Field(default="nanodet", title="the detector to start from", min_length=1)
     pose_base: str = Field(default="movenet-thunder", title="the pose model to start from", min_length=1)
-    epochs: int = Field(default=1, title="passes over the images", ge=1, le=1000)
-    batch: int = Field(default=0, title="images a step, 0 = the model's own", ge=0, le=512)
+    epochs: int = Field(default=1, title="passes over the images", ge=bounds.EPOCHS.least, le=bounds.EPOCHS.most)
+    batch: int = Field(default=0, title="images a step, 0 = the model's own", ge=0, le=bounds.BATCH.most)
     image_size: int = Field(
         default=0, title="longer side of a detector's input, pixels, a multiple of 32, 0 = the model's own",
-        ge=0, le=1280, multiple_of=32,
+        ge=0, le=bounds.INPUT_SIDE_PX.most, multiple_of=32,
     )  # fmt: skip
-    learning_rate: float = Field(default=0.0, title="step size of gradient descent, 0 = the model's own", ge=0, le=1)
-    freeze: int = Field(default=-1, title="first layers left as they are, -1 = the model's own", ge=-1, le=1000)
+    learning_rate: float = Field(
+        default=0.0, title="step size of gradient descent, 0 = the model's own", ge=0, le=bounds.LEARNING_RATE_MOST
+    )
+    freeze: int = Field(
+        default=-1, title="first layers left as they are, -1 = the model's own", ge=-1, le=bounds.FROZEN_LAYERS.most
+    )
 
 
 class LiveSettings(_Section):

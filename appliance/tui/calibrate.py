@@ -23,9 +23,10 @@ from appliance.site import audit, calibrations
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
-from appliance.tui.page import Page, Progress
+from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import Action, Actions, Fact, Facts, when
+from calibration.progress import Progress
 
 CHOICES = (
     ("y", "right", "head and foot are right"),

@@ -18,9 +18,10 @@ from appliance.live import pauses
 from appliance.site import audit, calibrations
 from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Form
-from appliance.tui.page import Page, Progress
+from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
+from calibration.progress import Progress
 from calibration.redaction import redacted
 
 EXAMPLES = {"recording": "recording:", "video": "video:"}
@@ -98,7 +99,7 @@ class CameraPage(Page):
         same = (
             bool(plan)
             and plan.get("source") == redacted(self._spec)
-            and not self._spec.startswith(("simulated", "recording"))
+            and data.running.get("origin") not in ("simulation", "recording")  # those can be opened twice
         )
         held = (self.status.get("pause") or {}).get("words", "")
         first = "" if data.calibrated else "calibrate first (3 Calibrate): a plate belongs to a calibration"

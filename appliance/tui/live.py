@@ -23,7 +23,6 @@ from calibration.errors import WardposeError
 from runtime.state import people_words
 
 DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
-SILENT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,8 @@ class LivePage(Page):
                     message = {}
                     app.leaving.wait(0.5)  # nobody serves at present
                 if message.get("state") == "live":
-                    shown_until = message["captured_at"] + SILENT_S
+                    state = state_of(message)
+                    shown_until = message["captured_at"] + state.stale_s
                     if time.monotonic() - drawn_at >= DRAWN_EVERY_S:
                         drawn_at = time.monotonic()
                         self._tell(app, message)

@@ -18,9 +18,10 @@ from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
-from appliance.tui.page import Page, Progress
+from appliance.tui.page import Page
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, fill, selected, when
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

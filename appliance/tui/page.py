@@ -20,9 +20,9 @@ from appliance.site.folder import SiteFolder
 from appliance.tui.dialogs import Ask
 from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, Notice, Tabs
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from calibration.redaction import redacted
 
-Progress = Callable[[int, int, str], None]
 Result = TypeVar("Result")
 
 

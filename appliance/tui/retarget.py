@@ -20,10 +20,11 @@ from appliance.models.store import Model, ModelStore
 from appliance.site import calibrations
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.dialogs import Reading
-from appliance.tui.page import Page, Progress
+from appliance.tui.page import Page
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import BAD, FAINT, GOOD, WARN, Action, Actions, Fact, Facts, bar, fill, selected, when
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
 NO_POSE = "no pose model on this box"

@@ -15,8 +15,9 @@ from textual.widgets import DataTable, Static
 
 from appliance.box import doctor
 from appliance.site import audit
-from appliance.tui.page import Page, Progress
+from appliance.tui.page import Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, Fact, Facts, fill, when
+from calibration.progress import Progress
 
 LICENCE = "AGPL-3.0-or-later"
 

@@ -40,6 +40,7 @@ from runtime.capture.ring_layout import (
 from runtime.capture.source import StaleFrame
 from runtime.frames import Frame
 from runtime.pause import PauseSwitch
+from runtime.state import STALE_S
 
 _ATTEMPTS = 20  # a torn read needs the writer to lap the reader: twice in a row means something else is wrong
 
@@ -62,7 +63,7 @@ class RingReader:
         self.writers_seen = 0
         """How many writers this reader has met: it grows when the capture process was restarted."""
 
-    def read_latest(self, max_age_ms: float = 500.0) -> Frame:
+    def read_latest(self, max_age_ms: float = STALE_S * 1e3) -> Frame:
         """The newest frame, its `timestamp_s` in this machine's monotonic time whatever the source's clock.
 
         Raises `StaleFrame` where there is none, or the newest is older than `max_age_ms`; `Paused` while that holds.
@@ -81,7 +82,7 @@ class RingReader:
         self._seen = number
         return frame.at(captured_ns / 1e9)
 
-    def read_next(self, timeout_s: float = 1.0, max_age_ms: float = 500.0) -> Frame:
+    def read_next(self, timeout_s: float = 1.0, max_age_ms: float = STALE_S * 1e3) -> Frame:
         """The newest frame that this reader hasn't had yet, waiting for it for at most `timeout_s`.
 
         Raises `StaleFrame` where none came, `Paused` while that holds.

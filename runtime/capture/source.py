@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from calibration.errors import WardposeError
 from calibration.plugins import load_plugin
+from runtime.capture.abilities import EmptiesBed, LaysTarget
 from runtime.capture.secrets import filled
 from runtime.frames import Frame, Origin, known_origin
 from runtime.pause import PauseSwitch
@@ -41,6 +42,8 @@ class CaptureSource(Protocol):
 
     Age: `read` gives the *next* frame in order. A live source keeps at most one frame waiting and drops older ones, so
     the frame is at most one frame interval older than the call; a source that isn't live drops nothing.
+
+    Abilities: a source that can do more says so by the methods of `runtime.capture.abilities`.
 
     Subclass it to inherit the context manager.
     """
@@ -94,6 +97,7 @@ class _Config(BaseModel):
 
 
 _ConfigT = TypeVar("_ConfigT", bound=_Config)
+_AbilityT = TypeVar("_AbilityT")
 
 
 class RecordingConfig(_Config):
@@ -215,6 +219,31 @@ def make_source(spec: str) -> CaptureSource:
     kind, argument = parse_spec(filled(spec))
     source: CaptureSource = load_plugin("capture_sources", kind).from_argument(argument)
     return source
+
+
+def ability_of(spec: str, ability: type[_AbilityT]) -> _AbilityT | None:
+    """The source that `spec` names, where its kind has that ability (one of `runtime.capture.abilities`), else None.
+
+    Opens nothing. Raises `WardposeError` where the spec is wrong.
+    """
+    kind, _ = parse_spec(spec)
+    if not issubclass(load_plugin("capture_sources", kind), ability):
+        return None
+    source = make_source(spec)
+    assert isinstance(source, ability)
+    return source
+
+
+def with_target(spec: str) -> str:
+    """The spec of the same source with the printed target on its bed, where it lays it by itself; else `spec`."""
+    able = ability_of(spec, LaysTarget)
+    return spec if able is None else f"{parse_spec(spec)[0]}:{able.with_target()}"
+
+
+def emptied(spec: str) -> str:
+    """The spec of the same source with its bed empty, where that empties itself; else `spec`."""
+    able = ability_of(spec, EmptiesBed)
+    return spec if able is None else f"{parse_spec(spec)[0]}:{able.emptied()}"
 
 
 def open_source(spec: str, pause: PauseSwitch | None) -> CaptureSource:

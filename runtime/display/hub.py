@@ -9,9 +9,9 @@ from pathlib import Path
 from calibration.errors import WardposeError
 from runtime.bus import BusTimeout, Message, ResultClient
 from runtime.pause import PauseSwitch
+from runtime.state import SILENT_S, STALE_S
 
 _RETRY_S = 0.5
-_SILENCE_S = 0.8
 
 
 class Hub:
@@ -38,16 +38,18 @@ class Hub:
     def after(self, number: int, timeout_s: float) -> tuple[int, Message]:
         """The number and message that follow `number`, or the same once more after `timeout_s`.
 
-        `age_ms` in the message says how old its picture is now. While the site is paused the message says so, by whom
-        and since when, also where no live process is there to tell.
+        `age_ms` in the message says how old its picture is now, `stale_s` how old it may be. While the site is paused
+        the message says so, by whom and since when, also where no live process is there to tell.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._number > number or self.closed, timeout_s)
             number, message = self._number, dict(self._message)
         if (held := self._pause.state()) is not None:
-            return number, {"state": "paused", "message": "", "people": [], "age_ms": None, "pause": held.to_dict()}
+            said: Message = {"state": "paused", "message": "", "people": [], "age_ms": None, "pause": held.to_dict()}
+            return number, said | {"stale_s": STALE_S}
         captured = message.pop("captured_at", None)
         message.pop("finished_at", None)
+        message.setdefault("stale_s", STALE_S)  # where there is no live process, how long the page may be without word
         message["age_ms"] = None if captured is None else max(0.0, round((time.monotonic() - captured) * 1e3, 1))
         return number, message
 
@@ -62,9 +64,9 @@ class Hub:
         with ResultClient(self._socket) as client:
             while not self.closed:
                 try:
-                    self._tell(client.latest(_SILENCE_S))
+                    self._tell(client.latest(SILENT_S))
                 except BusTimeout:
-                    # It speaks several times a second, except while it loads its models: silence is a hang.
+                    # Loading its models may keep it from speaking; at any other time silence is a hang.
                     if self._message["state"] != "starting":
                         self._tell(
                             {"state": "gone", "message": "the live pipeline has stopped answering", "people": []}

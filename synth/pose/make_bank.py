@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from calibration.atomic import write_bytes
+from calibration.progress import Progress
 from synth.body.body_model import BodyModel, Pose, RestBody
 from synth.pose.bank import VERSION
 from synth.pose.clinical import Angles, relaxed_hands
 from synth.pose.in_bed import hand_on_rail, sample_in_bed
 from synth.pose.infant import sample_infant
 from synth.pose.settle import Settler
-
-Progress = Callable[[int, int, str], None]
 
 _STEPS = 256  # a radian: angles are kept to a quarter of a degree, which packs far smaller
 _TRIES = 6  # drops for each pose wanted, at most

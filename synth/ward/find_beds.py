@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.detect import PersonDetector
 from runtime.engines.engine import InferenceEngine
 from synth.ward.photographs import BEDS, photographs, read
@@ -23,7 +23,7 @@ def find_beds(
     engine: InferenceEngine,
     *,
     bed_class: int = COCO_BED,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, list[float]]:
     """The box x, y, width, height (px) of the likeliest bed by photograph, written into the folder's `beds.json`.
 

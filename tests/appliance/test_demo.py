@@ -10,10 +10,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from appliance.cli.output import Output, Progress
+from appliance.cli.output import Output
 from appliance.demo import demo
 from appliance.jobs import datasets
 from appliance.site.folder import SiteFolder
+from calibration.progress import Progress
 from tuning.families.family import TuneSettings
 from tuning.store.card import read_card
 
@@ -51,13 +52,14 @@ def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None, f
     home = site.root / "demo"
     kept = json.loads((home / "journal.json").read_text())
     assert list(kept) == ["camera", "calibrate", "synth", "held-out", "before"]
-    made_at = (home / "datasets" / "held-out" / "annotations.json").stat().st_mtime_ns
+    held_out = Path(kept["held-out"]["result"]["folder"]) / "annotations.json"
+    made_at = held_out.stat().st_mtime_ns
 
     out = Impatient("")
     answer = demo.run_demo(site, out=out)
 
     assert sum("kept from the run that was interrupted" in line for line in out.said) == len(kept)
-    assert (home / "datasets" / "held-out" / "annotations.json").stat().st_mtime_ns == made_at
+    assert held_out.stat().st_mtime_ns == made_at
     assert answer["ok"] and [stage["name"] for stage in answer["stages"]] == [stage.name for stage in demo.STAGES]
     assert answer["total_s"] == pytest.approx(sum(stage["seconds"] for stage in answer["stages"]), abs=0.1)
     for moment in ("before", "after"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from appliance.site.settings import set_value
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
 
+CGROUPS = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
 PLAN = {"source": "simulated", "detector": "person-detector", "pose": None, "display": False}
 
 
@@ -121,6 +123,75 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     assert live_words(client.status())[0] == "OFF: no live picture, nothing runs"
     deeds = [row.what for row in reversed(audit.rows(site)) if row.what.startswith("live.")]
     assert deeds[0] == "live.start" and {"live.pause", "live.resume", "live.stop"} <= set(deeds)
+
+
+@pytest.fixture
+def units(
+    fetched: Path, site: SiteFolder, photographs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """The live path as systemd keeps it: each unit's own command in a control group of the unit's name.
+
+    `systemctl stop` is a stand-in that ends what is in the group.
+    """
+    slice_ = CGROUPS / f"test-{os.getpid()}.slice"
+    groups = {unit: slice_ / f"wardpose-{unit}.service" for unit in ("capture", "runtime")}
+    try:
+        for group in groups.values():
+            group.mkdir(parents=True)
+    except OSError:
+        pytest.skip("control groups can't be made here (needs root)")
+    (tmp_path / "systemctl").write_text(
+        f"#!/bin/sh\ncd {slice_}\n"
+        'for unit in "$@"; do test -d "$unit" || continue; kill $(cat "$unit/cgroup.procs")\n'
+        'while test -n "$(cat "$unit/cgroup.procs")"; do sleep 0.1; done; done\nexit 0\n'
+    )
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("WARDPOSE_HOME", str(site.root))
+    started = {}
+    for unit, group in groups.items():
+        line = re.search(r"^ExecStart=\S+python (.*)$", (REPOSITORY / f"systemd/{group.name}").read_text(), re.M)
+        assert line is not None
+        enter = f"echo $$ > {group}/cgroup.procs; exec {sys.executable} {line[1]}"
+        started[unit] = subprocess.Popen(["sh", "-c", enter], cwd=REPOSITORY)
+    yield started
+    for process in started.values():
+        process.kill()
+        process.wait()
+    for group in groups.values():
+        wait_for(lambda group=group: not (group / "cgroup.procs").read_text(), 10)  # type: ignore[misc]
+        group.rmdir()
+    slice_.rmdir()
+
+
+def test_what_units_run_is_seen_shown_paused_and_stopped_by_the_service(
+    site: SiteFolder, units: dict[str, subprocess.Popen[bytes]], photographs: str, client: ServiceClient
+) -> None:
+    wait_for(lambda: client.status()["live"]["state"] == "live")
+    status = client.status()
+    owner = status["live"]["owner"]
+    assert (owner["kind"], owner["who"], status["own"]) == ("systemd", "systemd", False)
+    assert owner["words"].startswith("systemd runs it (wardpose-capture, wardpose-runtime), since ")
+    assert {one["name"]: one["pid"] for one in owner["processes"]} == {
+        "capture": units["capture"].pid, "live": units["runtime"].pid,
+    }  # fmt: skip
+    assert status["live"]["plan"]["source"] == photographs and status["live"]["plan"]["detector"]
+    wait_for(lambda: "RECORDING, NOT LIVE NOW" in live_words(client.status())[0])
+    assert "systemd runs it" in command(site, "status").stdout
+
+    with pytest.raises(WardposeError, match="already runs: systemd runs it"):
+        client.start_live()
+    assert command(site, "run", "--headless").returncode == 2
+
+    client.pause("visit")
+    wait_for(lambda: client.status()["camera"]["state"] == "paused")
+    client.resume()
+    wait_for(lambda: client.status()["live"]["state"] == "live")
+
+    stopped = client.stop_live()
+    assert stopped["stopped"] and stopped["whose"] == owner["words"]
+    assert all(process.wait(20) is not None for process in units.values())
+    assert live_words(client.status())[0] == "OFF: no live picture, nothing runs"
 
 
 def test_restarts_and_outages_are_counted_with_their_causes(

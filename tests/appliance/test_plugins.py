@@ -95,6 +95,7 @@ from synth.body.anny_body import AnnyBody
 from synth.pose.clinical_poses import ClinicalPoses
 from synth.render.numba_renderer import NumbaRenderer
 from synth.render.renderer import Rendering
+from synth.simulated_camera import SimulatedCamera
 
 
 class Plain(CaptureSource):
@@ -118,6 +119,18 @@ class Plain(CaptureSource):
 
     def close(self):
         pass
+
+
+class Theatre(SimulatedCamera):
+    @classmethod
+    def from_argument(cls, argument):
+        return super().from_argument({"": "ward", "sheet": "tag_sheet", "bare": "empty"}[argument])
+
+    def with_target(self):
+        return "sheet"
+
+    def emptied(self):
+        return "bare"
 
 
 class Night(NumbaRenderer):
@@ -164,6 +177,7 @@ ENTRY_POINTS = """
 habit = habit_family:Habit
 [wardpose.capture_sources]
 plain = bedside_others:Plain
+theatre = bedside_others:Theatre
 [wardpose.renderers]
 night = bedside_others:Night
 [wardpose.body_models]
@@ -239,6 +253,41 @@ def test_a_camera_and_a_calibration_method_are_named_to_calibrate(wardpose: Call
     assert "plain" in {camera["name"] for camera in wardpose("camera", "list")["cameras"]}
     found = wardpose("calibrate", "with", "known:41", "--source", "plain:70", "--confirm", "yes")
     assert found["elevation_deg"] == pytest.approx(41) and found["confirmed"]
+
+
+# Which source a plate is taken from, and what evaluation is held against, where the site's camera is the theatre.
+WHAT_IT_CAN_DO = """
+import json, sys
+from appliance.bedside.plates import plate_source
+from appliance.jobs import datasets
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import set_value
+from runtime.capture.abilities import KnowsTruth
+from runtime.capture.source import ability_of
+
+site = SiteFolder.open(sys.argv[1])
+set_value(site, "camera", "source", "theatre")
+held_out = datasets.held_out(site, lambda *_: None, count=1)
+truth = ability_of("theatre", KnowsTruth).true_calibration()
+made = json.loads((held_out.parent / "dataset.json").read_text())["spec"]["scenario"]["calibration"]
+print(json.dumps([plate_source(site), held_out.parent.name, made == truth.to_dict(),
+                  ability_of("plain", KnowsTruth) is None, plate_source(site, "plain:70")]))
+"""
+
+
+def test_what_a_camera_can_do_is_asked_of_it_and_not_of_its_name(
+    wardpose: Callable[..., dict[str, Any]], installed: Path, tmp_path: Path
+) -> None:
+    found = wardpose("calibrate", "tags", "--source", "theatre", "--confirm", "yes")
+    assert found["confirmed"] and found["reprojection_px"] < 1
+    asked = subprocess.run(
+        [sys.executable, "-c", WHAT_IT_CAN_DO, str(tmp_path / "site")], cwd=REPOSITORY, capture_output=True, text=True,
+        env=dict(os.environ, PYTHONPATH=f"{installed}{os.pathsep}{os.environ['PYTHONPATH']}"), check=False,
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    plate_of, held_out, true, plain_knows_nothing, plain = json.loads(asked.stdout)
+    assert plate_of == "theatre:bare" and held_out.startswith("held-out-theatre-") and true
+    assert plain_knows_nothing and plain == "plain:70"
 
 
 def test_shipped_methods_are_of_that_kind_too(wardpose: Callable[..., dict[str, Any]]) -> None:

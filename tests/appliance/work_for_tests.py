@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from appliance.jobs.store import JobKind, Progress
+from appliance.jobs.store import JobKind
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 
 def count_files(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Any, get_args
 
 import numpy as np
@@ -11,9 +13,10 @@ import pytest
 
 from runtime.capture.source import CaptureSource, make_source, origin_of
 from runtime.frames import Origin
+from runtime.message import live_message, state_of
 from runtime.overlay import draw_skeletons, skeleton_on_neutral
 from runtime.skeleton import Skeletons
-from runtime.state import LiveState, not_this_bed, people_words
+from runtime.state import STALE_S, LiveState, not_this_bed, people_words
 from tests.conftest import REPOSITORY
 
 PAGE = (REPOSITORY / "runtime" / "display" / "page" / "page.js").read_text()
@@ -87,3 +90,34 @@ def test_a_simulated_skeleton_is_framed_in_the_colour_of_a_warning() -> None:
         for origin in ("camera", "simulation")
     )
     assert (live[-1] != simulated[-1]).all(axis=None)
+
+
+def test_how_old_a_live_picture_may_be_travels_in_the_message() -> None:
+    said = live_message("live") | {"captured_at": 100.0, "origin": "camera"}
+    assert said["stale_s"] == STALE_S
+    for allowed in (0.5, 3.0):
+        said["stale_s"] = allowed
+        assert state_of(said, now_s=100.0 + allowed - 0.01).live
+        assert not state_of(said, now_s=100.0 + allowed + 0.01).fresh
+
+
+# What the page says of a message 0.7 s after it came, where a picture may be 0.5 s, 1 s or an unknown time old.
+VERDICTS = """
+const nothing = new Proxy(() => {}, { get: () => nothing, set: () => true, apply: () => nothing });
+globalThis.document = nothing;
+globalThis.requestAnimationFrame = () => {};
+globalThis.EventSource = class { };
+const says = eval(require("fs").readFileSync(0, "utf8") + `;(stale_s) => {
+  message = { state: "live", origin: "camera", stale_s };
+  [heardAt, capturedAt] = [1000, 1000];
+  return verdict(1700).title;
+}`);
+console.log(JSON.stringify([0.5, 1, undefined].map(says)));
+"""
+
+
+def test_the_page_goes_by_the_age_that_the_message_allows() -> None:
+    if (node := shutil.which("node")) is None:
+        pytest.skip("node is not installed (apt install nodejs)")
+    asked = subprocess.run([node, "-e", VERDICTS], input=PAGE, capture_output=True, text=True, check=True)
+    assert json.loads(asked.stdout) == ["NO LIVE PICTURE", "LIVE", "NO LIVE PICTURE"]

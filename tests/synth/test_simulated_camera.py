@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from calibration.errors import WardposeError
 from calibration.tag_sheet import TagSheet
 from calibration.tags import TagCalibrator
 from runtime.capture.gravity import up_in_color
-from runtime.capture.source import CaptureSource, StaleFrame
+from runtime.capture.source import CaptureSource, StaleFrame, emptied, make_source, with_target
 from synth.simulated_camera import (
     KINECT_COLOR_FROM_DEPTH,
     KINECT_DEPTH,
@@ -95,11 +94,26 @@ def test_held_out_frames_show_the_same_view_and_new_people() -> None:
     assert frames[0].annotations[0]["joints3d"] != frames[1].annotations[0]["joints3d"]
 
 
-def test_held_out_frames_are_written_as_a_data_set(tmp_path: Path) -> None:
-    camera = SimulatedCamera(SimulatedCameraConfig(seed=4))
-    summary = camera.write_held_out(tmp_path / "held-out", 1, width=320, workers=1)
-    assert summary.images == 1
-    assert (tmp_path / "held-out" / "annotations.json").is_file()
+@pytest.mark.parametrize(
+    ("spec", "with_sheet", "empty"),
+    [
+        ("simulated", "simulated:tag_sheet", "simulated:empty"),
+        ("simulated#seed=3", "simulated:tag_sheet#seed=3", "simulated:empty#seed=3"),
+        ("simulated:ward#fps=15.0&depth=false", "simulated:tag_sheet#fps=15.0&depth=False",
+         "simulated:empty#fps=15.0&depth=False"),
+        ("simulated:tag_sheet", "simulated:tag_sheet", "simulated:tag_sheet"),
+        ("video:/photographs", "video:/photographs", "video:/photographs"),
+        ("kinect", "kinect", "kinect"),
+    ],
+)  # fmt: skip
+def test_a_sheet_lies_and_a_bed_is_empty_where_the_source_can_see_to_it(spec: str, with_sheet: str, empty: str) -> None:
+    """It is the same ward, seen by the same camera, whatever is asked of it."""
+    assert (with_target(spec), emptied(spec)) == (with_sheet, empty)
+    config = getattr(make_source(spec), "config", None)
+    for other in (with_sheet, empty) if spec.startswith("simulated") else ():
+        made = make_source(other)
+        assert isinstance(made, SimulatedCamera)
+        assert made.config.model_copy(update={"mode": config.mode}) == config
 
 
 def test_two_wards_differ_and_one_ward_stays_itself() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from appliance.jobs.runner import MERCY_SECONDS, UNKILLABLE_SECONDS
+from appliance.live.running import END_SECONDS
 from tests.conftest import REPOSITORY
 
 UNITS = sorted((REPOSITORY / "systemd").glob("*.service"))
@@ -22,8 +25,63 @@ def load(unit: Path) -> configparser.RawConfigParser:
     return parser
 
 
-def test_capture_runtime_and_display_have_a_unit_each() -> None:
-    assert {unit.stem for unit in UNITS} >= {"wardpose-capture", "wardpose-runtime", "wardpose-display"}
+def test_the_live_paths_processes_the_service_and_the_jobs_have_a_unit_each() -> None:
+    parts = ("capture", "runtime", "display", "drift", "service", "jobs")
+    assert {unit.stem for unit in UNITS} >= {f"wardpose-{part}" for part in parts}
+
+
+def test_jobs_run_in_one_unit_and_yield_to_the_live_picture() -> None:
+    service, jobs = (load(REPOSITORY / "systemd" / f"wardpose-{name}.service") for name in ("service", "jobs"))
+    assert jobs["Service"]["ExecStart"].endswith("-m appliance.job_runner")
+    assert service["Service"]["ExecStart"].endswith("-m appliance.service --without-jobs")
+    assert "wardpose-jobs.service" in service["Unit"]["Wants"]
+    assert int(jobs["Service"]["CPUWeight"]) < 100 and int(jobs["Service"]["IOWeight"]) < 100
+    live = load(REPOSITORY / "systemd" / "wardpose-runtime.service")["Service"]
+    assert "CPUWeight" not in live  # systemd's own 100
+    assert int(jobs["Service"]["OOMScoreAdjust"]) > 0
+
+
+@pytest.mark.parametrize("name", ["service", "jobs"])
+def test_what_these_started_gets_the_time_to_end_by_itself(name: str) -> None:
+    service = load(REPOSITORY / "systemd" / f"wardpose-{name}.service")["Service"]
+    assert service["KillMode"] == "mixed"  # only the program itself is asked, and asks its children
+    assert int(service["TimeoutStopSec"]) > max(END_SECONDS, MERCY_SECONDS + UNKILLABLE_SECONDS)
+
+
+# What polkit answers to whom, for which unit, wanting what of it.
+ASKED = """
+let rule;
+globalThis.polkit = { addRule: (f) => { rule = f; }, Result: { YES: "yes", NOT_HANDLED: "not handled" } };
+eval(require("fs").readFileSync(0, "utf8"));
+const ask = (user, unit, verb, id = "org.freedesktop.systemd1.manage-units") =>
+  rule({ id, lookup: (key) => ({ unit, verb })[key] }, { user });
+console.log(JSON.stringify([
+  ask("wardpose", "wardpose-capture.service", "stop"), ask("wardpose", "wardpose-runtime.service", "stop"),
+  ask("wardpose", "wardpose-capture.service", "start"), ask("wardpose", "wardpose-jobs.service", "stop"),
+  ask("wardpose", "ssh.service", "stop"), ask("anna", "wardpose-capture.service", "stop"),
+  ask("wardpose", "wardpose-capture.service", "stop", "org.freedesktop.login1.power-off"),
+]));
+"""
+
+
+def test_the_service_may_stop_the_live_paths_units_and_nothing_else() -> None:
+    if (node := shutil.which("node")) is None:
+        pytest.skip("node is not installed (apt install nodejs)")
+    rules = (REPOSITORY / "systemd" / "50-wardpose.rules").read_text()
+    asked = subprocess.run([node, "-e", ASKED], input=rules, capture_output=True, text=True, check=True)
+    assert json.loads(asked.stdout) == ["yes", "yes"] + ["not handled"] * 5
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_calls_the_unit_well_confined(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (apt install systemd)")
+    outcome = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=30", str(unit)], capture_output=True, text=True
+    )
+    if "Unknown" in outcome.stderr or "unrecognized option" in outcome.stderr:
+        pytest.skip("this systemd-analyze judges no unit file")
+    assert outcome.returncode == 0, outcome.stdout[-200:] + outcome.stderr
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from tuning.coco_folder import Picture, read_people
@@ -20,7 +21,6 @@ from tuning.evaluate.keypoints import KeypointFigures, mean_confidence, summaris
 from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.turned import QUARTERS, turn_labels, turn_pixels
 
-Progress = Callable[[int, int, str], None]
 # The paper's settings for evaluation; live, both are stricter.
 CONFIDENCE_FLOOR = 0.001
 NMS_IOU = 0.65

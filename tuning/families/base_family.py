@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibration.progress import Progress
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress
 from tuning.store.card import ModelCard
 from tuning.store.weights import State
 

@@ -10,22 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from calibration import bounds
 from calibration.errors import WardposeError
 from calibration.plugins import is_shipped, load_plugin, plugin_names
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.store.card import ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 
-Progress = Callable[[int, int, str], None]
 # A trained model as a function: (B, 3, height, width) float32 to its outputs, what an export is held against.
 Reference = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+InputSide = Annotated[int, Field(ge=bounds.INPUT_SIDE_PX.least, le=bounds.INPUT_SIDE_PX.most)]
 
 
 class TuneSettings(BaseModel):
@@ -36,16 +39,21 @@ class TuneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    epochs: int | None = Field(default=None, title="Passes over the images", ge=1, le=1000)
+    epochs: int | None = Field(
+        default=None, title="Passes over the images", ge=bounds.EPOCHS.least, le=bounds.EPOCHS.most
+    )
     minutes: float | None = Field(default=None, title="Time budget (min)", gt=0)
-    learning_rate: float | None = Field(default=None, title="Learning rate", gt=0, le=1)
-    batch: int | None = Field(default=None, title="Batch size", ge=1, le=1024)
-    longer_side: int | None = Field(default=None, title="Longer side of the input (px); default: the card's", ge=32)
-    width: int | None = Field(default=None, title="Input width (px); default: fits the pictures", ge=32, le=4096)
-    height: int | None = Field(default=None, title="Input height (px); default: fits the pictures", ge=32, le=4096)
-    frozen_layers: int | None = Field(default=None, title="Layers kept as they are, from the input", ge=0, le=1000)
+    learning_rate: float | None = Field(default=None, title="Learning rate", gt=0, le=bounds.LEARNING_RATE_MOST)
+    batch: int | None = Field(default=None, title="Batch size", ge=bounds.BATCH.least, le=bounds.BATCH.most)
+    longer_side: InputSide | None = Field(default=None, title="Longer side of the input (px); default: the card's")
+    width: InputSide | None = Field(default=None, title="Input width (px); default: fits the pictures")
+    height: InputSide | None = Field(default=None, title="Input height (px); default: fits the pictures")
+    frozen_layers: int | None = Field(
+        default=None, title="Layers kept as they are, from the input", ge=bounds.FROZEN_LAYERS.least,
+        le=bounds.FROZEN_LAYERS.most,
+    )  # fmt: skip
     alpha: float | None = Field(default=None, title="Weights this far from the base to the tuned model", ge=0, le=1)
-    seed: int = Field(default=0, title="Seed", ge=0)
+    seed: int = Field(default=0, title="Seed", ge=bounds.SEED.least, le=bounds.SEED.most)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
 

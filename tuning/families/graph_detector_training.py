@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.detection_losses import (
@@ -29,7 +30,7 @@ from tuning.families.detection_losses import (
     within,
 )
 from tuning.families.detection_samples import DetectionSamples
-from tuning.families.family import Progress, TuneSettings
+from tuning.families.family import TuneSettings
 from tuning.families.graph_detector import STRIDE_SETS, DetectorRecipe
 from tuning.families.graph_family import Trained
 from tuning.families.onnx_graph import OnnxGraph

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import METADATA_KEY, ModelInfo
 from tuning.coco_folder import Picture, read_people
-from tuning.families.family import ImportWish, Progress, Reference, TuneSettings, input_size
+from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.store.card import ONNX_FILE, ModelCard, read_card, verify_weights
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_graph

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from runtime.skeleton import KEYPOINTS
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress, TuneSettings
+from tuning.families.family import TuneSettings
 from tuning.families.graph_family import Finished, GraphFamily, Trained, described
 from tuning.store.foreign import ForeignModel
 

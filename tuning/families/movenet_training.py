@@ -13,9 +13,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress, TuneSettings
+from tuning.families.family import TuneSettings
 from tuning.families.person_crops import PADDING, PersonCrops, PoseAugmentation
 from tuning.store.outcome import Outcome
 from tuning.train.torch_loop import LoopSettings, TrainingData, fit

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
-from tuning.families.family import ImportWish, Progress, Reference, TuneSettings
+from tuning.families.family import ImportWish, Reference, TuneSettings
 from tuning.families.rtmpose_architectures import ARCHITECTURES, POSE_MEAN, POSE_STD
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel

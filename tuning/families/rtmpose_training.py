@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress
 from tuning.families.mmpose_adapter import mmpose_models
 from tuning.families.person_crops import PoseAugmentation
 from tuning.families.rtmpose_architectures import ARCHITECTURES, POSE_MEAN, POSE_STD

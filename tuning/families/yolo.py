@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
-from tuning.families.family import ImportWish, Progress, Reference, TuneSettings, input_size
+from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel

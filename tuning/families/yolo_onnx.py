@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress, TuneSettings
+from tuning.families.family import TuneSettings
 from tuning.families.graph_detector import STRIDES, DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel

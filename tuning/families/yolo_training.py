@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from tuning.coco_folder import Picture
-from tuning.families.family import Progress
 from tuning.families.ultralytics_adapter import arguments, ultralytics
 from tuning.families.yolo_models import BuiltDetector
 from tuning.store.outcome import Outcome

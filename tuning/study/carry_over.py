@@ -7,12 +7,13 @@ lay, and on synthetic people of wards it was not tuned on.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from synth.dataset import DatasetSpec, make_dataset
 from synth.scenario import Scenario, load_scenario
 from tuning.export import export_onnx
@@ -24,7 +25,6 @@ from tuning.study.mixed import mix
 from tuning.study.posed_people import PoseJudge, read_posed_columns
 from tuning.study.real_people import DetectorJudge, Sets, read_columns
 
-Progress = Callable[[int, int, str], None]
 Task = Literal["detect", "pose"]
 SCENARIO = "base"
 DETECTOR_SIZE = 416

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.engines.engine import open_engine
 from runtime.pose import PoseEstimator
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import pose_figures
 from tuning.evaluate.turned import QUARTERS
 from tuning.study.gains import Score
-from tuning.study.real_people import Progress, Sets, lying
+from tuning.study.real_people import Sets, lying
 
 
 @dataclass(frozen=True, slots=True)

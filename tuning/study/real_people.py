@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.progress import Progress
 from runtime.detections import Detections
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import Detector, Evaluation, open_for_evaluation, read_picture, summarise
 from tuning.study.gains import Score
 
-Progress = Callable[[int, int, str], None]
 Sets = Mapping[str, tuple[Path, Path | None]]
 
 # What a set's own `posture` may call people on the ground or in bed.

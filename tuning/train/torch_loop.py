@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.swa_utils import AveragedModel
 
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from tuning.store.outcome import Outcome
 from tuning.store.weights import State, read_safetensors, write_safetensors
 from tuning.train.torch_batches import TrainingData, prepared_batches, to_device
 from tuning.train.torch_state import load_into, state_of
 
-Progress = Callable[[int, int, str], None]
 SECONDS_BETWEEN_CHECKPOINTS = 90.0
 _METADATA = "wardpose-training"
 _MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h

@@ -1,8 +1,5 @@
 "use strict";
 
-// Milliseconds after which a picture is no longer "now". The page judges by its own clock, so it goes grey even when
-// the box, the network stack or this page's connection stops.
-const STALE_MS = 1000;
 const LIMBS = [[15, 13], [13, 11], [16, 14], [14, 12], [11, 12], [5, 11], [6, 12], [5, 6], [5, 7], [6, 8], [7, 9],
   [8, 10], [1, 2], [0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6]];
 // A colour for each person, the full tone for left limbs and the pale one for right ones; overlay.py has the same.
@@ -33,9 +30,15 @@ function right(a, b) {
   return a !== 0 && b !== 0 && a % 2 === 0 && b % 2 === 0;
 }
 
+// Whether something of that moment is still "now". Each message says how long it may be; the page judges by its own
+// clock, so it goes grey even when the box, the network stack or this page's connection stops.
+function recent(then, now) {
+  return then !== null && message !== null && now - then <= 1000 * message.stale_s;
+}
+
 function verdict(now) {
   if (heardAt === null) return { state: "starting", title: "CONNECTING", detail: "" };
-  if (now - heardAt > STALE_MS) {
+  if (!recent(heardAt, now)) {
     return { state: "stale", title: "NO LIVE PICTURE", detail: "The display has lost its connection to this box." };
   }
   if (message.state === "paused") {
@@ -44,7 +47,7 @@ function verdict(now) {
   }
   if (message.state === "starting") return { state: "starting", title: "STARTING", detail: message.message };
   if (message.state !== "live") return { state: "stale", title: "NO LIVE PICTURE", detail: message.message };
-  if (capturedAt === null || now - capturedAt > STALE_MS) {
+  if (!recent(capturedAt, now)) {
     return { state: "stale", title: "NO LIVE PICTURE", detail: "The picture is old." };
   }
   const warning = NOT_THIS_BED[message.origin] ?? UNKNOWN;
@@ -151,7 +154,7 @@ function show() {
   element("cover-title").textContent = title;
   element("cover-detail").textContent = detail;
   const paused = message !== null && message.state === "paused";
-  const reachable = heardAt !== null && now - heardAt <= STALE_MS;  // the display itself sets the pause
+  const reachable = recent(heardAt, now);  // the display itself sets the pause
   element("pause").textContent = paused ? "Resume" : "Pause";
   element("pause").disabled = busy || !reachable;
   element("pause").title = reachable ? "" : "This box can't be reached";

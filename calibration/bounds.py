@@ -1,0 +1,34 @@
+"""How small and how large the quantities may be that a person sets: the same in settings, scenario, trainer and bed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bounds(NamedTuple):
+    """The least and the greatest value that is allowed."""
+
+    least: float
+    most: float
+
+
+class WholeBounds(NamedTuple):
+    """The least and the greatest whole number that is allowed."""
+
+    least: int
+    most: int
+
+
+BED_LENGTH_M = Bounds(0.5, 2.6)
+BED_WIDTH_M = Bounds(0.3, 1.6)
+BED_HEIGHT_M = Bounds(0.15, 1.3)  # the mattress top above the floor
+BACKREST_DEG = Bounds(0, 80)
+
+IMAGES = WholeBounds(1, 1_000_000)
+SEED = WholeBounds(0, 2**63 - 1)
+
+EPOCHS = WholeBounds(1, 1000)
+BATCH = WholeBounds(1, 1024)
+INPUT_SIDE_PX = WholeBounds(32, 4096)
+LEARNING_RATE_MOST = 1.0
+FROZEN_LAYERS = WholeBounds(0, 1000)
