@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,12 +16,11 @@ from appliance import api, wire
 from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 
 START_SECONDS = 20.0
 ANSWER_SECONDS = 660.0  # starting the live path may export a model first
 LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
-
-Progress = Callable[[int, int, str], None]
 
 
 class NoService(WardposeError):

@@ -315,13 +315,9 @@ class _Handler(socketserver.StreamRequestHandler):
     def _answer(service: Service, line: bytes) -> dict[str, Any]:
         name = ""
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict) or not isinstance(request.get("call"), str):
-                raise WardposeError("a request is one line of JSON with a call")
+            request = _request(line)
             name = request["call"]
             answer = {"ok": True, "result": service.call(name, request.get("parameters", {}), request.get("version"))}
-        except ValueError:
-            answer = _refused(WardposeError("a request is one line of JSON with a call"))
         except WardposeError as error:
             answer = _refused(error)
         except Exception as error:
@@ -329,6 +325,16 @@ class _Handler(socketserver.StreamRequestHandler):
             sys.stderr.write(f"call {name}: {what}\n")
             answer = _refused(WardposeError(what, where=name, exit_code=70))
         return answer | {"version": api.API_VERSION}
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict) or not isinstance(request.get("call"), str):
+        raise WardposeError("a request is one line of JSON with a call")
+    return request
 
 
 def _refused(error: WardposeError) -> dict[str, Any]:
