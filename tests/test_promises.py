@@ -67,15 +67,9 @@ def said() -> Iterator[tuple[str, str]]:
 
 
 def literals(path: Path) -> Iterator[str]:
-    """The texts in a module that are no docstrings."""
+    """The texts in a module that are no docstrings, of a module, a function or a constant."""
     tree = ast.parse(path.read_text())
-    documents = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
