@@ -1,14 +1,12 @@
 """How a call of `appliance.api` goes over the service's socket, and the JSON schema of all of them.
 
 One JSON object a line: {"call": NAME, "version": API_VERSION, "parameters": {...}}, answered by {"ok": true, "version",
-"result"} or {"ok": false, "version", "error": {what, where, mend, exit_code}}. `python -m appliance.wire` prints the
+"result"} or {"ok": false, "version", "error": {what, where, mend, exit_code}}. `wardpose status --schema` prints the
 schema.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from functools import cache
 from typing import Any, Literal
 
@@ -63,7 +61,3 @@ _MODE: dict[str, Literal["validation", "serialization"]] = {"request": "validati
 @cache
 def _adapter(name: str, side: str) -> TypeAdapter[Any]:
     return TypeAdapter(getattr(CALLS[name], side))
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(schema(), indent=1) + "\n")

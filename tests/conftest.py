@@ -13,18 +13,18 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+os.umask(_UMASK := os.umask(0o022))
 # Child processes of the tests import from `tests` too, which is no installed package.
 os.environ["PYTHONPATH"] = str(REPOSITORY)
 
 
 @pytest.fixture(autouse=True)
 def _its_own_umask() -> Iterator[None]:
-    """A command that a test runs in its own process closes what it writes to others for good; other tests' files are
-    none of its business."""
-    before = os.umask(0o022)
-    os.umask(before)
+    """A command that a test or a fixture runs in this process closes what it writes to others for good; other tests'
+    files are none of its business."""
+    os.umask(_UMASK)
     yield
-    os.umask(before)
+    os.umask(_UMASK)
 
 
 @pytest.fixture(scope="session")

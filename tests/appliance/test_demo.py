@@ -50,15 +50,15 @@ def test_the_whole_way_interrupted_and_finished(site: SiteFolder, small: None, f
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(site, out=Impatient("tuning"))
     home = site.root / "demo"
-    kept = json.loads((home / "journal.json").read_text())
-    assert list(kept) == ["camera", "calibrate", "synth", "held-out", "before"]
-    held_out = Path(kept["held-out"]["result"]["folder"]) / "annotations.json"
+    done = json.loads((home / "journal.json").read_text())
+    assert list(done) == ["camera", "calibrate", "synth", "held-out", "before"]
+    held_out = Path(done["held-out"]["result"]["folder"]) / "annotations.json"
     made_at = held_out.stat().st_mtime_ns
 
     out = Impatient("")
     answer = demo.run_demo(site, out=out)
 
-    assert sum("kept from the run that was interrupted" in line for line in out.said) == len(kept)
+    assert sum("kept from the run that was interrupted" in line for line in out.said) == len(done)
     assert held_out.stat().st_mtime_ns == made_at
     assert answer["ok"] and [stage["name"] for stage in answer["stages"]] == [stage.name for stage in demo.STAGES]
     assert answer["total_s"] == pytest.approx(sum(stage["seconds"] for stage in answer["stages"]), abs=0.1)
