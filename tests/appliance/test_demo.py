@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from appliance.box import kept
 from appliance.cli.output import Output
 from appliance.demo import demo
 from appliance.jobs import datasets
