@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.bedside.plates import PlateRow
+from appliance.jobs.store import Job
 from appliance.live.plan import LivePlan
 from appliance.models.store import Model
 from appliance.site.calibrations import CalibrationRow
@@ -272,32 +273,6 @@ class SettingNow(Answer):
     value: bool | int | float | str
 
 
-class JobTold(Answer):
-    """A job as its row tells of it, see `appliance.jobs.store.Job`; fraction: done of total in [0, 1]."""
-
-    id: int
-    kind: str
-    title: str
-    parameters: dict[str, Any]
-    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-    heavy: bool
-    resumable: bool
-    created_at: str
-    started_at: str
-    finished_at: str
-    process: str
-    attempts: int
-    cancel_requested: bool
-    done: int
-    total: int
-    note: str
-    result: dict[str, Any] | None
-    error: str
-    asked_by: str
-    outcome: str
-    fraction: float
-
-
 class Status(BaseModel):
     """How the box is. More keys may be there: of the live path, its pause and outages, see `appliance.live.status`."""
 
@@ -311,7 +286,7 @@ class Status(BaseModel):
     pause: PauseTold | None
     outages: dict[str, Any]
     processes: list[dict[str, Any]]
-    jobs: list[JobTold]
+    jobs: list[Job]
     models: dict[Task, str]
     calibration: CalibrationRow | None
     drift: dict[str, Any]
@@ -332,11 +307,11 @@ CALLS: Mapping[str, Call] = {
     "live.stop": Call(Nothing, StoppedLive),
     "live.pause": Call(Because, Paused),
     "live.resume": Call(Because, Resumed),
-    "jobs.list": Call(Some, list[JobTold]),
-    "jobs.get": Call(OneJob, JobTold),
-    "jobs.submit": Call(AnySubmit, JobTold),
-    "jobs.cancel": Call(OneJob, JobTold),
-    "jobs.resume": Call(OneJob, JobTold),
+    "jobs.list": Call(Some, list[Job]),
+    "jobs.get": Call(OneJob, Job),
+    "jobs.submit": Call(AnySubmit, Job),
+    "jobs.cancel": Call(OneJob, Job),
+    "jobs.resume": Call(OneJob, Job),
     "jobs.log": Call(JobLog, list[str]),
     "models.list": Call(Nothing, list[Model]),
     "models.rollback": Call(RollBack, NowLive),

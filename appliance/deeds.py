@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from appliance import api
@@ -34,13 +33,13 @@ class Deeds:
     def calls(self) -> Mapping[str, Callable[[Any], Any]]:
         reading: dict[str, Callable[[Any], Any]] = {
             "jobs.list": lambda asked: self.list_jobs(asked.limit),
-            "jobs.get": lambda asked: job_told(self.jobs.get(asked.id)),
+            "jobs.get": lambda asked: self.jobs.get(asked.id),
             "jobs.log": lambda asked: self.jobs.log_tail(asked.id, asked.lines),
             "models.list": self.list_models,
         }
         changing: dict[str, Callable[[Any], Any]] = {
             "jobs.submit": self.submit,
-            "jobs.cancel": lambda asked: job_told(self.jobs.cancel(asked.id)),
+            "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": lambda asked: api.NowLive(live=self.models.rollback(asked.task, asked.reason)),
             "calibrations.keep": self.keep_calibration,
@@ -53,20 +52,20 @@ class Deeds:
         }
         return reading | {name: self._one_at_a_time(deed) for name, deed in changing.items()}
 
-    def list_jobs(self, limit: int) -> list[api.JobTold]:
-        return [job_told(job) for job in self.jobs.all(limit)]
+    def list_jobs(self, limit: int) -> list[Job]:
+        return self.jobs.all(limit)
 
     def list_models(self, _: api.Nothing) -> list[Model]:
         return self.models.all()
 
-    def submit(self, asked: api.Submit) -> api.JobTold:
+    def submit(self, asked: api.Submit) -> Job:
         given = asked.parameters.model_dump(exclude_none=True)
         self._require_unpromised(given.get("name"))
-        return job_told(self.jobs.submit(asked.kind, given))
+        return self.jobs.submit(asked.kind, given)
 
-    def resume_job(self, asked: api.OneJob) -> api.JobTold:
+    def resume_job(self, asked: api.OneJob) -> Job:
         self._require_unpromised(self.jobs.get(asked.id).parameters.get("name"), but=asked.id)
-        return job_told(self.jobs.resume(asked.id))
+        return self.jobs.resume(asked.id)
 
     def keep_calibration(self, asked: api.KeepCalibration) -> calibrations.CalibrationRow:
         from calibration.files import parse_estimate
@@ -108,7 +107,3 @@ class Deeds:
                 return deed(asked)
 
         return alone
-
-
-def job_told(job: Job) -> api.JobTold:
-    return api.JobTold(**asdict(job), fraction=job.fraction)

@@ -1,4 +1,4 @@
-"""The process of one job: `python -m appliance.job_process --home SITE ID`. Started by `job_runner`."""
+"""The process of one job: `python -m appliance.job_process --home SITE ID`. Started by `jobs.runner`."""
 
 from __future__ import annotations
 

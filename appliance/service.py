@@ -2,8 +2,7 @@
 
 It runs the jobs and supervises the live path; the terminal UI and the commands are its clients and so see the same
 truth, and everything that changes the site goes through it. It listens on a Unix socket that only the site's owner can
-open; what can be asked, and how it is answered, stands in `appliance.api`, and on the
-wire as `appliance.wire` says.
+open; what can be asked, and how it is answered, stands in `appliance.api`, and on the wire as `appliance.wire` says.
 """
 
 from __future__ import annotations

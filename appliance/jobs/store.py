@@ -1,7 +1,7 @@
 """Long work, each piece in a process of its own that survives the runner, and is missed when it is killed.
 
 A job is a row in `site.db`. States: queued → running → done | failed | cancelled | interrupted; an interrupted job of
-a resumable kind can be queued again and carries on. `job_runner.JobRunner` starts, watches and stops the processes;
+a resumable kind can be queued again and carries on. `jobs.runner.JobRunner` starts, watches and stops the processes;
 each (`job_process`) alone writes its own progress and how it ended, so a runner that is killed and started again finds
 everything as it was. A job's state changes once its last process is gone, not before.
 """
@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from appliance.site import audit
 from appliance.site.database import now
@@ -57,7 +57,7 @@ class Job:
     kind: str
     title: str
     parameters: dict[str, Any]
-    state: str
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
     heavy: bool
     resumable: bool
     created_at: str
