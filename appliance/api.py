@@ -59,10 +59,6 @@ class OneJob(Request):
     id: int
 
 
-class JobLog(OneJob):
-    lines: int = Field(default=40, ge=1, le=10_000)
-
-
 class SynthParameters(Request):
     """Make a data set. scenario: a name, or a file by its absolute path; out: a folder, the site's own by default."""
 
@@ -312,7 +308,6 @@ CALLS: Mapping[str, Call] = {
     "jobs.submit": Call(AnySubmit, Job),
     "jobs.cancel": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
-    "jobs.log": Call(JobLog, list[str]),
     "models.list": Call(Nothing, list[Model]),
     "models.rollback": Call(RollBack, NowLive),
     "calibrations.keep": Call(KeepCalibration, CalibrationRow),

@@ -34,7 +34,6 @@ class Deeds:
         reading: dict[str, Callable[[Any], Any]] = {
             "jobs.list": lambda asked: self.list_jobs(asked.limit),
             "jobs.get": lambda asked: self.jobs.get(asked.id),
-            "jobs.log": lambda asked: self.jobs.log_tail(asked.id, asked.lines),
             "models.list": self.list_models,
         }
         changing: dict[str, Callable[[Any], Any]] = {

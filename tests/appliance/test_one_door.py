@@ -41,7 +41,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "jobs.submit": {"kind": "synth", "parameters": {"scenario": "B", "count": 2}},
     "jobs.cancel": {"id": 1},
     "jobs.resume": {"id": 1},
-    "jobs.log": {"id": 1, "lines": 3},
     "models.list": {},
     "models.rollback": {"task": "pose", "reason": "it misses feet"},
     "calibrations.keep": {"estimate": "{}"},
