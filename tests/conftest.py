@@ -13,7 +13,9 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-os.umask(_UMASK := os.umask(0o022))
+# Not the one that is inherited: `wardpose test` closes to others what it writes, as every command of it does.
+_UMASK = 0o022
+os.umask(_UMASK)
 # Child processes of the tests import from `tests` too, which is no installed package.
 os.environ["PYTHONPATH"] = str(REPOSITORY)
 
