@@ -24,6 +24,9 @@ def understood(name: str, parameters: object) -> Any:
         return _adapter(name, "request").validate_python(parameters)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)[0]
+        if wrong["loc"][-1:] == ("reason",):
+            mend = "say why in a few words, with --reason: the audit trail keeps it"
+            raise WardposeError("it needs a reason", where=name, mend=mend) from None
         place = ".".join(str(part) for part in wrong["loc"])
         what = f"{place}: {wrong['msg']}" if place else wrong["msg"]
         raise WardposeError(what, where=name, mend="see `wardpose status --schema`") from None

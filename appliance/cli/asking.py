@@ -8,6 +8,13 @@ from typing import Any
 
 from appliance.cli.output import Output
 
+BY_COMMAND = "by command"  # why, where nobody says
+
+
+def add_reason(parser: argparse.ArgumentParser, default: str = BY_COMMAND) -> None:
+    """`--reason`: why this is done."""
+    parser.add_argument("--reason", default=default, help=f"why; the audit trail keeps it (default: {default})")
+
 
 def ask(options: argparse.Namespace, call: str, /, **parameters: Any) -> Any:
     """One call of `appliance.api`, answered; raises `WardposeError` with the service's reason."""

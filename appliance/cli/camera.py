@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ def record_source(options: argparse.Namespace, out: Output) -> int:
 
     with out.progress("recording") as progress:
         done = record(
-            SiteFolder.open(options.home), options.out, seconds=options.seconds, reason=options.reason,
-            expires=options.expires, source=options.source, progress=progress,
+            SiteFolder.open(options.home), options.out, partial(ask, options), seconds=options.seconds,
+            reason=options.reason, expires=options.expires, source=options.source, progress=progress,
         )  # fmt: skip
     out.say(f"{done.file}: {done.frames} frames, {done.seconds:.1f} s, {done.bytes / 1e6:.1f} MB")
     out.say(f"only this user can read it; the box deletes it at {done.expires_at}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -36,16 +35,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
     from appliance.box.doctor import examine
-    from appliance.site import audit
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
-    from appliance.site.privacy import close_to_others
-    from calibration.errors import WardposeError
 
     site = SiteFolder.open(options.home, close=False)
-    mended = close_to_others(site.root) if options.mend else []
-    if mended:
-        with contextlib.suppress(WardposeError):  # told below, with its mend
-            audit.record(site, "site.close", "rights of others", "; ".join(mended))
+    mended: list[str] = []
+    if options.mend:  # a service that is only just started would have closed the site itself
+        mended = ask_or_do(site, "site.close", lambda: Deeds(site).ask("site.close"))["mended"]
     for line in mended:
         out.say(f"mended {line}")
     if options.mend and not mended:
@@ -141,13 +138,15 @@ def status(options: argparse.Namespace, out: Output) -> int:
 
 def setup(options: argparse.Namespace, out: Output) -> int:
     from appliance.box.setup_full import carry_out, plan
-    from appliance.site import audit
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
     if installed := [step["name"] for step in done if step["done"]]:
-        audit.record(SiteFolder.open(options.home), "box.setup", ", ".join(installed))
+        site = SiteFolder.open(options.home)  # of another user, it may be: root is no client of its service
+        ask_or_do(site, "box.installed", lambda: Deeds(site).ask("box.installed", names=installed), names=installed)
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1
 

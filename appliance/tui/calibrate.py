@@ -19,7 +19,7 @@ from appliance.bedside.calibrate import (
 )
 from appliance.bedside.camera_access import take_pictures
 from appliance.live import pauses
-from appliance.site import audit, calibrations
+from appliance.site import calibrations
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
@@ -152,6 +152,7 @@ class CalibratePage(Page):
             best.update(color=frame.color, estimate=estimate)
 
         def calibrate(progress: Progress) -> None:
+            self._ask_to_look("calibration", title)
             self._keep(method(self.site, progress=progress, on_better=keep_picture))
 
         self.work(title, calibrate, lambda _: self._show_bed(best["color"], best["estimate"], asking=True))
@@ -160,12 +161,15 @@ class CalibratePage(Page):
         from calibration.files import estimate_text
 
         self.ask_service("calibrations.keep", estimate=estimate_text(estimate))
-        audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
+        self._ask_to_look("picture", "the bed drawn on the picture")
+
+    def _ask_to_look(self, what: str, why: str) -> None:
+        self.ask_service("camera.look", what=what, reason=f"{why}, {self.here}")
 
     def do_corners(self) -> None:
         def take(_: Progress) -> Any:
+            self._ask_to_look("calibration", "the mattress's corners picked on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
-            audit.record(self.site, "camera.look", frame.source, "the mattress's corners picked on the picture")
             return frame
 
         self.work("taking a picture", take, self._pick)
@@ -192,8 +196,8 @@ class CalibratePage(Page):
 
         def take(_: Progress) -> Any:
             estimate = calibrations.load(self.site, newest)
+            self._ask_to_look("picture", "the bed drawn on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
-            audit.record(self.site, "camera.look", frame.source, "the bed drawn on the picture")
             return frame.color, estimate
 
         self.work("taking a picture", take, lambda seen: self._show_bed(*seen, asking=not newest.confirmed))
@@ -215,7 +219,7 @@ class CalibratePage(Page):
         self.call(
             "confirming", "calibrations.confirm",
             lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
-            turned=turned,
+            turned=turned, reason=f"somebody saw the bed, {self.here}",
         )  # fmt: skip
 
     def do_discard(self) -> None:

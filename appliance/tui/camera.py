@@ -15,7 +15,7 @@ from appliance.bedside import plates
 from appliance.bedside.camera_access import take_pictures
 from appliance.box import cameras
 from appliance.live import pauses
-from appliance.site import audit, calibrations
+from appliance.site import calibrations
 from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page
@@ -177,8 +177,8 @@ class CameraPage(Page):
         spec = self._spec
 
         def take(_: Any) -> Any:
+            self.ask_service("camera.look", source=spec, what="picture", reason=reason)
             (frame,) = take_pictures(self.site, spec, 1)
-            audit.record(self.site, "camera.look", frame.source, reason)  # before anything is shown
             return frame
 
         self.work("taking a picture", take, partial(self._show_picture, reason))
@@ -191,6 +191,7 @@ class CameraPage(Page):
 
     def do_plate(self) -> None:
         def take(progress: Progress) -> Any:
+            self.ask_service("camera.look", source=plates.plate_source(self.site), what="plate", reason=self.here)
             return plates.capture(self.site, progress=progress)
 
         self.ask(
@@ -209,7 +210,7 @@ class CameraPage(Page):
         def keep(_: Progress) -> Any:
             staged = plates.stage(self.site, taken)
             try:
-                return self.ask_service("plates.keep", staged=staged)
+                return self.ask_service("plates.keep", staged=staged, reason="somebody saw that nobody is in it")
             finally:
                 plates.unstage(self.site, staged)
 

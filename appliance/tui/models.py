@@ -218,7 +218,9 @@ class ModelsPage(Page):
         self.ask(
             f"Judge {name} against {live}, which is in use, on held-out pictures of this bed? If better, it goes live.",
             "Judge it",
-            lambda: self.call("queueing", "jobs.submit", self._queued, kind="promote", parameters={"model": name}),
+            lambda: self.call(
+                "queueing", "jobs.submit", self._queued, kind="promote", parameters={"model": name, "reason": self.here}
+            ),
         )
 
     def _queued(self, job: dict[str, Any]) -> None:
@@ -234,7 +236,7 @@ class ModelsPage(Page):
             lambda: self.call(
                 "rolling back", "models.rollback",
                 lambda now: self.say(f"{now['live']} is the {KINDS[task]} again", "good"),
-                task=task, reason="asked for in the terminal UI",
+                task=task, reason=self.here,
             ),
         )  # fmt: skip
 

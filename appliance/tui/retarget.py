@@ -200,7 +200,9 @@ class RetargetPage(Page):
                     {"model": subjects[task], "task": task, "data_of": images, "name": name, "epochs": epochs}
                     for task, name in names.items()
                 ]
-                jobs = [("tune", one) for one in tunings] + [("promote", {"model": name}) for name in names.values()]
+                jobs = [("tune", one) for one in tunings] + [
+                    ("promote", {"model": name, "reason": f"All steps, {self.here}"}) for name in names.values()
+                ]
                 return [images, *(int(client.submit(kind, parameters)["id"]) for kind, parameters in jobs)]
 
         self.work("queueing", submit, self._say_queued)
@@ -233,7 +235,8 @@ class RetargetPage(Page):
         held = " and ".join(f"{name} against {self._seen.subjects[task].live}" for task, name in judged.items())
         self.ask(
             f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out.",
-            "Judge", lambda: self._queue(*(("promote", {"model": name}) for name in judged.values())),
+            "Judge",
+            lambda: self._queue(*(("promote", {"model": name, "reason": self.here}) for name in judged.values())),
         )  # fmt: skip
 
     def do_cancel(self) -> None:
