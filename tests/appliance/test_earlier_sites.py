@@ -40,7 +40,7 @@ def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     with closing(sqlite3.connect(home / "site.db")) as db:
         db.executescript((SITES / request.param / "site.sql").read_text())
     for path in (home, *home.rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        path.chmod(0o700 if path.is_dir() else 0o644)  # as they were then; today's versions close them
     return home
 
 
@@ -107,12 +107,16 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(earlier: Path, monkeypa
     assert schema_of(earlier) == len(database.MIGRATIONS)
 
 
+def lacking(told: dict[str, Any]) -> set[str]:
+    return {check["name"] for check in told["checks"] if not check["ok"] and not check.get("optional")}
+
+
 READING: dict[tuple[str, ...], Callable[[dict[str, Any]], bool]] = {
     ("status",): lambda told: told["calibration"]["method"] == "tags",
     ("models", "list"): lambda told: [m["name"] for m in told["models"] if m["live"]] == ["person-detector"],
     ("calibrate", "show", "--samples", "10"): lambda told: Path(told["file"]).is_file(),
     ("audit",): lambda told: told["chain"] == "whole" and len(told["rows"]) >= 5,
-    ("doctor",): lambda told: bool(told["ok"]),
+    ("doctor",): lambda told: lacking(told) <= {"site folder is private"},
     ("kept",): lambda told: bool(told["ok"]),
     ("plates", "list"): lambda told: told["plates"] == [],
     ("camera", "list"): lambda told: told["chosen"] == "simulated",
@@ -122,7 +126,7 @@ READING: dict[tuple[str, ...], Callable[[dict[str, Any]], bool]] = {
 @pytest.mark.parametrize("words", READING, ids=" ".join)
 def test_every_command_that_reads_opens_it(earlier: Path, words: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "appliance", *words, "--json", "--home", str(earlier)]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=words != ("doctor",))
     assert READING[words](json.loads(ended.stdout)), ended.stdout
 
 
