@@ -140,7 +140,7 @@ def test_the_schema_is_printed_by_a_command(site: SiteFolder) -> None:
     ("name", "parameters", "words"),
     [
         ("models.rollback", {"task": "sing", "reason": "a test"}, "models.rollback: task: .*'detect' or 'pose'"),
-        ("models.rollback", {"task": "pose"}, "needs a reason .*models.rollback.*--reason"),
+        ("models.rollback", {"task": "pose"}, "models.rollback: it needs a reason; .*--reason"),
         ("live.start", {"reason": "  "}, "needs a reason"),
         ("jobs.submit", {"kind": "promote", "parameters": {"model": "mine"}}, "needs a reason"),
         ("jobs.submit", {"kind": "sing"}, "jobs.submit: .*'sing'"),
@@ -293,9 +293,10 @@ def test_what_changes_nothing_or_must_not_wait_starts_no_service(words: tuple[st
 
 
 BEHIND = re.compile(
-    r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|remove)|set_value|import_file|rollback"
-    r"|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
-    r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in))\("
+    r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|note_look|remove)|set_value|import_file"
+    r"|rollback|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
+    r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in|preview|base)|make_as_asked|close_to_others"
+    r"|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add))\("
 )
 
 
