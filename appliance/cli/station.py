@@ -91,7 +91,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from dataclasses import asdict
 
     from appliance.client import ServiceClient
-    from appliance.jobs.runner import JobRunner, Turn
+    from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, JobRunner, Turn
     from appliance.jobs.store import JobStore
     from appliance.live.status import live_words, look_once
     from appliance.models.in_use import models_in_use, told_in_use
@@ -125,6 +125,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
+        *([("", f"{NOBODY_RUNS_JOBS}; {START_THEM}")] if served and active and not told["runner"] else []),
     ]
     for name, text in rows:
         out.say(f"{name:<12} {text}")

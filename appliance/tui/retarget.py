@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input, Label, Static
 
 from appliance.client import ServiceClient
 from appliance.jobs import datasets, kinds
+from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
@@ -133,6 +134,8 @@ class RetargetPage(Page):
         else:
             facts.append(Fact("Images", "none yet", "off"))
         facts += [_subject_fact(task, one) for task, one in data.subjects.items()]
+        if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
+            facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
         fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job, data.task_of(job))) for job in data.jobs])
         first = bool(data.jobs) and not self.query_one("#jobs", DataTable).display

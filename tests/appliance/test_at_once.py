@@ -21,6 +21,7 @@ import pytest
 from appliance import api
 from appliance import client as client_module
 from appliance.bedside import plates
+from appliance.cli.main import main
 from appliance.client import ServiceClient
 from appliance.jobs.runner import NOBODY_RUNS_JOBS
 from appliance.jobs.store import JobStore
@@ -263,14 +264,18 @@ def without_jobs(site: SiteFolder) -> Iterator[ServiceClient]:
 
 
 def test_where_no_program_runs_jobs_a_command_says_so_instead_of_waiting_for_ever(
-    without_jobs: ServiceClient, site: SiteFolder, monkeypatch: pytest.MonkeyPatch
+    without_jobs: ServiceClient, site: SiteFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(client_module, "RUNNER_SECONDS", 0.3)
     assert without_jobs.status()["runner"] is False
+    waiting = without_jobs.submit("synth", FEW)
+    assert main(["status", "--home", str(site.root)]) == 0
+    assert NOBODY_RUNS_JOBS in capsys.readouterr().out
+    without_jobs.cancel(waiting["id"])
     with pytest.raises(WardposeError, match=f"{NOBODY_RUNS_JOBS}.*systemctl start wardpose-jobs") as told:
         without_jobs.carry_out("synth", FEW)
     assert "\n" not in str(told.value)
-    assert [job["state"] for job in without_jobs.jobs()] == ["cancelled"]  # nothing begins behind somebody's back
+    assert [job["state"] for job in without_jobs.jobs()] == ["cancelled"] * 2  # nothing begins behind somebody's back
     command = [sys.executable, "-m", "appliance.job_runner", "--home", str(site.root)]
     runner = subprocess.Popen(command, cwd=REPOSITORY)
     try:
