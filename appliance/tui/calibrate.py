@@ -219,7 +219,7 @@ class CalibratePage(Page):
         self.call(
             "confirming", "calibrations.confirm",
             lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
-            turned=turned, reason=f"somebody saw the bed, {self.here}",
+            turned=turned, reason=f"seen and confirmed {self.here}",
         )  # fmt: skip
 
     def do_discard(self) -> None:

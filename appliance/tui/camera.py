@@ -210,7 +210,7 @@ class CameraPage(Page):
         def keep(_: Progress) -> Any:
             staged = plates.stage(self.site, taken)
             try:
-                return self.ask_service("plates.keep", staged=staged, reason="somebody saw that nobody is in it")
+                return self.ask_service("plates.keep", staged=staged, reason=f"seen and kept {self.here}")
             finally:
                 plates.unstage(self.site, staged)
 
