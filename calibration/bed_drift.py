@@ -35,6 +35,7 @@ _HEIGHTS_M = np.arange(-0.40, 0.61, 0.01)
 _MOST_HEIGHTS = 4
 _EDGE_M = 0.06
 _STEP_M = 0.015  # rim cells within this of each other took the same step
+_LEAST_ALIKE = 0.4  # of the rim's cells took it, or it is a blanket or an arm
 # Agreement of the rim, up to 1, elsewhere and at home:
 _BETTER, _BETTER_WITHOUT_RAILS = 0.08, 0.09  # elsewhere must be better than home by this
 _SURE, _LEAST_AGREEMENT = 0.82, 0.6
@@ -329,16 +330,18 @@ def _cells_at(
 def _step_of_rim(
     tops: NDArray[np.float32], reference: BedReference, pose: NDArray[np.float64], height: float
 ) -> float | None:
-    """The change of height that most of the rim's high cells took, looked for around `height`."""
-    cells, _ = _cells_of(reference, reference.rim > 0)
+    """The change of height that most of the rim's high cells took, looked for around `height`. Side rails do not tell:
+    of one that was put up, all cells rise alike."""
+    told = (reference.rim > 0) & ~_rails_mask(reference.bed)
+    cells, _ = _cells_of(reference, told)
     row, column = _cells_at(cells, pose[None], tops.shape)
-    steps = tops[row[0], column[0]] - reference.top[reference.rim > 0]
+    steps = tops[row[0], column[0]] - reference.top[told]
     steps = np.sort(steps[np.isfinite(steps) & (np.abs(steps - height) < 0.3)])
     if len(steps) < _LEAST_RIM // 2:
         return None
     alike = np.searchsorted(steps, steps + 2 * _STEP_M) - np.arange(len(steps))
     first = int(alike.argmax())
-    if alike[first] < 0.2 * len(steps):
+    if alike[first] < _LEAST_ALIKE * len(steps):
         return None
     return float(np.median(steps[first : first + alike[first]]))
 
