@@ -368,9 +368,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     program.prepare()
     service = Service(
-        SiteFolder.open(options.home, close=False), leave_when_idle=options.leave_when_idle,
+        SiteFolder.open(options.home, close=False),
+        leave_when_idle=options.leave_when_idle,
         run_jobs=not options.without_jobs,
-    )  # fmt: skip
+    )
     program.end_by(service.leave)
     service.run()
     return 0

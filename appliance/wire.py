@@ -53,9 +53,11 @@ def schema() -> dict[str, Any]:
     each, shared = TypeAdapter.json_schemas(inputs)
     calls = {name: {side: each[(name, side), mode] for side, mode in _MODE.items()} for name in CALLS}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema", "version": API_VERSION, "calls": calls,
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "version": API_VERSION,
+        "calls": calls,
         "$defs": shared.get("$defs", {}),
-    }  # fmt: skip
+    }
 
 
 _MODE: dict[str, Literal["validation", "serialization"]] = {"request": "validation", "answer": "serialization"}

@@ -117,8 +117,9 @@ def _check(file: Path, seconds: float, reason: str) -> None:
     if sum(letter.isalpha() for letter in reason) < SHORTEST_REASON:
         raise WardposeError(
             "a recording shows the patient, so it needs a reason that others can judge",
-            where="--reason", mend="write why, in a few words: the audit trail keeps it",
-        )  # fmt: skip
+            where="--reason",
+            mend="write why, in a few words: the audit trail keeps it",
+        )
     if not 0 < seconds <= LONGEST_SECONDS:
         raise WardposeError(
             f"{seconds:g} seconds can't be recorded", where="--seconds", mend=f"give 1 to {LONGEST_SECONDS:.0f}"

@@ -244,8 +244,10 @@ def _finish(
         f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
         f"roll {view.roll_deg:.1f}°"
     )
-    out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one σ); "
-            f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
+    out.say(
+        f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one σ); "
+        f"reprojection {estimate.reprojection_px:.2f} px"
+    )
     for note in estimate.notes:
         out.say(f"note: {note}")
     if seen.color is not None:

@@ -80,8 +80,10 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     out.say(f"{found['source']}: {found['width']}×{found['height']}, {pace}")
     if warning := not_this_bed(found["origin"]):
         out.say(warning)
-    out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
-            f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
+    out.say(
+        f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
+        f"motion sensor: {'yes' if found['imu'] else 'no'}"
+    )
     if found["pitch_deg"] is not None:
         way = "down" if found["pitch_deg"] < 0 else "up"
         out.say(f"it looks {abs(found['pitch_deg']):.0f}° {way}, and stands {abs(found['roll_deg']):.0f}° askew")

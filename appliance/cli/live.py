@@ -100,7 +100,7 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     meter.start()
     watch.start()
     figures, live_since, told = meter.figures(), None, ("", 0.0)
-    began, interrupted = time.monotonic(), False
+    began, interrupted, why = time.monotonic(), False, "it could not go on"
     try:
         while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
             time.sleep(0.2)
@@ -119,14 +119,15 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
             if (drifted := watch.figures())["state"] == "drifted":
                 line += f"; {drifted['text']}: calibrate again"
             told = _tell(out, line, told, lively=figures["state"] == "live")
+        why = "it has run as long as it should"
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted, why = True, "Ctrl-C, or `wardpose stop`"
     finally:
         verdict = watch.figures()
         supervisor.stop()
         meter.stop()
         watch.stop()
-        _tell_the_end(service, "Ctrl-C, or `wardpose stop`" if interrupted else "it has run as long as it should")
+        _tell_the_end(service, why)
         holding.release()
     out.answer(
         {"ok": live_since is not None, "source": wanted.source, "detector": wanted.detector, "pose": wanted.pose}

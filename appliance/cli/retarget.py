@@ -56,9 +56,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--keypoints", action="store_true", help="score the pose model as well")
     evaluate.add_argument("--pose", help="pose model for --keypoints (default: the one that is live)")
     evaluate.add_argument(
-        "--boxes", choices=("truth", "detected"),
+        "--boxes",
+        choices=("truth", "detected"),
         help="whose boxes the skeletons are looked for in (default: detected; a pose model as --model: truth)",
-    )  # fmt: skip
+    )
     evaluate.add_argument(
         "--turn", type=int, choices=(0, 90, 180, 270), default=0, help="turn every picture clockwise by so many degrees"
     )
@@ -77,9 +78,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
     promote.add_argument("--upright", type=Path, metavar="COCO.json", help="pictures on which it must not get worse")
     promote.add_argument(
-        "--floor", type=Path, metavar="COCO.json",
+        "--floor",
+        type=Path,
+        metavar="COCO.json",
         help="people on the floor, on whom it must not get worse (default: simulated ones)",
-    )  # fmt: skip
+    )
     add_reason(promote)
     promote.set_defaults(run=promote_model)
     rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")

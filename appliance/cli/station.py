@@ -130,9 +130,11 @@ def status(options: argparse.Namespace, out: Output) -> int:
     for name, text in rows:
         out.say(f"{name:<12} {text}")
     own = {
-        "site": str(site.root), "models": models_in_use(site), "calibration": asdict(row) if row else None,
+        "site": str(site.root),
+        "models": models_in_use(site),
+        "calibration": asdict(row) if row else None,
         "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
-    }  # fmt: skip
+    }
     out.answer({"ok": True, "service": served} | told | own)
     return 0
 

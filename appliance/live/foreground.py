@@ -31,8 +31,9 @@ class Foreground:
         if held is None or held.kind != "foreground" or held.process != process:
             raise WardposeError(
                 "this program does not keep the live path running",
-                where=str(self._site.root), mend=f"{held.words()}: `wardpose stop` ends it" if held else "",
-            )  # fmt: skip
+                where=str(self._site.root),
+                mend=f"{held.words()}: `wardpose stop` ends it" if held else "",
+            )
         self._begun = held
         models = f"{held.plan.get('detector')}, {held.plan.get('pose') or 'no pose model'}"
         audit.record(self._site, "live.start", str(held.plan.get("source")), f"{models}; in a terminal: {reason}")

@@ -89,8 +89,10 @@ class CalibratePage(Page):
 
     def show(self, data: Seen) -> None:
         bed = data.settings.bed
-        facts = [Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
-                 Fact("Camera", data.settings.camera.source)]  # fmt: skip
+        facts = [
+            Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
+            Fact("Camera", data.settings.camera.source),
+        ]
         if data.row is None:
             facts.append(Fact("In use", "no calibration is confirmed", "off"))
         else:
@@ -135,9 +137,10 @@ class CalibratePage(Page):
             return print_tag_sheet(self.site, path, paper=given["paper"])
 
         self.work(
-            "writing the tag sheet", write,
+            "writing the tag sheet",
+            write,
             lambda pages: self.say(f"{path}: {pages} pages; print at 100 % and measure the 100 mm ruler", "good"),
-        )  # fmt: skip
+        )
 
     def do_tags(self) -> None:
         self._calibrate("looking for the tag sheet", calibrate_tags)
@@ -178,9 +181,10 @@ class CalibratePage(Page):
         def solve(corners: list[tuple[float, float]] | None) -> None:
             if corners:
                 self.work(
-                    "fitting the bed to the corners", lambda _: self._fit_corners(corners, frame),
+                    "fitting the bed to the corners",
+                    lambda _: self._fit_corners(corners, frame),
                     lambda estimate: self._show_bed(frame.color, estimate, asking=True),
-                )  # fmt: skip
+                )
 
         self.app.push_screen(CornerPicker(frame.color, pauses.switch(self.site)), solve)
 
@@ -217,10 +221,12 @@ class CalibratePage(Page):
 
     def _confirm(self, *, turned: bool) -> None:
         self.call(
-            "confirming", "calibrations.confirm",
+            "confirming",
+            "calibrations.confirm",
             lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
-            turned=turned, reason=f"seen and confirmed {self.here}",
-        )  # fmt: skip
+            turned=turned,
+            reason=f"seen and confirmed {self.here}",
+        )
 
     def do_discard(self) -> None:
         newest = calibrations.rows(self.site, 1)[0]

@@ -169,8 +169,9 @@ class CameraPage(Page):
     def do_look(self) -> None:
         form = Form(
             "A look through the camera shows the person in the bed. Your name, the time and the reason are noted.",
-            [Blank("reason", "Reason")], "Show the picture",
-        )  # fmt: skip
+            [Blank("reason", "Reason")],
+            "Show the picture",
+        )
         self.app.push_screen(form, lambda given: self._look(given["reason"]) if given else None)
 
     def _look(self, reason: str) -> None:
@@ -196,8 +197,9 @@ class CameraPage(Page):
 
         self.ask(
             "Is the bed empty, and does nobody stand in the picture? The camera looks for three seconds.",
-            "Take the plate", lambda: self.work("looking at the empty bed", take, self.show_plate),
-        )  # fmt: skip
+            "Take the plate",
+            lambda: self.work("looking at the empty bed", take, self.show_plate),
+        )
 
     def show_plate(self, taken: Any) -> None:
         """Let a person see a plate, and keep it only when they say so."""
@@ -215,9 +217,10 @@ class CameraPage(Page):
                 plates.unstage(self.site, staged)
 
         self.work(
-            "keeping the plate", keep,
+            "keeping the plate",
+            keep,
             lambda row: self.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}", "good"),
-        )  # fmt: skip
+        )
 
     def _drop_plate(self) -> None:
         self.say("the plate was not kept", "warn")

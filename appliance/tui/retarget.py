@@ -124,10 +124,12 @@ class RetargetPage(Page):
         good = bool(data.calibrated)
         facts = [
             Fact(
-                "Viewpoint", data.calibrated or "not calibrated", "good" if good else "off",
+                "Viewpoint",
+                data.calibrated or "not calibrated",
+                "good" if good else "off",
                 "" if good else "3 Calibrate first",
             )
-        ]  # fmt: skip
+        ]
         if data.dataset:
             name = Path(data.dataset["folder"]).name
             facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
@@ -152,13 +154,15 @@ class RetargetPage(Page):
         no_job = "" if job else "no job is selected" if data.jobs else "no job yet"
         tuned = any(one.newest for one in data.subjects.values())
         return {
-            "everything": uncalibrated or data.subjects["detect"].why, "make": uncalibrated,
-            "tune": data.subjects["detect"].why or no_images, "pose": data.subjects["pose"].why or no_images,
+            "everything": uncalibrated or data.subjects["detect"].why,
+            "make": uncalibrated,
+            "tune": data.subjects["detect"].why or no_images,
+            "pose": data.subjects["pose"].why or no_images,
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
             "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
             "log": no_job,
-        }  # fmt: skip
+        }
 
     def _job(self) -> Job | None:
         key = selected(self.query_one("#jobs", DataTable))
@@ -240,7 +244,7 @@ class RetargetPage(Page):
             f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out.",
             "Judge",
             lambda: self._queue(*(("promote", {"model": name, "reason": self.here}) for name in judged.values())),
-        )  # fmt: skip
+        )
 
     def do_cancel(self) -> None:
         job = self._job()

@@ -67,8 +67,10 @@ def terminal_run(fetched: Path, site: SiteFolder, photographs: str) -> Iterator[
     """`wardpose run` in somebody's terminal."""
     process = subprocess.Popen(
         [sys.executable, "-m", "appliance", "run", "--headless", "--home", str(site.root)],
-        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     yield process
     if process.poll() is None:
         process.terminate()
@@ -173,8 +175,9 @@ def test_what_units_run_is_seen_shown_paused_and_stopped_by_the_service(
     assert (owner["kind"], owner["who"], status["own"]) == ("systemd", "systemd", False)
     assert owner["words"].startswith("systemd runs it (wardpose-capture, wardpose-runtime), since ")
     assert {one["name"]: one["pid"] for one in owner["processes"]} == {
-        "capture": units["capture"].pid, "live": units["runtime"].pid,
-    }  # fmt: skip
+        "capture": units["capture"].pid,
+        "live": units["runtime"].pid,
+    }
     assert status["live"]["plan"]["source"] == photographs and status["live"]["plan"]["detector"]
     wait_for(lambda: "RECORDING, NOT LIVE NOW" in live_words(client.status())[0])
     assert "systemd runs it" in command(site, "status").stdout

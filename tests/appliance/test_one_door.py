@@ -286,9 +286,11 @@ def test_a_job_whose_service_is_killed_is_waited_for_with_the_next(site: SiteFol
 @pytest.mark.parametrize("words", [("--help",), ("models", "list"), ("camera", "list"), ("pause",), ("resume",)])
 def test_what_changes_nothing_or_must_not_wait_starts_no_service(words: tuple[str, ...], site: SiteFolder) -> None:
     subprocess.run(
-        [sys.executable, "-m", "appliance", *words, "--home", str(site.root)], cwd=REPOSITORY, check=True,
+        [sys.executable, "-m", "appliance", *words, "--home", str(site.root)],
+        cwd=REPOSITORY,
+        check=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert not service_socket(site).exists() and not (site.logs / "service.log").exists()
 
 

@@ -97,8 +97,9 @@ def test_a_look_at_a_plate_and_its_end_are_written_down(client: ServiceClient, c
     assert command(calibrated, "plates", "show", "monday", "--reason", "is it still the room?").returncode == 0
     assert command(calibrated, "plates", "remove", "monday", "--reason", "it was painted").returncode == 0
     assert [(what, why) for what, _, why in rows(calibrated)[-2:]] == [
-        ("plate.look", "is it still the room?"), ("plate.remove", "it was painted"),
-    ]  # fmt: skip
+        ("plate.look", "is it still the room?"),
+        ("plate.remove", "it was painted"),
+    ]
     with pytest.raises(WardposeError, match="there is no plate monday"):
         client.call("plates.look", name="monday", reason="to see it")
 
@@ -110,12 +111,11 @@ def test_a_recording_has_its_beginning_and_its_end_from_the_service(
 
     why = "a fall in the night, for the review"
     with pytest.raises(WardposeError, match="nowhere"):
-        record(
-            site, tmp_path / "a.mkv", client.call, seconds=1, reason=why, expires="1d", source="video:/nowhere"
-        )  # fmt: skip
+        record(site, tmp_path / "a.mkv", client.call, seconds=1, reason=why, expires="1d", source="video:/nowhere")
     assert [(what, why) for what, _, why in rows(site)] == [
-        ("camera.record", why), ("recording.abandon", "nothing was kept"),
-    ]  # fmt: skip
+        ("camera.record", why),
+        ("recording.abandon", "nothing was kept"),
+    ]
 
 
 def press(server: DisplayServer, button: str) -> None:
