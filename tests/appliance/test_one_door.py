@@ -298,7 +298,7 @@ BEHIND = re.compile(
     r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|note_look|remove)|set_value|import_file"
     r"|rollback|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
     r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in|preview|base)|make_as_asked|close_to_others"
-    r"|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add))\("
+    r"|exported|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add))\("
 )
 
 
