@@ -85,6 +85,7 @@ class Service:
 
     def run(self) -> None:
         """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
+        self._deeds.close_to_others(api.Nothing())
         path = service_socket(self.site)
         path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
         server = _Server(path, self)
@@ -99,7 +100,6 @@ class Service:
         self._meter.start()
         self._drift.start()
         try:
-            self._deeds.close_to_others(api.Nothing())
             self._go_on_live()
             notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
