@@ -105,7 +105,6 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
         while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
             time.sleep(0.2)
             figures, camera, held = meter.figures(), ring_status(site), switch.state()
-            pauses.write_down(site)
             if held is not None:
                 figures["state"] = "paused"
                 if options.seconds is not None:
