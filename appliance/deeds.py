@@ -16,6 +16,7 @@ from appliance import api, wire
 from appliance.bedside import camera_access, plates, recordings
 from appliance.jobs import requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
+from appliance.live import reserve
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations, privacy
@@ -58,7 +59,7 @@ class Deeds:
             "camera.recorded": self.end_recording,
             "camera.forget": self.forget_camera,
             "settings.set": self.set_setting,
-            "site.close": self.close_to_others,
+            "site.close": self.mend,
             "box.installed": self.note_installed,
         }
         return reading | {name: self._one_at_a_time(deed) for name, deed in changing.items()}
@@ -122,12 +123,16 @@ class Deeds:
         self.foreground.end(asked.process, asked.reason)
         return api.Done()
 
-    def close_to_others(self, _: api.Nothing) -> api.Closed:
+    def mend(self, _: api.Nothing) -> api.Closed:
+        return api.Closed(mended=self.close_to_others() + reserve.mend(self.site))
+
+    def close_to_others(self) -> list[str]:
+        """Take from others what they may do with the site, and write that down; returns what was done, a line each."""
         mended = privacy.close_to_others(self.site.root)
         if mended:
             with contextlib.suppress(WardposeError):  # on a full disk they are closed all the same
                 audit.record(self.site, "site.close", "rights of others", "; ".join(mended))
-        return api.Closed(mended=mended)
+        return mended
 
     def note_installed(self, asked: api.Installed) -> api.Done:
         audit.record(self.site, "box.setup", ", ".join(asked.names))

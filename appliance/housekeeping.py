@@ -12,13 +12,14 @@ import sys
 from appliance import program
 from appliance.bedside import calibration_pages, plates, recordings
 from appliance.jobs import datasets
-from appliance.live import pauses
+from appliance.live import pauses, reserve
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 
 
 def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
+    reserve.keep(site)
     problems = recordings.delete_expired(site) + plates.delete_expired(site)
     problems += datasets.delete_composed(site)  # after the plates they show
     return problems + calibrations.forget_references(site) + calibration_pages.delete_old_pages(site)

@@ -18,10 +18,12 @@ from appliance import program
 from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
+from calibration.disk import DiskError, trouble_of
 from calibration.errors import WardposeError
 from calibration.processes import process_identity
 from calibration.redaction import redacted
 
+KEPT = "what the job had finished is kept: resume it then"
 PROGRESS_SECONDS = 0.2  # rows are written no more often
 
 
@@ -73,29 +75,31 @@ class JobProcess:
             text = json.dumps(result)
         except (KeyboardInterrupt, Exception) as error:
             return self._end_with(error)
-        self._end("done", result=text)
-        return 0
+        return self._end("done", 0, result=text)
 
     def _end_with(self, error: BaseException) -> int:
+        error = _cause(error)
         cancelled = self.store.get(self.number).cancel_requested
         if cancelled or self._interrupted or isinstance(error, KeyboardInterrupt):
-            self._end("cancelled" if cancelled else "interrupted", error="" if cancelled else "stopped from outside")
-            return 130
+            state = "cancelled" if cancelled else "interrupted"
+            return self._end(state, 130, error="" if cancelled else "stopped from outside")
+        if isinstance(error, DiskError):
+            return self._end("failed", os.EX_IOERR, error=f"{error}; {KEPT}")
         if isinstance(error, WardposeError):
-            self._end("failed", error=str(error))
+            text = str(error)
         else:
             sys.stderr.write(redacted(traceback.format_exc()))  # to the job's log
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             where = f"{self.store.log_file(self.number)} says where; report it"
-            self._end("failed", error=redacted(f"{DEFECT}{text}; {where}"))
-        return 1
+            text = redacted(f"{DEFECT}{text}; {where}")
+        return self._end("failed", 1, error=text)
 
     def progress(self, done: int, total: int, note: str) -> None:
         """Written at most five times a second; raises `KeyboardInterrupt` when somebody asked the job to stop."""
         if done < total and time.monotonic() - self._written_at < PROGRESS_SECONDS:
             return
         self._written_at = time.monotonic()
-        with self.site.database.transaction() as db:
+        with self.site.database.transaction(immediate=True) as db:
             db.execute("UPDATE jobs SET done = ?, total = ?, note = ? WHERE id = ?", (done, total, note, self.number))
             row = db.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (self.number,)).fetchone()
         if row["cancel_requested"] or self._interrupted:
@@ -109,11 +113,29 @@ class JobProcess:
             )
             return changed.rowcount == 1
 
-    def _end(self, state: str, *, result: str = "", error: str = "") -> None:
-        """The last word. The runner makes it the job's state once this process and all its helpers are gone."""
+    def _end(self, state: str, code: int, *, result: str = "", error: str = "") -> int:
+        """The last word; returns the exit code. The runner makes it the job's state once this process and all its
+        helpers are gone; where the disk does not take it, the code alone says that the disk was to blame."""
         outcome = json.dumps({"state": state, "result": result, "error": error})
-        with self.site.database.transaction(immediate=True) as db:
-            db.execute("UPDATE jobs SET outcome = ? WHERE id = ?", (outcome, self.number))
+        try:
+            with self.site.database.transaction(immediate=True) as db:
+                db.execute("UPDATE jobs SET outcome = ? WHERE id = ?", (outcome, self.number))
+        except DiskError as trouble:
+            sys.stderr.write(f"{state}: {error or trouble}\n")
+            return os.EX_IOERR
+        return code
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The disk that is behind an error, where one is: also where a library made another error of it."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(error, WardposeError | KeyboardInterrupt):
+        if isinstance(seen, DiskError):
+            return seen
+        if isinstance(seen, OSError) and (trouble := trouble_of(seen, str(seen.filename or "the disk"))):
+            return trouble.error()
+        seen = seen.__cause__ or seen.__context__
+    return error
 
 
 def give_way() -> None:

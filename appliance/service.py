@@ -34,7 +34,7 @@ from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
 from appliance.once import Once
 from appliance.site import audit, calibrations
-from appliance.site.folder import SiteFolder
+from appliance.site.folder import SiteFolder, open_lock
 from appliance.site.people import acting_as, person_at
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
@@ -43,6 +43,7 @@ from runtime.notify import notify
 STEP_SECONDS = 0.5
 IDLE_SECONDS = 60.0
 HEALTH_SECONDS = 300.0
+TROUBLE_SECONDS = 10.0  # until what failed is tried again
 GONE_SECONDS = 10.0  # how long what a killed service left may take to end
 LONGEST_REQUEST = 1_000_000
 
@@ -57,7 +58,8 @@ class Service:
         self._lock_file = _lock(site)
         self._deeds = Deeds(site, kinds)
         self.jobs, self.models = self._deeds.jobs, self._deeds.models
-        self._runner, self._turn, self._run_jobs = JobRunner(site, kinds), Turn(site), run_jobs
+        self._runner, self._turn, self._run_jobs = JobRunner(site, kinds, self.jobs), Turn(site), run_jobs
+        self._jobs_from = 0.0  # the moment before which the runner is not asked: it had trouble
         self._live_lock = threading.RLock()
         self._supervisor: Supervisor | None = None
         self._plan: LivePlan | None = None
@@ -85,7 +87,7 @@ class Service:
 
     def run(self) -> None:
         """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
-        self._deeds.close_to_others(api.Nothing())
+        self._deeds.close_to_others()
         path = service_socket(self.site)
         path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
         server = _Server(path, self)
@@ -113,7 +115,7 @@ class Service:
                 was_running = self._supervisor is not None
                 self._end_live()
             if was_running:
-                audit.record(self.site, "live.stop", "", "with the service; it comes back with it")
+                audit.record_or_tell(self.site, "live.stop", "", "with the service; it comes back with it")
             self._meter.stop()
             self._drift.stop()
             if self._run_jobs and self._turn.take():
@@ -123,7 +125,7 @@ class Service:
 
     def stop(self, _: api.Nothing) -> api.Stopping:
         """Asked for by a client: it is written down who did."""
-        audit.record(self.site, "service.stop")
+        audit.record_or_tell(self.site, "service.stop")
         self.leave()
         return api.Stopping()
 
@@ -191,7 +193,7 @@ class Service:
             self._begin(wanted, specs)
             wish.remember(self.site, wanted)
         models = f"{wanted.detector}, {wanted.pose or 'no pose model'}"
-        audit.record(self.site, "live.start", wanted.source, f"{models}: {asked.reason}")
+        audit.record_or_tell(self.site, "live.start", wanted.source, f"{models}: {asked.reason}")
         return wanted
 
     def stop_live(self, asked: api.Why) -> api.StoppedLive:
@@ -202,7 +204,7 @@ class Service:
         if not was_running:
             whose = wish.end(self.site, asked.reason)
             return api.StoppedLive(stopped=bool(whose), whose=whose)
-        audit.record(self.site, "live.stop", "", asked.reason)
+        audit.record_or_tell(self.site, "live.stop", "", asked.reason)
         return api.StoppedLive(stopped=True, whose="the service")
 
     def pause(self, asked: api.Pause) -> api.Paused:
@@ -276,14 +278,18 @@ class Service:
 
     def _step(self) -> None:
         try:
-            if self._run_jobs and self._turn.take():
+            if self._run_jobs and time.monotonic() >= self._jobs_from and self._turn.take():
                 self._runner.step()
+        except WardposeError as error:  # a full disk, for one: jobs go on when there is room
+            sys.stderr.write(f"{error}\n")
+            self._jobs_from = time.monotonic() + TROUBLE_SECONDS
+        try:
             self._begin_watch()
             self._look_after_live()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
-        except WardposeError as error:  # a full disk, for one: the live path must go on, and jobs when there is room
+        except WardposeError as error:  # the live path must go on
             sys.stderr.write(f"{error}\n")
-            self._stopping.wait(10)
+            self._stopping.wait(TROUBLE_SECONDS)
             return
         if not idle or self._connections:
             self._last_call = time.monotonic()
@@ -346,7 +352,7 @@ def _refused(error: WardposeError) -> dict[str, Any]:
 
 def _lock(site: SiteFolder) -> IO[str]:
     """Held as long as this service lives; the kernel frees it however we end."""
-    stream = (site.sockets / "service.lock").open("a+")
+    stream = os.fdopen(open_lock(site.sockets / "service.lock"))
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

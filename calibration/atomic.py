@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from calibration.disk import trouble_of
 from calibration.errors import WardposeError
 
 
@@ -60,12 +60,8 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
 
 
 def disk_error(error: OSError, path: Path | str) -> WardposeError:
-    """The one-line form of an operating-system error about a file."""
+    """The one-line form of an operating-system error about a file; of a disk that can't be written, a `DiskError`."""
+    if (trouble := trouble_of(error, path)) is not None:
+        return trouble.error()
     reason = (error.strerror or str(error)).lower()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        mend = "free some space (`wardpose doctor` shows how much is left) and give the command again"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        mend = "run as the user who owns the site folder, or choose another with --home"
-    else:
-        mend = "check the disk, then give the command again"
-    return WardposeError(reason, where=str(path), mend=mend)
+    return WardposeError(reason, where=str(path), mend="check the disk, then give the command again")

@@ -203,8 +203,7 @@ def note_look(site: SiteFolder, name: str, reason: str) -> None:
 def remove(site: SiteFolder, name: str, reason: str = "") -> None:
     """Delete a plate; the description goes first, so that no half plate is ever left to be used."""
     find(site, name)
-    with audit.deed(site, "plate.remove", name, reason):
-        _delete(site, name)
+    audit.delete(site, "plate.remove", name, reason, lambda: _delete(site, name))
 
 
 def delete_expired(site: SiteFolder) -> list[str]:
@@ -281,6 +280,7 @@ def _delete(site: SiteFolder, name: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             (folder / DESCRIPTION).unlink()
-        shutil.rmtree(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
     except OSError as error:
         raise disk_error(error, folder) from error

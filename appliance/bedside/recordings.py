@@ -174,7 +174,7 @@ def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str, 
 
 
 def _set_state(site: SiteFolder, row: int, state: str) -> None:
-    with site.database.transaction() as db:
+    with site.database.transaction(immediate=True) as db:
         db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
 
 

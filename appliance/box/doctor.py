@@ -20,8 +20,10 @@ from typing import Any
 import psutil
 
 from appliance.environment import NEWEST_PYTHON, OLDEST_PYTHON
+from appliance.site.ballast import held
 from appliance.site.folder import SiteFolder
 from appliance.site.privacy import open_to_others
+from calibration.disk import DiskError, look
 from calibration.errors import WardposeError
 
 # What the demo, the tests and the live path import, as distributions.
@@ -31,6 +33,8 @@ PACKAGES = (
 )  # fmt: skip
 UDEV_RULE = Path("/etc/udev/rules.d/99-wardpose-k4a.rules")
 LEAST_DISK_GB = 2.0
+LEAST_INODES = 5000
+CAN_BE_FREED = ("full", "no inodes")  # causes for which the ballast helps
 LEAST_MEMORY_GB = 3.5
 LEAST_SHM_MB = 64
 SETUP = "run `./wardpose setup`"
@@ -66,8 +70,8 @@ def examine(site: SiteFolder) -> Report:
     """Look at everything; takes well under a second."""
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
         _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
-        _database, _audit, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only, _gpu,
-        _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
+        _database, _audit, _unwritten, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only,
+        _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -160,12 +164,15 @@ def _settings(site: SiteFolder) -> Check:
 
 
 def _database(site: SiteFolder) -> Check:
+    mend = "restore site.db from a backup of the site folder"
     try:
         with site.database.transaction() as db:
             verdict = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except DiskError as error:
+        verdict, mend = error.what, error.mend
     except (WardposeError, sqlite3.Error) as error:
         verdict = str(error)
-    return Check("database", verdict == "ok", verdict, "restore site.db from a backup of the site folder")
+    return Check("database", verdict == "ok", verdict, "" if verdict == "ok" else mend)
 
 
 def _permissions(site: SiteFolder) -> Check:
@@ -203,13 +210,25 @@ def _audit(site: SiteFolder) -> Check:
 
 
 def _disk(site: SiteFolder) -> Check:
-    free = shutil.disk_usage(site.root).free / 1e9
-    return Check(
-        "disk",
-        free >= LEAST_DISK_GB,
-        f"{free:.1f} GB free at {site.root}",
-        f"free space until {LEAST_DISK_GB:.0f} GB are left",
-    )
+    about, trouble = os.statvfs(site.root), look(site.root)
+    free = about.f_bavail * about.f_frsize / 1e9
+    detail = f"{free:.1f} GB{f' and {about.f_favail} inodes' if about.f_files else ''} free at {site.root}"
+    ready = held(site.root) / 2**20
+    if trouble is not None:
+        ballast = f"; {ready:.0f} MiB of ballast can be freed" if ready and trouble.cause in CAN_BE_FREED else ""
+        return Check("disk", False, f"{trouble.words}: {detail}{ballast}", trouble.mend)
+    if about.f_files and about.f_favail < LEAST_INODES:
+        return Check("disk", False, detail, f"delete files until {LEAST_INODES} inodes are left, many small ones first")
+    return Check("disk", free >= LEAST_DISK_GB, detail, f"free space until {LEAST_DISK_GB:.0f} GB are left")
+
+
+def _unwritten(site: SiteFolder) -> Check:
+    from appliance.live import pauses
+
+    owes = pauses.switch(site).owes
+    detail = "a pause or resume waits for its row" if owes else "nothing waits for its row"
+    mend = "make the site folder writable again: the next command writes it"
+    return Check("audit rows written", not owes, detail, mend)
 
 
 def _expired(site: SiteFolder) -> Check:

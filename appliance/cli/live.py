@@ -192,6 +192,7 @@ def pause_site(options: argparse.Namespace, out: Output) -> int:
 
     told = ask_or_do(site, "live.pause", pause, reason=options.reason)
     out.say(f"PAUSED {told['words'].removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
+    _tell_what_waits(site, out)
     out.answer(told)
     return 0
 
@@ -208,8 +209,19 @@ def resume_site(options: argparse.Namespace, out: Output) -> int:
 
     told = ask_or_do(site, "live.resume", resume, reason=options.reason)
     out.say(f"resumed; it was {told['was']['words']}" if told["was"] else "it is not paused")
+    _tell_what_waits(site, out)
     out.answer(told)
     return 0
+
+
+def _tell_what_waits(site: SiteFolder, out: Output) -> None:
+    from appliance.live import pauses
+    from calibration.disk import look
+
+    if pauses.switch(site).owes and (trouble := look(site.root)) is not None:
+        out.say(f"its row in the audit trail is written when it can be: {trouble.words}")
+    if pauses.switch(site).forgets:
+        out.say("this disk takes no file, so the pause holds only until the box is started anew")
 
 
 def _give_up_if_hopeless(supervisor: Any, camera: dict[str, Any], waited_s: float, source: str) -> None:

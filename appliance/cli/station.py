@@ -46,7 +46,7 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     for line in mended:
         out.say(f"mended {line}")
     if options.mend and not mended:
-        out.say("nothing to mend: no file of the site was open to others")
+        out.say("nothing to mend: no file of the site was open to others, and no ballast is to be freed or laid down")
     report = examine(site)
     for check in report.checks:
         mark = "ok     " if check.ok else ("absent " if check.optional else "MISSING")
@@ -97,6 +97,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance.models.in_use import models_in_use, told_in_use
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
+    from calibration.disk import look
 
     if options.schema:
         from appliance.wire import schema
@@ -109,10 +110,12 @@ def status(options: argparse.Namespace, out: Output) -> int:
     with ServiceClient(site) as client:
         served = client.answers()
         told = client.status() if served else look_once(site)
-    turn = Turn(site)
-    if not served and turn.take():  # nobody looks after jobs: those that have ended are said to have
-        JobRunner(site).settle()
-    turn.release()
+    trouble = look(site.root)
+    if not served and trouble is None:  # nobody looks after jobs: those that have ended are said to have
+        turn = Turn(site)
+        if turn.take():
+            JobRunner(site).settle()
+        turn.release()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
     models = told_in_use(site)
     active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
@@ -125,6 +128,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
+        *([("disk", f"{trouble.words}; {trouble.mend}")] if trouble else []),
         *([("", f"{NOBODY_RUNS_JOBS}; {START_THEM}")] if served and active and not told["runner"] else []),
     ]
     for name, text in rows:
@@ -133,6 +137,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
         "site": str(site.root),
         "models": models_in_use(site),
         "calibration": asdict(row) if row else None,
+        "disk": trouble.words if trouble else None,
         "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
     }
     out.answer({"ok": True, "service": served} | told | own)

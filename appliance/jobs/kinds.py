@@ -103,7 +103,7 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
         figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
         own = store.card(detector)
         answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
-    with site.database.transaction() as db:
+    with site.database.transaction(immediate=True) as db:
         db.execute(
             "INSERT INTO runs (made_at, kind, model, data, figures) VALUES (?, 'evaluate', ?, ?, ?)",
             (now(), name, str(parameters["data"]), json.dumps(figures)),

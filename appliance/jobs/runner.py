@@ -16,7 +16,7 @@ from typing import IO
 from appliance.jobs.processes import MARK, kill, mark_of, processes_of
 from appliance.jobs.store import KINDS, Job, JobStore
 from appliance.site.database import now
-from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.folder import REPOSITORY, SiteFolder, open_lock, open_log
 from calibration.processes import is_running, pid_of, process_identity
 
 SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
@@ -24,6 +24,7 @@ STARTING_SECONDS = 5.0  # how long after its row says running it may take until 
 MOST_ATTEMPTS = 3  # of a job whose runner died before its process had signed
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
 ENDING_SECONDS = 5.0  # between a job's last word and its process's end
+DISK_ENDED = "its disk could not be written any more; what the job had finished is kept: resume it when it can"
 NOBODY_RUNS_JOBS = "no program runs the jobs of this site: its service leaves them to the unit wardpose-jobs"
 START_THEM = "type: sudo systemctl start wardpose-jobs, or: python -m appliance.job_runner"
 UNKILLABLE_SECONDS = 10.0  # a process that does not die of SIGKILL waits for a disk; we don't wait for it for ever
@@ -43,7 +44,7 @@ class Turn:
         """Whether this program has the right now; it tries to get it."""
         if self._stream is not None:
             return True
-        stream = self._path.open("a+")
+        stream = os.fdopen(open_lock(self._path))
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +56,7 @@ class Turn:
     @staticmethod
     def is_taken(site: SiteFolder) -> bool:
         """Whether any program has it now."""
-        with (site.sockets / "jobs.lock").open("a+") as stream:
+        with os.fdopen(open_lock(site.sockets / "jobs.lock")) as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -77,8 +78,9 @@ class JobRunner:
     runner that is killed: the next one finds them by their process's identity and looks after them.
     """
 
-    def __init__(self, site: SiteFolder, kinds: str = KINDS) -> None:
-        self.site, self.kinds, self.store = site, kinds, JobStore(site, kinds)
+    def __init__(self, site: SiteFolder, kinds: str = KINDS, store: JobStore | None = None) -> None:
+        """store: where else is told how a job ended whose row can't be written."""
+        self.site, self.kinds, self.store = site, kinds, store or JobStore(site, kinds)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._asked_at: dict[int, float] = {}
         self._last_word_at: dict[int, float] = {}
@@ -165,15 +167,19 @@ class JobRunner:
             state, result, why = "cancelled", "", ""
         elif not job.process and job.id not in self._children and job.attempts < MOST_ATTEMPTS:
             state, result, why = "queued", "", ""  # the runner that was to start it was killed first: nothing is lost
+        elif (child := self._children.get(job.id)) is not None and child.poll() == os.EX_IOERR:
+            state, result, why = "failed", "", DISK_ENDED
         else:
             why = f"its process ended without a word; see {self.store.log_file(job.id)}"
             state, result = "interrupted", ""
+        self.store.unwritten[job.id] = (state, why)  # what is true until the row says so
         with self.site.database.transaction(immediate=True) as db:
             db.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
                 "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
                 (state, "" if state == "queued" else now(), result, why, state, job.id),
             )
+        self.store.unwritten.pop(job.id, None)
         if child := self._children.pop(job.id, None):
             child.wait()
         self._asked_at.pop(job.id, None)

@@ -12,9 +12,9 @@ import importlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from appliance.site import audit
 from appliance.site.database import now
@@ -94,6 +94,7 @@ class JobStore:
 
     def __init__(self, site: SiteFolder, kinds: str = KINDS) -> None:
         self.site, self.kinds = site, kinds
+        self.unwritten: dict[int, tuple[str, str]] = {}  # state and error of ended jobs whose disk takes no row
 
     def submit(self, kind: str, parameters: Mapping[str, Any] | None = None) -> Job:
         """Queue one job; raises `WardposeError` for a kind that doesn't exist."""
@@ -121,7 +122,7 @@ class JobStore:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise WardposeError(f"there is no job {number}", mend="the jobs screen and `wardpose` list them")
-        return _job(row)
+        return self._job(row)
 
     def all(self, limit: int = 100, *, states: Sequence[str] = (*ACTIVE, *STOPPED, "done")) -> list[Job]:
         """The newest first."""
@@ -130,7 +131,7 @@ class JobStore:
             rows = db.execute(
                 f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY id DESC LIMIT ?", (*states, limit)
             ).fetchall()
-        return [_job(row) for row in rows]
+        return [self._job(row) for row in rows]
 
     def cancel(self, number: int) -> Job:
         """Ask a job to stop; a queued one is cancelled at once, a running one by its runner within a second."""
@@ -161,6 +162,13 @@ class JobStore:
                 (current_user(), number, job.state),
             )
         return self.get(number)
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        job = _job(row)
+        if job.state == "running" and job.id in self.unwritten:
+            state, error = self.unwritten[job.id]
+            job = replace(job, state=cast(Any, state), error=error)
+        return job
 
     def log_file(self, number: int) -> Path:
         return self.site.logs / f"job-{number:05d}.log"

@@ -18,14 +18,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from appliance.site import ballast
 from appliance.site.database import now
-from appliance.site.folder import SiteFolder
+from appliance.site.folder import SiteFolder, open_lock
 from appliance.site.people import current_user
-from calibration.atomic import disk_error
+from calibration.disk import is_read_only
 from calibration.errors import WardposeError
 from calibration.processes import pid_of, process_identity
 
 KINDS = {"foreground": "in a terminal (`wardpose run`)", "service": "by the service"}
+LEAST_BYTES = 2048  # of the file: its next holder then needs no further room
 PATIENCE_SECONDS = 1.0  # whoever only looks whether it is held holds it for an instant
 
 
@@ -73,8 +75,11 @@ class LiveLock:
                 held = owner(site)
                 raise AlreadyRuns(held.words() if held else "systemd runs it", site)
             said = Owner(kind, current_user(), now(), process_identity(os.getpid()), plan)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(said)).encode(), 0)
+            # Written over in place, which a full disk allows; where nothing can be written, it is held all the same.
+            with contextlib.suppress(OSError):
+                text = json.dumps(asdict(said)).encode().ljust(os.fstat(descriptor).st_size or LEAST_BYTES)
+                os.pwrite(descriptor, text, 0)
+                os.ftruncate(descriptor, len(text))
         except BaseException:
             os.close(descriptor)
             raise
@@ -125,14 +130,16 @@ def local(stamp: str) -> str:
 
 
 def _path(site: SiteFolder) -> Path:
-    return site.root / "live.lock"
+    path = site.root / "live.lock"
+    if is_read_only(site.root) and not path.exists():
+        return site.sockets_place / path.name
+    return path
 
 
 def _open(site: SiteFolder) -> int:
-    try:
-        return os.open(_path(site), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise disk_error(error, _path(site)) from error
+    ballast.make_room(site.root)
+    _ = site.sockets  # where the lock of a read-only disk lies
+    return open_lock(_path(site))
 
 
 def _locked(descriptor: int, how: int, patience_s: float) -> bool:

@@ -63,7 +63,7 @@ def catch_up(home: Path | str | None = None) -> None:
     """Give the deeds that wait for their rows in the site at `home` (default: `default_home()`) those rows, and a pause
     of an earlier version its place; does nothing, and makes no site, where none waits."""
     site = _unopened(home)
-    if os.path.lexists(switch(site).journal) or os.path.lexists(_earlier(site)):
+    if switch(site).owes or os.path.lexists(_earlier(site)):
         with contextlib.suppress(WardposeError):  # what is wrong with the site, the command in hand will tell
             write_down(SiteFolder.open(site.root))
 

@@ -11,12 +11,16 @@ from appliance.live import running
 from appliance.live.plan import LivePlan
 from appliance.site import audit
 from appliance.site.folder import SiteFolder
-from calibration.atomic import write_text
+from calibration.atomic import disk_error, write_text
+from calibration.disk import DiskError, is_read_only
 
 
 def remember(site: SiteFolder, wanted: LivePlan) -> None:
-    """The service shall run this live path, also when it is started next."""
-    write_text(_file(site), json.dumps(asdict(wanted)))
+    """The service shall run this live path, also when it is started next; on a disk that takes nothing, only now."""
+    try:
+        write_text(_file(site), json.dumps(asdict(wanted)))
+    except DiskError as error:
+        sys.stderr.write(f"the live path will not come back by itself: {error}\n")
 
 
 def recall(site: SiteFolder) -> LivePlan | None:
@@ -33,7 +37,12 @@ def recall(site: SiteFolder) -> LivePlan | None:
 
 def forget(site: SiteFolder) -> None:
     """Nothing is wanted any more."""
-    _file(site).unlink(missing_ok=True)
+    try:
+        _file(site).unlink(missing_ok=True)
+    except OSError as error:
+        if not is_read_only(site.root):
+            raise disk_error(error, _file(site)) from error
+        sys.stderr.write(f"it comes back with the service: {disk_error(error, _file(site))}\n")
 
 
 def end(site: SiteFolder, reason: str) -> str:
@@ -42,7 +51,7 @@ def end(site: SiteFolder, reason: str) -> str:
     forget(site)
     whose = running.stop(site)
     if whose:
-        audit.record(site, "live.stop", "", f"{reason}; it was somebody else's: {whose}")
+        audit.record_or_tell(site, "live.stop", "", f"{reason}; it was somebody else's: {whose}")
     return whose
 
 

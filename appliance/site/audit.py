@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from appliance.site import audit_chain
 from appliance.site.database import now, stamp
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
+from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -64,6 +66,15 @@ def record(site: SiteFolder, what: str, subject: str = "", reason: str = "", *, 
         pass
 
 
+def record_or_tell(site: SiteFolder, what: str, subject: str = "", reason: str = "") -> None:
+    """`record` for a deed that is done and can't be undone for want of its row: where the disk takes none, that is told
+    on standard error, which a service's log keeps."""
+    try:
+        record(site, what, subject, reason)
+    except DiskError as error:
+        sys.stderr.write(f"the audit trail has no row of {what} {subject} ({reason}, by {current_user()}): {error}\n")
+
+
 @contextlib.contextmanager
 def deed(
     site: SiteFolder, what: str, subject: str = "", reason: str = "", *, who: str = ""
@@ -73,6 +84,19 @@ def deed(
         yield db
         add(site, db, what, subject, reason, who=who)
     seal(site)
+
+
+def delete(site: SiteFolder, what: str, subject: str, reason: str, carry_out: Callable[[], None]) -> None:
+    """A deed that makes room, with its row. On a disk too full for the row, the deed comes first.
+
+    carry_out: does nothing where it is done already.
+    """
+    try:
+        with deed(site, what, subject, reason):
+            carry_out()
+    except DiskError:
+        carry_out()
+        record(site, what, subject, reason)
 
 
 def add(

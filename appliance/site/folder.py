@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -14,21 +15,44 @@ from typing import IO
 from appliance.site.database import Database
 from appliance.site.privacy import close_to_others, is_a_site
 from calibration.atomic import disk_error
+from calibration.disk import is_read_only, trouble_of
 from calibration.errors import WardposeError
 from runtime.capture.secrets import use_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INSTALLED_HOME = Path("/var/lib/wardpose")
 FOLDERS = ("calibrations", "plates", "datasets", "models", "engines", "runs", "pictures", "logs")
+MEMORY = Path("/dev/shm")
 LONGEST_SOCKET_PATH = 100  # the kernel's sun_path holds 108 bytes with its zero
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """A log opened for adding to it, readable by its owner alone whatever the umask, and whoever made it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    """A log opened for adding to it, readable by its owner alone whatever the umask, and whoever made it. What can't be
+    logged keeps nothing from running: where the disk takes no file, it goes nowhere."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if trouble_of(error, path) is None:
+            raise
+        return open(os.devnull, "ab")
     with contextlib.suppress(OSError):  # another's file
         os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "ab")
+
+
+def open_lock(path: Path) -> int:
+    """A file to hold a lock on (flock), made where it is not there; returns its descriptor. A lock wants no writing, so
+    a file on a disk that takes none will do. Raises `WardposeError`."""
+    how = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | how, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.ENOSPC):
+                raise
+            return os.open(path, os.O_RDONLY | how)
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 def default_home() -> Path:
@@ -37,6 +61,15 @@ def default_home() -> Path:
         return Path(named)
     in_checkout = (REPOSITORY / ".git").exists() or (REPOSITORY / "pyproject.toml").exists()
     return REPOSITORY / "site" if in_checkout else INSTALLED_HOME
+
+
+def _listened_in(folder: Path) -> bool:
+    """Whether any process has a socket there, as the kernel knows."""
+    try:
+        sockets = Path("/proc/net/unix").read_bytes()
+    except OSError:
+        return False
+    return b" " + os.fsencode(folder) + b"/" in sockets
 
 
 @dataclass(frozen=True)
@@ -56,10 +89,14 @@ class SiteFolder:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if close and is_a_site(root):
                 close_to_others(root)
-            for name in FOLDERS:
-                (root / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise disk_error(error, root) from error
+        for name in FOLDERS:
+            try:
+                (root / name).mkdir(mode=0o700, exist_ok=True)
+            except OSError as error:  # a site whose disk is full opens without it
+                if trouble_of(error, root) is None or not (root / "site.db").exists():
+                    raise disk_error(error, root) from error
         site = cls(root)
         use_file(site.secrets_file)
         _ = site.database  # opened here so that a bad database is told at once
@@ -122,8 +159,11 @@ class SiteFolder:
 
     @property
     def sockets_place(self) -> Path:
-        """The folder of sockets, there or not: in the site, or a private one when the site's path is too long."""
+        """The folder of sockets, there or not: in the site, or a private one when the site's path is too long, or its
+        disk read-only; where the disk became so under what runs, its sockets are where they were."""
         folder = self.root / "sockets"
+        if is_read_only(self.root) and not _listened_in(folder):
+            return MEMORY / f"wardpose-{os.getuid()}-{self.key}"  # no socket can be made on such a disk
         if len(os.fsencode(folder)) + len("/notify-display.sock") > LONGEST_SOCKET_PATH:
             folder = Path(tempfile.gettempdir()) / f"wardpose-{os.getuid()}-{self.key}"
         return folder

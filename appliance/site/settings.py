@@ -16,6 +16,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.toml_text import described, with_value
 from calibration import bounds
 from calibration.atomic import disk_error, write_text
+from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted, secrets_in
 from runtime.capture.secrets import keep
@@ -114,7 +115,10 @@ def load_settings(site: SiteFolder) -> Settings:
     """
     path = site.settings_file
     if not path.exists():
-        write_text(path, default_text())
+        try:
+            write_text(path, default_text())
+        except DiskError:  # on a full disk they hold all the same
+            return Settings()
     settings = read_settings(path)
     if secrets_in(settings.camera.source):
         settings = _move_password(site, settings)

@@ -13,6 +13,7 @@ from typing import Any
 
 from appliance.jobs.store import JobKind
 from appliance.site.folder import SiteFolder
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
@@ -28,6 +29,20 @@ def count_files(site: SiteFolder, parameters: Mapping[str, Any], progress: Progr
             made += 1
             time.sleep(parameters.get("seconds_each", 0.0))
         progress(index + 1, parameters["count"], f"file {index + 1}")
+    return {"made": made}
+
+
+def write_pictures(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write `count` files of half a MiB into the site, those that are there already left alone."""
+    folder, made = site.datasets / "pictures", 0
+    folder.mkdir(exist_ok=True)
+    for index in range(parameters["count"]):
+        path = folder / f"{index:04d}"
+        if not path.exists():
+            write_bytes(path, bytes(512 << 10))
+            made += 1
+            time.sleep(parameters.get("seconds_each", 0.0))
+        progress(index + 1, parameters["count"], path.name)
     return {"made": made}
 
 
@@ -83,6 +98,7 @@ def mistake_an_interrupt(site: SiteFolder, parameters: Mapping[str, Any], progre
 JOB_KINDS = (
     JobKind("count", "Counting", count_files),
     JobKind("count-light", "Counting quietly", count_files, heavy=False),
+    JobKind("pictures", "Writing pictures", write_pictures),
     JobKind("refuse", "Refusing", refuse),
     JobKind("break", "Breaking down", break_down),
     JobKind("stray", "Leaving a stray", leave_a_stray),
