@@ -143,11 +143,10 @@ def measure_lens(
     """A camera's intrinsics from photographs of a ChArUco board, written to `out` for `camera_of` to read."""
     import json
 
-    import cv2
-
     from calibration.atomic import write_text
     from calibration.board import Board
     from calibration.intrinsics import calibrate_intrinsics
+    from runtime.capture.photograph import read_photograph
 
     try:
         board = Board(*squares, square_m, marker_m)
@@ -155,11 +154,8 @@ def measure_lens(
         raise WardposeError(str(error), where="calibrate intrinsics", mend="measure the board again") from None
     images = []
     for path in pictures:
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise WardposeError("is no picture that can be read", where=str(path), mend="leave it out")
-        images.append(image)
-    fit = calibrate_intrinsics(images, board)  # type: ignore[arg-type]
+        images.append(read_photograph(path))
+    fit = calibrate_intrinsics(images, board)
     try:
         write_text(out, json.dumps({LENS_KEY: fit.camera.to_dict()}, indent=1) + "\n")
     except OSError as error:

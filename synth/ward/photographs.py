@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from synth.color import linear
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
@@ -79,16 +80,7 @@ def _beds(path: Path) -> dict[str, tuple[float, float, float, float]]:
 
 def read(path: str) -> NDArray[np.uint8]:
     """The picture (H, W, 3) uint8 RGB; WardposeError naming the file where it can't be read whole."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise WardposeError(f"cannot be read: {error.strerror}", where=path) from None
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    # OpenCV fills what a cut-off JPEG lacks with grey and says nothing.
-    cut_off = content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-4096:]
-    if picture is None or cut_off:
-        raise WardposeError("is no picture, or a broken one", where=path, mend="remove it from the folder")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return read_photograph(Path(path))
 
 
 @lru_cache(maxsize=64)

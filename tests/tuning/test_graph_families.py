@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detect import PersonDetector
 from runtime.detections import iou_matrix
 from runtime.detector_layouts import decode_boxes
@@ -24,7 +25,6 @@ from runtime.engines.onnx_engine import OnnxEngine
 from runtime.model_info import ModelInfo
 from tests.tuning.drawn_graphs import BINS, YoloLike, Yolov6Like, YoloxLike, draw_graph
 from tuning.coco_folder import read_people
-from tuning.evaluate.report import read_picture
 from tuning.families.detection_losses import cell_grid, iou
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples
 from tuning.families.family import ImportWish, TuneSettings
@@ -128,7 +128,7 @@ def test_what_is_learnt_is_what_the_runtime_sees(form: str, drawn_people: Path, 
         detector = PersonDetector(OnnxEngine(tmp_path / "now.onnx", threads=1), confidence=1e-4, nms_iou=0.5)
         overlaps = []
         for picture in pictures:
-            best = detector.detect(read_picture(picture.path)).xyxy[:1]
+            best = detector.detect(read_photograph(picture.path)).xyxy[:1]
             overlaps.append(float(iou_matrix(best, picture.boxes).max(initial=0)))
         return float(np.mean(overlaps))
 

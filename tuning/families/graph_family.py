@@ -122,7 +122,7 @@ class GraphFamily(ABC):
 
         card = read_card(folder)
         model = load_graph(verify_weights(folder, card))
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=self.task == "pose")
         if not any(len(picture.boxes) for picture in pictures):
             raise WardposeError("the data set shows nobody", where=str(data_dir), mend="make one with people in it")
         width, height = card.width, card.height

@@ -108,7 +108,7 @@ class Yolo:
 
         card = read_card(folder)
         before = read_weights(folder, card)
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=card.task == "pose")
         width, height = input_size(card, settings, pictures)
         build = build_detector if card.task == "detect" else build_pose
         built = build(card, before, where=str(folder))
