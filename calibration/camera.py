@@ -79,6 +79,23 @@ class CameraModel:
             (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, self.distortion,
         )  # fmt: skip
 
+    def cut(self, width: int, height: int) -> CameraModel:
+        """The same lens in a picture of another shape: the largest middle part of that shape, resized.
+
+        As a camera gives 1:1 or 4:3 from a 16:9 sensor, so that one pixel is as wide as it is high; `resized` would
+        show everybody thinner. A shape that differs by rounding alone is resized whole.
+        """
+        left, top, wide, high = 0, 0, self.width, self.height
+        over = self.width * height - self.height * width
+        if over > max(self.width, self.height):
+            wide = max(1, round(self.height * width / height))
+            left = (self.width - wide) // 2
+        elif -over > max(self.width, self.height):
+            high = max(1, round(self.width * height / width))
+            top = (self.height - high) // 2
+        part = CameraModel(wide, high, self.fx, self.fy, self.cx - left, self.cy - top, self.distortion)
+        return part.resized(width, height)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"distortion": list(self.distortion)}
 

@@ -81,7 +81,7 @@ def _opened(content: Any, where: str) -> Iterator[Any]:
             with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
                 yield image
     except UnidentifiedImageError:
-        raise WardposeError("it is no picture", where=where, mend="remove it or save it as JPEG or PNG") from None
+        raise WardposeError("is no picture", where=where, mend="remove it or save it as JPEG or PNG") from None
     except WardposeError:
         raise
     # What Pillow's decoders raise for damaged files is not bounded by any list.

@@ -188,6 +188,17 @@ def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
     assert spread == pytest.approx(estimate(sigma=0.02).centre_sigma_mm, rel=0.15)
 
 
+@pytest.mark.parametrize(("width", "height"), [(416, 416), (480, 640), (640, 480), (1000, 200)])
+def test_pictures_of_another_shape_than_the_camera_show_nobody_thinner(width: int, height: int) -> None:
+    """As in mani-skill/ManiSkill#938: squares from a 16:9 camera made everybody 1.78 times too tall."""
+    for scenario in (NAMED["C"].having(width=width, height=height), site_scenario(estimate(), height=height)):
+        rng = np.random.default_rng(0)
+        camera, _ = draw_view(scenario, draw_plan(scenario, rng), rng)
+        own = KINECT_COLOR
+        assert (camera.width, camera.height) == (scenario.width, scenario.height)
+        assert camera.fy / camera.fx == pytest.approx(own.fy / own.fx, rel=6e-3)
+
+
 def test_a_site_uses_its_own_bed() -> None:
     plan = draw_plan(site_scenario(estimate()), np.random.default_rng(0))
     assert (plan.bed.length, plan.bed.width, plan.bed.height) == (2.1, 0.95, 0.6)

@@ -101,7 +101,7 @@ def tuned(nanodet: Path, drawn_people: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_a_foreign_nanodet_is_recognised_by_its_six_outputs(tmp_path: Path) -> None:
     onnx.save(small_nanodet(), str(tmp_path / "foreign.onnx"))
-    card = Nanodet().recognise(read_foreign(tmp_path / "foreign.onnx"), ImportWish("mine"), tmp_path)
+    card = Nanodet().recognise(read_foreign(tmp_path / "foreign.onnx"), ImportWish("mine", person_class="0"), tmp_path)
     assert card is not None and card.info is not None
     assert (card.layout, card.width, card.height, card.classes) == ("nanodet", 96, 64, CLASSES)
     assert card.info.channels == "bgr" and card.info.mean == (103.53, 116.28, 123.675)

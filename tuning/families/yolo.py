@@ -11,6 +11,7 @@ from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
+from tuning.families.detector_reading import person_class
 from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
@@ -56,8 +57,10 @@ class Yolo:
         if architecture is not None and not is_yolo(architecture):
             return None
         found = recognise(foreign.state, architecture=architecture, layers=foreign.layers, where=where)
-        person = next((index for index, label in foreign.names.items() if label == "person"), 0)
         pose = found.architecture.endswith("-pose")
+        # COCO's seventeen joints of one unnamed class are a person's.
+        unnamed = pose and found.classes == 1 and not foreign.names and wish.person_class is None
+        person = 0 if unnamed else person_class(foreign, wish, found.classes)
         card = ModelCard(
             name=wish.name,
             task="pose" if pose else "detect",
@@ -73,7 +76,9 @@ class Yolo:
             built = build_pose(card, foreign.state, where=where)
         else:
             built = build_detector(card, foreign.state, person_class=person, where=where)
-        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={"architecture": found.architecture})
+        write_safetensors(
+            folder / WEIGHTS_FILE, built.state(), metadata={"architecture": found.architecture, "names": '["person"]'}
+        )
         return card
 
     def knows(self, card: ModelCard) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:
     """Write a model folder of tensors, whole or not at all; its name is the folder's."""
     card = card.model_copy(update={"weights": WEIGHTS_FILE, "format": "safetensors"})
-    metadata = {"architecture": card.architecture}
+    metadata = {"architecture": card.architecture} | ({"names": '["person"]'} if card.built_classes == 1 else {})
     return _save(out_dir, card, lambda path: write_safetensors(path, state, half=half, metadata=metadata))
 
 
