@@ -37,7 +37,7 @@ def run_once(model: bytes, where: str, *, seconds: float = SECONDS) -> list[NDAr
             raise WardposeError(
                 f"it did not answer within {seconds:.0f} s", where=where, mend="choose a smaller model"
             ) from None
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+        said = done.stderr.decode(errors="replace").replace(str(path), "it").strip().splitlines()
         if done.returncode or not answer.is_file():
             raise WardposeError(
                 f"this box cannot run it ({said[-1][:200] if said else f'exit code {done.returncode}'})", where=where,

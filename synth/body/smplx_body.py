@@ -7,7 +7,7 @@ are drawn as in the paper: normal, within ±1. Poses need no retargeting, since 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from synth.body.body_model import JOINTS, Pose, PosedBody, RestBody, Shape, Topo
 from synth.body.joint_skin import joint_skin
 from synth.body.measure import height_and_bmi
 from synth.body.retarget import ANNY_FROM_SMPLX, BONE_OF_JOINT, finger_bones
-from synth.npz import npz_shapes
+from synth.npz import npz_shapes, read_npz
 
 _VERTICES, _JOINTS, _BETAS = 10475, 55, 10
 _SHAPES: dict[str, tuple[int, ...]] = {
@@ -76,8 +76,7 @@ class SmplxBody:
         return cls(file)
 
     def __init__(self, file: Path) -> None:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in _SHAPES}
+        arrays = read_npz(file, _SHAPES)
         sex = [word for word in ("female", "male") if word in file.stem.lower()]
         self._sex = sex[0] if sex else None
         self._template = arrays["v_template"].astype(np.float64)

@@ -283,9 +283,11 @@ def test_a_detector_that_chooses_its_boxes_inside_says_why_it_cannot_be_tuned(
         helper.make_node("TopK", ["score", "k"], ["value", "place"], axis=1),
         helper.make_node("Squeeze", ["place", "both"], ["which"]),
         helper.make_node("Gather", ["rows", "which"], ["best"], axis=1),
-        helper.make_node("Concat", ["best", "class"], ["chosen"], axis=2),
+        helper.make_node("Split", ["best", "parts"], ["first", "size", "sure"], axis=2),
+        helper.make_node("Add", ["first", "size"], ["last"]),
+        helper.make_node("Concat", ["first", "last", "sure", "class"], ["chosen"], axis=2),
     ])  # fmt: skip
-    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2]}
+    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2], "parts": [2, 2, 1]}
     graph.initializer.append(numpy_helper.from_array(np.zeros((1, 10, 1), np.float32), "class"))
     graph.initializer.extend([numpy_helper.from_array(np.array(v, np.int64), k) for k, v in arrays.items()])
     del graph.output[:]

@@ -204,7 +204,8 @@ class _Reading:
         answer, numbers = self.answer, self.answer.shape[1]
         scores = answer[:, 4:]
         parts = self._are_parts(answer[:, :4]) and self._are_scores(scores) and float(np.ptp(scores)) > 0
-        whole = numbers == 6 and self._are_scores(answer[:, 4]) and self._are_classes(answer[:, 5])
+        chosen = numbers == 6 and self._are_scores(answer[:, 4]) and self._are_classes(answer[:, 5])
+        whole = chosen and self._are_corners(answer[:, :4])
         nothing = not answer.any()
         layout = self.wish.layout
         if parts and not nothing and layout in (None, "detr"):
@@ -269,8 +270,18 @@ class _Reading:
 
     @staticmethod
     def _are_parts(boxes: Floats) -> bool:
-        """Centres and sizes as parts of the picture: a box may begin outside, its centre hardly."""
-        return bool(np.isfinite(boxes).all() and boxes.min() >= -0.5 and boxes.max() <= 1.5)
+        """Centres and sizes as parts of the picture: a box may reach outside, its centre hardly."""
+        if not np.isfinite(boxes).all():
+            return False
+        centres, sizes = boxes[:, :2], boxes[:, 2:]
+        return bool(centres.min() >= -0.5 and centres.max() <= 1.5 and sizes.min() >= 0 and sizes.max() <= 4)
+
+    @staticmethod
+    def _are_corners(boxes: Floats) -> bool:
+        """Left, top, right and bottom in pixels."""
+        if not np.isfinite(boxes).all():
+            return False
+        return bool((boxes[:, 2:] >= boxes[:, :2]).all() and (boxes.max() > 4 or not boxes.any()))
 
     @staticmethod
     def _are_classes(classes: Floats) -> bool:

@@ -16,7 +16,7 @@ _LONGEST = 1 << 20  # characters of an entry that is looked at
 def class_names(metadata: Mapping[str, str]) -> dict[int, str]:
     """The names by class, where an entry lists them: an object, a list, or words between commas or line ends."""
     for key in _NAMES:
-        if (names := _listed(_value(metadata.get(key, "")))) and len(names) == len(set(names)):
+        if names := _listed(_value(metadata.get(key, ""))):
             return names
     return {}
 
