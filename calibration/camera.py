@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Distortion = tuple[float, float, float, float, float, float, float, float]
-NO_DISTORTION: Distortion = (0.0,) * 8  # type: ignore[assignment]
+Distortion = tuple[float, ...]
+NO_DISTORTION: Distortion = (0.0,) * 8
+# How many coefficients OpenCV's models have that are taken: none, k1 k2 p1 p2, with k3, with k4 k5 k6, with s1 … s4.
+_MODELS = (0, 4, 5, 8, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class CameraModel:
     """Intrinsics of one image size.
 
     `fx fy cx cy` in pixels, with pixel centres at whole numbers (OpenCV's convention: the image spans
-    −0.5 … width − 0.5). `distortion` is OpenCV's rational model, k1 k2 p1 p2 k3 k4 k5 k6.
+    −0.5 … width − 0.5). `distortion` is OpenCV's rational model, k1 k2 p1 p2 k3 k4 k5 k6; of a thin prism besides,
+    s1 s2 s3 s4.
     """
 
     width: int
@@ -35,7 +38,7 @@ class CameraModel:
             raise ValueError(f"image size must be positive, got {self.width}×{self.height}")
         if not (self.fx > 0 and self.fy > 0):
             raise ValueError(f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}")
-        if len(self.distortion) != 8:
+        if len(self.distortion) not in (8, 12):
             raise ValueError(f"distortion needs 8 coefficients (k1 k2 p1 p2 k3 k4 k5 k6), got {len(self.distortion)}")
         if not np.isfinite([self.fx, self.fy, self.cx, self.cy, *self.distortion]).all():
             raise ValueError("intrinsics must be finite")
@@ -47,7 +50,7 @@ class CameraModel:
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
-        """The eight distortion coefficients in OpenCV's order."""
+        """The distortion coefficients in OpenCV's order."""
         return np.asarray(self.distortion, dtype=np.float64)
 
     @property
@@ -101,8 +104,42 @@ class CameraModel:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CameraModel:
-        distortion: Any = tuple(float(k) for k in values.get("distortion", NO_DISTORTION))
-        return cls(
-            int(values["width"]), int(values["height"]), float(values["fx"]), float(values["fy"]),
-            float(values["cx"]), float(values["cy"]), distortion,
-        )  # fmt: skip
+        """The camera of `to_dict`, or of a file that somebody wrote. KeyError names a missing field; ValueError says
+        what is wrong with one."""
+        width, height = (_whole(values[name], name) for name in ("width", "height"))
+        fx, fy, cx, cy = (_number(values[name], name) for name in ("fx", "fy", "cx", "cy"))
+        return cls(width, height, fx, fy, cx, cy, distortion_of(values.get("distortion")))
+
+
+def distortion_of(values: Any) -> Distortion:
+    """OpenCV's coefficients as a camera has them, of any model that it shares: what a shorter one lacks is 0.
+
+    Raises ValueError for another number of them, and for what is no number.
+    """
+    given = () if values is None else values
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"distortion is {values!r}, no list of coefficients")
+    numbers = tuple(_number(value, "a coefficient of distortion") for value in given)
+    if len(numbers) not in _MODELS:
+        raise ValueError(
+            f"distortion has {len(numbers)} coefficients; OpenCV's models of 4 (k1 k2 p1 p2), 5 (k3), 8 (k4 k5 k6) "
+            "and 12 (s1 s2 s3 s4) are taken"
+        )
+    whole = numbers + (0.0,) * (8 - len(numbers))
+    return whole if any(whole[8:]) else whole[:8]
+
+
+def _number(value: Any, name: str) -> float:
+    if value is None or isinstance(value, bool):
+        raise ValueError(f"{name} is {'null' if value is None else value}, no number")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {value!r}, no number") from None
+
+
+def _whole(value: Any, name: str) -> int:
+    number = _number(value, name)
+    if not (0 < number < 1e6 and number == int(number)):
+        raise ValueError(f"{name} is {value!r}, no whole number of pixels")
+    return int(number)

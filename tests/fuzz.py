@@ -35,7 +35,7 @@ def damaged(draw: st.DrawFn, value: Any, times: int = 2) -> Any:
     for _ in range(draw(st.integers(1, times))):
         places = list(_places(changed))
         if not places:
-            return draw(JUNK)
+            return copy.deepcopy(draw(JUNK))
         *way, last = draw(st.sampled_from(places))
         holder = changed
         for key in way:
@@ -46,7 +46,7 @@ def damaged(draw: st.DrawFn, value: Any, times: int = 2) -> Any:
         elif how == "doubled" and isinstance(holder, list):
             holder.insert(last, copy.deepcopy(holder[last]))
         else:
-            holder[last] = draw(JUNK)
+            holder[last] = copy.deepcopy(draw(JUNK))
     return changed
 
 
