@@ -77,6 +77,7 @@ def _opened(content: Any, where: str) -> Iterator[Any]:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about tags that a damaged file has
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
                 yield image
