@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Distortion = tuple[float, ...]
 NO_DISTORTION: Distortion = (0.0,) * 8
 # How many coefficients OpenCV's models have that are taken: none, k1 k2 p1 p2, with k3, with k4 k5 k6, with s1 … s4.
+_FIELDS = ("width", "height", "fx", "fy", "cx", "cy", "distortion")
 _MODELS = (0, 4, 5, 8, 12)
 
 
@@ -105,7 +106,9 @@ class CameraModel:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CameraModel:
         """The camera of `to_dict`, or of a file that somebody wrote. KeyError names a missing field; ValueError says
-        what is wrong with one."""
+        what is wrong with one, or names one that no camera has: a word that is misspelt must not count for nothing."""
+        if unknown := [name for name in values if name not in _FIELDS]:
+            raise ValueError(f"a camera has no {unknown[0]!r}; it has {', '.join(_FIELDS)}")
         width, height = (_whole(values[name], name) for name in ("width", "height"))
         fx, fy, cx, cy = (_number(values[name], name) for name in ("fx", "fy", "cx", "cy"))
         return cls(width, height, fx, fy, cx, cy, distortion_of(values.get("distortion")))
@@ -121,9 +124,10 @@ def distortion_of(values: Any) -> Distortion:
         raise ValueError(f"distortion is {values!r}, no list of coefficients")
     numbers = tuple(_number(value, "a coefficient of distortion") for value in given)
     if len(numbers) not in _MODELS:
+        flat = len(numbers) == 14 and not any(numbers[12:])
         raise ValueError(
             f"distortion has {len(numbers)} coefficients; OpenCV's models of 4 (k1 k2 p1 p2), 5 (k3), 8 (k4 k5 k6) "
-            "and 12 (s1 s2 s3 s4) are taken"
+            "and 12 (s1 s2 s3 s4) are taken" + ("; leave out the last two, which are 0" if flat else "")
         )
     whole = numbers + (0.0,) * (8 - len(numbers))
     return whole if any(whole[8:]) else whole[:8]

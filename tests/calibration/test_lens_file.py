@@ -56,7 +56,12 @@ def test_without_a_word_of_distortion_there_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        (lens(distortion=COEFFICIENTS + [0, 0]), "distortion has 14 coefficients; OpenCV's models of 4"),
+        (lens(distortion=[*COEFFICIENTS, 0.1, 0]), "distortion has 14 coefficients; OpenCV's models of 4"),
+        # What OpenCV itself answers for its rational model (ros-perception/image_pipeline PR#440).
+        (lens(distortion=[*COEFFICIENTS, 0, 0]), "has 14 coefficients.*; leave out the last two, which are 0"),
+        (lens(distorsion=[0.1] * 5), "a camera has no 'distorsion'; it has width"),
+        # Four coefficients of a fisheye are others than those of a pinhole (realsenseai/librealsense PR#7061).
+        (lens(distortion_model="equidistant", distortion=[0.1] * 4), "a camera has no 'distortion_model'"),
         (lens(distortion="0.1"), "distortion is '0.1', no list"),
         (lens(distortion=[0.1, None, 0, 0]), "a coefficient of distortion is null"),
         (lens(fx=None), "fx is null, no number"),

@@ -36,6 +36,8 @@ def seen(path: Path) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("byte_order", ["<u2", ">u2"])
 def test_grey_of_16_bits_keeps_its_brightness(tmp_path: Path, suffix: str, byte_order: str) -> None:
+    """As in python-pillow/Pillow#2574 and #5991 (white after a conversion) and unslothai/unsloth PR#10094 (a TIFF whose
+    bytes stand the other way round)."""
     path = tmp_path / f"x.{suffix}"
     Image.fromarray((RAMP.astype(np.uint16) * 257).astype(byte_order)).save(path)
     np.testing.assert_array_equal(seen(path), np.repeat(RAMP[..., None], 3, axis=2))

@@ -178,6 +178,24 @@ def test_every_dialect_gives_the_same_angles(tmp_path: Path, control: MotionFram
     assert_same(frame, control)
 
 
+def test_each_joint_has_an_order_of_rotations_and_a_number_of_channels_of_its_own(
+    tmp_path: Path, control: MotionFrame
+) -> None:
+    """As in Nehon/bvhretarget PR#5 (orders that differ within a file) and Anytop2025/Anytop#9 (3 and 6 channels): about
+    one axis at a time every order says the same, and places of inner joints move nothing."""
+    lines = bvh().splitlines()
+    at = lines.index("CHANNELS 3 Zrotation Xrotation Yrotation", lines.index("JOINT LeftLeg"))
+    lines[at] = "CHANNELS 6 Xposition Yposition Zposition Yrotation Xrotation Zrotation"
+    *head, row = lines
+    numbers = row.split()
+    before = (
+        sum(int(line.split()[1]) for line in lines[: at + 1] if line.startswith("CHANNELS")) - 6
+    )  # the numbers of the joints written before it
+    z, x, y = numbers[before : before + 3]
+    numbers[before : before + 3] = ["0", "-41", "0", y, x, z]
+    assert_same(told(tmp_path, "\n".join([*head, " ".join(numbers)])), control)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

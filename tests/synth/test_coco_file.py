@@ -148,6 +148,25 @@ def test_what_cannot_be_told_is_named_with_its_row_and_field(folder: Path, name:
         read(folder, edited(change))
 
 
+def test_a_file_of_captions_is_no_set_of_people(folder: Path) -> None:
+    """As in google/automl#160: COCO's captions have images and annotations, and no categories."""
+    captions = {"images": PLAIN["images"], "annotations": [{"id": 1, "image_id": 11, "caption": "a bed"}]}
+    with pytest.raises(WardposeError, match="lists of images, annotations and categories are wanted"):
+        read(folder, captions)
+    with pytest.raises(WardposeError, match="annotations row 1, category_id: is missing"):
+        read(folder, captions | {"categories": PLAIN["categories"]})  # as in Ghy0501/HiDe-LLaVA#9
+
+
+def test_people_without_an_area_are_people(folder: Path) -> None:
+    """As in zylo117/Yet-Another-EfficientDet-Pytorch#311: no area, no iscrowd. A box then counts for about half."""
+    content = copy.deepcopy(PLAIN)
+    for row in content["annotations"]:
+        del row["area"], row["iscrowd"]
+    pictures = read(folder, content)
+    assert sum(len(picture.ids) for picture in pictures) == 4 and not any(picture.ignored.any() for picture in pictures)
+    assert pictures[0].areas.tolist() == pytest.approx([0.53 * 600, 0.53 * 200])
+
+
 def test_keypoints_of_another_kind_are_refused_where_they_are_wanted(folder: Path) -> None:
     with pytest.raises(WardposeError, match="annotations row 1, keypoints: are 13, not COCO's 17"):
         read(folder, edited(first("annotations", keypoints=[1] * 39)), keypoints=True)

@@ -41,6 +41,17 @@ def check(folder: Path, content: bytes, name: str = "walk_poses.npz") -> AmassPo
     return AmassPoses.open(folder)
 
 
+def test_the_bytes_of_a_gender_are_nobodys_business(tmp_path: Path) -> None:
+    """As in nghorbani/amass#67, where they became a folder's name."""
+    assert len(check(tmp_path, amass(gender=np.array(b"female")))) == 1
+
+
+def test_poses_of_another_body_are_named_by_their_width(tmp_path: Path) -> None:
+    """As in NVlabs/ProtoMotions#3: 49 joints where 52 are wanted."""
+    with pytest.raises(WardposeError, match=r"poses \(785, 147\), not frames × 156 or 165"):
+        check(tmp_path, amass(poses=np.zeros((785, 147))))
+
+
 def with_damaged_member(content: bytes) -> bytes:
     """The archive with one byte of its poses changed, so that its checksum no longer holds."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -226,6 +226,40 @@ def test_what_is_not_certain_is_asked_or_refused(form: str, tmp_path: Path) -> N
     assert not (tmp_path / "models/taken").exists()
 
 
+def two_outputs(model: onnx.ModelProto) -> None:
+    """As Deci-AI/super-gradients#1108 has them: boxes and scores apart."""
+    boxes, score, _ = halves(model)
+    node(model, "Transpose", [boxes], "pred_bboxes", perm=[0, 2, 1])
+    ends_in(model, node(model, "Transpose", [score], "pred_scores", perm=[0, 2, 1]), [1, CELLS, 1])
+    model.graph.output.append(helper.make_tensor_value_info("pred_bboxes", TensorProto.FLOAT, [1, CELLS, 4]))
+
+
+def raw_level(model: onnx.ModelProto) -> None:
+    """As in ultralytics/yolov5#1603: the first level alone, its anchors apart."""
+    constant(model, "level", np.array([1, 3, 6, 7, 5], np.int64))
+    ends_in(model, node(model, "Reshape", ["output", "level"], "raw"), [1, 3, 6, 7, 5])
+
+
+COCO_NAMES = ["person", *(f"thing {k}" for k in range(79))]
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "says"),
+    [
+        (two_outputs, ["person"], "is not known"), (raw_level, ["person"], "is not known"),
+        # ultralytics/ultralytics#8940 and #14320: the names of another model than the head's.
+        (None, COCO_NAMES, "names 80 classes .* and has 1"),
+        (person_second, ["person"], "names 1 classes .* and has 2"),
+    ],
+)  # fmt: skip
+def test_exports_of_public_reports_are_refused_in_words(
+    change: Change | None, names: list[str], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WardposeError, match=says) as caught:
+        people(drawn(tmp_path, change, names), tmp_path / "models")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_was_asked_can_be_said(tmp_path: Path, control: Detections) -> None:
     path = drawn(tmp_path, names=[])
     np.testing.assert_allclose(people(path, tmp_path / "by number", person_class="0").xyxy, control.xyxy, atol=1e-3)
