@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +57,7 @@ def photographs(folder: str) -> tuple[Photograph, ...]:
     for path in sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES):
         height, width = read(str(path)).shape[:2]
         box = beds.get(path.name)
-        if box is not None and not (box[2] > 4 and box[3] > 4 and -1 <= box[0] <= width and -1 <= box[1] <= height):
+        if box is not None and not (box[2] > 4 and box[3] > 4 and -1 <= box[0] < width and -1 <= box[1] < height):
             raise WardposeError(f"{path.name}: no box in a picture of {width}×{height}", where=str(root / BEDS))
         middle = (0.15 * width, 0.45 * height, 0.7 * width, 0.5 * height)
         found.append(Photograph(str(path), box or middle, box is not None))
@@ -67,15 +69,24 @@ def photographs(folder: str) -> tuple[Photograph, ...]:
 def _beds(path: Path) -> dict[str, tuple[float, float, float, float]]:
     if not path.exists():
         return {}
+    mend = "write it with `wardpose backgrounds`, or remove it"
     try:
-        return {
-            str(name): (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-            for name, box in json.loads(path.read_bytes()).items()
-        }
-    except (OSError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise WardposeError(
-            f"is no list of beds: {error}", where=str(path), mend="write it with `wardpose backgrounds`, or remove it"
-        ) from None
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise WardposeError(f"is no list of beds: {error}", where=str(path), mend=mend) from None
+    if not isinstance(content, dict):
+        raise WardposeError("is no list of beds", where=str(path), mend=mend)
+    return {str(name): _box(name, box, str(path), mend) for name, box in content.items()}
+
+
+def _box(name: str, box: Any, where: str, mend: str) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = (float(value) for value in box)
+    except (ValueError, TypeError, OverflowError):
+        x = y = width = height = math.nan
+    if not np.isfinite([x, y, width, height]).all():
+        raise WardposeError(f"the bed of {name[:80]!r} is not x, y, width, height", where=where, mend=mend)
+    return x, y, width, height
 
 
 def read(path: str) -> NDArray[np.uint8]:
