@@ -1,6 +1,6 @@
 """A COCO annotation file, row by row: what a row says in any of the ways people write it, or which field is wrong.
 
-A value that can mean only one thing is taken (`"12"` for 12, `"0"` for no crowd, names as ids); what can't be told is a
+A value that can mean only one thing is taken (`"12"` for 12, names as ids); what can't be told is a
 fault that names the list, the row (from 1) and the field. Nothing is dropped without a word.
 """
 
@@ -356,12 +356,11 @@ def _area(value: Any) -> float:
 
 
 def _truth(value: Any) -> bool:
-    """What `iscrowd` says: 0 or 1, true or false, as a number or in words; nothing is no."""
-    plain = str(value).strip().casefold()
-    if value is None or plain in ("0", "0.0", "false", "no", ""):
+    """What `iscrowd` says: 0 or 1, or a truth value; nothing is no. A text is refused: programs take "0" for true."""
+    if value is None:
         return False
-    if plain in ("1", "1.0", "true", "yes"):
-        return True
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
     raise ValueError(f"is {_shown(value)}, neither 0 nor 1")
 
 

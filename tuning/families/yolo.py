@@ -17,7 +17,7 @@ from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
-from tuning.store.weights import State, read_weights, write_safetensors
+from tuning.store.weights import OWN_ENTRY, State, read_weights, write_safetensors
 
 _SIZE = 416  # what two cores run live, where nobody chose another
 _OPSET = 18
@@ -53,7 +53,7 @@ class Yolo:
         from tuning.families.yolo_models import build_detector, build_pose, recognise
 
         where = str(foreign.path)
-        architecture = wish.architecture or foreign.metadata.get("architecture")
+        architecture = wish.architecture or foreign.metadata.get(OWN_ENTRY)
         if architecture is not None and not is_yolo(architecture):
             return None
         found = recognise(foreign.state, architecture=architecture, layers=foreign.layers, where=where)
@@ -76,9 +76,7 @@ class Yolo:
             built = build_pose(card, foreign.state, where=where)
         else:
             built = build_detector(card, foreign.state, person_class=person, where=where)
-        write_safetensors(
-            folder / WEIGHTS_FILE, built.state(), metadata={"architecture": found.architecture, "names": '["person"]'}
-        )
+        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: found.architecture})
         return card
 
     def knows(self, card: ModelCard) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.errors import WardposeError
 from tuning.store.checkpoint import read_checkpoint
 from tuning.store.foreign_names import class_names
-from tuning.store.weights import State, read_safetensors
+from tuning.store.weights import OWN_ENTRY, State, read_safetensors
 
 MAX_ONNX_BYTES = 2 * 2**30
 
@@ -67,7 +67,9 @@ def read_foreign(path: Path) -> ForeignModel:
         return _read_onnx(path)
     if suffix == ".safetensors":
         state, metadata = read_safetensors(path)
-        return ForeignModel(path, state=state, metadata=metadata, names=class_names(metadata))
+        # What we wrote ourselves says its architecture, and finds people alone.
+        names = class_names(metadata) or ({0: "person"} if OWN_ENTRY in metadata else {})
+        return ForeignModel(path, state=state, metadata=metadata, names=names)
     if suffix in (".pt", ".pth"):
         checkpoint = read_checkpoint(path)
         state = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in checkpoint.state.items()}
