@@ -57,11 +57,16 @@ class Output:
             padded = (text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))
             self.say("  ".join(padded).rstrip())
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody may be looking at what is said."""
+        return (sys.stderr if self.as_json else sys.stdout).isatty()
+
     def picture(self, color: NDArray[np.uint8], estimate: CalibrationEstimate | None = None) -> bool:
         """A picture (H, W, 3) RGB in half blocks, the bed of `estimate` on it; False, and nothing, off a terminal."""
-        stream = sys.stderr if self.as_json else sys.stdout
-        if not stream.isatty():
+        if not self.is_terminal:
             return False
+        stream = sys.stderr if self.as_json else sys.stdout
         import shutil
 
         from rich.console import Console

@@ -133,7 +133,8 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another one)."""
+    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, upright, floor (other
+    ones)."""
     from appliance.jobs.promotion import decide
 
     return decide(site, parameters, progress)
@@ -222,6 +223,32 @@ def _folder(path: str | Path) -> Path:
     return folder.absolute()
 
 
+def preview(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Draw a data set's labels and write its card. Parameters: place, target, out, count, detector."""
+    from appliance.jobs.preview import preview as draw
+
+    target, out = (Path(parameters[name]) if parameters.get(name) else None for name in ("target", "out"))
+    return draw(
+        site, Path(parameters["place"]), target=target, out=out, count=int(_or(parameters.get("count"), 24)),
+        detector=parameters.get("detector"), progress=progress,
+    )  # fmt: skip
+
+
+def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a base model from synthetic images alone. Parameters: those of `tuning.base_options`, out (folder; default:
+    in the site), start (a model)."""
+    from tuning.base import make_as_asked
+    from tuning.base_options import TASKS, options_from
+
+    store, options = ModelStore(site), options_from(parameters)
+    target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
+    start = store.folder(str(parameters["start"])) if parameters.get("start") else None
+    card = make_as_asked(options, target, start, progress)
+    if target.parent == site.models:
+        store.enlist(target.name, origin="made from synthetic images alone")
+    return {"model": card.name, "out": str(target), "scores": card.scores}
+
+
 JOB_KINDS = (
     JobKind("synth", "Making training images", synthesise),
     JobKind("tune", "Tuning", tune),
@@ -230,4 +257,6 @@ JOB_KINDS = (
     JobKind("promote", "Judging", promote),
     JobKind("import", "Importing a model", take_in, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
+    JobKind("preview", "Drawing a data set", preview, heavy=False),
+    JobKind("base", "Making a base model", base, resumable=False),
 )

@@ -74,10 +74,13 @@ def test_head_and_foot_are_asked_for_under_the_picture_with_the_bed_on_it(
     assert drawn is not None and drawn.shape == (LENS.height, LENS.width, 3)
     assert (np.abs(drawn.astype(int) - [0, 200, 255]).max(axis=2) < 60).sum() > 200  # its outline again
     looks = [row.reason for row in audit.rows(site) if row.what == "camera.look"]
-    assert looks == ["the bed drawn on the picture", "the bed drawn on the picture, kept in bed.png"]
+    assert looks == [
+        "the bed drawn on the picture: by command", "the bed drawn on the picture, kept in bed.png: by command",
+        "to calibrate: manual: by command",
+    ]  # fmt: skip
 
 
 def test_where_nobody_sits_no_picture_is_drawn_and_nothing_is_confirmed(site: SiteFolder, by_tape: list[str]) -> None:
     assert main(["--home", str(site.root), *by_tape]) == 0
     assert not calibrations.rows(site, 1)[0].confirmed
-    assert [row.what for row in audit.rows(site)] == ["calibration.keep"]
+    assert [row.what for row in audit.rows(site)] == ["calibration.keep", "camera.look"]
