@@ -24,6 +24,7 @@ from runtime.engines.onnx_engine import OnnxEngine
 from runtime.engines.trial import run_once
 from tests.fuzz import broken_bytes
 from tests.tuning.drawn_graphs import YoloLike, YoloxLike, draw_graph, named
+from tuning.families.family import TuneSettings, tune
 from tuning.import_model import import_model
 from tuning.store.foreign_names import class_names
 
@@ -271,6 +272,14 @@ def test_what_was_asked_can_be_said(tmp_path: Path, control: Detections) -> None
         people(path, tmp_path / "wrong", person_class="adult", layout="yolox")
     with pytest.raises(WardposeError, match="no layout is called 'yolo99'; choose one of: yolo, "):
         people(path, tmp_path / "wrong", layout="yolo99")
+
+
+def test_a_detector_of_several_boxes_a_cell_says_that_it_cannot_be_tuned(tmp_path: Path, drawn_people: Path) -> None:
+    import_model(drawn(tmp_path, three_anchors, ["person"]), tmp_path / "models", "v5")
+    settings_ = TuneSettings(width=96, height=64, batch=2, threads=1, epochs=1)
+    with pytest.raises(WardposeError, match="boxes are several for each cell"):
+        tune(tmp_path / "models/v5", drawn_people, tmp_path / "tuned", settings_)
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_a_layout_that_is_open_is_asked(tmp_path: Path) -> None:
