@@ -39,6 +39,7 @@ def before_and_after(
     import numpy as np
 
     from appliance.models.use import open_detector, open_pose
+    from runtime.capture.photograph import read_photograph
     from runtime.overlay import draw_skeletons
     from runtime.skeleton import Skeletons
     from tuning.coco_folder import read_people
@@ -50,10 +51,7 @@ def before_and_after(
     ]
     columns = []
     for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
-        picture = cv2.imread(str(labelled.path))
-        if picture is None:
-            raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
-        color = np.ascontiguousarray(picture[..., ::-1])
+        color = read_photograph(labelled.path)
         column = []
         for label, detector, pose in opened:
             found = detector.detect(color)

@@ -91,7 +91,7 @@ class RtmPose:
             threads=settings.threads,
             device=settings.device,
         )
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=True)
         # Tuned on crops turned to the body, it is to be run on such crops.
         outcome = train_pose(
             module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(body=1.0),
