@@ -118,7 +118,7 @@ def test_the_beds_axis_spares_a_new_person_in_it_half_of_the_search(turning: Liv
     points = turned_person(-np.pi / 2)
     result = turning.process(Frame(person_picture(points), 0.0, 0, "lying"))
     assert np.linalg.norm(result.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
-    assert engine.crops == 2 + 2 * 4
+    assert engine.crops == 2 + 2 * 2
 
 
 def test_somebody_found_twice_is_shown_once(tmp_path: Path, turning: LivePipeline) -> None:
