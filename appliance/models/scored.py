@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from appliance.site.folder import REPOSITORY, SiteFolder
+from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
+from calibration.code_digest import code_digest
 
 if TYPE_CHECKING:
     from runtime.engines.engine import InferenceEngine
@@ -48,7 +48,7 @@ def question(
         "labels": _sha256(data),
         "pictures": [_sha256(picture.path) for picture in pictures],
         "settings": dict(settings),
-        "code": _code(),
+        "code": code_digest(*_CODE),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -77,13 +77,3 @@ def _file(site: SiteFolder, name: str) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@cache
-def _code() -> str:
-    digest = hashlib.sha256()
-    for part in _CODE:
-        place = REPOSITORY / part
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"{path.relative_to(REPOSITORY)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -6,6 +6,7 @@ penalty-reduced focal loss, offsets and the guesses from the person's centre by 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,9 +155,11 @@ def train_movenet(
     recipe: MovenetRecipe,
     *,
     padding: float = PADDING,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train the `OnnxGraph` of a MoveNet in place on every person with keypoints."""
+    """Train the `OnnxGraph` of a MoveNet in place on every person with keypoints, on from `checkpoint` where it is
+    there."""
     _, _, height, width = graph.picture_shape
     names = dict(zip(OUTPUTS, graph.outputs, strict=True))
     cells = graph.shapes[names["heatmap"]][-1]
@@ -174,7 +177,7 @@ def train_movenet(
         answer = module(batch["images"].contiguous(memory_format=layout))
         return movenet_loss({name: answer[key] for name, key in names.items()}, batch, recipe)
 
-    outcome = fit(graph, samples, loss, loop, progress=progress)
+    outcome = fit(graph, samples, loss, loop, checkpoint=checkpoint, resume=True, progress=progress)
     graph.to("cpu")
     return outcome
 
@@ -185,9 +188,10 @@ def tune_movenet(
     pictures: list[Picture],
     settings: TuneSettings,
     recipe: MovenetRecipe,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train the graph in place. What `settings` say outright goes before `recipe`."""
+    """Train the graph in place, on from `checkpoint` where it is there. What `settings` say goes before `recipe`."""
     loop = LoopSettings(
         epochs=settings.epochs or recipe.epochs, minutes=settings.minutes, batch=settings.batch or recipe.batch,
         nominal_batch=settings.batch or recipe.batch, optimizer="adamw", weight_decay=0.0,
@@ -196,4 +200,6 @@ def tune_movenet(
     )  # fmt: skip
     kept = round(recipe.frozen_share * len(graph.convolutions))
     graph.freeze(kept if settings.frozen_layers is None else settings.frozen_layers)
-    return train_movenet(graph, pictures, loop, recipe, padding=info.box_padding, progress=progress)
+    return train_movenet(
+        graph, pictures, loop, recipe, padding=info.box_padding, checkpoint=checkpoint, progress=progress
+    )

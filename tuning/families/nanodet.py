@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.progress import Progress
@@ -50,12 +51,13 @@ class Nanodet(GraphFamily):
         }  # fmt: skip
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.graph_detector_training import train_detector_graph
         from tuning.families.nanodet_training import nanodet_loss
 
         recipe = RECIPE.told(settings)
         loss = partial(nanodet_loss, info=info, recipe=recipe)
-        trained = train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        trained = train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)
         return replace(trained, info={"threshold": THRESHOLD})
