@@ -1,4 +1,4 @@
-"""What of a skeleton is shown: how sure a joint must be, and when a person is better shown as a box."""
+"""Who counts as found, and what of a skeleton is shown: how sure a joint must be, when a box is better."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from runtime.skeleton import LIMBS
 SURE, DOUBTFUL = 0.6, 0.35
 # Sure joints without which a handful of lines would be no body.
 FEWEST_SURE = 5
+# A doubtful person counts whose likeliest so many joints, a head and shoulders over a blanket, are as likely as this in
+# the mean. Chosen on one half of 34 photographs of rooms, 120 people who fell and 150 drawn wards without anybody.
+BEARING_JOINTS, BORNE_OUT = 5, 0.3
 # Limbs of arms, legs and trunk; lines of the face alone make no person.
 _BODY_LIMBS = tuple(limb for limb in LIMBS if min(limb) >= 5)
 
@@ -26,3 +29,14 @@ def shows_skeleton(score: NDArray[np.floating]) -> NDArray[np.bool_]:
     sure = np.asarray(score) >= SURE
     limb = sure[..., np.array(_BODY_LIMBS)].all(-1).any(-1)
     return np.asarray((sure.sum(-1) >= FEWEST_SURE) & limb)
+
+
+def counted(score: NDArray[np.floating], joints: NDArray[np.floating], certain: float) -> NDArray[np.bool_]:
+    """(N,) whether people who were found count, live: whoever scores `certain` or more, and of the others those whose
+    skeleton bears them out.
+
+    score: (N,) the detector's; joints: (N, 17) the skeletons' probabilities, all 0 where the pose model has no answer.
+    A cushion that is taken for a person gets joints that nothing speaks for.
+    """
+    likeliest = np.sort(np.asarray(joints), axis=-1)[..., -BEARING_JOINTS:].mean(-1)
+    return np.asarray((np.asarray(score) >= certain) | (likeliest >= BORNE_OUT))

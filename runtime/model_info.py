@@ -55,6 +55,10 @@ class ModelInfo(BaseModel):
         title="How a person's crop stands (None: movenet's turned to the body, others upright)",
     )
     threshold: float = Field(default=0.25, title="Score from which a found person counts, live", gt=0, lt=1)
+    certain: float | None = Field(
+        default=None, gt=0, lt=1,
+        title="Score from which a found person counts, live, whatever the pose model says (None: the threshold)",
+    )  # fmt: skip
     confidence: tuple[tuple[float, float], ...] = Field(
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.bed_view import BedView
+from runtime.belief import counted
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.distinct import distinct_people, without_strays
@@ -99,8 +100,10 @@ class LivePipeline:
         skeletons = Skeletons.empty()
         if self.pose is not None:
             skeletons = self.pose.estimate(frame.color, detections, self._aims(detections, width, height))
+            believed = counted(detections.score, skeletons.score, self.detector.certain)
             skeletons = without_strays(detections, skeletons)
             self.turns.learn(skeletons)
+            detections, skeletons = detections[believed], skeletons[believed]
             people = distinct_people(detections, skeletons)
             detections, skeletons = detections[people], skeletons[people]
             lap("pose")
