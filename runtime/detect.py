@@ -78,7 +78,7 @@ class PersonDetector:
 
     confidence: score below which a box is dropped; None is the model's own threshold. nms_iou: overlap above which the
     lower-scored of two boxes goes (models that need no suppression are left alone). max_people: boxes kept, highest
-    score first. `certain` is the score from which people count live by that alone (see `runtime.belief.counted`).
+    score first.
     """
 
     def __init__(
@@ -97,7 +97,6 @@ class PersonDetector:
             )
         self.engine, self.nms_iou, self.max_people = engine, nms_iou, max_people
         self.confidence = info.threshold if confidence is None else confidence
-        self.certain = max(self.confidence, info.certain or 0.0)
 
     def detect(self, color: NDArray[np.uint8]) -> Detections:
         """People in a (H, W, 3) uint8 RGB picture, highest score first; none found is an empty answer, not an error.

@@ -67,7 +67,7 @@ def score(
             return known
         found = evaluate_detector(
             detector, data, folder, progress, pose=estimator, boxes="truth" if boxes == "truth" else "detected",
-            turn_deg=turn_deg, threshold=detector.engine.info.threshold, certain=detector.engine.info.certain,
+            turn_deg=turn_deg, info=detector.engine.info,
         )  # fmt: skip
     scored.keep(site, asked, found)
     scored.keep(site, alone, found.model_copy(update={"keypoints": None}))

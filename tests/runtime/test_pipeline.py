@@ -135,9 +135,11 @@ def test_somebody_found_twice_is_shown_once(tmp_path: Path, turning: LivePipelin
 def test_a_doubtful_box_counts_only_with_a_skeleton_that_bears_it_out(tmp_path: Path, turning: LivePipeline) -> None:
     # Somebody, and beside them a doubtful box in which the pose model finds no joint.
     boxes = np.array([[32, 32, 44, 44, 0.5], [4, 58, 8, 8, 0.5]], np.float32).T
-    for certain, shown in ((0.9, 1), (None, 2), (0.4, 2)):
-        described = info().model_copy(update={"certain": certain})
-        detector = PersonDetector(open_engine(constant_model(tmp_path / f"{certain}.onnx", [boxes], described)))
+    for doubts, shown in (({"doubtful": 0.3, "certain": 0.9}, 1), ({}, 2), ({"doubtful": 0.3, "certain": 0.4}, 2)):
+        described = info().model_copy(update={"threshold": 0.4, **doubts})
+        detector = PersonDetector(
+            open_engine(constant_model(tmp_path / f"{shown}{len(doubts)}.onnx", [boxes], described))
+        )
         pipeline = LivePipeline(detector, turning.pose)
         result = pipeline.process(Frame(person_picture(turned_person(0.0)), 0.0, 0, "doubtful"))
         assert len(result.detections) == len(result.skeletons) == shown

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.errors import WardposeError
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
+from tests.runtime.onnx_graphs import info
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
@@ -97,17 +98,18 @@ def test_people_found_where_nobody_is_are_counted_as_they_would_be_shown(tmp_pat
     cushion, chair = ((200.0, 10.0, 260.0, 60.0), 0.5, 0.0), ((200.0, 120.0, 280.0, 190.0), 0.7, 0.0)
     faint = ((120.0, 150.0, 190.0, 195.0), 0.3, 0.9)
     detector = Found(somebody, part, chair, cushion, faint)
-    alone = evaluate_detector(detector, file, threshold=0.4)
+    doubts = info().model_copy(update={"threshold": 0.4, "doubtful": 0.35, "certain": 0.6})
+    alone = evaluate_detector(detector, file, info=doubts)
     assert (alone.found, alone.false_people) == (1.0, 2.0)
-    borne_out = evaluate_detector(detector, file, pose=detector, threshold=0.4, certain=0.6)
+    borne_out = evaluate_detector(detector, file, pose=detector, info=doubts)
     assert (borne_out.found, borne_out.false_people) == (1.0, 1.0)
-    without = evaluate_detector(detector, file, pose=detector, threshold=0.4)
-    assert without.false_people == 2.0
+    sure = doubts.model_copy(update={"doubtful": None})
+    assert evaluate_detector(detector, file, pose=detector, info=sure).false_people == 2.0
     assert borne_out.figures()["false_people"] == 1.0
 
 
 def test_an_empty_room_finds_nobody_and_counts_whoever_is_seen(tmp_path: Path) -> None:
-    evaluation = evaluate_detector(Found(((20.0, 20.0, 90.0, 90.0), 0.9, 0.0)), _one_picture(tmp_path), threshold=0.4)
+    evaluation = evaluate_detector(Found(((20.0, 20.0, 90.0, 90.0), 0.9, 0.0)), _one_picture(tmp_path))
     assert (evaluation.people, evaluation.found, evaluation.false_people) == (0, 0.0, 1.0)
 
 

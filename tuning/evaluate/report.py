@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
 from calibration.progress import Progress
-from runtime.belief import counted
+from runtime.belief import counted, least_score
 from runtime.detect import LIVE_NMS_IOU, non_maximum_suppression
 from runtime.detections import Detections, iou_matrix
 from runtime.skeleton import Skeletons
@@ -27,18 +27,19 @@ from tuning.evaluate.turned import QUARTERS, turn_labels, turn_pixels
 CONFIDENCE_FLOOR = 0.001
 NMS_IOU = 0.65
 MOST_BOXES = 100
-# Boxes that get a skeleton: those that the live suppression leaves, at most so many, and none that scores less than
-# this part of what counts live. A less likely one costs as much as any and is hardly ever somebody; and beside a better
-# box of the same person, as COCO's figures want them, another is one more wrong skeleton. Measured on the simulated
-# ward: a quarter fewer boxes, OKS AP and mean OKS as they were (.349 and .350, .561 and .560).
+_LEAST = 0.25
+# Boxes that get a skeleton at most: those that the live path looks at. Less likely ones, and those that COCO's figures
+# want beside a better one of the same person, cost as much as any, and each is one more wrong skeleton. Measured on the
+# simulated ward, without the second kind: a quarter fewer boxes, OKS AP and mean OKS as they were (.349 and .350, .561
+# and .560).
 MOST_SKELETONS = 20
-LIKELY = 0.8
 # Overlap from which a person is found; overlap, or share of a box within somebody's, from which it shows them.
 _FOUND_IOU, _SOMEBODY_IOU, _PART_OF_SOMEBODY = 0.5, 0.3, 0.5
 
 
 if TYPE_CHECKING:
     from runtime.detect import PersonDetector
+    from runtime.model_info import ModelInfo
 
 
 class Detector(Protocol):
@@ -93,16 +94,14 @@ def evaluate_detector(
     pose: PoseEstimator | None = None,
     boxes: Literal["truth", "detected"] = "detected",
     turn_deg: int = 0,
-    threshold: float = 0.25,
-    certain: float | None = None,
+    info: ModelInfo | None = None,
 ) -> Evaluation:
     """Score `detector` on every picture of a COCO file; with `pose`, skeletons too, on boxes found or the true ones.
 
-    turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. threshold: the score
-    from which the detector's boxes count live, certain: from which they do whatever the pose model says (None: all).
-    The detector must report boxes down to a score of 0.001
-    (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file
-    and for pictures that are missing or unreadable.
+    turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. info: the detector's
+    description, by which people count as they would live (None: all from a score of 0.25 on). The detector must report
+    boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file and for
+    pictures that are missing or unreadable.
     """
     pictures = _turned(read_people(coco_json, images_dir), turn_deg)
     found: dict[int, Detections] = {}
@@ -114,14 +113,15 @@ def evaluate_detector(
             progress(index, len(pictures), picture.path.name)
         color = turn_pixels(read_picture(picture.path), turn_deg)
         found[picture.id] = detector.detect(color)
-        likely = _likely(found[picture.id], threshold)
-        live[picture.id] = likely[likely.score >= threshold]
+        asked = pose is not None and boxes == "detected"
+        live[picture.id] = people = _as_live(found[picture.id], _LEAST if info is None else least_score(info, asked))
         if pose is not None:
-            seen[picture.id] = people = likely if boxes == "detected" else _labelled(picture)
-            skeletons[picture.id] = pose.estimate(color, people) if len(people) else Skeletons.empty()
-            if boxes == "detected":
-                believed = counted(people.score, skeletons[picture.id].score, threshold if certain is None else certain)
-                live[picture.id] = people[believed & (people.score >= threshold)]
+            seen[picture.id] = people if asked else _labelled(picture)
+            skeletons[picture.id] = (
+                pose.estimate(color, seen[picture.id]) if len(seen[picture.id]) else Skeletons.empty()
+            )
+            if asked and info is not None:
+                live[picture.id] = people[counted(info, people.score, skeletons[picture.id].score)]
     keypoints = None
     if pose is not None:
         ranks = {id: seen[id].score * mean_confidence(people) for id, people in skeletons.items()}
@@ -227,8 +227,9 @@ def _turned(pictures: Sequence[Picture], turn_deg: int) -> list[Picture]:
     return [turn_labels(picture, turn_deg) for picture in pictures]
 
 
-def _likely(people: Detections, threshold: float) -> Detections:
-    likely = people[people.score >= LIKELY * threshold]
+def _as_live(people: Detections, least: float) -> Detections:
+    """Those whom the live path would look at: of this score and more, suppressed as it suppresses."""
+    likely = people[people.score >= least]
     return likely[non_maximum_suppression(likely.xyxy, likely.score, LIVE_NMS_IOU)][:MOST_SKELETONS]
 
 
