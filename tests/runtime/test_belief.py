@@ -42,7 +42,7 @@ def test_a_likelier_joint_never_takes_a_person_away(joints: list[float], place: 
 
 def test_head_and_shoulders_over_a_blanket_are_enough_and_no_answer_is_not() -> None:
     head = np.zeros((1, 17))
-    head[0, :7] = 0.6
+    head[0, :7] = 0.4
     assert counted(DOUBTS, np.array([0.4]), head).all()
     assert not counted(DOUBTS, np.array([0.4]), np.zeros((1, 17))).any()
     assert counted(DOUBTS, np.empty(0), np.empty((0, 17))).shape == (0,)

@@ -24,7 +24,7 @@ RECIPE = DetectorRecipe(
 # From the first on 97 of 100 people who fell are found on photographs, from .5 on 90, and more covered patients are
 # missed; but things are taken for people up to .55. So where there is a pose model, it is asked about whoever scores
 # between the other two.
-THRESHOLD, DOUBTFUL, CERTAIN = 0.4, 0.3, 0.6
+THRESHOLD, DOUBTFUL, CERTAIN = 0.4, 0.35, 0.6
 
 
 class Nanodet(GraphFamily):
