@@ -35,8 +35,10 @@ _HEIGHTS_M = np.arange(-0.40, 0.61, 0.01)
 _MOST_HEIGHTS = 4
 _EDGE_M = 0.06
 _STEP_M = 0.015  # rim cells within this of each other took the same step
+_LEAST_ALIKE = 0.4  # of the rim's cells took it, or it is a blanket or an arm
 # Agreement of the rim, up to 1, elsewhere and at home:
-_BETTER, _BETTER_WITHOUT_RAILS = 0.08, 0.09  # elsewhere must be better than home by this
+_BETTER = 0.09  # elsewhere must be better than home by this
+_LEFT_OVER = 0.45  # and without the rails leave no more than this share of what disagrees at home
 _SURE, _LEAST_AGREEMENT = 0.82, 0.6
 _UNMOVED_BUT_RAILS = 0.72
 _SAME_HEIGHT_M = 0.04
@@ -162,14 +164,8 @@ def measure_bed(points: NDArray[np.float64], references: Sequence[BedReference])
 
     references: of the same bed at the same place, its rails up or down; the one that fits best counts.
     """
-    best: tuple[float, BedPosition] | None = None
-    for reference in references:
-        found = _measure(points, reference)
-        if found is not None and (best is None or found[0] > best[0]):
-            best = found
-            if found[0] >= _SURE and not found[1].other_rails:
-                break
-    return None if best is None else best[1]
+    found = [measured for reference in references if (measured := _measure(points, reference)) is not None]
+    return max(found, key=lambda measured: measured[0])[1] if found else None
 
 
 def _measure(points: NDArray[np.float64], reference: BedReference) -> tuple[float, BedPosition] | None:
@@ -268,15 +264,17 @@ def _surfaces(points: NDArray[np.float64], bed: Bed) -> list[float]:
 def _place(occupied: NDArray[np.int8], rim: Cells, fixed: Cells) -> tuple[float, NDArray[np.float64], bool]:
     """How well the rim agrees with the map of now, at which pose (x, y, yaw), and whether a rail is not as it was.
 
-    A rail that was let down or put up looks a little like a step aside; but then the rest of the rim, which has no
-    rails (`fixed`), agrees no better there than at home.
+    A rail that was let down or put up looks a little like a step aside, and what hides an end of the bed lets it slide
+    along; but then the rest of the rim, which has no rails (`fixed`), agrees little better there than at home.
     """
     at_home = float(_agreement(occupied, *rim, _NO_MOVE[None])[0])
+    if at_home + _BETTER > 1:
+        return at_home, _NO_MOVE, False
     best, pose = _fit(occupied, *rim)
     if best < at_home + _BETTER:
         return at_home, _NO_MOVE, False
     there, here = (float(_agreement(occupied, *fixed, place[None])[0]) for place in (pose, _NO_MOVE))
-    if best > _SURE and there > here + _BETTER_WITHOUT_RAILS:
+    if best > _SURE and 1 - there < _LEFT_OVER * (1 - here):
         return best, pose, False
     if here > _UNMOVED_BUT_RAILS:
         return here, _NO_MOVE, True
@@ -329,16 +327,18 @@ def _cells_at(
 def _step_of_rim(
     tops: NDArray[np.float32], reference: BedReference, pose: NDArray[np.float64], height: float
 ) -> float | None:
-    """The change of height that most of the rim's high cells took, looked for around `height`."""
-    cells, _ = _cells_of(reference, reference.rim > 0)
+    """The change of height that most of the rim's high cells took, looked for around `height`. Side rails do not tell:
+    of one that was put up, all cells rise alike."""
+    told = (reference.rim > 0) & ~_rails_mask(reference.bed)
+    cells, _ = _cells_of(reference, told)
     row, column = _cells_at(cells, pose[None], tops.shape)
-    steps = tops[row[0], column[0]] - reference.top[reference.rim > 0]
+    steps = tops[row[0], column[0]] - reference.top[told]
     steps = np.sort(steps[np.isfinite(steps) & (np.abs(steps - height) < 0.3)])
     if len(steps) < _LEAST_RIM // 2:
         return None
     alike = np.searchsorted(steps, steps + 2 * _STEP_M) - np.arange(len(steps))
     first = int(alike.argmax())
-    if alike[first] < 0.2 * len(steps):
+    if alike[first] < _LEAST_ALIKE * len(steps):
         return None
     return float(np.median(steps[first : first + alike[first]]))
 

@@ -2,10 +2,10 @@
 
 A reference holds where some spots of the room were in the picture, off the bed, and of each whether it was brighter or
 darker than what lies around it. That is one bit a spot and nothing of how the room looks: no picture can be made of it.
-Spots are the extremes of a difference of Gaussians (Lowe, 2004) of one size. Those of a new picture are laid over them,
-and the turn of the camera that brings the most together is the measure: among pairs near the place expected (RANSAC;
-Fischler and Bolles, 1981, over pairs of directions), else over a grid of turns. Spots that people hide, or that were
-on things that have moved, find no partner.
+Those of a new picture are laid over them, and the turn of the camera that brings the most together is the measure: the
+turn expected, unless another is clearly better among pairs near that place (RANSAC; Fischler and Bolles, 1981, over
+pairs of directions), else over a grid of turns. Spots that people hide, or that were on things that have moved, find no
+partner.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,16 +21,10 @@ from numpy.typing import NDArray
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
+from calibration.spots import AROUND_PX, CELLS, MARGIN_PX, cell_of, find_spots, size_of
 
-WIDTH = 640  # px, of the picture that is measured
-_SPOT_PX, _AROUND_PX = 2.0, 3.2  # standard deviations of the two Gaussians
-_LEAST_CONTRAST = 0.05  # of the local contrast
-_LONGEST = 5.0  # times as long as wide
-_SPOT_RADIUS = 4  # px within which a spot is the only one
-_PER_CELL, _PER_CELL_NOW = 5, 20
-_CELLS = (8, 5)
+_PER_CELL = 5
 _APART_PX = 12.0  # between two that are kept
-_MARGIN_PX = 12  # from the picture's border
 _SAME_PX, _SAME_SHARE = 1.0, 0.75  # a spot that is kept is found within this in this share of the pictures
 _NEAR_PX = 12.0  # around the expected place
 _TRIES = 600
@@ -41,14 +34,16 @@ _TOLERANCE_PX = 1.5
 _LEAST_POINTS = 12
 _LEAST_SHARE = 0.2  # of the spots that should be in view
 _LEAST_CELLS = 4
+# A turn that was expected is one guess and not the best of hundreds, so that fewer spots prove it: as many as
+# seldom meet one of their kind by chance. Another turn must bring clearly more together.
+_SELDOM, _LEAST_SHARE_AS_EXPECTED, _BETTER_THAN_EXPECTED = 1e-7, 0.15, 4
 _ABOVE_BED_M, _BELOW_BED_M, _AROUND_BED_M = 0.7, 0.15, 0.12
 _AROUND_PEOPLE = 0.15  # of a box's larger side
-Spots = tuple[NDArray[np.float64], NDArray[np.bool_]]  # where (N, 2) px, and whether bright (N,); the strongest first
 
 
 @dataclass(frozen=True)
 class BackgroundReference:
-    """camera: of a picture `WIDTH` px wide. points: (N, 2) px. bright: (N,), whether brighter than what is around."""
+    """camera: of a picture `spots.WIDTH` px wide. points: (N, 2) px. bright: (N,), whether brighter than around it."""
 
     camera: CameraModel
     points: NDArray[np.float64]
@@ -59,8 +54,8 @@ class BackgroundReference:
 class CameraTurn:
     """How far the camera has turned since the reference: now_from_then (3, 3), with what speaks for it.
 
-    agreeing: corners that moved that way, of `seen` that should be in view. sigma_deg: one standard deviation of the
-    angle, from the scatter of the corners that agree.
+    agreeing: spots that moved that way, of `seen` that should be in view. sigma_deg: one standard deviation of the
+    angle, from the scatter of the spots that agree.
     """
 
     now_from_then: NDArray[np.float64]
@@ -88,12 +83,12 @@ def take_background(
     boxes of people (K, 4), pixels of the pictures, with a margin, are left out. Raises WardposeError where too little
     of the room has structure to hold on to.
     """
-    height, width = _size(pictures[0])
+    height, width = size_of(pictures[0])
     camera = estimate.camera.resized(width, height)
-    points, bright = _spots(pictures[0])
+    points, bright = find_spots(pictures[0])
     total, times = points.copy(), np.ones(len(points))
     for picture in pictures[1:]:
-        others, others_bright = _spots(picture)
+        others, others_bright = find_spots(picture)
         off = np.linalg.norm(points[:, None] - others[None], axis=2) + np.where(bright[:, None] == others_bright, 0, 99)
         nearest = off.argmin(axis=1) if len(others) else np.zeros(len(points), np.int64)
         same = off.min(axis=1, initial=99) < _SAME_PX
@@ -118,84 +113,18 @@ def measure_turn(
 
     expected: (3, 3) where the turn is looked for first, such as the last measure; no turn by default.
     """
-    if _size(color) != (reference.camera.height, reference.camera.width):
+    if size_of(color) != (reference.camera.height, reference.camera.width):
         return None
-    found, bright = _spots(color)
+    found, bright = find_spots(color)
     if len(found) < _LEAST_POINTS:
         return None
     for guess in [np.eye(3)] if expected is None else [expected, np.eye(3)]:
         if (turn := _search(reference, found, bright, guess)) is not None:
             return turn
     for guess in _grid(reference, found, bright):
-        if (turn := _search(reference, found, bright, guess)) is not None:
+        if (turn := _search(reference, found, bright, guess, expected=False)) is not None:
             return turn
     return None
-
-
-def _size(color: NDArray[np.uint8]) -> tuple[int, int]:
-    """Height and width of what is measured of a picture (H, W, 3)."""
-    return round(WIDTH * color.shape[0] / color.shape[1]), WIDTH
-
-
-def _spots(color: NDArray[np.uint8]) -> Spots:
-    """The bright and the dark spots of a picture (H, W, 3), to a fraction of a pixel, at most so many a cell."""
-    height, width = _size(color)
-    if color.shape[1] != WIDTH:
-        color = np.asarray(cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    gray = cv2.GaussianBlur(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
-    mean = cv2.blur(gray, (25, 25))
-    deviation = np.sqrt(np.maximum(cv2.blur(gray * gray, (25, 25)) - mean * mean, 0))
-    # The same contrast everywhere, whatever the lamps. A flat wall has noise only; the constant keeps it small.
-    normal = (gray - mean) / (deviation + 8.0)
-    response = cv2.GaussianBlur(normal, (0, 0), _SPOT_PX) - cv2.GaussianBlur(normal, (0, 0), _AROUND_PX)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SPOT_RADIUS + 1,) * 2)
-    strength = np.abs(response)
-    signed = (response, -response)
-    rows, columns = np.nonzero(
-        ((signed[0] >= cv2.dilate(signed[0], kernel)) | (signed[1] >= cv2.dilate(signed[1], kernel)))
-        & (strength > _LEAST_CONTRAST)
-    )
-    inside = (rows >= _MARGIN_PX) & (rows < height - _MARGIN_PX)
-    inside &= (columns >= _MARGIN_PX) & (columns < width - _MARGIN_PX)
-    rows, columns = rows[inside], columns[inside]
-    round_enough = _is_round(response, rows, columns)
-    rows, columns = rows[round_enough], columns[round_enough]
-    order = np.argsort(-strength[rows, columns], kind="stable")
-    order = order[_rank_in_cell(np.column_stack([columns, rows])[order], (width, height)) < _PER_CELL_NOW]
-    y, x = rows[order], columns[order]
-    points = np.column_stack(
-        [x + _vertex(response[y, x - 1], response[y, x], response[y, x + 1]),
-         y + _vertex(response[y - 1, x], response[y, x], response[y + 1, x])]
-    )  # fmt: skip
-    return points.astype(np.float64), response[y, x] > 0
-
-
-def _is_round(response: NDArray[np.float32], y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether extremes are spots and not pieces of a line: of those, which side the next lies on is chance, and a row
-    of them would draw the line (the ratio of the principal curvatures, as by Lowe)."""
-    across = response[y, x - 1] - 2 * response[y, x] + response[y, x + 1]
-    down = response[y - 1, x] - 2 * response[y, x] + response[y + 1, x]
-    both = (response[y + 1, x + 1] - response[y + 1, x - 1] - response[y - 1, x + 1] + response[y - 1, x - 1]) / 4
-    determinant = across * down - both * both
-    return np.asarray((across + down) ** 2 * _LONGEST < (_LONGEST + 1) ** 2 * determinant)
-
-
-def _vertex(
-    before: NDArray[np.float32], middle: NDArray[np.float32], after: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Where the parabolas through three neighbouring values have their extremes, from the middle ones."""
-    bend = before - 2 * middle + after
-    safe = np.where(np.abs(bend) < 1e-9, 1.0, bend)
-    return np.asarray(np.where(np.abs(bend) < 1e-9, 0, np.clip(0.5 * (before - after) / safe, -0.5, 0.5)))
-
-
-def _rank_in_cell(points: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]:
-    """Of each point, how many of its cell stand before it."""
-    cell = _cell_of(points, size)
-    order = np.argsort(cell, kind="stable")
-    rank = np.empty(len(points), np.int64)
-    rank[order] = np.arange(len(points)) - np.searchsorted(cell[order], cell[order])
-    return rank
 
 
 def _kept_out(
@@ -205,7 +134,7 @@ def _kept_out(
     mask = np.full((camera.height, camera.width), 255, np.uint8)
     cv2.fillConvexPoly(mask, _bed_hull(estimate, camera), 0)
     for x1, y1, x2, y2 in (np.empty((0, 4)) if people is None else people) * scale:
-        margin = _AROUND_PEOPLE * max(x2 - x1, y2 - y1) + 4 * _AROUND_PX
+        margin = _AROUND_PEOPLE * max(x2 - x1, y2 - y1) + 4 * AROUND_PX
         left, top = max(int(x1 - margin), 0), max(int(y1 - margin), 0)
         mask[top : max(int(y2 + margin) + 1, 0), left : max(int(x2 + margin) + 1, 0)] = 0
     return mask
@@ -214,8 +143,8 @@ def _kept_out(
 def _spread(points: NDArray[np.float64], which: NDArray[np.int64], camera: CameraModel) -> NDArray[np.int64]:
     """The first of the points `which` (indices), apart from each other and all over the picture."""
     chosen: list[int] = []
-    count = [0] * (_CELLS[0] * _CELLS[1])
-    cells = _cell_of(points, (camera.width, camera.height))
+    count = [0] * (CELLS[0] * CELLS[1])
+    cells = cell_of(points, (camera.width, camera.height))
     for index in which:
         cell = int(cells[index])
         if count[cell] == _PER_CELL:
@@ -242,27 +171,64 @@ def _bed_hull(estimate: CalibrationEstimate, camera: CameraModel) -> NDArray[np.
     return cv2.convexHull(np.rint(pixels).astype(np.int32))
 
 
-def _cell_of(points: NDArray[Any], size: tuple[int, int]) -> NDArray[np.int64]:
-    column, row = np.clip((points / size * _CELLS).astype(np.int64), 0, np.array(_CELLS) - 1).T
-    return np.asarray(row * _CELLS[0] + column)
-
-
 def _search(
-    reference: BackgroundReference, found: NDArray[np.float64], bright: NDArray[np.bool_], guess: NDArray[np.float64]
-) -> CameraTurn | None:
-    """The turn that most spots agree on, of those near where `guess` puts them."""
+    reference: BackgroundReference, found: NDArray[np.float64], bright: NDArray[np.bool_], guess: NDArray[np.float64],
+    *, expected: bool = True,
+) -> CameraTurn | None:  # fmt: skip
+    """The turn that most spots agree on, of those near where `guess` puts them; where that was `expected`, itself,
+    refined, unless another brings clearly more together."""
     camera = reference.camera
     then = _directions(reference.points, camera)
     turned = then @ guess.T
     places = camera.project(turned)
-    low, high = _MARGIN_PX, np.array([camera.width, camera.height]) - _MARGIN_PX
+    low, high = MARGIN_PX, np.array([camera.width, camera.height]) - MARGIN_PX
     ahead = (turned[:, 2] > 0.1) & ((places > low) & (places < high)).all(axis=1)
     near = (np.abs(places[:, None] - found[None]) < _NEAR_PX).all(axis=2)
     near &= ahead[:, None] & (reference.bright[:, None] == bright[None])
     which, partner = np.nonzero(near)
-    if len(which) < _LEAST_POINTS:
+    pairs = _Pairs(then[which], _directions(found, camera)[partner], which, int(ahead.sum()))
+    likely = _as_expected(pairs, guess, found, reference) if expected else None
+    if (best := _most_agreed(pairs, _tolerance(camera))) is None:
+        return likely
+    other = _refined(pairs, best, reference, max(_LEAST_POINTS, int(np.ceil(_LEAST_SHARE * pairs.visible))))
+    if likely is None or (other is not None and other.agreeing >= likely.agreeing + _BETTER_THAN_EXPECTED):
+        return other
+    return likely
+
+
+def _as_expected(
+    pairs: _Pairs, guess: NDArray[np.float64], found: NDArray[np.float64], reference: BackgroundReference
+) -> CameraTurn | None:
+    """`guess`, refined, where more spots speak for it than would by chance."""
+    from scipy.stats import poisson
+
+    meet = pairs.meet(guess, _tolerance(reference.camera))
+    # Half of the spots are of a kind, more or less.
+    density = 0.5 * len(found) / (reference.camera.width * reference.camera.height)
+    by_chance = int(poisson.isf(_SELDOM, pairs.visible * density * np.pi * _TOLERANCE_PX**2))
+    least = max(by_chance + 1, int(np.ceil(_LEAST_SHARE_AS_EXPECTED * pairs.visible)))
+    if len(np.unique(pairs.which[meet])) < least:
         return None
-    return _agree(then[which], _directions(found, camera)[partner], which, reference, int(ahead.sum()))
+    return _refined(pairs, meet, reference, least)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Directions (C, 3) of a spot then and of one near it now, many of which do not belong together; which: the spot of
+    each pair; visible: how many spots should be in view."""
+
+    then: NDArray[np.float64]
+    now: NDArray[np.float64]
+    which: NDArray[np.int64]
+    visible: int
+
+    def meet(self, turn: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
+        """Which of the pairs a turn brings together."""
+        return np.asarray(np.linalg.norm(self.then @ turn.T - self.now, axis=1) < tolerance)
+
+
+def _tolerance(camera: CameraModel) -> float:
+    return _TOLERANCE_PX / camera.fx
 
 
 def _directions(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.float64]:
@@ -270,13 +236,11 @@ def _directions(pixels: NDArray[np.float64], camera: CameraModel) -> NDArray[np.
     return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
-def _agree(
-    then: NDArray[np.float64], now: NDArray[np.float64], which: NDArray[np.int64], reference: BackgroundReference,
-    visible: int,
-) -> CameraTurn | None:  # fmt: skip
-    """The turn between pairs of directions (C, 3), many of which do not belong together; which: each pair's spot."""
-    camera = reference.camera
-    tolerance = _TOLERANCE_PX / camera.fx
+def _most_agreed(pairs: _Pairs, tolerance: float) -> NDArray[np.bool_] | None:
+    """Which pairs (C,) the turn brings together that brings the most together, of those that two pairs make."""
+    then, now = pairs.then, pairs.now
+    if len(then) < _LEAST_POINTS:
+        return None
     rng = np.random.default_rng(len(then))  # the same picture always gives the same measure
     first, second = rng.integers(len(then), size=(2, _TRIES))
     long = np.linalg.norm(then[first] - then[second], axis=1)
@@ -287,21 +251,28 @@ def _agree(
         return None
     turns = _frames(now[first], now[second]) @ np.swapaxes(_frames(then[first], then[second]), 1, 2)
     off = np.linalg.norm(np.einsum("tij,nj->tni", turns, then) - now, axis=2) < tolerance
-    best = off[int(off.sum(axis=1).argmax())]
+    return np.asarray(off[int(off.sum(axis=1).argmax())])
+
+
+def _refined(
+    pairs: _Pairs, agreeing: NDArray[np.bool_], reference: BackgroundReference, least: int
+) -> CameraTurn | None:
+    """The turn that fits the pairs that agree (C,) best; None where they are of fewer than `least` spots."""
+    camera = reference.camera
     for _ in range(3):
-        if best.sum() < _LEAST_POINTS:
+        if agreeing.sum() < least:
             return None
-        turn = _kabsch(then[best], now[best])
-        error = np.linalg.norm(then @ turn.T - now, axis=1)
-        best = error < tolerance
-    spots = np.unique(which[best])
-    cells = _cell_of(reference.points[spots], (camera.width, camera.height))
-    if len(spots) < max(_LEAST_POINTS, _LEAST_SHARE * visible) or len(set(cells)) < _LEAST_CELLS:
+        turn = _kabsch(pairs.then[agreeing], pairs.now[agreeing])
+        error = np.linalg.norm(pairs.then @ turn.T - pairs.now, axis=1)
+        agreeing = error < _tolerance(camera)
+    spots = np.unique(pairs.which[agreeing])
+    cells = cell_of(reference.points[spots], (camera.width, camera.height))
+    if len(spots) < least or len(set(cells)) < _LEAST_CELLS:
         return None
-    scatter = float(np.sqrt((error[best] ** 2).sum() / (2 * best.sum() - 3)))
-    information = sum(np.eye(3) - np.outer(d, d) for d in then[best])
+    scatter = float(np.sqrt((error[agreeing] ** 2).sum() / (2 * agreeing.sum() - 3)))
+    information = sum(np.eye(3) - np.outer(d, d) for d in pairs.then[agreeing])
     sigma = np.sqrt(scatter**2 * np.trace(np.linalg.inv(information)))
-    return CameraTurn(turn, len(spots), visible, float(np.degrees(sigma)))
+    return CameraTurn(turn, len(spots), pairs.visible, float(np.degrees(sigma)))
 
 
 def _frames(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

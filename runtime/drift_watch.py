@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from calibration.camera_drift import WIDTH
 from calibration.drift import LOOK_EVERY_S, DriftMonitor, DriftReference, Verdict
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.files import load_estimate
+from calibration.spots import WIDTH
 from runtime.bus import ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame

@@ -20,6 +20,8 @@ from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.processes import is_running, pid_of, process_identity
 
 SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
+STARTING_SECONDS = 5.0  # how long after its row says running it may take until there is such a process
+MOST_ATTEMPTS = 3  # of a job whose runner died before its process had signed
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
 ENDING_SECONDS = 5.0  # between a job's last word and its process's end
 UNKILLABLE_SECONDS = 10.0  # a process that does not die of SIGKILL waits for a disk; we don't wait for it for ever
@@ -117,8 +119,10 @@ class JobRunner:
             return child.poll() is None
         if job.process:
             return is_running(job.process)
-        started = datetime.fromisoformat(job.started_at).timestamp()
-        return patient and 0 <= time.time() - started < SIGNING_SECONDS
+        age = time.time() - datetime.fromisoformat(job.started_at).timestamp()
+        if not patient or not 0 <= age < SIGNING_SECONDS:
+            return False
+        return age < STARTING_SECONDS or bool(processes_of(self.site, job.id))
 
     def _leader(self, job: Job) -> str:
         child = self._children.get(job.id)
@@ -147,6 +151,8 @@ class JobRunner:
             state, result, why = outcome["state"], outcome["result"], outcome["error"]
         elif job.cancel_requested:
             state, result, why = "cancelled", "", ""
+        elif not job.process and job.id not in self._children and job.attempts < MOST_ATTEMPTS:
+            state, result, why = "queued", "", ""  # the runner that was to start it was killed first: nothing is lost
         else:
             why = f"its process ended without a word; see {self.store.log_file(job.id)}"
             state, result = "interrupted", ""
@@ -154,7 +160,7 @@ class JobRunner:
             db.execute(
                 "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
                 "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
-                (state, now(), result, why, state, job.id),
+                (state, "" if state == "queued" else now(), result, why, state, job.id),
             )
         if child := self._children.pop(job.id, None):
             child.wait()

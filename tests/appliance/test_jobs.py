@@ -14,6 +14,7 @@ import pytest
 
 from appliance.jobs.runner import JobRunner
 from appliance.jobs.store import JobStore
+from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.processes import is_running, pid_of, process_identity
@@ -42,6 +43,19 @@ def test_a_job_is_done_and_keeps_its_figures(site: SiteFolder, runner: JobRunner
     job = runner.store.get(job.id)
     assert (job.state, job.done, job.total, job.fraction) == ("done", 5, 5, 1.0)
     assert job.result == {"made": 5}
+
+
+def test_a_job_whose_runner_died_before_its_process_began_is_begun_again(
+    site: SiteFolder, runner: JobRunner, tmp_path: Path
+) -> None:
+    job = runner.store.submit("count", {"folder": str(tmp_path / "out"), "count": 2})
+    with site.database.transaction(immediate=True) as db:  # what the runner wrote last
+        db.execute(
+            "UPDATE jobs SET state = 'running', started_at = ?, attempts = attempts + 1 WHERE id = ?", (now(), job.id)
+        )
+    step_until(runner, lambda: not runner.store.get(job.id).active)
+    job = runner.store.get(job.id)
+    assert (job.state, job.attempts, job.result) == ("done", 2, {"made": 2})
 
 
 def test_a_mendable_error_is_kept_as_one_line(runner: JobRunner) -> None:

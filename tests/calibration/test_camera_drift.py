@@ -71,7 +71,9 @@ def test_two_fifths_of_the_view_hidden_by_somebody_change_nothing() -> None:
 
 
 def test_a_view_of_something_else_measures_nothing() -> None:
-    assert measure_turn(REFERENCE, seen(room(2), np.zeros(3))) is None
+    for seed in range(2, 7):
+        other = np.roll(room(seed), (3, 5), axis=(0, 1))  # off the grid that the first was made on
+        assert measure_turn(REFERENCE, seen(other, np.zeros(3))) is None
     assert measure_turn(REFERENCE, np.full((360, 640, 3), 80, np.uint8)) is None
     assert measure_turn(REFERENCE, np.full((480, 640, 3), 80, np.uint8)) is None
 

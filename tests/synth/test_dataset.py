@@ -22,6 +22,7 @@ from synth.body.body_model import Pose, Shape
 from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
 from synth.scenario import NAMED, Part
 from synth.sensor import encode_jpeg
+from tuning.families.ultralytics_adapter import ultralytics
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPEC = DatasetSpec(
@@ -79,7 +80,9 @@ def test_body_and_pose_of_an_annotation_make_its_joints_again(made: Path) -> Non
 
 
 def test_ultralytics_finds_the_pictures_and_reads_the_labels(made: Path) -> None:
-    data = pytest.importorskip("ultralytics.data.utils")
+    ultralytics()  # imported in its own way, it changes Pillow for all tests after this one
+    from ultralytics.data import utils as data
+
     found = data.check_det_dataset(str(made / "data.yaml"), autodownload=False)
     assert (found["names"], Path(found["train"])) == ({0: "person"}, made / "images")
     for image in sorted((made / "images").iterdir()):
