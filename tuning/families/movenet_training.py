@@ -35,8 +35,8 @@ class MovenetRecipe(BaseModel):
     batch: int = Field(default=16, title="Crops per optimiser step", ge=BATCH.least, le=BATCH.most)
     learning_rate: float = Field(default=2e-4, title="Learning rate (AdamW)", gt=0, le=1)
     final_factor: float = Field(default=0.05, title="Last learning rate over the first", ge=0, le=1)
-    # However short the training: with four of 28 instead, AdamW breaks what the model knew (.71 for .84 on the people it
-    # was tuned for).
+    # However short the training: with four of 28 instead AdamW breaks what the model knew (.71 for .84 on the ward that
+    # it was tuned for).
     warmup_steps: int = Field(default=20, title="Batches of linear warm-up", ge=0)
     alpha: float = Field(
         default=0.5, title="Weights this far from the untuned to the trained: as good, and forgets less", ge=0, le=1
