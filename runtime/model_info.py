@@ -55,7 +55,16 @@ class ModelInfo(BaseModel):
         default=None,
         title="How a person's crop stands (None: movenet's turned to the body, others upright)",
     )
-    threshold: float = Field(default=0.25, title="Score from which a found person counts, live", gt=0, lt=1)
+    threshold: float = Field(
+        default=0.25, title="Score from which a found person counts, live, where no pose model has a say", gt=0, lt=1
+    )
+    doubtful: float | None = Field(
+        default=None, gt=0, lt=1,
+        title="Score from which the pose model is asked, live, whether a found person is one (None: never)",
+    )  # fmt: skip
+    certain: float | None = Field(
+        default=None, gt=0, lt=1, title="Score from which it need not be asked (None: the threshold)"
+    )
     confidence: tuple[tuple[float, float], ...] = Field(
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )

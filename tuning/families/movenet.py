@@ -45,13 +45,16 @@ class Movenet(GraphFamily):
         }  # fmt: skip
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.movenet_training import MovenetRecipe, tune_movenet
 
         recipe = MovenetRecipe()
         learnt, _ = _split(pictures)
-        return Trained(tune_movenet(graph, info, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
+        return Trained(
+            tune_movenet(graph, info, learnt, settings, recipe, checkpoint, progress), recipe, alpha=recipe.alpha
+        )
 
     def finish(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

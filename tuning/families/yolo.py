@@ -17,6 +17,7 @@ from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
+from tuning.store.unfinished import unfinished
 from tuning.store.weights import OWN_ENTRY, State, read_weights, write_safetensors
 
 _SIZE = 416  # what two cores run live, where nobody chose another
@@ -128,16 +129,18 @@ class Yolo:
             device=settings.device,
         )
         frozen = _FROZEN_LAYERS if settings.frozen_layers is None else settings.frozen_layers
-        # Its pictures are square: a shorter side is grey there, and cut off again by the export.
-        outcome = train_detector(
-            built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
-            progress=progress,
-        )  # fmt: skip
-        alpha = 1.0 if settings.alpha is None else settings.alpha
-        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
-        made = made_by_tuning(self.name, data_dir, settings, outcome)
-        changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
-        return save_model(out_dir, state, card.model_copy(update=changes))
+        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        with unfinished(out_dir, card, data_dir, asked) as checkpoint:
+            # Its pictures are square: a shorter side is grey there, and cut off again by the export.
+            outcome = train_detector(
+                built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
+                checkpoint=checkpoint, resume=True, progress=progress,
+            )  # fmt: skip
+            alpha = 1.0 if settings.alpha is None else settings.alpha
+            state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
+            made = made_by_tuning(self.name, data_dir, settings, outcome)
+            changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
+            return save_model(out_dir, state, card.model_copy(update=changes))
 
     def train_base(
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.errors import WardposeError
@@ -35,8 +36,9 @@ class YoloOnnx(GraphFamily):
         return detector_fields(foreign, wish)
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         if info.layout != "yolo":
             raise WardposeError(
                 "it chooses its boxes inside, where no gradient passes", where=info.name,
@@ -48,4 +50,4 @@ class YoloOnnx(GraphFamily):
         distributions = box_distributions(graph)
         graph.watched = tuple(name for name, _ in distributions)
         loss = partial(yolo_loss, info=info, recipe=recipe, distributions=distributions)
-        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.errors import WardposeError
@@ -35,8 +36,9 @@ class Yolov6(GraphFamily):
         return detector_fields(foreign, wish)
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.graph_detector_training import box_distributions, train_detector_graph
         from tuning.families.yolox_training import yolov6_loss
 
@@ -50,4 +52,4 @@ class Yolov6(GraphFamily):
         distributions = box_distributions(graph)
         graph.watched = tuple(name for name, _ in distributions)
         loss = partial(yolov6_loss, info=info, recipe=recipe, distributions=distributions)
-        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.progress import Progress
@@ -33,11 +34,12 @@ class Yolox(GraphFamily):
         return detector_fields(foreign, wish)
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.graph_detector_training import train_detector_graph
         from tuning.families.yolox_training import yolox_loss
 
         recipe = RECIPE.told(settings)
         loss = partial(yolox_loss, info=info, recipe=recipe)
-        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)
