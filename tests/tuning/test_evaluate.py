@@ -113,6 +113,15 @@ def test_an_empty_room_finds_nobody_and_counts_whoever_is_seen(tmp_path: Path) -
     assert (evaluation.people, evaluation.found, evaluation.false_people) == (0, 0.0, 1.0)
 
 
+def test_crowds_alone_are_nobody_to_be_found(tmp_path: Path, drawn_people: Path) -> None:
+    content = json.loads((drawn_people / "annotations.json").read_text())
+    for row in content["annotations"]:
+        row["iscrowd"] = 1
+    (tmp_path / "crowds.json").write_text(json.dumps(content))
+    with pytest.raises(WardposeError, match="crowds alone, nobody to be found"):
+        evaluate_detector(Truth([]), tmp_path / "crowds.json", drawn_people / "images")
+
+
 def test_figures_on_real_photographs_are_those_of_pycocotools_on_the_original_file(
     shared_data: Path, tmp_path: Path
 ) -> None:

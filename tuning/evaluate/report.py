@@ -104,8 +104,8 @@ def evaluate_detector(
     pictures that are missing or unreadable.
     """
     pictures = _turned(read_people(coco_json, images_dir, keypoints=pose is not None), turn_deg)
-    if all(picture.ignored.all() for picture in pictures):
-        raise WardposeError("the file shows nobody to be found", where=str(coco_json), mend="give labelled people")
+    if any(len(picture.ids) for picture in pictures) and all(picture.ignored.all() for picture in pictures):
+        raise WardposeError("the file has crowds alone, nobody to be found", where=str(coco_json), mend="label people")
     found: dict[int, Detections] = {}
     seen: dict[int, Detections] = {}
     skeletons: dict[int, Skeletons] = {}
