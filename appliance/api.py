@@ -1,4 +1,5 @@
-"""What a client may ask of the service and what it is answered: a model for each, all of them here.
+"""What a client may ask of the service and what it is answered: a model for each, all of them here but what the kinds
+of jobs want to know, which stands in `appliance.jobs.requests`.
 
 `appliance.wire` carries them; `wardpose status --schema` prints them as a JSON schema. Who asks is not said: the kernel
 tells the service. Bounds of a number stand where it is used; here stands which values there are.
@@ -8,33 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from appliance.bedside.plates import PlateRow
+from appliance.jobs.requests import AnySubmit, Task
 from appliance.jobs.store import Job
 from appliance.live.plan import LivePlan
-from appliance.models.store import Model
 from appliance.site.calibrations import CalibrationRow
+from appliance.site.requests import Request, Why
 
-API_VERSION = 1  # raised when an old request means something else, or is none any more
-ANY_VERSION = ("live.pause", "stop")  # a client of any version must be able to end the looking
+API_VERSION = 2  # raised when an old request means something else, or is none any more
+# A client of any version must be able to end the looking; the bedside page, which lifts its pause too, states none.
+ANY_VERSION = ("live.pause", "live.resume", "stop")
 
-Task = Literal["detect", "pose"]
+READING = ("status", "jobs.list", "jobs.get")  # these change nothing
 
-
-class Request(BaseModel):
-    """What is asked; a field that isn't known is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Place = Literal["", "somebody at the bedside page"]
 
 
 class Nothing(Request):
     """No parameters."""
 
 
-class StartLive(Request):
+class StartLive(Why):
     """Start the live path, or start it anew with another plan. Names default to the site's settings and models."""
 
     source: str | None = None
@@ -43,10 +42,21 @@ class StartLive(Request):
     display: bool = True
 
 
-class Because(Request):
-    """A deed for a reason, which the audit trail keeps."""
+class Foreground(Why):
+    """A program in a terminal keeps the live path running, or has ended it. process: its `process_identity`."""
+
+    process: str
+
+
+class Pause(Request):
+    """Looking ends whether or not somebody says why. place: where they stood, where the kernel can't know them."""
 
     reason: str = ""
+    place: Place = ""
+
+
+class Resume(Why):
+    place: Place = ""
 
 
 class Some(Request):
@@ -59,122 +69,7 @@ class OneJob(Request):
     id: int
 
 
-class SynthParameters(Request):
-    """Make a data set. scenario: a name, or a file by its absolute path; out: a folder, the site's own by default."""
-
-    scenario: str | None = None
-    count: int | None = None
-    seed: int | None = None
-    out: str | None = None
-    renderer: str | None = None
-    resume: bool | None = None
-    depth: bool | None = None
-    infrared: bool | None = None
-
-
-class TuneParameters(Request):
-    """Tune `model` on `data` (a folder) or on what the job `data_of` makes; width, height: of its input (px)."""
-
-    model: str | None = None
-    task: Task | None = None
-    data: str | None = None
-    data_of: int | None = None
-    name: str | None = None
-    epochs: int | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-class EvaluateParameters(Request):
-    """Score a model on labelled pictures (`data`: COCO JSON); width, height: of the detector's input (px)."""
-
-    data: str
-    model: str | None = None
-    images: str | None = None
-    keypoints: bool | None = None
-    pose: str | None = None
-    boxes: Literal["truth", "detected"] | None = None
-    turn: Literal[0, 90, 180, 270] | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-class ExportParameters(Request):
-    """Write a model in the form that the live path loads; width, height: of its input (px)."""
-
-    model: str
-    engine: Literal["onnx", "tensorrt"] | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-class PromoteParameters(Request):
-    """Put a model live if it proves better on held-out pictures; by default simulated ones of this site."""
-
-    model: str
-    data: str | None = None
-    images: str | None = None
-    upright: str | None = None
-    floor: str | None = None
-
-
-class ImportParameters(Request):
-    """Take in weights, executing nothing. file: an absolute path; width, height: of its input (px)."""
-
-    file: str
-    name: str
-    architecture: str | None = None
-    licence: str = "unknown"
-    width: int | None = None
-    height: int | None = None
-
-
-class FetchParameters(Request):
-    """Get the models trained on photographs; source: the package as a file instead of the registry."""
-
-    source: str | None = None
-
-
-class SubmitSynth(Request):
-    kind: Literal["synth"]
-    parameters: SynthParameters = SynthParameters()
-
-
-class SubmitTune(Request):
-    kind: Literal["tune"]
-    parameters: TuneParameters = TuneParameters()
-
-
-class SubmitEvaluate(Request):
-    kind: Literal["evaluate"]
-    parameters: EvaluateParameters
-
-
-class SubmitExport(Request):
-    kind: Literal["export"]
-    parameters: ExportParameters
-
-
-class SubmitPromote(Request):
-    kind: Literal["promote"]
-    parameters: PromoteParameters
-
-
-class SubmitImport(Request):
-    kind: Literal["import"]
-    parameters: ImportParameters
-
-
-class SubmitFetch(Request):
-    kind: Literal["fetch"]
-    parameters: FetchParameters = FetchParameters()
-
-
-Submit = SubmitSynth | SubmitTune | SubmitEvaluate | SubmitExport | SubmitPromote | SubmitImport | SubmitFetch
-AnySubmit = Annotated[Submit, Field(discriminator="kind")]
-
-
-class RollBack(Because):
+class RollBack(Why):
     """Put the model before the live one back."""
 
     task: Task = "detect"
@@ -186,7 +81,7 @@ class KeepCalibration(Request):
     estimate: str
 
 
-class ConfirmCalibration(Request):
+class ConfirmCalibration(Why):
     """Somebody saw where head and foot are. id: of the calibration, the newest by default."""
 
     id: int | None = None
@@ -197,15 +92,46 @@ class OneCalibration(Request):
     id: int
 
 
-class KeepPlate(Request):
+class KeepPlate(Why):
     """Keep a plate that somebody has seen. staged: its folder's name, see `plates.stage`; name: its day by default."""
 
     staged: str
     name: str = ""
 
 
-class RemovePlate(Because):
+class OnePlate(Why):
     name: str
+
+
+class Look(Why):
+    """Somebody is about to look through a camera (the site's by default). what: a picture to see, or to calibrate by;
+    or a plate. It is refused while the site is paused."""
+
+    source: str | None = None
+    what: Literal["picture", "calibration", "plate"]
+
+
+class Record(Why):
+    """A recording begins. file: an absolute path; process: the recorder's `process_identity`."""
+
+    file: str
+    source: str | None = None
+    seconds: float
+    expires: str
+    process: str
+
+
+class RecordingEnded(Request):
+    """A recording's file is complete and kept, or it is not and nothing is."""
+
+    id: int
+    kept: bool
+
+
+class Installed(Request):
+    """`wardpose setup` has installed these on the box."""
+
+    names: list[str] = Field(min_length=1)
 
 
 class SetSetting(Request):
@@ -269,6 +195,26 @@ class SettingNow(Answer):
     value: bool | int | float | str
 
 
+class Looking(Answer):
+    """source: the camera that may be looked through, without its password."""
+
+    source: str
+
+
+class Recording(Answer):
+    """A recording that may be made now. source: without its password."""
+
+    id: int
+    source: str
+    expires_at: str
+
+
+class Closed(Answer):
+    """What others could do with files of the site and can't any more, a line each."""
+
+    mended: list[str]
+
+
 class Status(BaseModel):
     """How the box is. More keys may be there: of the live path, its pause and outages, see `appliance.live.status`."""
 
@@ -283,6 +229,7 @@ class Status(BaseModel):
     outages: dict[str, Any]
     processes: list[dict[str, Any]]
     jobs: list[Job]
+    runner: bool
     models: dict[Task, str]
     calibration: CalibrationRow | None
     drift: dict[str, Any]
@@ -300,22 +247,29 @@ class Call:
 CALLS: Mapping[str, Call] = {
     "status": Call(Nothing, Status),
     "live.start": Call(StartLive, LivePlan),
-    "live.stop": Call(Nothing, StoppedLive),
-    "live.pause": Call(Because, Paused),
-    "live.resume": Call(Because, Resumed),
+    "live.stop": Call(Why, StoppedLive),
+    "live.began": Call(Foreground, Done),
+    "live.ended": Call(Foreground, Done),
+    "live.pause": Call(Pause, Paused),
+    "live.resume": Call(Resume, Resumed),
     "jobs.list": Call(Some, list[Job]),
     "jobs.get": Call(OneJob, Job),
     "jobs.submit": Call(AnySubmit, Job),
     "jobs.cancel": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
-    "models.list": Call(Nothing, list[Model]),
     "models.rollback": Call(RollBack, NowLive),
     "calibrations.keep": Call(KeepCalibration, CalibrationRow),
     "calibrations.confirm": Call(ConfirmCalibration, CalibrationRow),
     "calibrations.discard": Call(OneCalibration, Done),
     "plates.keep": Call(KeepPlate, PlateRow),
-    "plates.remove": Call(RemovePlate, Done),
+    "plates.look": Call(OnePlate, Done),
+    "plates.remove": Call(OnePlate, Done),
+    "camera.look": Call(Look, Looking),
+    "camera.record": Call(Record, Recording),
+    "camera.recorded": Call(RecordingEnded, Done),
     "settings.set": Call(SetSetting, SettingNow),
     "camera.forget": Call(ForgetCamera, Done),
+    "site.close": Call(Nothing, Closed),
+    "box.installed": Call(Installed, Done),
     "stop": Call(Nothing, Stopping),
 }

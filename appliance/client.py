@@ -8,19 +8,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from appliance import api, wire
+from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, Turn
 from appliance.jobs.store import ACTIVE, DEFECT
+from appliance.live.addresses import service_socket
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
 START_SECONDS = 20.0
 ANSWER_SECONDS = 660.0  # starting the live path may export a model first
+AT_ONCE_SECONDS = 2.0  # how long what must not wait waits for the service before it does without
 LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
+RUNNER_SECONDS = 10.0  # how long whoever runs the jobs may be away: a unit that ended is started again
 
 
 class NoService(WardposeError):
@@ -82,8 +87,12 @@ class ServiceClient:
         return True
 
     def call(self, name: str, /, **parameters: Any) -> Any:
-        """Ask for one thing; raises `WardposeError` with the service's reason, or when there is no service."""
-        request = json.dumps({"call": name, "version": api.API_VERSION, "parameters": parameters}).encode() + b"\n"
+        """Ask for one thing; raises `WardposeError` with the service's reason, or when there is no service.
+
+        Where the connection breaks it is asked again, by the same `id`, so that it is not done twice.
+        """
+        asked = {"call": name, "version": api.API_VERSION, "id": uuid.uuid4().hex, "parameters": parameters}
+        request = json.dumps(asked).encode() + b"\n"
         with self._lock:
             for attempt in (1, 2):
                 connection = self._open()
@@ -110,19 +119,27 @@ class ServiceClient:
         return result
 
     def start_live(
-        self, source: str | None = None, detector: str | None = None, pose: str | None = None, display: bool = True
+        self,
+        source: str | None = None,
+        detector: str | None = None,
+        pose: str | None = None,
+        display: bool = True,
+        *,
+        reason: str,
     ) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("live.start", source=source, detector=detector, pose=pose, display=display)
+        result: dict[str, Any] = self.call(
+            "live.start", source=source, detector=detector, pose=pose, display=display, reason=reason
+        )
         return result
 
-    def stop_live(self) -> dict[str, Any]:
-        result: dict[str, Any] = self.call("live.stop")
+    def stop_live(self, reason: str) -> dict[str, Any]:
+        result: dict[str, Any] = self.call("live.stop", reason=reason)
         return result
 
     def pause(self, reason: str = "") -> None:
         self.call("live.pause", reason=reason)
 
-    def resume(self, reason: str = "") -> None:
+    def resume(self, reason: str) -> None:
         self.call("live.resume", reason=reason)
 
     def jobs(self, limit: int = 50) -> list[dict[str, Any]]:
@@ -141,10 +158,6 @@ class ServiceClient:
         result: dict[str, Any] = self.call("jobs.resume", id=number)
         return result
 
-    def models(self) -> list[dict[str, Any]]:
-        result: list[dict[str, Any]] = self.call("models.list")
-        return result
-
     def stop_service(self) -> None:
         """End the service with the live path; running jobs are interrupted and can be resumed."""
         self.call("stop")
@@ -155,11 +168,17 @@ class ServiceClient:
         """Queue a job and wait until it is done; returns its result.
 
         Raises `WardposeError` with the job's own reason where it failed. What interrupts the waiting, Ctrl-C or what
-        `progress` raises, cancels the job, and is raised again when its last process is gone.
+        `progress` raises, or that no program runs this site's jobs, cancels the job, and is raised again when its last
+        process is gone.
         """
         number = int(self.submit(kind, parameters)["id"])
+        seen_at = time.monotonic()
         try:
             while (job := self._job(number))["state"] in ACTIVE:
+                if job["state"] == "running" or Turn.is_taken(self.site):
+                    seen_at = time.monotonic()
+                elif time.monotonic() - seen_at > RUNNER_SECONDS:
+                    raise WardposeError(NOBODY_RUNS_JOBS, where=str(self.site.root), mend=START_THEM)
                 progress(job["done"], job["total"], job["note"] if job["state"] == "running" else "waits for its turn")
                 time.sleep(LOOK_SECONDS)
         except BaseException:
@@ -205,7 +224,7 @@ class ServiceClient:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(self._answer_s)
             try:
-                connection.connect(str(self.site.sockets / "service.sock"))
+                connection.connect(str(service_socket(self.site)))
             except OSError as error:
                 connection.close()
                 raise self._gone() from error
@@ -232,3 +251,13 @@ class ServiceClient:
             where=str(self.site.root),
             mend="open `wardpose`, which starts it",
         )
+
+
+def ask_or_do(site: SiteFolder, name: str, do: Callable[[], Any], /, **parameters: Any) -> Any:
+    """One call of a service that runs, answered at once; where none does, or it can't, what `do` returns: the same deed
+    in this process. For what must not wait for a service, or can't have one."""
+    try:
+        with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
+            return client.call(name, **parameters)
+    except WardposeError:  # what hinders the deed, it will say itself
+        return do()

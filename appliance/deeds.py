@@ -6,17 +6,21 @@ that leaves its row in the audit trail.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from appliance import api
-from appliance.bedside import plates
+from appliance import api, wire
+from appliance.bedside import camera_access, plates, recordings
+from appliance.jobs import requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
-from appliance.models.store import Model, ModelStore
-from appliance.site import audit, calibrations
+from appliance.live.foreground import Foreground
+from appliance.models.store import ModelStore
+from appliance.site import audit, calibrations, privacy
 from appliance.site.folder import SiteFolder
-from appliance.site.settings import set_value
+from appliance.site.settings import load_settings, set_value
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 from runtime.capture import secrets
@@ -27,6 +31,7 @@ class Deeds:
 
     def __init__(self, site: SiteFolder, kinds: str = KINDS) -> None:
         self.site, self.jobs, self.models = site, JobStore(site, kinds), ModelStore(site)
+        self.foreground = Foreground(site)
         self._changing = threading.Lock()
 
     @property
@@ -34,30 +39,38 @@ class Deeds:
         reading: dict[str, Callable[[Any], Any]] = {
             "jobs.list": lambda asked: self.list_jobs(asked.limit),
             "jobs.get": lambda asked: self.jobs.get(asked.id),
-            "models.list": self.list_models,
         }
         changing: dict[str, Callable[[Any], Any]] = {
+            "live.began": self.begin_foreground,
+            "live.ended": self.end_foreground,
             "jobs.submit": self.submit,
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": lambda asked: api.NowLive(live=self.models.rollback(asked.task, asked.reason)),
             "calibrations.keep": self.keep_calibration,
-            "calibrations.confirm": lambda asked: calibrations.confirm(self.site, asked.id, turned=asked.turned),
+            "calibrations.confirm": self.confirm_calibration,
             "calibrations.discard": self.discard_calibration,
-            "plates.keep": lambda asked: plates.keep_staged(self.site, asked.staged, asked.name),
+            "plates.keep": lambda asked: plates.keep_staged(self.site, asked.staged, asked.name, asked.reason),
+            "plates.look": self.look_at_plate,
             "plates.remove": self.remove_plate,
-            "settings.set": self.set_setting,
+            "camera.look": self.look,
+            "camera.record": self.begin_recording,
+            "camera.recorded": self.end_recording,
             "camera.forget": self.forget_camera,
+            "settings.set": self.set_setting,
+            "site.close": self.close_to_others,
+            "box.installed": self.note_installed,
         }
         return reading | {name: self._one_at_a_time(deed) for name, deed in changing.items()}
+
+    def ask(self, name: str, /, **parameters: Any) -> Any:
+        """One of `calls` in this process, as the service would answer it; for where no service can be had."""
+        return wire.told(name, self.calls[name](wire.understood(name, parameters)))
 
     def list_jobs(self, limit: int) -> list[Job]:
         return self.jobs.all(limit)
 
-    def list_models(self, _: api.Nothing) -> list[Model]:
-        return self.models.all()
-
-    def submit(self, asked: api.Submit) -> Job:
+    def submit(self, asked: requests.Submit) -> Job:
         given = asked.parameters.model_dump(exclude_none=True)
         self._require_unpromised(given.get("name"))
         return self.jobs.submit(asked.kind, given)
@@ -71,12 +84,53 @@ class Deeds:
 
         return calibrations.keep(self.site, parse_estimate(asked.estimate.encode(), "calibrations.keep"))
 
+    def confirm_calibration(self, asked: api.ConfirmCalibration) -> calibrations.CalibrationRow:
+        return calibrations.confirm(self.site, asked.id, turned=asked.turned, reason=asked.reason)
+
     def discard_calibration(self, asked: api.OneCalibration) -> api.Done:
         calibrations.discard(self.site, asked.id)
         return api.Done()
 
-    def remove_plate(self, asked: api.RemovePlate) -> api.Done:
+    def look_at_plate(self, asked: api.OnePlate) -> api.Done:
+        plates.note_look(self.site, asked.name, asked.reason)
+        return api.Done()
+
+    def remove_plate(self, asked: api.OnePlate) -> api.Done:
         plates.remove(self.site, asked.name, asked.reason)
+        return api.Done()
+
+    def look(self, asked: api.Look) -> api.Looking:
+        return api.Looking(source=camera_access.note_look(self.site, asked.source, asked.what, asked.reason))
+
+    def begin_recording(self, asked: api.Record) -> api.Recording:
+        source = redacted(asked.source or load_settings(self.site).camera.source)
+        number, expires_at = recordings.begin(
+            self.site, Path(asked.file), source=source, seconds=asked.seconds, reason=asked.reason,
+            expires=asked.expires, process=asked.process,
+        )  # fmt: skip
+        return api.Recording(id=number, source=source, expires_at=expires_at)
+
+    def end_recording(self, asked: api.RecordingEnded) -> api.Done:
+        recordings.end(self.site, asked.id, kept=asked.kept)
+        return api.Done()
+
+    def begin_foreground(self, asked: api.Foreground) -> api.Done:
+        self.foreground.begin(asked.process, asked.reason)
+        return api.Done()
+
+    def end_foreground(self, asked: api.Foreground) -> api.Done:
+        self.foreground.end(asked.process, asked.reason)
+        return api.Done()
+
+    def close_to_others(self, _: api.Nothing) -> api.Closed:
+        mended = privacy.close_to_others(self.site.root)
+        if mended:
+            with contextlib.suppress(WardposeError):  # on a full disk they are closed all the same
+                audit.record(self.site, "site.close", "rights of others", "; ".join(mended))
+        return api.Closed(mended=mended)
+
+    def note_installed(self, asked: api.Installed) -> api.Done:
+        audit.record(self.site, "box.setup", ", ".join(asked.names))
         return api.Done()
 
     def set_setting(self, asked: api.SetSetting) -> api.SettingNow:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from appliance import program
 from appliance.bedside import calibration_pages, plates, recordings
 from appliance.jobs import datasets
 from appliance.live import pauses
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
-from calibration.errors import WardposeError
-from calibration.memory import keep_out_of_dumps
 
 
 def tidy(site: SiteFolder) -> list[str]:
@@ -29,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Tidy one site once; returns 1 where something is left that should be gone."""
     parser = argparse.ArgumentParser(prog="appliance.housekeeping", description=__doc__)
     parser.add_argument("--home")
-    keep_out_of_dumps()
+    program.prepare()
     home = parser.parse_args(arguments).home
     pauses.catch_up(home)
     left = tidy(SiteFolder.open(home))
@@ -39,8 +38,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WardposeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    program.exit_with(main)

@@ -14,11 +14,11 @@ from types import FrameType
 
 import psutil
 
+from appliance import program
 from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from calibration.errors import WardposeError
-from calibration.memory import keep_out_of_dumps
 from calibration.processes import process_identity
 from calibration.redaction import redacted
 
@@ -32,8 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=KINDS)
     parser.add_argument("number", type=int)
     options = parser.parse_args(arguments)
-    os.umask(0o077)
-    keep_out_of_dumps()
+    program.prepare()
     # A shell that starts us in the background ignores SIGINT for us; being asked to stop must work all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,7 +128,4 @@ def give_way() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WardposeError as error:
-        sys.exit(str(error))
+    program.exit_with(main)

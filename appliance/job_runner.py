@@ -7,17 +7,14 @@ takes neither from the live picture nor from the service, which then leaves the 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 import threading
 
-from appliance.box.silence import keep_silent
+from appliance import program
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
-from calibration.memory import keep_out_of_dumps
 from runtime.notify import notify
 
 STEP_SECONDS = 0.5
@@ -52,19 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home")
     parser.add_argument("--kinds", default=KINDS)
     options = parser.parse_args(arguments)
-    os.umask(0o077)
-    keep_silent()
-    keep_out_of_dumps()
+    program.prepare()
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    program.end_by(stopping.set)
     run(SiteFolder.open(options.home), stopping, options.kinds)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WardposeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    program.exit_with(main)

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import socketserver
 import sys
 import threading
@@ -22,24 +21,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from appliance import api, wire
-from appliance.box.silence import keep_silent
+from appliance import api, program, wire
 from appliance.deeds import Deeds
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
-from appliance.live import calibration_watch, outages, pauses, running
-from appliance.live.addresses import ring_name
+from appliance.live import calibration_watch, outages, pauses, running, wish
+from appliance.live.addresses import ring_name, service_socket
 from appliance.live.meter import LiveMeter
 from appliance.live.ownership import AlreadyRuns, LiveLock
 from appliance.live.plan import LivePlan, plan, process_specs
 from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
+from appliance.once import Once
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as, person_at
-from calibration.atomic import write_text
 from calibration.errors import WardposeError
-from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 from runtime.notify import notify
 
@@ -48,10 +45,6 @@ IDLE_SECONDS = 60.0
 HEALTH_SECONDS = 300.0
 GONE_SECONDS = 10.0  # how long what a killed service left may take to end
 LONGEST_REQUEST = 1_000_000
-
-
-def service_socket(site: SiteFolder) -> Path:
-    return site.sockets / "service.sock"
 
 
 class Service:
@@ -70,15 +63,16 @@ class Service:
         self._plan: LivePlan | None = None
         self._holding: LiveLock | None = None
         self._watch: Supervisor | None = None
-        # They listen whoever runs the live path; whoever runs it in a terminal writes down what it finds.
+        # They listen whoever runs the live path; outages are noted by whoever runs it in a terminal.
         self._meter, self._picture = LiveMeter(site), outages.PictureWatch(site)
-        self._drift = calibration_watch.DriftMeter(site, lambda: self._path.kind != "foreground")
+        self._drift = calibration_watch.DriftMeter(site)
         self._path = running.look(site)
         self._was_paused = False
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
         self._connections = 0
+        self._once: Once[dict[str, Any]] = Once()
         self._calls: dict[str, Callable[[Any], Any]] = {
             "status": lambda _: self.status(),
             "live.start": self.start_live,
@@ -91,6 +85,7 @@ class Service:
 
     def run(self) -> None:
         """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
+        self._deeds.close_to_others(api.Nothing())
         path = service_socket(self.site)
         path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
         server = _Server(path, self)
@@ -136,6 +131,32 @@ class Service:
         """End by itself, or by a signal."""
         self._stopping.set()
 
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """Answer one line of the socket; what was sent again because its answer was lost gets that answer."""
+        name = ""
+        try:
+            request = _request(line)
+            name = request["call"]
+            key = str(request.get("id") or "") if name not in api.READING else ""
+
+            def carry_out() -> dict[str, Any]:
+                return self._carry_out(name, request.get("parameters", {}), request.get("version"))
+
+            answer = self._once.answer(key, carry_out)
+        except WardposeError as error:
+            answer = _refused(error)
+        return answer | {"version": api.API_VERSION}
+
+    def _carry_out(self, name: str, parameters: object, version: object) -> dict[str, Any]:
+        try:
+            return {"ok": True, "result": self.call(name, parameters, version)}
+        except WardposeError as error:
+            return _refused(error)
+        except Exception as error:
+            what = redacted(f"a defect: {type(error).__name__}: {error}")
+            sys.stderr.write(f"call {name}: {what}\n")
+            return _refused(WardposeError(what, where=name, exit_code=70))
+
     def call(self, name: str, parameters: object, version: object = api.API_VERSION) -> Any:
         """Answer one request; raises `WardposeError` for what can't be done or understood."""
         if name not in api.ANY_VERSION:
@@ -154,6 +175,7 @@ class Service:
         row, drifted = calibrations.current_row(self.site), self._drift.figures()
         return api.Status(
             site=str(self.site.root), pid=os.getpid(), own=own, processes=processes, jobs=self._deeds.list_jobs(20),
+            runner=Turn.is_taken(self.site),
             models={"detect": self.models.live("detect"), "pose": self.models.live("pose")}, calibration=row,
             drift=drifted, health=self._health, **live_status(self.site, self._meter.figures(), path),
         )  # fmt: skip
@@ -162,53 +184,48 @@ class Service:
         """Start the live path, or start it anew with another plan; refused where somebody else runs it."""
         if self._supervisor is None:
             running.require_free(self.site)
-        wanted = plan(self.site, **asked.model_dump())
+        wanted = plan(self.site, **asked.model_dump(exclude={"reason"}))
         specs = process_specs(self.site, wanted)
         with self._live_lock:
             self._end_live()
             self._begin(wanted, specs)
-            write_text(self._wish, json.dumps(asdict(wanted)))
-        audit.record(self.site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}")
+            wish.remember(self.site, wanted)
+        models = f"{wanted.detector}, {wanted.pose or 'no pose model'}"
+        audit.record(self.site, "live.start", wanted.source, f"{models}: {asked.reason}")
         return wanted
 
-    def stop_live(self, _: api.Nothing) -> api.StoppedLive:
+    def stop_live(self, asked: api.Why) -> api.StoppedLive:
         with self._live_lock:
             was_running = self._supervisor is not None
-            whose = "the service" if was_running else ""
             self._end_live()
-            self._wish.unlink(missing_ok=True)
+            wish.forget(self.site)
         if not was_running:
-            whose = running.stop(self.site)
-        if whose:
-            audit.record(self.site, "live.stop", "", "" if was_running else f"it was somebody else's: {whose}")
-        return api.StoppedLive(stopped=bool(whose), whose=whose)
+            whose = wish.end(self.site, asked.reason)
+            return api.StoppedLive(stopped=bool(whose), whose=whose)
+        audit.record(self.site, "live.stop", "", asked.reason)
+        return api.StoppedLive(stopped=True, whose="the service")
 
-    def pause(self, asked: api.Because) -> api.Paused:
+    def pause(self, asked: api.Pause) -> api.Paused:
         """Pause the site, whether or not anything runs."""
-        held = pauses.pause(self.site, asked.reason)
+        held = pauses.pause(self.site, asked.reason, who=asked.place)
         return api.Paused(by=held.by, since=held.since, reason=held.reason, words=held.words())
 
-    def resume(self, asked: api.Because) -> api.Resumed:
-        held = pauses.resume(self.site, asked.reason)
+    def resume(self, asked: api.Resume) -> api.Resumed:
+        held = pauses.resume(self.site, asked.reason, who=asked.place)
         return api.Resumed(was=api.PauseTold(**held.to_dict()) if held else None)
 
-    @property
-    def _wish(self) -> Path:
-        """Remembers that the live path is wanted, so that it comes back after a power cut."""
-        return self.site.root / "live.json"
-
     def _go_on_live(self) -> None:
-        if not self._wish.exists():
+        wanted = wish.recall(self.site)
+        if wanted is None:
             return
         try:
-            wanted = LivePlan(**json.loads(self._wish.read_text()))
             with self._live_lock:
                 self._begin(wanted, process_specs(self.site, wanted), patience_s=GONE_SECONDS)
         except AlreadyRuns as error:
             sys.stderr.write(f"{error}\n")  # the wish stays: this service runs it again when it starts next
-        except (WardposeError, ValueError, TypeError) as error:
+        except WardposeError as error:
             sys.stderr.write(f"the live path could not be started again: {error}\n")
-            self._wish.unlink(missing_ok=True)
+            wish.forget(self.site)
 
     def _begin(self, wanted: LivePlan, specs: list[Any], *, patience_s: float = 0.0) -> None:
         self._holding = running.begin(self.site, "service", asdict(wanted), patience_s=patience_s)
@@ -245,6 +262,7 @@ class Service:
     def _look_after_live(self) -> None:
         """Give what the page paused its rows, blank what a killed capture process left, and note outages."""
         self._path = running.look(self.site)
+        self._deeds.foreground.look_after()
         pauses.write_down(self.site)
         paused = pauses.switch(self.site).active
         if paused and not self._was_paused:
@@ -304,26 +322,11 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             with acting_as(person_at(self.connection)):
                 while line := self.rfile.readline(LONGEST_REQUEST):
-                    self.wfile.write(json.dumps(self._answer(service, line)).encode() + b"\n")
+                    self.wfile.write(json.dumps(service.answer(line)).encode() + b"\n")
         except OSError:
             return  # the client has gone
         finally:
             service._connections -= 1
-
-    @staticmethod
-    def _answer(service: Service, line: bytes) -> dict[str, Any]:
-        name = ""
-        try:
-            request = _request(line)
-            name = request["call"]
-            answer = {"ok": True, "result": service.call(name, request.get("parameters", {}), request.get("version"))}
-        except WardposeError as error:
-            answer = _refused(error)
-        except Exception as error:
-            what = redacted(f"a defect: {type(error).__name__}: {error}")
-            sys.stderr.write(f"call {name}: {what}\n")
-            answer = _refused(WardposeError(what, where=name, exit_code=70))
-        return answer | {"version": api.API_VERSION}
 
 
 def _request(line: bytes) -> dict[str, Any]:
@@ -363,21 +366,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--without-jobs", action="store_true", help="leave the jobs to `python -m appliance.job_runner`"
     )
     options = parser.parse_args(arguments)
-    os.umask(0o077)
-    keep_silent()
-    keep_out_of_dumps()
+    program.prepare()
     service = Service(
-        SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs
+        SiteFolder.open(options.home, close=False),
+        leave_when_idle=options.leave_when_idle,
+        run_jobs=not options.without_jobs,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.leave())
+    program.end_by(service.leave)
     service.run()
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except WardposeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    program.exit_with(main)

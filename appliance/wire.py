@@ -24,6 +24,9 @@ def understood(name: str, parameters: object) -> Any:
         return _adapter(name, "request").validate_python(parameters)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)[0]
+        if wrong["loc"][-1:] == ("reason",):
+            mend = "say why in a few words, with --reason: the audit trail keeps it"
+            raise WardposeError("it needs a reason", where=name, mend=mend) from None
         place = ".".join(str(part) for part in wrong["loc"])
         what = f"{place}: {wrong['msg']}" if place else wrong["msg"]
         raise WardposeError(what, where=name, mend="see `wardpose status --schema`") from None
@@ -50,9 +53,11 @@ def schema() -> dict[str, Any]:
     each, shared = TypeAdapter.json_schemas(inputs)
     calls = {name: {side: each[(name, side), mode] for side, mode in _MODE.items()} for name in CALLS}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema", "version": API_VERSION, "calls": calls,
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "version": API_VERSION,
+        "calls": calls,
         "$defs": shared.get("$defs", {}),
-    }  # fmt: skip
+    }
 
 
 _MODE: dict[str, Literal["validation", "serialization"]] = {"request": "validation", "answer": "serialization"}

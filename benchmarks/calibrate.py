@@ -83,8 +83,10 @@ def _measure(
         "rotation_deg": float(np.median(rotations)) if rotations else None,
         "camera_mm": float(np.median(centres)) if centres else None,
         "coverage95": float((answered <= INSIDE_95).mean()) if rotations else None,
-        "refused": refused, "wrong": int((answered > INSIDE_999).sum()), "end_wrong": turned,
-    }  # fmt: skip
+        "refused": refused,
+        "wrong": int((answered > INSIDE_999).sum()),
+        "end_wrong": turned,
+    }
     return figures | ({"table": list(condition.table)} if condition.table else {})
 
 

@@ -122,9 +122,10 @@ def _manual(rng: np.random.Generator) -> Trial:
 
 def _around(azimuth: float, elevation: float, distance: float) -> dict[str, Span]:
     return {
-        "azimuth": (azimuth - 8, azimuth + 8), "elevation": (elevation - 4, elevation + 4),
+        "azimuth": (azimuth - 8, azimuth + 8),
+        "elevation": (elevation - 4, elevation + 4),
         "distance": (distance - 0.1, distance + 0.1),
-    }  # fmt: skip
+    }
 
 
 SIDE, FOOT, OBLIQUE = _around(90, 45, 2.3), _around(25, 35, 2.8), _around(60, 35, 2.8)
@@ -146,4 +147,4 @@ CONDITIONS = (
     Condition("charuco", "board laid 1 cm off", partial(_charuco, settings=TagSettings())),
     Condition("charuco", "board exact", partial(_charuco, settings=EXACT_SHEET), (0.17, 7.0)),
     Condition("manual", "tape measure", _manual),
-)  # fmt: skip
+)

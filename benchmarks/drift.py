@@ -75,7 +75,7 @@ class _Ward:
         others = [
             make_bystander(rng, tuple(self._somewhere(rng)), float(rng.uniform(-180, 180)), -bed.height, 2 + n)
             for n in range(walkers)
-        ]  # fmt: skip
+        ]
         centre = self.estimate.viewpoint.centre
         coverage = float(who.uniform(0.3, 0.9)) if who.random() < 0.6 else 0.0
         return compose(who, bed, figure, others, look, coverage, camera_centre=centre)

@@ -53,9 +53,10 @@ def _crossing(frame: Frame, frames: int) -> dict[str, float]:
     spent: dict[str, list[float]] = {"write_ms": [], "read_ms": [], "copy_ms": []}
     with RingWriter(name) as writer, RingReader(name) as reader:
         steps: dict[str, Callable[[], Any]] = {
-            "write_ms": lambda: writer.write(frame, live=False), "read_ms": lambda: reader.read_latest(60_000),
+            "write_ms": lambda: writer.write(frame, live=False),
+            "read_ms": lambda: reader.read_latest(60_000),
             "copy_ms": lambda: [plane.copy() for plane in planes],
-        }  # fmt: skip
+        }
         for _ in range(frames):
             for step, work in steps.items():
                 before = time.thread_time()

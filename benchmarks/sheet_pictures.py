@@ -67,7 +67,7 @@ def picture_of_sheet(
             column, row = (np.nan_to_num(np.clip(m, -1e4, 1e4), nan=-1e4).astype(np.float32) for m in (column, row))
             total += cv2.remap(
                 texture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=background
-            )  # fmt: skip
+            )
     seen = np.full((camera.height, camera.width), float(background))
     seen[window] = total / subsamples**2
     if blur_px > 0:

@@ -60,6 +60,7 @@ def detect_board(image: NDArray[np.uint8], board: Board) -> BoardView | None:
         return None
     points, pixels = target.matchImagePoints(corners, ids)
     return BoardView(
-        np.asarray(points, dtype=np.float64).reshape(-1, 3), np.asarray(pixels, dtype=np.float64).reshape(-1, 2),
+        np.asarray(points, dtype=np.float64).reshape(-1, 3),
+        np.asarray(pixels, dtype=np.float64).reshape(-1, 2),
         np.ravel(ids).astype(np.int64),
-    )  # fmt: skip
+    )

@@ -101,8 +101,9 @@ def take_background(
     if len(chosen) < 2 * _LEAST_POINTS:
         raise WardposeError(
             f"only {len(chosen)} points of the room around the bed can be recognised again",
-            where="watching for a bumped camera", mend="let the camera see more of the room, or light it",
-        )  # fmt: skip
+            where="watching for a bumped camera",
+            mend="let the camera see more of the room, or light it",
+        )
     return BackgroundReference(camera, np.round(mean[chosen], 2), bright[chosen])
 
 

@@ -68,8 +68,9 @@ class CharucoCalibrator:
             raise WardposeError(
                 f"the picture is {color.shape[1]}×{color.shape[0]}, the intrinsics are for "
                 f"{camera.width}×{camera.height}",
-                where=WHERE, mend="calibrate with pictures of the resolution the camera runs at",
-            )  # fmt: skip
+                where=WHERE,
+                mend="calibrate with pictures of the resolution the camera runs at",
+            )
         view = self._read(color)
         points = self.on_bed(view.points)
         solution = solve_pose(points, view.pixels, camera)
@@ -77,15 +78,17 @@ class CharucoCalibrator:
         if solution is None or solution.rms_px > allowed:
             missed = "" if solution is None else f" ({solution.rms_px:.1f} px off, {allowed:.1f} px is the most)"
             raise WardposeError(
-                f"no camera pose explains the board's corners{missed}", where=WHERE,
+                f"no camera pose explains the board's corners{missed}",
+                where=WHERE,
                 mend="flatten the board, check its measures and the intrinsics",
-            )  # fmt: skip
+            )
         reference = solution.camera_from_points
         if (reference[:3, :3].T @ reference[:3, 3])[2] >= 0:
             raise WardposeError(
-                "the camera comes out below the mattress: the picture is mirrored", where=WHERE,
+                "the camera comes out below the mattress: the picture is mirrored",
+                where=WHERE,
                 mend="turn the camera's mirror setting off",
-            )  # fmt: skip
+            )
         covariance = solution.covariance(self.settings.corner_sigma_floor_px) + self._model_covariance(
             points, view.pixels, camera, reference
         )

@@ -47,8 +47,9 @@ def calibrate_corners(
         raise WardposeError(
             f"a bed of {bed.length:g} × {bed.width:g} m misses the clicks by {solution.rms_px:.1f} px, "
             f"more than clicks {click_sigma_px:g} px off and a size {100 * bed_size_sigma_m:g} cm off explain",
-            where="corners", mend="click the mattress's corners again, measure its length and width",
-        )  # fmt: skip
+            where="corners",
+            mend="click the mattress's corners again, measure its length and width",
+        )
 
     def refit(rng: np.random.Generator) -> Transform | None:
         size = 1 + rng.normal(0.0, bed_size_sigma_m, 2) / [bed.length, bed.width]

@@ -167,10 +167,12 @@ class DriftMonitor:
         self._count += 1
         pose = self._pose()
         return Verdict(
-            changes=tuple(self._changes()), blind=now_s - self._last_seen_s > _BLIND_AFTER_S,
-            camera_deg=None if turn is None else turn.degrees, camera_from_bed=pose,
+            changes=tuple(self._changes()),
+            blind=now_s - self._last_seen_s > _BLIND_AFTER_S,
+            camera_deg=None if turn is None else turn.degrees,
+            camera_from_bed=pose,
             leaves_posterior=leaves_posterior(self._estimate, pose),
-        )  # fmt: skip
+        )
 
     def _judge_camera(self, now_s: float) -> None:
         recent = [turn.rotation_vector_deg for seen_s, turn in self._turns if now_s - seen_s < _WITHIN_S]

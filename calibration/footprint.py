@@ -97,7 +97,7 @@ def wide_enough(lying: Places) -> NDArray[np.bool_]:
     reach = round(RIM_M / CELL_M)
     closed = cv2.morphologyEx(
         (_counts(lying, origin) >= 1).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)
-    )  # fmt: skip
+    )
     wide = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8))
     return np.asarray(wide[cells[:, 1], cells[:, 0]] > 0)
 

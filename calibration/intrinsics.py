@@ -213,7 +213,7 @@ def calibrate_intrinsics(images: Sequence[NDArray[np.uint8]], board: Board) -> I
             f"the board is found in {len(views)} of {len(images)} pictures, {FEWEST_VIEWS} are needed",
             where="intrinsics",
             mend="take more pictures: sharp, the board filling a third of them, tilted, in every corner",
-        )  # fmt: skip
+        )
     return fit_intrinsics(views, sizes.pop(), left_out=tuple(left_out))
 
 

@@ -90,9 +90,10 @@ class ManualCalibrator:
             return cls(Viewpoint(azimuth, elevation, distance, roll, (x, y, z)))
         except (KeyError, ValueError) as error:
             raise WardposeError(
-                f"the measures {argument!r} won't do ({error})", where="calibrate manual",
+                f"the measures {argument!r} won't do ({error})",
+                where="calibrate manual",
                 mend="give such as manual:azimuth=20&elevation=32&distance=2.7",
-            ) from None  # fmt: skip
+            ) from None
 
     def calibrate(
         self, sights: Sequence[Sight], bed: Bed, progress: Progress | None = None

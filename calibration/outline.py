@@ -42,7 +42,7 @@ def draw_bed(color: NDArray[np.uint8], estimate: CalibrationEstimate) -> NDArray
             for place, shade in ((shadow, (0, 0, 0)), (position, (255, 255, 255))):
                 cv2.putText(
                     picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * thickness, shade, thickness, cv2.LINE_AA
-                )  # fmt: skip
+                )
     return picture
 
 

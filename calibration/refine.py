@@ -36,12 +36,15 @@ def refined(coarse: CalibrationEstimate, fine: CalibrationEstimate) -> Calibrati
         raise WardposeError(
             f"the calibrations by {coarse.method} and by {fine.method} contradict each other: "
             f"{np.degrees(np.linalg.norm(apart[:3])):.1f}° and {1e3 * np.linalg.norm(apart[3:]):.0f} mm apart",
-            where="refine", mend="the camera or the bed has moved since, or one of them is wrong: calibrate anew",
-        )  # fmt: skip
+            where="refine",
+            mend="the camera or the bed has moved since, or one of them is wrong: calibrate anew",
+        )
     gain = fine.covariance @ np.linalg.inv(both)
     covariance = fine.covariance - gain @ fine.covariance
     return replace(
-        fine, camera_from_bed=perturbed(fine.camera_from_bed, gain @ apart),
-        covariance=(covariance + covariance.T) / 2, confirmed=False,
+        fine,
+        camera_from_bed=perturbed(fine.camera_from_bed, gain @ apart),
+        covariance=(covariance + covariance.T) / 2,
+        confirmed=False,
         notes=(*fine.notes, f"combined with the calibration by {coarse.method} of {coarse.made_at}"),
-    )  # fmt: skip
+    )

@@ -86,9 +86,10 @@ class TagCalibrator:
         solution = solve_pose(points, pixels, camera)
         if solution is None:
             raise WardposeError(
-                "no camera pose in front of the sheet explains the tags", where="tag sheet",
+                "no camera pose in front of the sheet explains the tags",
+                where="tag sheet",
                 mend="check that the sheet's size and the camera's resolution are the ones set",
-            )  # fmt: skip
+            )
         self._refuse_misfit(solution, camera)
         covariance = solution.covariance(self.settings.corner_sigma_floor_px) + self._model_covariance(
             solution, points, pixels, camera
@@ -156,9 +157,10 @@ class TagCalibrator:
             )
         missing = ", ".join(str(tag) for tag in self.sheet.ids if tag not in readable)
         return WardposeError(
-            found, where="tag sheet",
+            found,
+            where="tag sheet",
             mend=f"uncover and bring into view the tags {missing}, flatten the sheet, or raise the camera",
-        )  # fmt: skip
+        )
 
     def _refuse_overhang(self, bed: Bed) -> None:
         if self.sheet.width > bed.length + OVERHANG_M or self.sheet.height > bed.width + OVERHANG_M:
@@ -198,7 +200,7 @@ class TagCalibrator:
                 f"the tags miss their places by {solution.rms_px:.1f} px, {allowed:.1f} px is the most",
                 where="tag sheet",
                 mend="flatten the sheet, and check that its size and the camera's resolution are the ones set",
-            )  # fmt: skip
+            )
         pose = solution.camera_from_points
         if -(pose[:3, :3].T @ pose[:3, 3])[2] <= 0:
             raise WardposeError(
@@ -277,6 +279,7 @@ def _grey(color: NDArray[np.uint8], camera: CameraModel) -> NDArray[np.uint8]:
         raise WardposeError(
             f"the picture is {color.shape[1]}×{color.shape[0]}, "
             f"the camera's intrinsics are for {camera.width}×{camera.height}",
-            where="calibration", mend="calibrate with pictures of the resolution the camera runs at",
-        )  # fmt: skip
+            where="calibration",
+            mend="calibrate with pictures of the resolution the camera runs at",
+        )
     return np.ascontiguousarray(color if color.ndim == 2 else cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), dtype=np.uint8)

@@ -1,7 +1,9 @@
 """Results and commands between processes: lines of JSON over a Unix socket that only this user may open.
 
 The server holds one message, the latest. A client that reads slowly misses messages; it never makes the publisher
-wait. A client may send commands and gets one answer for each: {"command": "pause"} → {"answer": {...}}.
+wait. A client may send commands and gets one answer for each: {"command": "pause"} → {"answer": {...}}. What one client
+can make the server do or keep is bounded, and whoever comes finds a place: it is taken from one that does not read what
+it is sent, else from the one that came last, which is told: {"refused": "…"}.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +28,10 @@ Message = dict[str, Any]
 _MODE = 0o600
 _LONGEST_COMMAND = 64 * 1024
 _LONGEST_MESSAGE = 4 * 1024 * 1024
+_MOST_ANSWERS = 64 * 1024  # bytes that wait to be read; until then no further command is
+_COMMANDS_A_TURN = 32  # of one client, before the others have theirs
 _MOST_CLIENTS = 32
+_TOO_MANY = "too many programs are connected"
 _LONGEST_PATH = 107  # sun_path of Linux, less its terminating nought
 
 
@@ -36,10 +42,39 @@ class BusTimeout(WardposeError):
 class _Client:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.received = b""
-        self.answers = b""  # never dropped
-        self.leaving = b""  # what is left of the line being sent
+        self.received = bytearray()
+        self.scanned = 0  # bytes of `received` known to hold no end of a line
+        self.answers = bytearray()  # never dropped
+        self.leaving = memoryview(b"")  # what is left of the lines being sent
         self.sent_number = 0
+        self.blocked_since: float | None = None  # that it took nothing of what is leaving
+        self.ending = False  # it is sent its answers and then left
+
+    @property
+    def hears(self) -> bool:
+        """Whether further commands of it are carried out now."""
+        return len(self.answers) < _MOST_ANSWERS and not self.ending
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be a command in what was received."""
+        return self.hears and self.scanned < len(self.received)
+
+    @property
+    def events(self) -> int:
+        """What to wait for."""
+        return (selectors.EVENT_READ if self.hears else 0) | (selectors.EVENT_WRITE if self.leaving else 0)
+
+    def next_line(self) -> bytes | None:
+        """A whole line of what was received, taken out of it."""
+        end = self.received.find(b"\n", self.scanned)
+        if end < 0:
+            self.scanned = len(self.received)
+            return None
+        line = bytes(self.received[:end])
+        del self.received[: end + 1]
+        self.scanned = 0
+        return line
 
 
 class ResultServer:
@@ -101,40 +136,59 @@ class ResultServer:
 
     def _serve(self) -> None:
         while not self._stopping:
-            for key, events in self._selector.select():
+            at_once = any(client.has_more for client in self._clients.values())
+            comes = False
+            for key, events in self._selector.select(0 if at_once else None):
                 if key.fileobj is self._listener:
-                    self._accept()
+                    comes = True
                 elif key.fileobj is self._woken:
                     self._woken.recv(4096)
-                else:
-                    client: _Client = key.data
-                    # A client may leave at any moment, also between two of these calls.
-                    try:
-                        if events & selectors.EVENT_READ:
-                            self._receive(client)
-                        if events & selectors.EVENT_WRITE:
-                            self._send(client)
-                    except OSError:
-                        self._drop(client)
+                elif events & selectors.EVENT_READ:
+                    self._attend(key.data, self._receive)
             for client in list(self._clients.values()):
-                try:
-                    self._send(client)
-                except OSError:
-                    self._drop(client)
+                self._attend(client, self._serve_one)
+            if comes:  # last, so that whoever has to leave has been served
+                self._accept()
+
+    def _attend(self, client: _Client, act: Callable[[_Client], None]) -> None:
+        """Do it for a client, who may have left at any moment."""
+        if client.connection not in self._clients:
+            return
+        try:
+            act(client)
+        except OSError:
+            self._drop(client)
+
+    def _serve_one(self, client: _Client) -> None:
+        self._carry_out(client)
+        self._send(client)
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        if len(self._clients) >= _MOST_CLIENTS:
-            connection.close()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it has left already, or there is no descriptor for it now
             return
+        if len(self._clients) >= _MOST_CLIENTS:
+            self._make_room()
         connection.setblocking(False)
         client = _Client(connection)
         self._clients[connection] = client
         self._selector.register(connection, selectors.EVENT_READ, client)
+        self._attend(client, self._send)  # the latest message, which may be the last for long
+
+    def _make_room(self) -> None:
+        clients = list(self._clients.values())
+        blocked = [client for client in clients if client.blocked_since is not None]
+        leaves = min(blocked, key=lambda client: client.blocked_since or 0.0) if blocked else clients[-1]
+        if not leaves.leaving:  # between two lines
+            with contextlib.suppress(OSError):
+                leaves.connection.send(json.dumps({"refused": _TOO_MANY}).encode() + b"\n")
+        self._drop(leaves)
 
     def _drop(self, client: _Client) -> None:
         if self._clients.pop(client.connection, None) is not None:
-            self._selector.unregister(client.connection)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(client.connection)
             client.connection.close()
 
     def _receive(self, client: _Client) -> None:
@@ -142,44 +196,68 @@ class ResultServer:
         if not data:
             raise ConnectionError("the client left")
         client.received += data
-        *lines, client.received = client.received.split(b"\n")
-        if len(client.received) > _LONGEST_COMMAND:
-            raise ConnectionError("a command without an end")
-        for line in lines:
-            client.answers += json.dumps({"answer": self._answer(line)}).encode() + b"\n"
 
-    def _answer(self, line: bytes) -> Message:
+    def _carry_out(self, client: _Client) -> None:
+        """Answer what has been received, at most so many commands at once."""
+        for _ in range(_COMMANDS_A_TURN):
+            if not client.hears:
+                return
+            line = client.next_line()
+            if line is None:
+                break
+            answer = self._answer(line)
+            if answer is None:
+                client.ending = True
+                answer = {"ok": False, "error": 'a command is one line of JSON such as {"command": "pause"}'}
+            client.answers += json.dumps({"answer": answer}).encode() + b"\n"
+        if client.scanned > _LONGEST_COMMAND:
+            raise ConnectionError("a command without an end")
+
+    def _answer(self, line: bytes) -> Message | None:
+        """None for what is no command."""
         try:
             command = json.loads(line)
         except (ValueError, RecursionError):
-            return {"ok": False, "error": "a command is one line of JSON"}
+            return None
         if not isinstance(command, dict) or self._on_command is None:
-            return {"ok": False, "error": 'a command is an object such as {"command": "pause"}'}
-        return self._on_command(command)
+            return None
+        try:
+            return self._on_command(command)
+        except Exception as error:  # a defect in carrying out one command must not end the carrying out of all
+            sys.stderr.write(f"{self.path.name}: a command failed: {type(error).__name__}: {error}\n")
+            return {"ok": False, "error": f"a defect in wardpose: {type(error).__name__}"}
 
     def _send(self, client: _Client) -> None:
         """Send what fits: answers first, then the latest message, line by whole line."""
         while True:
             if not client.leaving:
+                with self._lock:
+                    line, number = self._line, self._number
                 if client.answers:
-                    client.leaving, client.answers = client.answers, b""
+                    client.leaving, client.answers = memoryview(bytes(client.answers)), bytearray()
+                elif client.ending:
+                    raise ConnectionError("it sent no command")
+                elif client.sent_number < number:
+                    client.leaving, client.sent_number = memoryview(line), number
                 else:
-                    with self._lock:
-                        line, number = self._line, self._number
-                    if client.sent_number < number:
-                        client.leaving, client.sent_number = line, number
-            if not client.leaving:
-                self._watch(client, selectors.EVENT_READ)
-                return
+                    break
             try:
                 client.leaving = client.leaving[client.connection.send(client.leaving) :]
+                client.blocked_since = None
             except BlockingIOError:
-                self._watch(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
-                return
+                client.blocked_since = client.blocked_since or time.monotonic()
+                break
+        self._watch(client)
 
-    def _watch(self, client: _Client, events: int) -> None:
-        if self._selector.get_key(client.connection).events != events:
-            self._selector.modify(client.connection, events, client)
+    def _watch(self, client: _Client) -> None:
+        watched = client.connection in self._selector.get_map()
+        if not client.events:
+            if watched:
+                self._selector.unregister(client.connection)
+        elif not watched:
+            self._selector.register(client.connection, client.events, client)
+        elif self._selector.get_key(client.connection).events != client.events:
+            self._selector.modify(client.connection, client.events, client)
 
 
 class ResultClient:
@@ -256,6 +334,9 @@ class ResultClient:
                 raise WardposeError("a message without an end", where=str(self.path))
             for line in lines:
                 message = json.loads(line)
+                if "refused" in message:
+                    self.close()
+                    raise WardposeError(str(message["refused"]), where=str(self.path), mend="close some of them")
                 if ("answer" in message) == (wanted == "answer"):
                     newest = message
             if newest is not None and (wanted == "answer" or time.monotonic() >= until):

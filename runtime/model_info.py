@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "wardpose"
 
-DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet"]
+DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet", "detr"]
 PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "movenet", "yolo-pose"]
 
 
@@ -26,7 +26,8 @@ class ModelInfo(BaseModel):
     Detector layouts: `yolo` [1, 4 + classes, N] with xywh in input pixels and class scores; `yolo-end2end`
     [1, M, 6] xyxy, score, class; `yolox` [1, N, 5 + classes] raw grid offsets, objectness, class scores; `yolov6`
     the same with xywh in input pixels; `nanodet` three outputs [1, classes, n] of class scores and three
-    [1, 4 · bins, n] of side distributions, strides 8, 16, 32.
+    [1, 4 · bins, n] of side distributions, strides 8, 16, 32; `detr` [1, M, 4 + classes] with xywh in parts of the
+    input and class scores.
     Pose layouts: `simcc` two outputs [P, 17, W·split], [P, 17, H·split]; `heatmap*` [P, 17, h, w]; `movenet`
     four: heatmap [P, 17, h, w], regression [P, 34, h, w], centre [P, 1, h, w], offset [P, 34, h, w]; `yolo-pose`
     [1, 4 + classes + 51, N] whole-picture.

@@ -102,7 +102,7 @@ class PauseSwitch:
         if held is None:
             return None
         try:
-            self._write_down("resume", by, reason or f"was {held.words()}")
+            self._write_down("resume", by, "; ".join(filter(None, (reason, f"was {held.words()}"))))
             self.path.unlink(missing_ok=True)
             sync_folder(self.path.parent)
         except OSError as error:

@@ -129,9 +129,10 @@ def make_dataset(
         people = _put_together(spec, out)
     except OSError as error:
         raise WardposeError(
-            f"cannot be written: {error.strerror or error}", where=str(error.filename or out),
+            f"cannot be written: {error.strerror or error}",
+            where=str(error.filename or out),
             mend="check the folder's rights and free space",
-        ) from error  # fmt: skip
+        ) from error
     return DatasetSummary(spec.count, time.monotonic() - begin, out, spec.seed, len(waiting), people)
 
 
@@ -184,9 +185,10 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
             )
         if there.count > spec.count:
             raise WardposeError(
-                f"holds a data set of {there.count} pictures, more than {spec.count}", where=str(out),
+                f"holds a data set of {there.count} pictures, more than {spec.count}",
+                where=str(out),
                 mend=f"ask for at least {there.count}",
-            )  # fmt: skip
+            )
     elif out.is_dir() and any(out.iterdir()):
         raise WardposeError("is not empty and holds no data set", where=str(out), mend="give an empty or new folder")
     elif out.exists() and not out.is_dir():

@@ -99,9 +99,11 @@ class Lens:
 
     def bend(self, rendering: Rendering) -> Rendering:
         return Rendering(
-            self.bend_color(rendering.color), self.bend_plane(rendering.depth),
-            self.bend_plane(rendering.instance), self.bend_plane(rendering.part),
-        )  # fmt: skip
+            self.bend_color(rendering.color),
+            self.bend_plane(rendering.depth),
+            self.bend_plane(rendering.instance),
+            self.bend_plane(rendering.part),
+        )
 
 
 def _between(least: NDArray[np.intp], greatest: NDArray[np.intp], begin: int, end: int) -> tuple[int, int]:

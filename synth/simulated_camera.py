@@ -121,10 +121,12 @@ class SimulatedCamera:
         self.bed = Bed(height=float(rng.uniform(0.5, 0.7)))
         side = float(rng.choice([-1.0, 1.0]))
         self._viewpoint = Viewpoint(
-            azimuth_deg=side * float(rng.uniform(48, 80)), elevation_deg=float(rng.uniform(30, 40)),
-            distance=float(rng.uniform(2.2, 2.7)), roll_deg=float(rng.uniform(-1.5, 1.5)),
+            azimuth_deg=side * float(rng.uniform(48, 80)),
+            elevation_deg=float(rng.uniform(30, 40)),
+            distance=float(rng.uniform(2.2, 2.7)),
+            roll_deg=float(rng.uniform(-1.5, 1.5)),
             look_at=(float(rng.normal(0, 0.08)), float(rng.normal(0, 0.08)), 0.05),
-        )  # fmt: skip
+        )
         self._look_seed = int(rng.integers(2**31))
         self._exposure = draw_exposure(rng, _SENSOR)
         self._noise_rng = np.random.default_rng(rng.integers(2**63))

@@ -140,9 +140,10 @@ def _weights_to_start_from(start: Path, card: ModelCard) -> State:
     earlier = read_card(start)
     if earlier.made.get("seen") != SEEN or earlier.architecture != card.architecture:
         raise WardposeError(
-            f"{earlier.name} is no earlier {card.name} of synthetic images alone", where=str(start),
+            f"{earlier.name} is no earlier {card.name} of synthetic images alone",
+            where=str(start),
             mend="start from one that `wardpose base` made, or leave it out",
-        )  # fmt: skip
+        )
     return read_weights(start, earlier)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from calibration.errors import WardposeError
 
@@ -28,6 +30,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score", action="append", default=[], metavar="NAME=COCO.json[:IMAGES]", help="a further set for the card"
     )
+
+
+def options_from(given: Mapping[str, Any]) -> argparse.Namespace:
+    """The options of `add_options` as they would be had they been typed: what is `given`, and the defaults."""
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    options = parser.parse_args([str(given["task"])])
+    for name, value in given.items():
+        if hasattr(options, name) and value is not None:
+            setattr(options, name, Path(value) if name == "data" else value)
+    return options
+
+
+def absolute_set(text: str) -> str:
+    """The same set of `evaluation_set` for a process with another working folder."""
+    name, (annotations, images_dir) = evaluation_set(text)
+    return f"{name}={annotations.absolute()}" + (f":{images_dir.absolute()}" if images_dir else "")
 
 
 def evaluation_set(text: str) -> tuple[str, tuple[Path, Path | None]]:

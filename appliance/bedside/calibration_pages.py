@@ -1,6 +1,6 @@
 """Pictures of a calibration for a person to see: the bed on the camera's picture, a page of how well it is known.
 
-Each says in the audit trail that pixels were looked at, and goes when its time is up.
+Whoever has one made has asked for the look (`camera.look`); it goes when its time is up.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def delete_old_pages(site: SiteFolder) -> list[str]:
     return problems
 
 
-def write_picture(site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path) -> None:
-    """Write color (H, W, 3) RGB with the bed drawn on it as a PNG that the user alone can read; the audit says so."""
+def write_picture(estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path) -> None:
+    """Write color (H, W, 3) RGB with the bed drawn on it as a PNG that the user alone can read."""
     import cv2
 
     from calibration.atomic import write_bytes
@@ -51,13 +51,12 @@ def write_picture(site: SiteFolder, estimate: CalibrationEstimate, color: NDArra
 
     _, png = cv2.imencode(".png", cv2.cvtColor(draw_bed(color, estimate), cv2.COLOR_RGB2BGR))
     write_bytes(path, png.tobytes())
-    audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
 
 
 def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 1000, look: bool = False) -> Path:
     """Write the newest calibration's posterior page; returns where (default: the site's folder of pictures).
 
-    look: take a picture of the site's camera for the bed to be drawn over; it stays in the file, and the audit says so.
+    look: take a picture of the site's camera for the bed to be drawn over; it stays in the file.
     """
     if not 10 <= samples <= 100_000:
         raise WardposeError(f"{samples} samples make no page", mend="ask for 10 to 100000")
@@ -70,7 +69,6 @@ def write_page(site: SiteFolder, path: Path | None = None, *, samples: int = 100
     path = path if path is not None else site.pictures / f"calibration-{known[0].id}.png"
     if look:
         color = take_pictures(site, load_settings(site).camera.source, 1)[0].color
-        audit.record(site, "camera.look", "calibration", f"the bed drawn on the picture, kept in {path.name}")
     try:
         write_posterior_page(estimate, path, samples=samples, color=color)
     except OSError as error:

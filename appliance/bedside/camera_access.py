@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from appliance.live import pauses
 from appliance.live.addresses import ring_name
 from appliance.live.meter import ring_status
+from appliance.site import audit
 from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -50,6 +52,26 @@ def camera_frames(site: SiteFolder, spec: str) -> Iterator[Iterator[Frame]]:
     else:
         with open_camera(site, spec) as source:
             yield _each(source.read)
+
+
+LOOKS = {
+    "picture": ("camera.look", ""),
+    "calibration": ("camera.look", "to calibrate: "),
+    "plate": ("plate.capture", "the empty bed, shown to a person before it is kept: "),
+}
+
+
+def note_look(site: SiteFolder, spec: str | None, what: str, reason: str) -> str:
+    """Write down that somebody is about to look through a camera (default: the site's); returns its name, without a
+    password. what: one of `LOOKS`. Raises `Paused` while the site is paused.
+
+    The look itself is taken by whoever asked: `take_pictures`, `camera_frames`.
+    """
+    pauses.switch(site).require_off()
+    named = redacted(spec or load_settings(site).camera.source)
+    deed, purpose = LOOKS[what]
+    audit.record(site, deed, named, purpose + reason)
+    return named
 
 
 def take_pictures(site: SiteFolder, spec: str, count: int) -> list[Frame]:

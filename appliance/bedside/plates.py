@@ -65,7 +65,8 @@ def capture(
 ) -> Plate:  # fmt: skip
     """A plate of the empty bed, kept nowhere yet.
 
-    expires: how long it may be kept, such as `30d`. A camera that runs live is looked at from there.
+    Whoever takes one has asked for it (`camera.look`). expires: how long it may be kept, such as `30d`. A camera that
+    runs live is looked at from there.
     Raises `WardposeError` where no calibration is confirmed, the source has no depth, something moved, somebody is in
     the picture or something lies on the bed.
     """
@@ -88,7 +89,6 @@ def capture(
         )
     require_empty_bed(view, estimate.camera_from_bed, estimate.bed, spec)
     _require_nobody(site, view.color, spec, progress)
-    audit.record(site, "plate.capture", spec, "the empty bed, shown to a person before it is kept")
     return Plate(
         color=view.color, depth=view.depth, measured=view.measured, camera=view.camera,
         camera_from_bed=estimate.camera_from_bed, bed=estimate.bed, calibration=row.file, noise=view.noise,
@@ -125,7 +125,7 @@ def unstage(site: SiteFolder, staged: str) -> None:
     shutil.rmtree(site.plates / staged, ignore_errors=True)
 
 
-def keep_staged(site: SiteFolder, staged: str, name: str = "") -> PlateRow:
+def keep_staged(site: SiteFolder, staged: str, name: str = "", reason: str = "") -> PlateRow:
     """Keep what `stage` wrote, under `name`; raises `WardposeError` where it isn't there, or the name is taken."""
     from calibration.plate import load_plate
 
@@ -137,7 +137,7 @@ def keep_staged(site: SiteFolder, staged: str, name: str = "") -> PlateRow:
     if folder.exists():
         raise WardposeError(f"a plate {name} is there already", mend="give another name, or remove that one")
     try:
-        with audit.deed(site, "plate.keep", name, f"until {plate.expires_at[:10]}"):
+        with audit.deed(site, "plate.keep", name, f"until {plate.expires_at[:10]}{f': {reason}' if reason else ''}"):
             (site.plates / staged).rename(folder)
             sync_folder(site.plates)
     except OSError as error:
@@ -184,15 +184,20 @@ def usable(site: SiteFolder) -> tuple[str, ...]:
 
 
 def look(site: SiteFolder, name: str) -> Plate:
-    """The plate, for somebody to see; it is written down that they did. An expired one is shown to nobody."""
+    """The plate, for somebody to see who has said so (`note_look`). An expired one is shown to nobody."""
     from calibration.plate import load_plate
 
     find(site, name)
     plate = load_plate(site.plates / name)
     if plate.expired():
         raise WardposeError(f"plate {name} expired on {plate.expires_at[:10]}", mend="take a new one")
-    audit.record(site, "plate.look", name)
     return plate
+
+
+def note_look(site: SiteFolder, name: str, reason: str) -> None:
+    """Write down that somebody looks at a plate; raises `WardposeError` where it may be shown to nobody."""
+    look(site, name)
+    audit.record(site, "plate.look", name, reason)
 
 
 def remove(site: SiteFolder, name: str, reason: str = "") -> None:

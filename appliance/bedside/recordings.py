@@ -1,10 +1,12 @@
 """Recordings of the camera: made only for a reason, known to the audit trail, and deleted when they expire.
 
 The row that names a recording is written *before* its first frame: whatever happens then, the box knows what to delete.
+The service writes it (`begin`) and how it ended (`end`); whoever records (`record`) asks it to, and looks by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -20,6 +22,7 @@ from appliance.site import audit
 from appliance.site.database import now
 from appliance.site.expiry import expires_at, parse_expiry
 from appliance.site.folder import SiteFolder
+from appliance.site.requests import Ask
 from appliance.site.settings import load_settings
 from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
@@ -53,39 +56,70 @@ class Recorded:
 
 
 def record(
-    site: SiteFolder, file: Path, *, seconds: float, reason: str, expires: str, source: str | None = None,
+    site: SiteFolder, file: Path, ask: Ask, *, seconds: float, reason: str, expires: str, source: str | None = None,
     progress: Progress | None = None,
 ) -> Recorded:  # fmt: skip
     """Record the camera into an Azure Kinect .mkv at `file`, readable by this user alone.
 
-    reason: why, for the audit trail. expires: `7d`, see `parse_expiry`; the box deletes the file then. A camera that
-    runs live is recorded from there. Raises `WardposeError`, and leaves no file, for a missing reason or expiry, while
-    the picture is paused, and for whatever goes wrong on the way.
+    ask: of the service, before the camera is opened and when the file is complete. reason: why, for the audit trail.
+    expires: `7d`, see `parse_expiry`; the box deletes the file then. A camera that runs live is recorded from there.
+    Raises `WardposeError`, and leaves no file, for a missing reason or expiry, while the picture is paused, and for
+    whatever goes wrong on the way.
     """
-    span = parse_expiry(expires, most=LONGEST_KEPT)
-    _check(file, seconds, reason)
-    full = source or load_settings(site).camera.source
-    spec = redacted(full)
-    pauses.switch(site).require_off()  # before a row says that a recording began
     file = file.absolute()
-    expiry = expires_at(span)
-    row = _begin(site, file, spec, reason.strip(), expiry)
+    full = source or load_settings(site).camera.source
+    begun = ask(
+        "camera.record", file=str(file), source=redacted(full), seconds=seconds, reason=reason, expires=expires,
+        process=process_identity(os.getpid()),
+    )  # fmt: skip
     try:
         with atomic_file(file) as stream, camera_frames(site, full) as frames:
-            recorded = _write(site, stream, frames, file, spec, seconds, reason.strip(), expiry, progress)
+            recorded = _write(
+                stream, frames, file, begun["source"], seconds, reason.strip(), begun["expires_at"], progress
+            )
     except BaseException:
-        _end(site, row, "abandoned", "recording.abandon", file, "nothing was kept")
+        _tell_end(ask, begun["id"], kept=False)
         raise
-    _set_state(site, row, "kept")
+    _tell_end(ask, begun["id"], kept=True)
     return recorded
+
+
+def _tell_end(ask: Ask, number: int, *, kept: bool) -> None:
+    with contextlib.suppress(WardposeError):  # the housekeeping finds a recorder that has gone, and what it left
+        ask("camera.recorded", id=number, kept=kept)
+
+
+def begin(
+    site: SiteFolder, file: Path, *, source: str, seconds: float, reason: str, expires: str, process: str
+) -> tuple[int, str]:
+    """Write down that a recording begins; returns its number and when it expires (UTC). process: the recorder's
+    identity. Raises `WardposeError`, and writes nothing, where it may not begin."""
+    span = parse_expiry(expires, most=LONGEST_KEPT)
+    _check(file, seconds, reason)
+    pauses.switch(site).require_off()
+    expiry = expires_at(span)
+    return _begin(site, file, redacted(source), reason.strip(), expiry, process), expiry
+
+
+def end(site: SiteFolder, number: int, *, kept: bool) -> None:
+    """Write down how a recording ended. Does nothing for one whose end is known."""
+    with site.database.transaction() as db:
+        row = db.execute("SELECT file FROM recordings WHERE id = ? AND state = 'recording'", (number,)).fetchone()
+    if row is None:
+        return
+    if kept:
+        _set_state(site, number, "kept")
+    else:
+        _end(site, number, "abandoned", "recording.abandon", site.resolve(row["file"]), "nothing was kept")
 
 
 def _check(file: Path, seconds: float, reason: str) -> None:
     if sum(letter.isalpha() for letter in reason) < SHORTEST_REASON:
         raise WardposeError(
             "a recording shows the patient, so it needs a reason that others can judge",
-            where="--reason", mend="write why, in a few words: the audit trail keeps it",
-        )  # fmt: skip
+            where="--reason",
+            mend="write why, in a few words: the audit trail keeps it",
+        )
     if not 0 < seconds <= LONGEST_SECONDS:
         raise WardposeError(
             f"{seconds:g} seconds can't be recorded", where="--seconds", mend=f"give 1 to {LONGEST_SECONDS:.0f}"
@@ -97,7 +131,7 @@ def _check(file: Path, seconds: float, reason: str) -> None:
 
 
 def _write(
-    site: SiteFolder, stream: IO[bytes], frames: Iterator[Frame], file: Path, spec: str, seconds: float, reason: str,
+    stream: IO[bytes], frames: Iterator[Frame], file: Path, spec: str, seconds: float, reason: str,
     expiry: str, progress: Progress | None,
 ) -> Recorded:  # fmt: skip
     from runtime.capture.k4a_file import EXPIRES_TAG
@@ -122,7 +156,7 @@ def _write(
     return Recorded(file, spec, writer.frames, round(writer.duration_s, 3), stream.tell(), expiry)
 
 
-def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) -> int:
+def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str, process: str) -> int:
     with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
         others = db.execute(
             "SELECT process FROM recordings WHERE file = ? AND state = 'recording'", (site.relative(file),)
@@ -134,7 +168,7 @@ def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str) 
         row = db.execute(
             "INSERT INTO recordings (made_at, file, source, reason, expires_at, state, process) "
             "VALUES (?, ?, ?, ?, ?, 'recording', ?)",
-            (now(), site.relative(file), source, reason, expiry, process_identity(os.getpid())),
+            (now(), site.relative(file), source, reason, expiry, process),
         ).lastrowid
     return int(row or 0)
 

@@ -64,9 +64,11 @@ def kinect_problems(root: Path = Path("/")) -> list[UsbProblem]:
     if (library := library_problem()) is not None:
         found.append(library)
     if not os.environ.get("DISPLAY") and shutil.which("xvfb-run") is None:
-        found.append(UsbProblem(
-            "depth needs a display, and there is none", f"install Xvfb ({SETUP}), or do without: kinect#depth=false"
-        ))  # fmt: skip
+        found.append(
+            UsbProblem(
+                "depth needs a display, and there is none", f"install Xvfb ({SETUP}), or do without: kinect#depth=false"
+            )
+        )
     return found
 
 

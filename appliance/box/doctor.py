@@ -75,9 +75,11 @@ def examine(site: SiteFolder) -> Report:
 def _python(site: SiteFolder) -> Check:
     found = ".".join(str(part) for part in sys.version_info[:3])
     return Check(
-        "python", OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON, found,
+        "python",
+        OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON,
+        found,
         "install Python 3.11, 3.12 or 3.13, remove .venv and start ./wardpose again",
-    )  # fmt: skip
+    )
 
 
 def _packages(site: SiteFolder) -> Check:

@@ -120,8 +120,9 @@ def _run(step: SetupStep) -> None:
             lines = [line for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
             raise WardposeError(
                 f"`{' '.join(command[:3])} …` ended with {ended.returncode}: {lines[-1] if lines else 'no reason'}",
-                where=step.name, mend="mend that, then give the command again",
-            )  # fmt: skip
+                where=step.name,
+                mend="mend that, then give the command again",
+            )
     if not step.there():
         raise WardposeError(
             "it is still not there", where=step.name, mend="give the command again and read what it says"

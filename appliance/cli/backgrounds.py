@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
 
@@ -22,15 +23,16 @@ def look_through(options: argparse.Namespace, out: Output) -> int:
     from synth.ward.photographs import photographs
 
     if options.model:
-        from appliance.models.use import exported, require_task
+        from appliance.models.use import require_task
         from appliance.site.folder import SiteFolder
         from runtime.engines.engine import open_engine
         from synth.ward.find_beds import find_beds
 
         site = SiteFolder.open(options.home)
         require_task(site, options.model, "detect")
+        engine = open_engine(exported_model(options, out, options.model))
         with out.progress("looking for beds") as progress:
-            find_beds(options.folder, open_engine(exported(site, options.model)), progress=progress)
+            find_beds(options.folder, engine, progress=progress)
     found = photographs(str(options.folder))
     known = sum(photograph.known for photograph in found)
     out.say(f"{len(found)} photographs, the bed known in {known}; in the others a bed of our own is drawn")

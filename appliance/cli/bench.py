@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
 # What is measured, and the option that says how much of it.
@@ -86,8 +87,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
         site = SiteFolder.open(options.home)
         pauses.switch(site).require_off()
         arguments["pause_file"] = site.pause_file
+    arguments |= _models(options, out, [name for name in ("detector", "pose") if name in wanted])
     with out.progress(f"bench {options.bench}") as progress:
-        arguments |= _models(options, [name for name in ("detector", "pose") if name in wanted], progress)
         if renderer := getattr(options, "renderer", None):
             arguments["renderer"] = renderer
         if "progress" in wanted:
@@ -98,10 +99,10 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _models(options: argparse.Namespace, wanted: list[str], progress: Any) -> dict[str, Path]:
+def _models(options: argparse.Namespace, out: Output, wanted: list[str]) -> dict[str, Path]:
     """The ONNX files of the models named, else of the live ones; a box without a pose model has none to measure."""
     from appliance.models.store import ModelStore
-    from appliance.models.use import exported, require_task
+    from appliance.models.use import require_task
     from appliance.site.folder import SiteFolder
 
     if not wanted:
@@ -113,7 +114,7 @@ def _models(options: argparse.Namespace, wanted: list[str], progress: Any) -> di
         name = getattr(options, kind, None) or ModelStore(site).live(task)
         if name:
             require_task(site, name, task)
-            found[kind] = exported(site, name, progress)
+            found[kind] = exported_model(options, out, name)
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance.cli.asking import ask
+from appliance.cli.asking import add_reason, ask
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         type=Path,
         help="the lens, where the source does not know it: a Kinect's JSON, or a file of `calibrate intrinsics`",
     )
+    add_reason(looking)
     confirming = argparse.ArgumentParser(add_help=False)
     confirming.add_argument(
         "--confirm", choices=("yes", "turned", "no"), help="whether head and foot are right (default: ask, or no)"
@@ -92,9 +93,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     show.add_argument(
         "--look", action="store_true", help="draw the bed over a picture taken now; kept in the file, and audited"
     )
+    add_reason(show)
     show.set_defaults(run=show_newest)
     confirm = methods.add_parser("confirm", parents=[common], help="confirm the newest calibration's head and foot")
     confirm.add_argument("--turned", action="store_true", help="head and foot were exchanged: turn them round")
+    add_reason(confirm)
     confirm.set_defaults(run=confirm_newest)
 
 
@@ -111,6 +114,7 @@ def by_tags(options: argparse.Namespace, out: Output) -> int:
         out.answer({"ok": True, "file": options.print_to, "pages": pages})
         return 0
     seen = _Seen()
+    _ask_to_look(options, "charuco" if options.board == "charuco" else "tags")
     with out.progress("looking for the tag sheet") as progress:
         estimate = calibrate_tags(
             site, source=options.source, intrinsics=options.intrinsics, progress=progress, board=options.board,
@@ -125,6 +129,7 @@ def by_depth(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
+    _ask_to_look(options, "depth")
     with out.progress("looking for the bed") as progress:
         estimate = calibrate_by_depth(
             site, source=options.source, intrinsics=options.intrinsics, progress=progress, on_better=seen
@@ -138,6 +143,7 @@ def by_method(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
+    _ask_to_look(options, str(options.method))
     with out.progress("looking for the bed") as progress:
         estimate = calibrate(
             site, options.method, source=options.source, intrinsics=options.intrinsics, progress=progress,
@@ -152,6 +158,7 @@ def by_corners(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
+    _ask_to_look(options, "corners")
     estimate = calibrate_by_corners(
         site, options.corner, source=options.source, intrinsics=options.intrinsics, on_better=seen
     )
@@ -164,6 +171,7 @@ def by_hand(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     seen = _Seen()
+    _ask_to_look(options, "manual")
     estimate = calibrate_by_hand(
         site, azimuth_deg=options.azimuth, elevation_deg=options.elevation, distance=options.distance,
         roll_deg=options.roll, look_at=options.look_at, source=options.source, intrinsics=options.intrinsics,
@@ -176,7 +184,9 @@ def confirm_newest(options: argparse.Namespace, out: Output) -> int:
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
 
-    row = calibrations.CalibrationRow(**ask(options, "calibrations.confirm", turned=options.turned))
+    row = calibrations.CalibrationRow(
+        **ask(options, "calibrations.confirm", turned=options.turned, reason=options.reason)
+    )
     site = SiteFolder.open(options.home)
     out.say(f"calibration {row.id} ({row.method}) is confirmed and in use")
     retune = _say_whether_to_retune(site, row, out)
@@ -212,6 +222,8 @@ def show_newest(options: argparse.Namespace, out: Output) -> int:
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    if options.look:
+        ask(options, "camera.look", what="picture", reason=f"the bed drawn on the picture: {options.reason}")
     path = calibration_pages.write_page(site, options.out, samples=options.samples, look=options.look)
     out.say(f"{path}: how {options.samples} samples of the posterior lie around the estimate")
     out.answer({"ok": True, "file": path, "samples": options.samples})
@@ -232,17 +244,19 @@ def _finish(
         f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
         f"roll {view.roll_deg:.1f}°"
     )
-    out.say(f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one σ); "
-            f"reprojection {estimate.reprojection_px:.2f} px")  # fmt: skip
+    out.say(
+        f"known to {estimate.rotation_sigma_deg:.2f}° and {estimate.centre_sigma_mm:.0f} mm (one σ); "
+        f"reprojection {estimate.reprojection_px:.2f} px"
+    )
     for note in estimate.notes:
         out.say(f"note: {note}")
     if seen.color is not None:
-        _show_bed(site, estimate, seen.color, options.picture, out)
+        _show_bed(estimate, seen.color, options, out)
     out.say(where_the_head_is(estimate))
     row = calibrations.CalibrationRow(**ask(options, "calibrations.keep", estimate=estimate_text(estimate)))
     answer = options.confirm or _ask()
     if answer != "no":
-        told = ask(options, "calibrations.confirm", id=row.id, turned=answer == "turned")
+        told = ask(options, "calibrations.confirm", id=row.id, turned=answer == "turned", reason=options.reason)
         row = calibrations.CalibrationRow(**told)
         out.say(f"calibration {row.id} is confirmed and in use")
         _say_whether_to_retune(site, row, out)
@@ -283,18 +297,28 @@ class _Seen:
         self.color = frame.color
 
 
+def _ask_to_look(options: argparse.Namespace, method: str) -> None:
+    """The camera is about to be looked through for pictures to calibrate by, of which none is kept."""
+    ask(options, "camera.look", source=options.source, what="calibration", reason=f"{method}: {options.reason}")
+
+
 def _show_bed(
-    site: SiteFolder, estimate: CalibrationEstimate, color: NDArray[np.uint8], path: Path | None, out: Output
+    estimate: CalibrationEstimate, color: NDArray[np.uint8], options: argparse.Namespace, out: Output
 ) -> None:
     """The bed drawn over the picture: in the terminal's cells, and in the file that was asked for; both audited."""
     from appliance.bedside import calibration_pages
-    from appliance.site import audit
 
-    if path is not None:
-        calibration_pages.write_picture(site, estimate, color, path)
+    def note(more: str = "") -> None:
+        why = f"the bed drawn on the picture{more}: {options.reason}"
+        ask(options, "camera.look", source=options.source, what="picture", reason=why)
+
+    if (path := options.picture) is not None:
+        note(f", kept in {path.name}")
+        calibration_pages.write_picture(estimate, color, path)
         out.say(f"{path}: the bed drawn on the picture")
-    if out.picture(color, estimate):
-        audit.record(site, "camera.look", "calibration", "the bed drawn on the picture")
+    if out.is_terminal:
+        note()
+        out.picture(color, estimate)
 
 
 def _ask() -> str:

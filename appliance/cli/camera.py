@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,10 @@ def probe_source(options: argparse.Namespace, out: Output) -> int:
     out.say(f"{found['source']}: {found['width']}×{found['height']}, {pace}")
     if warning := not_this_bed(found["origin"]):
         out.say(warning)
-    out.say(f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
-            f"motion sensor: {'yes' if found['imu'] else 'no'}")  # fmt: skip
+    out.say(
+        f"depth: {found['depth'] or 'none'}; lens calibration: {'yes' if found['calibrated'] else 'no'}; "
+        f"motion sensor: {'yes' if found['imu'] else 'no'}"
+    )
     if found["pitch_deg"] is not None:
         way = "down" if found["pitch_deg"] < 0 else "up"
         out.say(f"it looks {abs(found['pitch_deg']):.0f}° {way}, and stands {abs(found['roll_deg']):.0f}° askew")
@@ -94,8 +97,8 @@ def record_source(options: argparse.Namespace, out: Output) -> int:
 
     with out.progress("recording") as progress:
         done = record(
-            SiteFolder.open(options.home), options.out, seconds=options.seconds, reason=options.reason,
-            expires=options.expires, source=options.source, progress=progress,
+            SiteFolder.open(options.home), options.out, partial(ask, options), seconds=options.seconds,
+            reason=options.reason, expires=options.expires, source=options.source, progress=progress,
         )  # fmt: skip
     out.say(f"{done.file}: {done.frames} frames, {done.seconds:.1f} s, {done.bytes / 1e6:.1f} MB")
     out.say(f"only this user can read it; the box deletes it at {done.expires_at}")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from appliance.cli.asking import add_reason
 from appliance.cli.output import Output
+from calibration.errors import WardposeError
+from calibration.processes import process_identity
 
 if TYPE_CHECKING:
+    from appliance.client import ServiceClient
+    from appliance.live.ownership import LiveLock
     from appliance.site.folder import SiteFolder
 
 LIVE_WITHIN_SECONDS = 120.0
-AT_ONCE_SECONDS = 2.0  # how long a pause waits for the service before it does without
 RETRYING_SECONDS = 15.0  # a camera that has not opened by then does not
 
 
@@ -28,10 +34,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--only", choices=("capture", "live", "display", "drift"), help="be just this one process (for systemd)"
     )
+    add_reason(run)
     run.set_defaults(run=run_live)
     display = commands.add_parser("display", parents=[common], help="serve the display page on this box's loopback")
     display.set_defaults(run=show_display)
     stop = commands.add_parser("stop", parents=[common], help="end the live path, whoever started it")
+    add_reason(stop)
     stop.set_defaults(run=stop_live)
     pause = commands.add_parser(
         "pause", parents=[common], help="look at nothing: no live picture, no recording, no calibration, until resume"
@@ -39,12 +47,19 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     pause.add_argument("--reason", default="", help="why; every screen and the audit trail say it")
     pause.set_defaults(run=pause_site)
     resume = commands.add_parser("resume", parents=[common], help="lift the pause, whoever set it")
-    resume.add_argument("--reason", default="", help="why; the audit trail keeps it")
+    add_reason(resume)
     resume.set_defaults(run=resume_site)
 
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cli.streams import is_terminal
     from appliance.site.folder import SiteFolder
+    from calibration.errors import WardposeError
+
+    if not is_terminal():
+        raise WardposeError(
+            "the terminal UI needs a terminal", mend="name a command, such as `wardpose status`; see `wardpose --help`"
+        )
     from appliance.tui.app import run
 
     run(SiteFolder.open(options.home))
@@ -56,7 +71,6 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     from appliance.live.meter import LiveMeter, ring_status
     from appliance.live.plan import become, plan, process_specs
     from appliance.live.supervisor import Supervisor
-    from appliance.site import audit
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
@@ -75,9 +89,7 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     watched = calibration_watch.process_spec(site, wanted.source)
     specs = process_specs(site, wanted) + ([watched] if watched else [])
     holding = running.begin(site, "foreground", asdict(wanted))
-    audit.record(
-        site, "live.start", wanted.source, f"{wanted.detector}, {wanted.pose or 'no pose model'}; in a terminal"
-    )
+    service = _told_the_service(site, holding, options.reason)
     outages.note(site, "start", why="in a terminal")
     out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
     if wanted.display:
@@ -85,18 +97,21 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
 
         out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
     supervisor = Supervisor(site, specs, on_restart=lambda name, why: outages.note(site, "restart", name, why))
-    meter, watch, picture = LiveMeter(site), calibration_watch.DriftMeter(site), outages.PictureWatch(site)
+    meter, watch, picture = (
+        LiveMeter(site),
+        calibration_watch.DriftMeter(site, writes=False),
+        outages.PictureWatch(site),
+    )
     switch = pauses.switch(site)
     supervisor.start()
     meter.start()
     watch.start()
     figures, live_since, told = meter.figures(), None, ("", 0.0)
-    began, interrupted = time.monotonic(), False
+    began, interrupted, why = time.monotonic(), False, "it could not go on"
     try:
         while live_since is None or options.seconds is None or time.monotonic() - live_since < options.seconds:
             time.sleep(0.2)
             figures, camera, held = meter.figures(), ring_status(site), switch.state()
-            pauses.write_down(site)
             if held is not None:
                 figures["state"] = "paused"
                 if options.seconds is not None:
@@ -110,15 +125,16 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
             if (drifted := watch.figures())["state"] == "drifted":
                 line += f"; {drifted['text']}: calibrate again"
             told = _tell(out, line, told, lively=figures["state"] == "live")
+        why = "it has run as long as it should"
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted, why = True, "Ctrl-C, or `wardpose stop`"
     finally:
         verdict = watch.figures()
         supervisor.stop()
         meter.stop()
         watch.stop()
+        _tell_the_end(service, why)
         holding.release()
-        audit.record(site, "live.stop", wanted.source, "in a terminal")
     out.answer(
         {"ok": live_since is not None, "source": wanted.source, "detector": wanted.detector, "pose": wanted.pose}
         | figures
@@ -129,67 +145,82 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def stop_live(options: argparse.Namespace, out: Output) -> int:
+def _told_the_service(site: SiteFolder, holding: LiveLock, reason: str) -> ServiceClient:
+    """The service, which knows now that this process keeps the live path running, and stays as long as it is asked."""
     from appliance.client import ServiceClient
-    from appliance.live import running
-    from appliance.site import audit
+
+    try:
+        service = ServiceClient.connect(site)
+        service.call("live.began", process=process_identity(os.getpid()), reason=reason)
+    except BaseException:
+        holding.release()
+        raise
+    return service
+
+
+def _tell_the_end(service: ServiceClient, reason: str) -> None:
+    from appliance.client import NoService, ServiceClient
+
+    ended = {"process": process_identity(os.getpid()), "reason": reason}
+    with contextlib.suppress(WardposeError):  # it has ended all the same
+        try:
+            service.call("live.ended", **ended)
+        except NoService:
+            service = ServiceClient.connect(service.site)
+            service.call("live.ended", **ended)
+    service.close()
+
+
+def stop_live(options: argparse.Namespace, out: Output) -> int:
+    from appliance.client import NoService, ServiceClient
+    from appliance.live import wish
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
-    with ServiceClient(site) as client:
-        if client.answers():  # it must know that the live path is not wanted any more
-            whose = str(client.stop_live()["whose"])
-        else:
-            whose = running.stop(site)
-            if whose:
-                audit.record(site, "live.stop", "", f"it was somebody else's: {whose}")
+    try:
+        with ServiceClient(site) as client:
+            whose = str(client.stop_live(options.reason)["whose"])
+    except NoService:  # none is started for this: it would begin by going on with what is to end
+        whose = wish.end(site, options.reason)
     out.say(f"the live path has ended; {whose}" if whose else "nothing runs")
     out.answer({"ok": True, "stopped": bool(whose), "whose": whose})
     return 0
 
 
 def pause_site(options: argparse.Namespace, out: Output) -> int:
+    from appliance.client import ask_or_do
     from appliance.live import pauses
 
     site = pauses.site_at(options.home)
-    told = _asked_at_once(site, "live.pause", options.reason)
-    if told is None:  # pausing wants nobody's help
-        told = {"ok": True, "paused": True} | pauses.pause(site, options.reason).to_dict()
+
+    def pause() -> dict[str, Any]:  # pausing wants nobody's help
+        held = pauses.pause(site, options.reason)
+        return {"ok": True, "paused": True} | held.to_dict()
+
+    told = ask_or_do(site, "live.pause", pause, reason=options.reason)
     out.say(f"PAUSED {told['words'].removeprefix('paused ')}: nothing is looked at until `wardpose resume`")
     out.answer(told)
     return 0
 
 
 def resume_site(options: argparse.Namespace, out: Output) -> int:
+    from appliance.client import ask_or_do
     from appliance.live import pauses
 
     site = pauses.site_at(options.home)
-    told = _asked_at_once(site, "live.resume", options.reason)
-    if told is None:
+
+    def resume() -> dict[str, Any]:
         held = pauses.resume(site, options.reason)
-        told = {"ok": True, "paused": False, "was": held.to_dict() if held else None}
+        return {"ok": True, "paused": False, "was": held.to_dict() if held else None}
+
+    told = ask_or_do(site, "live.resume", resume, reason=options.reason)
     out.say(f"resumed; it was {told['was']['words']}" if told["was"] else "it is not paused")
     out.answer(told)
     return 0
 
 
-def _asked_at_once(site: SiteFolder, call: str, reason: str) -> dict[str, Any] | None:
-    """What the service answers to a pause or its end; None where none runs, or it does not do it at once."""
-    from appliance.client import ServiceClient
-    from calibration.errors import WardposeError
-
-    try:
-        with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
-            told: dict[str, Any] | None = client.call(call, reason=reason) if client.answers() else None
-            return told
-    except WardposeError:
-        return None
-
-
 def _give_up_if_hopeless(supervisor: Any, camera: dict[str, Any], waited_s: float, source: str) -> None:
     """A measured run ends when no live picture will come; an open-ended one tries for ever."""
-    from calibration.errors import WardposeError
-
     if camera["state"] == "retrying" and waited_s > RETRYING_SECONDS:
         raise WardposeError(f"the camera fails: {camera['message']}", mend="see `wardpose camera probe`")
     for state in supervisor.states():

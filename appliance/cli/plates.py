@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance.cli.asking import ask
+from appliance.cli.asking import add_reason, ask
 from appliance.cli.output import Output
 
 if TYPE_CHECKING:
@@ -25,16 +25,18 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     capture.add_argument("--expires", default="30d", metavar="SPAN", help="when the box deletes it: 12h, 7d, 2w")
     capture.add_argument("--keep", choices=("yes", "no"), help="keep it or not, without asking (default: ask, or no)")
     capture.add_argument("--picture", type=Path, metavar="FILE.png", help="write what was taken, to look at")
+    add_reason(capture)
     capture.set_defaults(run=take)
     listing = deeds.add_parser("list", parents=[common], help="those that are kept")
     listing.set_defaults(run=show_all)
     show = deeds.add_parser("show", parents=[common], help="look at one; this is written down")
     show.add_argument("name")
     show.add_argument("--picture", type=Path, metavar="FILE.png", help="write it to a file")
+    add_reason(show)
     show.set_defaults(run=show_one)
     remove = deeds.add_parser("remove", parents=[common], help="delete one")
     remove.add_argument("name")
-    remove.add_argument("--reason", default="")
+    add_reason(remove)
     remove.set_defaults(run=remove_one)
 
 
@@ -43,6 +45,7 @@ def take(options: argparse.Namespace, out: Output) -> int:
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    ask(options, "camera.look", source=plates.plate_source(site, options.source), what="plate", reason=options.reason)
     with out.progress("looking at the empty bed") as progress:
         plate = plates.capture(
             site, source=options.source, seconds=options.seconds, expires=options.expires, progress=progress
@@ -55,7 +58,7 @@ def take(options: argparse.Namespace, out: Output) -> int:
         return 0
     staged = plates.stage(site, plate)
     try:
-        row = ask(options, "plates.keep", staged=staged, name=options.name)
+        row = ask(options, "plates.keep", staged=staged, name=options.name, reason=options.reason)
     finally:
         plates.unstage(site, staged)
     out.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}; the scenario `site` uses it")
@@ -81,6 +84,7 @@ def show_one(options: argparse.Namespace, out: Output) -> int:
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    ask(options, "plates.look", name=options.name, reason=options.reason)
     plate = plates.look(site, options.name)
     _show(plate, options.picture, out)
     out.answer({"ok": True} | asdict(plates.find(site, options.name)))

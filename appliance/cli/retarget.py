@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.asking import ask, carry_out
+from appliance.cli.asking import add_reason, ask, carry_out
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
-from tuning.base_options import TASKS, add_options
+from tuning.base_options import absolute_set, add_options
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -56,9 +56,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--keypoints", action="store_true", help="score the pose model as well")
     evaluate.add_argument("--pose", help="pose model for --keypoints (default: the one that is live)")
     evaluate.add_argument(
-        "--boxes", choices=("truth", "detected"),
+        "--boxes",
+        choices=("truth", "detected"),
         help="whose boxes the skeletons are looked for in (default: detected; a pose model as --model: truth)",
-    )  # fmt: skip
+    )
     evaluate.add_argument(
         "--turn", type=int, choices=(0, 90, 180, 270), default=0, help="turn every picture clockwise by so many degrees"
     )
@@ -76,10 +77,17 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
     promote.add_argument("--upright", type=Path, metavar="COCO.json", help="pictures on which it must not get worse")
+    promote.add_argument(
+        "--floor",
+        type=Path,
+        metavar="COCO.json",
+        help="people on the floor, on whom it must not get worse (default: simulated ones)",
+    )
+    add_reason(promote)
     promote.set_defaults(run=promote_model)
     rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")
     rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
-    rollback.add_argument("--reason", default="")
+    add_reason(rollback)
     rollback.set_defaults(run=roll_back)
     base = commands.add_parser("base", parents=[common], help="make a base model from synthetic images alone")
     add_options(base)
@@ -141,15 +149,8 @@ def settle_poses(options: argparse.Namespace, out: Output) -> int:
 
 
 def preview_data_set(options: argparse.Namespace, out: Output) -> int:
-    from appliance.jobs.preview import preview
-    from appliance.site.folder import SiteFolder
-
-    site = SiteFolder.open(options.home)
-    with out.progress("preview") as progress:
-        result = preview(
-            site, options.folder, target=options.target, out=options.out, count=options.count,
-            detector=options.detector, progress=progress,
-        )  # fmt: skip
+    given = {"place": str(options.folder.absolute())} | _values(options, "target", "out", "count", "detector")
+    result = carry_out(options, out, "preview", "preview", given)
     out.say(result["card"])
     out.answer({"ok": True, **result})
     return 0
@@ -188,7 +189,7 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def promote_model(options: argparse.Namespace, out: Output) -> int:
-    given = {"model": options.name} | _values(options, "data", "images", "upright")
+    given = {"model": options.name} | _values(options, "data", "images", "upright", "floor", "reason")
     result = carry_out(options, out, "judging", "promote", given)
     for reason in result["reasons"]:
         out.say(f"- {reason}")
@@ -207,15 +208,12 @@ def roll_back(options: argparse.Namespace, out: Output) -> int:
 
 
 def make_base_model(options: argparse.Namespace, out: Output) -> int:
-    from appliance.models.store import ModelStore
-    from appliance.site.folder import SiteFolder
-    from tuning.base import make_as_asked
-
-    site = SiteFolder.open(options.home)
-    target = options.out or site.models / TASKS[options.task]
-    start = ModelStore(site).folder(options.start) if options.start else None
-    with out.progress(f"base {options.task}") as progress:
-        card = make_as_asked(options, target, start, progress)
-    out.say(f"{card.name} in {target}")
-    out.answer({"ok": True, "model": card.name, "out": target, "scores": card.scores})
+    given = _values(
+        options, "task", "data", "images", "epochs", "minutes", "size", "batch", "rate", "seed", "threads", "bfloat16",
+        "resume", "out", "start",
+    )  # fmt: skip
+    given["score"] = [absolute_set(text) for text in options.score]
+    result = carry_out(options, out, f"base {options.task}", "base", given)
+    out.say(f"{result['model']} in {result['out']}")
+    out.answer({"ok": True} | result)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -36,16 +35,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def doctor(options: argparse.Namespace, out: Output) -> int:
     from appliance.box.doctor import examine
-    from appliance.site import audit
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
-    from appliance.site.privacy import close_to_others
-    from calibration.errors import WardposeError
 
     site = SiteFolder.open(options.home, close=False)
-    mended = close_to_others(site.root) if options.mend else []
-    if mended:
-        with contextlib.suppress(WardposeError):  # told below, with its mend
-            audit.record(site, "site.close", "rights of others", "; ".join(mended))
+    mended: list[str] = []
+    if options.mend:  # a service that is only just started would have closed the site itself
+        mended = ask_or_do(site, "site.close", lambda: Deeds(site).ask("site.close"))["mended"]
     for line in mended:
         out.say(f"mended {line}")
     if options.mend and not mended:
@@ -94,7 +91,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from dataclasses import asdict
 
     from appliance.client import ServiceClient
-    from appliance.jobs.runner import JobRunner, Turn
+    from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, JobRunner, Turn
     from appliance.jobs.store import JobStore
     from appliance.live.status import live_words, look_once
     from appliance.models.in_use import models_in_use, told_in_use
@@ -128,26 +125,31 @@ def status(options: argparse.Namespace, out: Output) -> int:
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
+        *([("", f"{NOBODY_RUNS_JOBS}; {START_THEM}")] if served and active and not told["runner"] else []),
     ]
     for name, text in rows:
         out.say(f"{name:<12} {text}")
     own = {
-        "site": str(site.root), "models": models_in_use(site), "calibration": asdict(row) if row else None,
+        "site": str(site.root),
+        "models": models_in_use(site),
+        "calibration": asdict(row) if row else None,
         "skeleton": any(model.task == "pose" and model.name and not model.broken for model in models),
-    }  # fmt: skip
+    }
     out.answer({"ok": True, "service": served} | told | own)
     return 0
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
     from appliance.box.setup_full import carry_out, plan
-    from appliance.site import audit
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
     if installed := [step["name"] for step in done if step["done"]]:
-        audit.record(SiteFolder.open(options.home), "box.setup", ", ".join(installed))
+        site = SiteFolder.open(options.home)  # of another user, it may be: root is no client of its service
+        ask_or_do(site, "box.installed", lambda: Deeds(site).ask("box.installed", names=installed), names=installed)
     out.answer({"ok": all(step["ok"] for step in done), "dry_run": options.dry_run, "steps": done})
     return 0 if all(step["ok"] for step in done) else 1
 

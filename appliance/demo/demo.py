@@ -200,11 +200,11 @@ def go_live(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Prog
     with ServiceClient.connect(site) as service:
         try:
             progress(0, int(LIVE_SECONDS), "starting capture and the live path")
-            service.call("live.start", source=SOURCE, display=False)
+            service.call("live.start", source=SOURCE, display=False, reason="the demo shows it")
             figures = _watch(site, service, progress)
         finally:
             with contextlib.suppress(WardposeError):
-                service.call("live.stop")
+                service.call("live.stop", reason="the demo ends")
                 service.call("stop")
     return figures
 

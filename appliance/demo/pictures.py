@@ -39,6 +39,7 @@ def before_and_after(
     import numpy as np
 
     from appliance.models.use import exported
+    from runtime.capture.photograph import read_photograph
     from runtime.frames import Frame
     from runtime.overlay import draw_skeletons
     from runtime.pipeline import LivePipeline
@@ -51,10 +52,7 @@ def before_and_after(
     ]
     columns = []
     for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
-        picture = cv2.imread(str(labelled.path))
-        if picture is None:
-            raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
-        color = np.ascontiguousarray(picture[..., ::-1])
+        color = read_photograph(labelled.path)
         column = []
         for label, models in opened:
             # As the live path would show a first frame.

@@ -44,8 +44,10 @@ def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[Datas
 
     settings = load_settings(site).synthesis
     name = str(parameters.get("scenario") or "site")
-    count, seed = (settings.count if parameters.get("count") is None else int(parameters["count"]),
-                   settings.seed if parameters.get("seed") is None else int(parameters["seed"]))  # fmt: skip
+    count, seed = (
+        settings.count if parameters.get("count") is None else int(parameters["count"]),
+        settings.seed if parameters.get("seed") is None else int(parameters["seed"]),
+    )
     if count < 1 or seed < 0:
         raise WardposeError(
             f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
@@ -59,9 +61,11 @@ def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[Datas
         label = scenario.name
     asked = [kind for kind in KINDS if parameters.get(kind)]
     spec = DatasetSpec(
-        scenario=scenario.model_copy(update=dict.fromkeys(asked, True)), count=count, seed=seed,
+        scenario=scenario.model_copy(update=dict.fromkeys(asked, True)),
+        count=count,
+        seed=seed,
         renderer=str(parameters.get("renderer") or "numba"),
-    )  # fmt: skip
+    )
     return spec, _folder(site, f"{label}-{count}-seed{seed}", spec)
 
 

@@ -133,7 +133,8 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, data (held-out COCO JSON), images, upright (another one)."""
+    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, upright, floor (other
+    ones)."""
     from appliance.jobs.promotion import decide
 
     return decide(site, parameters, progress)
@@ -141,7 +142,7 @@ def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
 
 def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Take in foreign weights without executing anything they carry. Parameters: file, name, architecture, licence,
-    width and height (of its input)."""
+    width and height (of its input), layout and person_class (of its output)."""
     path = Path(parameters["file"])
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
@@ -149,7 +150,7 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     card = ModelStore(site).import_file(
         path, str(parameters["name"]), architecture=parameters.get("architecture"),
         licence=str(parameters.get("licence") or "unknown"), width=parameters.get("width"),
-        height=parameters.get("height"),
+        height=parameters.get("height"), layout=parameters.get("layout"), person_class=parameters.get("person_class"),
     )  # fmt: skip
     return {
         "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256,
@@ -222,6 +223,32 @@ def _folder(path: str | Path) -> Path:
     return folder.absolute()
 
 
+def preview(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Draw a data set's labels and write its card. Parameters: place, target, out, count, detector."""
+    from appliance.jobs.preview import preview as draw
+
+    target, out = (Path(parameters[name]) if parameters.get(name) else None for name in ("target", "out"))
+    return draw(
+        site, Path(parameters["place"]), target=target, out=out, count=int(_or(parameters.get("count"), 24)),
+        detector=parameters.get("detector"), progress=progress,
+    )  # fmt: skip
+
+
+def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a base model from synthetic images alone. Parameters: those of `tuning.base_options`, out (folder; default:
+    in the site), start (a model)."""
+    from tuning.base import make_as_asked
+    from tuning.base_options import TASKS, options_from
+
+    store, options = ModelStore(site), options_from(parameters)
+    target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
+    start = store.folder(str(parameters["start"])) if parameters.get("start") else None
+    card = make_as_asked(options, target, start, progress)
+    if target.parent == site.models:
+        store.enlist(target.name, origin="made from synthetic images alone")
+    return {"model": card.name, "out": str(target), "scores": card.scores}
+
+
 JOB_KINDS = (
     JobKind("synth", "Making training images", synthesise),
     JobKind("tune", "Tuning", tune),
@@ -230,4 +257,6 @@ JOB_KINDS = (
     JobKind("promote", "Judging", promote),
     JobKind("import", "Importing a model", take_in, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
+    JobKind("preview", "Drawing a data set", preview, heavy=False),
+    JobKind("base", "Making a base model", base, resumable=False),
 )

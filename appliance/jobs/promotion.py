@@ -23,9 +23,10 @@ TARGET = "this bedside"
 def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Judge a model on held-out pictures and put it live if it passes; the decision is kept either way.
 
-    Parameters: model; data and images (held-out pictures; default: simulated ones of this site); upright (a COCO file
-    on which it must not get worse); floor (an annotations file of people on the floor, on which it must not either;
-    default: simulated ones). Returns `{ok, model, task, accepted, reasons, live, before, after}`.
+    Parameters: model; reason (why it is asked for); data and images (held-out pictures; default: simulated ones of this
+    site); upright (a COCO file on which it must not get worse); floor (an annotations file of people on the floor, on
+    which it must not either; default: simulated ones). Returns `{ok, model, task, accepted, reasons, live, before,
+    after}`.
     """
     from tuning.gate import judge
 
@@ -58,7 +59,9 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         target=TARGET,
     )
     figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
-    store.record_promotion(name, accepted=verdict.passed, reasons={"reasons": verdict.reasons, **figures})
+    asked = {"asked": str(parameters["reason"])} if parameters.get("reason") else {}  # earlier versions' jobs say none
+    reasons = {"reasons": verdict.reasons, **asked, **figures}
+    store.record_promotion(name, accepted=verdict.passed, reasons=reasons, against=current)
     return {
         "ok": verdict.passed,
         "model": name,

@@ -24,6 +24,8 @@ STARTING_SECONDS = 5.0  # how long after its row says running it may take until 
 MOST_ATTEMPTS = 3  # of a job whose runner died before its process had signed
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
 ENDING_SECONDS = 5.0  # between a job's last word and its process's end
+NOBODY_RUNS_JOBS = "no program runs the jobs of this site: its service leaves them to the unit wardpose-jobs"
+START_THEM = "type: sudo systemctl start wardpose-jobs, or: python -m appliance.job_runner"
 UNKILLABLE_SECONDS = 10.0  # a process that does not die of SIGKILL waits for a disk; we don't wait for it for ever
 
 
@@ -49,6 +51,16 @@ class Turn:
             return False
         self._stream = stream
         return True
+
+    @staticmethod
+    def is_taken(site: SiteFolder) -> bool:
+        """Whether any program has it now."""
+        with (site.sockets / "jobs.lock").open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def release(self) -> None:
         """Let go. Does nothing where it is not held."""

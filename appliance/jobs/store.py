@@ -101,10 +101,12 @@ class JobStore:
         if kind not in known:
             raise WardposeError(f"no job is called {kind!r}", mend=f"choose one of: {', '.join(sorted(known))}")
         told = json.dumps(
-            {name: keep(self.site.secrets_file, value) if isinstance(value, str) else value
-             for name, value in (parameters or {}).items()},
+            {
+                name: keep(self.site.secrets_file, value) if isinstance(value, str) else value
+                for name, value in (parameters or {}).items()
+            },
             sort_keys=True,
-        )  # fmt: skip
+        )
         with audit.deed(self.site, "job.submit", kind, told[:500]) as db:
             row = db.execute(
                 "INSERT INTO jobs (kind, title, parameters, heavy, resumable, created_at, asked_by) "

@@ -1,4 +1,4 @@
-"""Where the live path's processes of this site meet: the ring of frames and the socket of results."""
+"""Where the processes of this site meet: the ring of frames, the socket of results, the service's own."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def ring_name(site: SiteFolder) -> str:
 def result_socket(site: SiteFolder) -> Path:
     """Where the runtime publishes its results."""
     return site.sockets / "runtime.sock"
+
+
+def service_socket(site: SiteFolder) -> Path:
+    """Where the site's service is asked."""
+    return site.sockets / "service.sock"

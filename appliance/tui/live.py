@@ -12,6 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from appliance.client import ask_or_do
 from appliance.live import pauses
 from appliance.live.addresses import result_socket
 from appliance.live.status import is_fresh, live_words
@@ -20,6 +21,7 @@ from appliance.site.settings import load_settings
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.state import people_words
 
 DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
@@ -126,6 +128,7 @@ class LivePage(Page):
             lambda plan: self.say(
                 f"starting {plan['detector']} on {plan['source']}; the first picture takes a moment", "good"
             ),
+            reason=self.here,
         )
 
     def do_stop(self) -> None:
@@ -134,14 +137,18 @@ class LivePage(Page):
         self.ask(
             f"Stop the live path?{theirs} Nobody sees a skeleton until it is started again.",
             "Stop it",
-            lambda: self.call("stopping", "live.stop"),
+            lambda: self.call("stopping", "live.stop", reason=self.here),
         )
 
     def do_pause(self) -> None:
-        self.work("pausing", lambda _: pauses.pause(self.site))  # by itself: the service may not answer
+        # By itself where the service does not answer at once.
+        self.work("pausing", lambda _: ask_or_do(self.site, "live.pause", lambda: pauses.pause(self.site)))
 
     def do_resume(self) -> None:
-        self.work("resuming", lambda _: pauses.resume(self.site))
+        def resume(_: Progress) -> None:
+            ask_or_do(self.site, "live.resume", lambda: pauses.resume(self.site, self.here), reason=self.here)
+
+        self.work("resuming", resume)
 
     def on_mount(self) -> None:
         self._shown.set()

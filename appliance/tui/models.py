@@ -106,11 +106,13 @@ class ModelsPage(Page):
         promoted = any(row["accepted"] and row["task"] == task for row in data.promotions)
         return {
             "fetch": "" if data.lacking else "they are all here",
-            "verify": none, "card": none, "score": none,
+            "verify": none,
+            "card": none,
+            "score": none,
             "export": none or ("it is ONNX already" if model and model.onnx else ""),
             "promote": none or ("it is live" if model and model.live else ""),
             "back": none or ("" if promoted else f"no {KINDS[task]} was promoted yet"),
-        }  # fmt: skip
+        }
 
     @property
     def _model(self) -> Model | None:
@@ -199,8 +201,10 @@ class ModelsPage(Page):
         model = self._model
         assert model is not None
         name, task = model.name, model.task
-        blanks = [Blank("data", "Annotations (COCO JSON)", str(datasets.newest_held_out(self.site) or "")),
-                  Blank("images", "Folder of the pictures, if not beside the file", needed=False)]  # fmt: skip
+        blanks = [
+            Blank("data", "Annotations (COCO JSON)", str(datasets.newest_held_out(self.site) or "")),
+            Blank("images", "Folder of the pictures, if not beside the file", needed=False),
+        ]
 
         def score(given: dict[str, str] | None) -> None:
             if given:
@@ -218,7 +222,9 @@ class ModelsPage(Page):
         self.ask(
             f"Judge {name} against {live}, which is in use, on held-out pictures of this bed? If better, it goes live.",
             "Judge it",
-            lambda: self.call("queueing", "jobs.submit", self._queued, kind="promote", parameters={"model": name}),
+            lambda: self.call(
+                "queueing", "jobs.submit", self._queued, kind="promote", parameters={"model": name, "reason": self.here}
+            ),
         )
 
     def _queued(self, job: dict[str, Any]) -> None:
@@ -234,7 +240,7 @@ class ModelsPage(Page):
             lambda: self.call(
                 "rolling back", "models.rollback",
                 lambda now: self.say(f"{now['live']} is the {KINDS[task]} again", "good"),
-                task=task, reason="asked for in the terminal UI",
+                task=task, reason=self.here,
             ),
         )  # fmt: skip
 

@@ -97,6 +97,11 @@ class Page(Screen[None]):
         return self.query_one(Notice)
 
     @property
+    def here(self) -> str:
+        """Why something is done that somebody asked for here: from which screen of the terminal UI."""
+        return f"by the terminal UI, screen {self.TAB.capitalize()}"
+
+    @property
     def wardpose(self) -> Host:
         return cast(Host, self.app)
 

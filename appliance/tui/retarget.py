@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input, Label, Static
 
 from appliance.client import ServiceClient
 from appliance.jobs import datasets, kinds
+from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
@@ -123,16 +124,20 @@ class RetargetPage(Page):
         good = bool(data.calibrated)
         facts = [
             Fact(
-                "Viewpoint", data.calibrated or "not calibrated", "good" if good else "off",
+                "Viewpoint",
+                data.calibrated or "not calibrated",
+                "good" if good else "off",
                 "" if good else "3 Calibrate first",
             )
-        ]  # fmt: skip
+        ]
         if data.dataset:
             name = Path(data.dataset["folder"]).name
             facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
         else:
             facts.append(Fact("Images", "none yet", "off"))
         facts += [_subject_fact(task, one) for task, one in data.subjects.items()]
+        if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
+            facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
         fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job, data.task_of(job))) for job in data.jobs])
         first = bool(data.jobs) and not self.query_one("#jobs", DataTable).display
@@ -149,13 +154,15 @@ class RetargetPage(Page):
         no_job = "" if job else "no job is selected" if data.jobs else "no job yet"
         tuned = any(one.newest for one in data.subjects.values())
         return {
-            "everything": uncalibrated or data.subjects["detect"].why, "make": uncalibrated,
-            "tune": data.subjects["detect"].why or no_images, "pose": data.subjects["pose"].why or no_images,
+            "everything": uncalibrated or data.subjects["detect"].why,
+            "make": uncalibrated,
+            "tune": data.subjects["detect"].why or no_images,
+            "pose": data.subjects["pose"].why or no_images,
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
             "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
             "log": no_job,
-        }  # fmt: skip
+        }
 
     def _job(self) -> Job | None:
         key = selected(self.query_one("#jobs", DataTable))
@@ -200,7 +207,9 @@ class RetargetPage(Page):
                     {"model": subjects[task], "task": task, "data_of": images, "name": name, "epochs": epochs}
                     for task, name in names.items()
                 ]
-                jobs = [("tune", one) for one in tunings] + [("promote", {"model": name}) for name in names.values()]
+                jobs = [("tune", one) for one in tunings] + [
+                    ("promote", {"model": name, "reason": f"All steps, {self.here}"}) for name in names.values()
+                ]
                 return [images, *(int(client.submit(kind, parameters)["id"]) for kind, parameters in jobs)]
 
         self.work("queueing", submit, self._say_queued)
@@ -233,8 +242,9 @@ class RetargetPage(Page):
         held = " and ".join(f"{name} against {self._seen.subjects[task].live}" for task, name in judged.items())
         self.ask(
             f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out.",
-            "Judge", lambda: self._queue(*(("promote", {"model": name}) for name in judged.values())),
-        )  # fmt: skip
+            "Judge",
+            lambda: self._queue(*(("promote", {"model": name, "reason": self.here}) for name in judged.values())),
+        )
 
     def do_cancel(self) -> None:
         job = self._job()

@@ -111,8 +111,9 @@ class SystemPage(Page):
         self.ask(
             "Stop the service? The live path ends with it and running jobs are interrupted; they can be resumed. "
             "This terminal is closed as well, because an open one starts the service again.",
-            "Stop it and leave", lambda: self.call("stopping the service", "stop", lambda _: self.app.exit(0)),
-        )  # fmt: skip
+            "Stop it and leave",
+            lambda: self.call("stopping the service", "stop", lambda _: self.app.exit(0)),
+        )
 
 
 def _run_by(status: Mapping[str, Any]) -> tuple[Fact, ...]:

@@ -170,22 +170,25 @@ class KinectSource(CaptureSource):
             )
         if code == "library":
             return WardposeError(
-                f"the Kinect's library can't be loaded{said}", where=self.name,
+                f"the Kinect's library can't be loaded{said}",
+                where=self.name,
                 mend="run wardpose setup; the environment needs numpy<2 and glibc 2.35 or newer",
-            )  # fmt: skip
+            )
         problem = usb_problem(library=self.config.library)
         if problem is not None:
             return WardposeError(problem.what, where=self.name, mend=problem.mend)
         if code == "device":
             return WardposeError(
-                f"the Kinect library sees no camera number {self.config.device}{said}", where=self.name,
+                f"the Kinect library sees no camera number {self.config.device}{said}",
+                where=self.name,
                 mend="unplug it, wait five seconds and plug it in again",
-            )  # fmt: skip
+            )
         if code == "open" and self.config.depth and not os.environ.get("DISPLAY") and not shutil.which("xvfb-run"):
             return WardposeError(
-                "depth needs a display, and there is none", where=self.name,
+                "depth needs a display, and there is none",
+                where=self.name,
                 mend="install Xvfb (wardpose setup) or switch depth off (kinect:0#depth=false)",
-            )  # fmt: skip
+            )
         meaning = {
             "open": f"the camera can't be started{said}",
             "calibration": f"its factory calibration can't be read{said}",

@@ -53,8 +53,10 @@ def usb_devices(sysfs: Path = SYSFS, nodes: Path = NODES) -> list[UsbDevice]:
     """Every device on the bus, in the kernel's order."""
     devices = []
     for vendor in sorted(sysfs.glob("*/idVendor")):
-        about = {name: _read(vendor.parent / name) for name in
-                 ("idVendor", "idProduct", "product", "serial", "speed", "busnum", "devnum")}  # fmt: skip
+        about = {
+            name: _read(vendor.parent / name)
+            for name in ("idVendor", "idProduct", "product", "serial", "speed", "busnum", "devnum")
+        }
         if not about["idVendor"]:
             continue  # unplugged while we looked
         bus, number = (int(about[name]) if about[name].isdigit() else 0 for name in ("busnum", "devnum"))
@@ -86,10 +88,12 @@ def usb_problems(
     products = {device.product for device in kinect}
     if not kinect:
         if any(device.is_orbbec for device in devices):
-            return [UsbProblem(
-                "an Orbbec camera is connected, and no Azure Kinect",
-                "name the folder of Orbbec's K4A wrapper: kinect#library=/path/to/it",
-            )]  # fmt: skip
+            return [
+                UsbProblem(
+                    "an Orbbec camera is connected, and no Azure Kinect",
+                    "name the folder of Orbbec's K4A wrapper: kinect#library=/path/to/it",
+                )
+            ]
         return [UsbProblem("no Azure Kinect is connected by USB", "plug in its USB cable and its power supply")]
     if not products & {HUB_3, *_CAMERAS}:
         return [UsbProblem(
@@ -117,10 +121,12 @@ def _speed_problems(devices: list[UsbDevice]) -> list[UsbProblem]:
     slow = [device.speed_mbit_s for device in devices if 0 < device.speed_mbit_s < _USB3_MBIT_S]
     if not slow:
         return []
-    return [UsbProblem(
-        f"the camera is connected at {min(slow):g} Mbit/s only",
-        "use a USB 3 port (blue, or marked SS) and the cable it came with",
-    )]  # fmt: skip
+    return [
+        UsbProblem(
+            f"the camera is connected at {min(slow):g} Mbit/s only",
+            "use a USB 3 port (blue, or marked SS) and the cable it came with",
+        )
+    ]
 
 
 def _access_problems(devices: list[UsbDevice], rule: Path) -> list[UsbProblem]:

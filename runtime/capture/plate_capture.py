@@ -115,9 +115,10 @@ def _require_few(changed: NDArray[np.bool_], source: str) -> None:
         _, _, statistics, _ = cv2.connectedComponentsWithStats(frame.astype(np.uint8), connectivity=4)
         if len(statistics) > 1 and statistics[1:, cv2.CC_STAT_AREA].max() >= _MOVED_CELLS:
             raise WardposeError(
-                f"something moved (picture {number + 1} of {len(changed)})", where=source,
+                f"something moved (picture {number + 1} of {len(changed)})",
+                where=source,
                 mend="let nobody walk through the picture, then take the plate again",
-            )  # fmt: skip
+            )
 
 
 def fill_holes(depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -163,6 +164,7 @@ def require_empty_bed(
     if share > _CLEAR_SHARE:
         top = float(np.quantile((height - raised)[on & (height > limit)], 0.9))
         raise WardposeError(
-            f"something {100 * top:.0f} cm high lies on {100 * share:.0f} % of the mattress", where=source,
+            f"something {100 * top:.0f} cm high lies on {100 * share:.0f} % of the mattress",
+            where=source,
             mend="a plate shows the empty bed: take it away, and let nobody lie or sit there",
-        )  # fmt: skip
+        )

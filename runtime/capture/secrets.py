@@ -85,9 +85,10 @@ def filled(spec: str) -> str:
             if hidden is not None and len(hidden) == count:
                 return restored(spec, tuple(hidden))
     raise WardposeError(
-        "the password of this camera is not known on this site", where=spec,
+        "the password of this camera is not known on this site",
+        where=spec,
         mend="name the camera once with its password in place of the ***",
-    )  # fmt: skip
+    )
 
 
 def _place(spec: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any, Self
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from runtime.display.hub import Hub
+from runtime.display.pausing import PagePause
 from runtime.notify import notify
 from runtime.pause import PauseSwitch
 
@@ -42,19 +43,22 @@ _POLICY = (
 # Pages that may watch at once: each holds a thread.
 _MOST_WATCHERS = 16
 _EVENT_WAIT_S = 0.25
-WHO = "somebody at the bedside page"
 
 
 class DisplayServer:
     """Serves the page for one live process. It owns its threads; `close` ends them.
 
-    pause: the site's, which the page sets and lifts itself: a live process that hangs can't keep it from holding.
+    pause: the site's; a live process that hangs can't keep it from holding. service: the socket of the site's service,
+    which is asked for a pause first (see `PagePause`).
 
     host: a loopback address. port: 0 picks a free one; see `port`. Raises WardposeError for an address that others
     could reach and for a port that is taken.
     """
 
-    def __init__(self, socket: Path, pause: PauseSwitch, *, host: str = "127.0.0.1", port: int = 8765) -> None:
+    def __init__(
+        self, socket: Path, pause: PauseSwitch, *, service: Path | None = None, host: str = "127.0.0.1",
+        port: int = 8765,
+    ) -> None:  # fmt: skip
         if host != "localhost" and not _is_loopback(host):
             raise WardposeError(
                 f"the display serves this box only, {host} could be reached from elsewhere",
@@ -64,7 +68,7 @@ class DisplayServer:
         self.hub = Hub(socket, pause)
         watchers = threading.BoundedSemaphore(_MOST_WATCHERS)
         try:
-            self._http = _Http((host, port), partial(_Handler, self.hub, pause, watchers))
+            self._http = _Http((host, port), partial(_Handler, self.hub, PagePause(pause, service), watchers))
         except OSError as error:
             self.hub.close()
             raise WardposeError(
@@ -108,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "wardpose", ""
     timeout = 30
 
-    def __init__(self, hub: Hub, pause: PauseSwitch, watchers: threading.BoundedSemaphore, *arguments: Any) -> None:
+    def __init__(self, hub: Hub, pause: PagePause, watchers: threading.BoundedSemaphore, *arguments: Any) -> None:
         self._hub, self._pause, self._watchers = hub, pause, watchers
         super().__init__(*arguments)
 
@@ -134,9 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             try:
                 if command == "pause":
-                    self._pause.set(WHO)
+                    self._pause.set()
                 else:
-                    self._pause.lift(WHO)
+                    self._pause.lift()
             except WardposeError as error:
                 self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
                 return
@@ -200,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m runtime.display.service", description=__doc__.splitlines()[0])
     parser.add_argument("--socket", required=True, type=Path, help="the live process's socket")
     parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
+    parser.add_argument("--service", type=Path, metavar="PATH", help="the socket of the site's service")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="default 8765; 0 picks a free one")
     options: Any = parser.parse_args(arguments)
@@ -209,7 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal_number, lambda *_: ending.set())
     pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
     try:
-        with DisplayServer(options.socket, pause, host=options.host, port=options.port) as server:
+        with DisplayServer(
+            options.socket, pause, service=options.service, host=options.host, port=options.port
+        ) as server:
             sys.stderr.write(f"display: {server.url}\n")
             notify("READY=1", f"STATUS={server.url}")
             while not ending.wait(2.0):

@@ -121,9 +121,9 @@ class AnnyBody:
         self._torch = torch
         with torch.no_grad():
             # Plain skinning is asked for because the default compiles kernels into the home directory; we skin anyway.
-            self._model: Any = anny.Anny(
-                phenotypes="all", skinning_method="lbs", extrapolate_phenotypes=True
-            ).to(dtype=torch.float32)  # fmt: skip
+            self._model: Any = anny.Anny(phenotypes="all", skinning_method="lbs", extrapolate_phenotypes=True).to(
+                dtype=torch.float32
+            )
             regressor = anny.KeypointsRegressor.coco(self._model)
             parts = self._model.stacked_phenotype_blend_shapes_mask  # which kinds each of anny's blend shapes is of
             self._parts, self._no_parts = parts, 1 - parts

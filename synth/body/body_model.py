@@ -31,11 +31,9 @@ JOINT_INDEX = {name: index for index, name in enumerate(JOINTS)}
 FINGER_JOINTS = tuple(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3))
 # Joint that takes each joint's place when left and right are swapped.
 MIRRORED_JOINTS = tuple(
-    JOINT_INDEX[
-        name.replace("left", "right") if name.startswith("left") else name.replace("right", "left")
-    ]
+    JOINT_INDEX[name.replace("left", "right") if name.startswith("left") else name.replace("right", "left")]
     for name in JOINTS
-)  # fmt: skip
+)
 
 
 def _no_hands() -> NDArray[np.float64]:

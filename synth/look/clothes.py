@@ -5,6 +5,7 @@ Each hangs about the body as cloth, or, on a few people, is painted on: a skin-t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,7 +100,7 @@ class Wardrobe:
             a = self.anatomy
             waist, hips = a.hip_z + 0.10, a.hip_z - 0.045  # a hem below the crotch would run around each leg
             forearm = a.elbow_at + level * (a.wrist_at - a.elbow_at) if level > 0 else a.elbow_at * (1.0 + level)
-            fields = {
+            fields: dict[str, Callable[[], NDArray[np.float64]]] = {
                 "top": lambda: self._sleeved(forearm, 0.05, hips),
                 "gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, a.hip_z - 0.02),
                 "painted_gown": lambda: self._sleeved(a.elbow_at * 0.9, 0.04, a.knee_z - level),

@@ -47,9 +47,11 @@ class Glasses:
         for eye, sign in ((left, 1.0), (right, -1.0)):
             rim = np.column_stack([eye[0] + outline_x, np.full(25, eye[1] + front), eye[2] - 0.002 + outline_z])
             paths.append(rim)
-            ends = [[eye[0] + sign * wide, eye[1] + front, eye[2] + 0.004],
-                    [eye[0] + sign * (wide + 0.018 * size), eye[1] + front + 0.008, eye[2] + 0.006],
-                    [eye[0] + sign * (wide + 0.024 * size), eye[1] + 0.07 * size, eye[2] + 0.004]]  # fmt: skip
+            ends = [
+                [eye[0] + sign * wide, eye[1] + front, eye[2] + 0.004],
+                [eye[0] + sign * (wide + 0.018 * size), eye[1] + front + 0.008, eye[2] + 0.006],
+                [eye[0] + sign * (wide + 0.024 * size), eye[1] + 0.07 * size, eye[2] + 0.004],
+            ]
             paths.append(np.array(ends))
         middle = 0.5 * (left + right)
         gap = float(left[0] - middle[0]) - wide

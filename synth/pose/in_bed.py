@@ -124,9 +124,10 @@ def _legs_bent(rng: np.random.Generator, backrest_deg: float) -> Angles:
 def _leg(side: Side, hip: tuple[float, float, float], knee: float, ankle: float) -> Angles:
     name, sign = side
     return {
-        f"{name}_hip": (hip[0], sign * hip[1], sign * hip[2]), f"{name}_knee": (knee, 0.0, 0.0),
+        f"{name}_hip": (hip[0], sign * hip[1], sign * hip[2]),
+        f"{name}_knee": (knee, 0.0, 0.0),
         f"{name}_ankle": (ankle, 0.0, 0.0),
-    }  # fmt: skip
+    }
 
 
 def _over_head(rng: np.random.Generator, side: Side) -> Angles:

@@ -37,18 +37,20 @@ def _open_context() -> Any:
         import moderngl
     except ImportError as error:
         raise WardposeError(
-            f"the package moderngl cannot be imported ({error})", where="renderer moderngl",
+            f"the package moderngl cannot be imported ({error})",
+            where="renderer moderngl",
             mend="make the environment anew: remove .venv and start ./wardpose",
-        ) from error  # fmt: skip
+        ) from error
     try:
         # The libraries by their versioned names: without them glcontext looks for the development packages' links.
         where: dict[str, Any] = {"backend": "egl", "libgl": "libGL.so.1", "libegl": "libEGL.so.1"}
         return moderngl.create_context(standalone=True, require=430, **where)
     except Exception as error:  # glcontext raises bare Exceptions
         raise WardposeError(
-            f"OpenGL 4.3 through EGL is not to be had: {' '.join(str(error).split())}", where="renderer moderngl",
+            f"OpenGL 4.3 through EGL is not to be had: {' '.join(str(error).split())}",
+            where="renderer moderngl",
             mend="run `sudo ./wardpose setup`, or choose --renderer numba, which needs no OpenGL",
-        ) from error  # fmt: skip
+        ) from error
 
 
 class ModernGLRenderer:
@@ -218,9 +220,11 @@ class ModernGLRenderer:
             target.use()
             program = self._programs["shadow"]
             _set(
-                program, map_from_camera=_columns(frame.map_from_bed @ bed_from_camera), texels=frame.texels,
+                program,
+                map_from_camera=_columns(frame.map_from_bed @ bed_from_camera),
+                texels=frame.texels,
                 heights=frame.heights,
-            )  # fmt: skip
+            )
             gl.vertex_array(program, [(points, "3f", "point")], index_buffer=triangles).render(gl.TRIANGLES)
             maps.append((texture, frame))
         return maps

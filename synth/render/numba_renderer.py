@@ -107,12 +107,12 @@ class NumbaRenderer:
         color = np.zeros((*hit.shape, 3), np.uint8)
         single = np.float32
         lamps = Lamps(
-            toward.astype(single), np.array([light.color for light in lights], single).reshape(-1, 3),
-            np.array(scene.sky, single), np.array(scene.ground, single),
-        )  # fmt: skip
-        solid = Solid(
-            geometry.camera_points, vertices, geometry.triangles, faces, geometry.mesh_of, geometry.gloss
-        )  # fmt: skip
+            toward.astype(single),
+            np.array([light.color for light in lights], single).reshape(-1, 3),
+            np.array(scene.sky, single),
+            np.array(scene.ground, single),
+        )
+        solid = Solid(geometry.camera_points, vertices, geometry.triangles, faces, geometry.mesh_of, geometry.gloss)
         shade(
             Hits(hit, slot, fine), self._openness(depth, camera), CREASE_COSINE, solid,
             np.array([camera.fx, camera.fy, camera.cx, camera.cy]), bed_from_camera[:3, :3].astype(single), lamps,

@@ -34,9 +34,10 @@ def _import_pyrender() -> Any:
         import pyrender.renderer
     except ImportError as error:
         raise WardposeError(
-            f"pyrender cannot be imported ({error})", where="renderer pyrender",
+            f"pyrender cannot be imported ({error})",
+            where="renderer pyrender",
             mend="make the environment anew: remove .venv and start ./wardpose; for libEGL: sudo ./wardpose setup",
-        ) from error  # fmt: skip
+        ) from error
     # Four by default, and a fifth light would be dropped without a word.
     pyrender.renderer.MAX_N_LIGHTS = MOST_LIGHTS
     return pyrender
@@ -57,9 +58,10 @@ class PyrenderRenderer:
             self._target = self._pyrender.OffscreenRenderer(16, 16)
         except Exception as error:  # PyOpenGL raises many kinds
             raise WardposeError(
-                f"no EGL device can be opened: {' '.join(str(error).split())}", where="renderer pyrender",
+                f"no EGL device can be opened: {' '.join(str(error).split())}",
+                where="renderer pyrender",
                 mend="run `sudo ./wardpose setup`, or choose --renderer numba, which needs no OpenGL",
-            ) from error  # fmt: skip
+            ) from error
 
     def render(self, scene: Scene, camera_from_bed: NDArray[np.float64], camera: CameraModel) -> Rendering:
         """The scene as the undistorted `camera` sees it; where any light casts a shadow, all do.
@@ -77,9 +79,11 @@ class PyrenderRenderer:
         # A pass of its own for the truth: the first is smoothed, so its depth is not that of the pixel's centre.
         ids, depth = self._target.render(stage, flags=flags.SEG, seg_node_map=nodes)
         return Rendering(
-            np.ascontiguousarray(color[..., :3]), np.ascontiguousarray(depth, np.float32),
-            np.ascontiguousarray(ids[..., 1]), np.ascontiguousarray(ids[..., 0]),
-        )  # fmt: skip
+            np.ascontiguousarray(color[..., :3]),
+            np.ascontiguousarray(depth, np.float32),
+            np.ascontiguousarray(ids[..., 1]),
+            np.ascontiguousarray(ids[..., 0]),
+        )
 
     def _stage(
         self, scene: Scene, camera_from_bed: NDArray[np.float64], camera: CameraModel
@@ -107,10 +111,12 @@ class PyrenderRenderer:
         # The passes for ids and for shadows hide every back, whatever the material says: a sheet gets two fronts.
         triangles = mesh.triangles if mesh.single_sided else np.concatenate([mesh.triangles, mesh.triangles[:, ::-1]])
         material = self._pyrender.MetallicRoughnessMaterial(
-            metallicFactor=0.0, roughnessFactor=1.0 - 0.8 * mesh.gloss,
-            baseColorTexture=None if mesh.texture is None
+            metallicFactor=0.0,
+            roughnessFactor=1.0 - 0.8 * mesh.gloss,
+            baseColorTexture=None
+            if mesh.texture is None
             else self._pyrender.Texture(source=mesh.texture[::-1], source_channels="RGB"),
-        )  # fmt: skip
+        )
         primitive = self._pyrender.Primitive(
             positions=mesh.vertices, normals=_normals(mesh, eye), texcoord_0=mesh.uv,
             color_0=mesh.colors, indices=triangles, material=material, mode=4,

@@ -65,9 +65,11 @@ def shadow_frame(light: Light, points: NDArray[np.float32], most_texels: int) ->
     scale = np.array([1.0 / texel, 1.0 / texel, 1.0])
     offset = np.array([4.0 - low[0] / texel, 4.0 - low[1] / texel, 0.0])
     return ShadowFrame(
-        np.column_stack([scale[:, None] * light_from_bed, offset]), size, (float(low[2]), float(high[2])),
+        np.column_stack([scale[:, None] * light_from_bed, offset]),
+        size,
+        (float(low[2]), float(high[2])),
         (max(1.5 * texel, 0.004), max(1.2 * texel, 0.004)),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)

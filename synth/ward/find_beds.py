@@ -31,9 +31,10 @@ def find_beds(
     """
     if bed_class >= engine.info.classes:
         raise WardposeError(
-            f"it knows {engine.info.classes} classes, so none is number {bed_class}", where=engine.info.name,
+            f"it knows {engine.info.classes} classes, so none is number {bed_class}",
+            where=engine.info.name,
             mend="import a detector of COCO's 80 classes, such as YOLOX: wardpose models import FILE.onnx",
-        )  # fmt: skip
+        )
     engine.info = engine.info.model_copy(update={"person_class": bed_class})
     detector = PersonDetector(engine, confidence=_CONFIDENCE)
     found: dict[str, list[float]] = {}

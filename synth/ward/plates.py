@@ -55,8 +55,9 @@ def require_same_view(plate: Plate, camera_from_bed: NDArray[np.float64], folder
     if turn > _FAR_TURN_DEG or move > _FAR_MOVE_M:
         raise WardposeError(
             f"was taken from another viewpoint ({turn:.1f}° and {100 * move:.0f} cm off the calibration)",
-            where=folder, mend="take a new one: wardpose plates capture",
-        )  # fmt: skip
+            where=folder,
+            mend="take a new one: wardpose plates capture",
+        )
 
 
 @dataclass(frozen=True)

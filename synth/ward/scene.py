@@ -62,9 +62,11 @@ def _walls_behind(room: RoomLook, eye: NDArray[np.floating] | None) -> tuple[str
     if eye is None:
         return ()
     beyond = {
-        "head": eye[0] < room.low[0], "foot": eye[0] > room.high[0],
-        "right": eye[1] < room.low[1], "left": eye[1] > room.high[1],
-    }  # fmt: skip
+        "head": eye[0] < room.low[0],
+        "foot": eye[0] > room.high[0],
+        "right": eye[1] < room.low[1],
+        "left": eye[1] > room.high[1],
+    }
     return tuple(name for name, outside in beyond.items() if outside)
 
 

@@ -26,9 +26,10 @@ def heads_of_movenet(folder: Path, name: str, side: int) -> None:
 def heads_of_nanodet(folder: Path, activation: str = "Sigmoid") -> None:
     rng = np.random.default_rng(8)
     constants: dict[str, Any] = {
-        "to": np.array([0, 2, 3, 1], np.int32), "fro": np.array([0, 3, 1, 2], np.int32),
+        "to": np.array([0, 2, 3, 1], np.int32),
+        "fro": np.array([0, 3, 1, 2], np.int32),
         "last": np.array([0, 2, 1], np.int32),
-    }  # fmt: skip
+    }
     steps = [picture(1, 3, 416, 416), node("Transpose", "seen", "input", "to")]
     for output, target in PRETRAINED["nanodet"].outputs.items():
         kind, stride = output.split("_")
@@ -40,8 +41,9 @@ def heads_of_nanodet(folder: Path, activation: str = "Sigmoid") -> None:
             node("Transpose", f"{output}/first", f"{output}/conv", "fro"),
             node(activation if kind == "scores" else "Identity", f"{output}/active", f"{output}/first"),
             node("Reshape", f"{output}/flat", f"{output}/active", f"{output}/shape"),
-            node("Transpose", f"{output}/rows", f"{output}/flat", "last"), node("Identity", target, f"{output}/rows"),
-        ]  # fmt: skip
+            node("Transpose", f"{output}/rows", f"{output}/flat", "last"),
+            node("Identity", target, f"{output}/rows"),
+        ]
     write_graph(folder, steps, constants, name="nanodet", half=True)
 
 

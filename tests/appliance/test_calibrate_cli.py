@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import re
@@ -16,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.bedside.calibrate import LENS_KEY
 from appliance.cli.main import main
 from appliance.site import audit, calibrations
 from appliance.site.folder import REPOSITORY, SiteFolder
 from calibration.camera import CameraModel
+from calibration.lens_file import lens_text
 
 LENS = CameraModel(320, 180, 150.0, 150.0, 159.5, 89.5)
 
@@ -32,7 +31,7 @@ def by_tape(tmp_path: Path) -> list[str]:
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (LENS.width, LENS.height))
     writer.write(np.full((LENS.height, LENS.width, 3), 90, np.uint8))
     writer.release()
-    lens.write_text(json.dumps({LENS_KEY: LENS.to_dict()}))
+    lens.write_text(lens_text(LENS))
     words = "calibrate manual --azimuth 25 --elevation 40 --distance 2.8"
     return [*words.split(), "--source", f"video:{video}", "--intrinsics", str(lens)]
 
@@ -75,10 +74,13 @@ def test_head_and_foot_are_asked_for_under_the_picture_with_the_bed_on_it(
     assert drawn is not None and drawn.shape == (LENS.height, LENS.width, 3)
     assert (np.abs(drawn.astype(int) - [0, 200, 255]).max(axis=2) < 60).sum() > 200  # its outline again
     looks = [row.reason for row in audit.rows(site) if row.what == "camera.look"]
-    assert looks == ["the bed drawn on the picture", "the bed drawn on the picture, kept in bed.png"]
+    assert looks == [
+        "the bed drawn on the picture: by command", "the bed drawn on the picture, kept in bed.png: by command",
+        "to calibrate: manual: by command",
+    ]  # fmt: skip
 
 
 def test_where_nobody_sits_no_picture_is_drawn_and_nothing_is_confirmed(site: SiteFolder, by_tape: list[str]) -> None:
     assert main(["--home", str(site.root), *by_tape]) == 0
     assert not calibrations.rows(site, 1)[0].confirmed
-    assert [row.what for row in audit.rows(site)] == ["calibration.keep"]
+    assert [row.what for row in audit.rows(site)] == ["calibration.keep", "camera.look"]

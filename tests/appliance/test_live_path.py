@@ -67,8 +67,10 @@ def terminal_run(fetched: Path, site: SiteFolder, photographs: str) -> Iterator[
     """`wardpose run` in somebody's terminal."""
     process = subprocess.Popen(
         [sys.executable, "-m", "appliance", "run", "--headless", "--home", str(site.root)],
-        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     yield process
     if process.poll() is None:
         process.terminate()
@@ -102,7 +104,7 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
         f"the live path already runs: {me} runs it in a terminal.*process {terminal_run.pid}, since .*wardpose stop"
     )
     with pytest.raises(WardposeError, match=refusal):
-        client.start_live()
+        client.start_live(reason="a test")
     second = command(site, "run", "--headless")
     assert second.returncode == 2 and f"process {terminal_run.pid}, since" in second.stderr
     only = command(site, "run", "--only", "capture")
@@ -115,10 +117,10 @@ def test_what_runs_in_a_terminal_is_seen_shown_paused_and_stopped_by_the_service
     client.pause("visit")
     wait_for(lambda: client.status()["camera"]["state"] == "paused")
     assert live_words(client.status())[0].startswith(f"PAUSED by {me} since")
-    client.resume()
+    client.resume("over")
     wait_for(lambda: client.status()["live"]["state"] == "live")
 
-    assert client.stop_live()["stopped"]
+    assert client.stop_live("a test")["stopped"]
     assert terminal_run.wait(60) == 0
     assert live_words(client.status())[0] == "OFF: no live picture, nothing runs"
     deeds = [row.what for row in reversed(audit.rows(site)) if row.what.startswith("live.")]
@@ -173,22 +175,23 @@ def test_what_units_run_is_seen_shown_paused_and_stopped_by_the_service(
     assert (owner["kind"], owner["who"], status["own"]) == ("systemd", "systemd", False)
     assert owner["words"].startswith("systemd runs it (wardpose-capture, wardpose-runtime), since ")
     assert {one["name"]: one["pid"] for one in owner["processes"]} == {
-        "capture": units["capture"].pid, "live": units["runtime"].pid,
-    }  # fmt: skip
+        "capture": units["capture"].pid,
+        "live": units["runtime"].pid,
+    }
     assert status["live"]["plan"]["source"] == photographs and status["live"]["plan"]["detector"]
     wait_for(lambda: "RECORDING, NOT LIVE NOW" in live_words(client.status())[0])
     assert "systemd runs it" in command(site, "status").stdout
 
     with pytest.raises(WardposeError, match="already runs: systemd runs it"):
-        client.start_live()
+        client.start_live(reason="a test")
     assert command(site, "run", "--headless").returncode == 2
 
     client.pause("visit")
     wait_for(lambda: client.status()["camera"]["state"] == "paused")
-    client.resume()
+    client.resume("over")
     wait_for(lambda: client.status()["live"]["state"] == "live")
 
-    stopped = client.stop_live()
+    stopped = client.stop_live("a test")
     assert stopped["stopped"] and stopped["whose"] == owner["words"]
     assert all(process.wait(20) is not None for process in units.values())
     assert live_words(client.status())[0] == "OFF: no live picture, nothing runs"
@@ -215,7 +218,7 @@ def test_the_service_goes_on_after_a_kill_although_the_earlier_ones_processes_ar
     fetched: Path, site: SiteFolder, photographs: str
 ) -> None:
     with ServiceClient.connect(site) as first:
-        first.start_live(display=False)
+        first.start_live(reason="a test", display=False)
         identity = process_identity(first.status()["pid"])
         os.kill(first.status()["pid"], signal.SIGKILL)
         wait_for(lambda: not is_running(identity))

@@ -20,6 +20,7 @@ import pytest
 
 from appliance import api, wire
 from appliance.client import ServiceClient
+from appliance.jobs import requests
 from appliance.jobs.kinds import JOB_KINDS
 from appliance.jobs.store import ACTIVE, JobStore
 from appliance.models.store import ModelStore
@@ -32,24 +33,37 @@ from calibration.errors import WardposeError
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "status": {},
-    "live.start": {"source": "simulated", "display": False},
-    "live.stop": {},
+    "live.start": {"source": "simulated", "display": False, "reason": "the ward wants it"},
+    "live.stop": {"reason": "the bed is empty"},
+    "live.began": {"process": "1 2 3", "reason": "by command"},
+    "live.ended": {"process": "1 2 3", "reason": "Ctrl-C"},
     "live.pause": {"reason": "washing"},
-    "live.resume": {},
+    "live.resume": {"reason": "washed", "place": "somebody at the bedside page"},
     "jobs.list": {"limit": 5},
     "jobs.get": {"id": 1},
     "jobs.submit": {"kind": "synth", "parameters": {"scenario": "B", "count": 2}},
     "jobs.cancel": {"id": 1},
     "jobs.resume": {"id": 1},
-    "models.list": {},
     "models.rollback": {"task": "pose", "reason": "it misses feet"},
     "calibrations.keep": {"estimate": "{}"},
-    "calibrations.confirm": {"turned": True},
+    "calibrations.confirm": {"turned": True, "reason": "seen in the picture"},
     "calibrations.discard": {"id": 3},
-    "plates.keep": {"staged": ".part", "name": "monday"},
+    "plates.keep": {"staged": ".part", "name": "monday", "reason": "nobody is in it"},
+    "plates.look": {"name": "monday", "reason": "is it still the room?"},
     "plates.remove": {"name": "monday", "reason": "the room was painted"},
+    "camera.look": {"source": "simulated", "what": "picture", "reason": "is the bed in sight?"},
+    "camera.record": {
+        "file": "/tmp/a.mkv",
+        "seconds": 3.0,
+        "expires": "1d",
+        "process": "1 2 3",
+        "reason": "a fall in the night",
+    },
+    "camera.recorded": {"id": 1, "kept": True},
     "settings.set": {"section": "bed", "name": "height", "value": 0.7},
     "camera.forget": {"source": "video:rtsp://nurse:***@camera"},
+    "site.close": {},
+    "box.installed": {"names": ["EGL"]},
     "stop": {},
 }
 
@@ -111,7 +125,7 @@ def test_the_schema_leaves_no_field_of_a_request_untyped() -> None:
 
 
 def test_every_kind_of_job_can_be_asked_for() -> None:
-    kinds = {model.model_fields["kind"].annotation.__args__[0] for model in api.Submit.__args__}  # type: ignore
+    kinds = {model.model_fields["kind"].annotation.__args__[0] for model in requests.Submit.__args__}  # type: ignore
     assert kinds == {kind.name for kind in JOB_KINDS}
 
 
@@ -125,11 +139,14 @@ def test_the_schema_is_printed_by_a_command(site: SiteFolder) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("models.rollback", {"task": "sing"}, "models.rollback: task: .*'detect' or 'pose'"),
+        ("models.rollback", {"task": "sing", "reason": "a test"}, "models.rollback: task: .*'detect' or 'pose'"),
+        ("models.rollback", {"task": "pose"}, "models.rollback: it needs a reason; .*--reason"),
+        ("live.start", {"reason": "  "}, "needs a reason"),
+        ("jobs.submit", {"kind": "promote", "parameters": {"model": "mine"}}, "needs a reason"),
         ("jobs.submit", {"kind": "sing"}, "jobs.submit: .*'sing'"),
         ("jobs.submit", {"kind": "tune", "parameters": {"volume": 3}}, "volume: Extra inputs"),
-        ("plates.remove", {}, "plates.remove: name: Field required"),
-        ("plates.keep", {"staged": "../models", "name": "a"}, "is no staged plate"),
+        ("plates.remove", {"reason": "old"}, "plates.remove: name: Field required"),
+        ("plates.keep", {"staged": "../models", "name": "a", "reason": "seen"}, "is no staged plate"),
         ("calibrations.keep", {"estimate": "nonsense"}, "calibrations.keep: is not JSON"),
         ("settings.set", {"section": "bed", "name": "height", "value": 7}, "height"),
     ],
@@ -149,12 +166,12 @@ def test_a_client_of_another_version_gets_one_clear_line_and_can_still_pause(
 ) -> None:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(service_socket(site)))
-        raw.sendall(b'{"call": "models.list", "parameters": {}}\n')  # as before there were versions
+        raw.sendall(b'{"call": "jobs.list", "parameters": {}}\n')  # as before there were versions
         answer = json.loads(raw.makefile().readline())
     assert not answer["ok"] and "an earlier version" in answer["error"]["what"]
     monkeypatch.setattr(api, "API_VERSION", 99)
-    with pytest.raises(WardposeError, match=r"this program speaks version 99 .* version 1; wardpose was updated"):
-        client.models()
+    with pytest.raises(WardposeError, match=r"this program speaks version 99 .* version 2; wardpose was updated"):
+        client.jobs()
     client.pause("a visit")
     assert audit.rows(site)[0].what == "live.pause"
 
@@ -164,7 +181,7 @@ def test_each_change_leaves_its_row_with_who_and_why(client: ServiceClient, cali
 
     estimate = calibrations.load(calibrated, calibrations.rows(calibrated)[0])
     kept = client.call("calibrations.keep", estimate=estimate_text(estimate))
-    client.call("calibrations.confirm", id=kept["id"])
+    client.call("calibrations.confirm", id=kept["id"], reason="seen in the picture")
     client.call("settings.set", section="bed", name="height", value=0.7)
     client.pause("washing")
     client.resume("done")
@@ -173,13 +190,13 @@ def test_each_change_leaves_its_row_with_who_and_why(client: ServiceClient, cali
         "calibration.keep", "calibration.keep", "settings.change", "live.pause", "live.resume",
     ]  # fmt: skip
     assert {who for _, who, _ in rows} == {current_user()}
-    assert "washing" in rows[3][2] and "done" in rows[4][2]
+    assert "seen in the picture" in rows[1][2] and "washing" in rows[3][2] and "done" in rows[4][2]
     assert load_settings(calibrated).bed.height == 0.7
 
 
 def test_what_the_service_answers_is_what_the_schema_says(client: ServiceClient) -> None:
-    for name in ("status", "models.list", "jobs.list", "live.stop"):
-        answer = client.call(name)
+    for name, asked in (("status", {}), ("jobs.list", {}), ("live.stop", {"reason": "a test"})):
+        answer = client.call(name, **asked)
         assert wire.told(name, wire._adapter(name, "answer").validate_python(answer)) == answer
 
 
@@ -269,16 +286,19 @@ def test_a_job_whose_service_is_killed_is_waited_for_with_the_next(site: SiteFol
 @pytest.mark.parametrize("words", [("--help",), ("models", "list"), ("camera", "list"), ("pause",), ("resume",)])
 def test_what_changes_nothing_or_must_not_wait_starts_no_service(words: tuple[str, ...], site: SiteFolder) -> None:
     subprocess.run(
-        [sys.executable, "-m", "appliance", *words, "--home", str(site.root)], cwd=REPOSITORY, check=True,
+        [sys.executable, "-m", "appliance", *words, "--home", str(site.root)],
+        cwd=REPOSITORY,
+        check=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert not service_socket(site).exists() and not (site.logs / "service.log").exists()
 
 
 BEHIND = re.compile(
-    r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|remove)|set_value|import_file|rollback"
-    r"|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
-    r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in))\("
+    r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|note_look|remove)|set_value|import_file"
+    r"|rollback|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
+    r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in|preview|base)|make_as_asked|close_to_others"
+    r"|exported|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add))\("
 )
 
 

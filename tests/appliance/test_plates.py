@@ -55,7 +55,7 @@ def test_a_kept_plate_comes_back_whole_and_private(calibrated: SiteFolder) -> No
 
 def test_looking_and_removing_are_written_down(calibrated: SiteFolder) -> None:
     plates.keep(calibrated, plate_of(calibrated), "a")
-    plates.look(calibrated, "a")
+    plates.note_look(calibrated, "a", "is it still the room?")
     plates.remove(calibrated, "a", "the bed was moved")
     assert deeds(calibrated) == [("plate.remove", "a"), ("plate.look", "a"), ("plate.keep", "a")]
     assert not list(calibrated.plates.iterdir()) and plates.rows(calibrated) == []

@@ -18,6 +18,7 @@ import pytest
 
 from appliance.bedside import recordings
 from appliance.cli.main import main
+from appliance.deeds import Deeds
 from appliance.housekeeping import tidy
 from appliance.live import pauses
 from appliance.live.addresses import ring_name
@@ -40,7 +41,7 @@ def spec(shared_data: Path) -> str:
 
 def record(site: SiteFolder, file: Path, spec: str, **changes: object) -> recordings.Recorded:
     options: dict[str, object] = {"seconds": 1.1, "reason": WHY, "expires": "7d", "source": spec}
-    return recordings.record(site, file, **(options | changes))  # type: ignore[arg-type]
+    return recordings.record(site, file, Deeds(site).ask, **(options | changes))  # type: ignore[arg-type]
 
 
 def deeds(site: SiteFolder) -> list[tuple[str, str]]:

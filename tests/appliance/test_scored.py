@@ -38,8 +38,8 @@ class Looks:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    counting = Looks(report.read_picture)
-    monkeypatch.setattr(report, "read_picture", counting)
+    counting = Looks(report.read_photograph)
+    monkeypatch.setattr(report, "read_photograph", counting)
     return counting
 
 

@@ -72,9 +72,9 @@ def test_a_mistake_comes_back_as_the_one_line_error(client: ServiceClient) -> No
     with pytest.raises(WardposeError, match=r"no call 'sing'.*live\.start"):
         client.call("sing")
     with pytest.raises(WardposeError, match="no model is called 'nobody'"):
-        client.start_live(detector="nobody")
+        client.start_live(reason="a test", detector="nobody")
     with pytest.raises(WardposeError, match="no capture source is called 'eye'"):
-        client.start_live(source="eye", detector="nobody")
+        client.start_live(reason="a test", source="eye", detector="nobody")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_live_path_runs_from_a_real_recording_and_comes_back_after_a_kill(
     ModelStore(site).import_file(shared_data / "weights" / "yolox_nano.onnx", "yolox")
     source = f"recording:{shared_data / 'kinect' / 'recording.mkv'}"
     with ServiceClient.connect(site) as client:
-        client.start_live(source=source, detector="yolox", display=False)
+        client.start_live(reason="a test", source=source, detector="yolox", display=False)
         wait_for(lambda: client.status()["live"]["state"] == "live")
         status = client.status()
         children = [process_identity(process["pid"]) for process in status["processes"]]
@@ -133,14 +133,14 @@ def test_the_live_path_runs_from_a_real_recording_and_comes_back_after_a_kill(
         client.pause("visit")
         wait_for(lambda: client.status()["camera"]["state"] == "paused")
         assert client.status()["live"]["state"] == "paused"
-        client.resume()
+        client.resume("over")
         wait_for(lambda: client.status()["live"]["state"] == "live")
         os.kill(status["pid"], signal.SIGKILL)
         wait_for(lambda: not any(is_running(child) for child in children))
     with ServiceClient.connect(site) as client:
         wait_for(lambda: client.status()["live"]["state"] == "live")
         assert client.status()["live"]["plan"]["source"] == source
-        client.stop_live()
+        client.stop_live("a test")
         assert client.status()["live"]["state"] == "off"
         client.stop_service()
     assert {"live.start", "live.pause", "live.resume", "live.stop"} <= {row.what for row in audit.rows(site)}

@@ -70,9 +70,10 @@ def traced_service(trace: Path, home: Path) -> Iterator[None]:
     part = trace.with_suffix(".service")
     site = SiteFolder.open(home)
     tracing = subprocess.Popen(
-        [*tracer(part), sys.executable, "-m", "appliance.service", "--home", str(home)], cwd=REPOSITORY,
+        [*tracer(part), sys.executable, "-m", "appliance.service", "--home", str(home)],
+        cwd=REPOSITORY,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     with ServiceClient(site) as client:
         while not client.answers():
             assert tracing.poll() is None

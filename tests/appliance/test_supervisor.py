@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from appliance.live.supervisor import ProcessSpec, Supervisor
 from appliance.site.folder import SiteFolder
+from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
 
 # A program that speaks the notify protocol as the live processes do.
@@ -97,6 +100,31 @@ def test_a_process_that_never_gets_ready_is_not_waited_for_for_ever(site: SiteFo
     try:
         wait_for(lambda: supervisor.states()[0].restarts >= 1)
         assert "did not get ready" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_command_that_no_system_can_start_is_told_and_the_others_are_looked_after(site: SiteFolder) -> None:
+    supervisor = Supervisor(site, [program("broken", "a\0b"), program("talker", TALKER)])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].restarts >= 2 and supervisor.states()[1].state == "running")
+        assert supervisor.states()[0].state == "waiting" and "null byte" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_restart_that_cannot_be_noted_is_no_reason_to_stop_looking(
+    site: SiteFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def note(name: str, why: str) -> None:
+        raise WardposeError("no space left on the disk")
+
+    supervisor = Supervisor(site, [program("failing", "import sys; sys.exit(1)")], on_restart=note)
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].restarts >= 2)
+        assert "no space left" in capsys.readouterr().err
     finally:
         supervisor.stop()
 

@@ -264,9 +264,10 @@ async def test_live_says_that_nothing_runs_and_that_it_is_no_alarm(served: SiteF
 
 async def test_live_counts_whom_it_shows_as_a_box(served: SiteFolder) -> None:
     detections = Detections(
-        np.array([[40.0, 30, 120, 300], [300, 40, 420, 330]], np.float32), np.array([0.9, 0.8], np.float32),
+        np.array([[40.0, 30, 120, 300], [300, 40, 420, 330]], np.float32),
+        np.array([0.9, 0.8], np.float32),
         np.array([1, 2], np.int64),
-    )  # fmt: skip
+    )
     points = np.linspace(detections.xyxy[:, :2], detections.xyxy[:, 2:], 17, axis=1)
     sure = np.repeat(np.array([[0.9], [0.1]], np.float32), 17, axis=1)
     skeletons = Skeletons(points.astype(np.float32), sure, detections.track_id)

@@ -43,8 +43,10 @@ def test_people_are_sorted_by_posture_and_the_rest_ignored(tmp_path: Path) -> No
     path = with_postures(tmp_path / "set", ["fall", "walking", "sitting", "fall"])
     columns = {column.name: column.pictures for column in read_columns({"ward": (path, None)})}
     assert {name: len(pictures) for name, pictures in columns.items()} == {
-        "ward: lying, wide boxes": 2, "ward: lying": 2, "ward: others": 2,
-    }  # fmt: skip
+        "ward: lying, wide boxes": 2,
+        "ward: lying": 2,
+        "ward: others": 2,
+    }
     assert [picture.id for picture in columns["ward: others"]] == [2, 3]
 
 

@@ -33,9 +33,7 @@ def pictures(scene: BedScene, view: Viewpoint, seed: int = 0) -> np.ndarray:
 
 
 def estimate(depths: np.ndarray, bed: Bed = BED, up: np.ndarray | None = None) -> CalibrationEstimate:
-    return DepthCalibrator().estimate_depth(
-        depths, KINECT_DEPTH, KINECT_COLOR_FROM_DEPTH, KINECT_720P, bed, up=up
-    )  # fmt: skip
+    return DepthCalibrator().estimate_depth(depths, KINECT_DEPTH, KINECT_COLOR_FROM_DEPTH, KINECT_720P, bed, up=up)
 
 
 def refusal(depths: np.ndarray, bed: Bed = BED) -> str:

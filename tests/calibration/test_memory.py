@@ -30,8 +30,10 @@ PATTERN = Path("/proc/sys/kernel/core_pattern")
 def crash(folder: Path, call: str) -> list[str]:
     subprocess.run(
         [sys.executable, "-c", CRASH.format(repository=str(REPOSITORY), call=call)],
-        cwd=folder, capture_output=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
     return [path.name for path in folder.iterdir()]
 
 

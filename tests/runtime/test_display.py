@@ -15,7 +15,8 @@ import pytest
 
 from calibration.errors import WardposeError
 from runtime.bus import ResultServer
-from runtime.display.service import WHO, DisplayServer
+from runtime.display.pausing import WHO
+from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 
 WAIT_S = 30.0

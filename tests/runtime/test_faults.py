@@ -56,9 +56,11 @@ class Box:
 
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=REPOSITORY, stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", *command],
+            cwd=REPOSITORY,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "DISPLAY": ":99"},
-        )  # fmt: skip
+        )
         self._started.callback(process.wait)
         self._started.callback(process.kill)
         return process
@@ -120,9 +122,7 @@ def test_a_frozen_live_process_is_shown(box: Box) -> None:
     box.until_live()
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "said"), [("stuck", "stalled"), ("lost", "retrying"), ("garbage", "retrying")]
-)  # fmt: skip
+@pytest.mark.parametrize(("behaviour", "said"), [("stuck", "stalled"), ("lost", "retrying"), ("garbage", "retrying")])
 def test_a_camera_that_fails_is_said_to_and_tried_again(box: Box, behaviour: str, said: str) -> None:
     box.behave(behaviour)
     (worker,) = psutil.Process(box.capture.pid).children()

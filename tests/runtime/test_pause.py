@@ -257,9 +257,11 @@ def test_a_camera_that_does_not_answer_keeps_no_picture_either(pause: PauseSwitc
     (described / "entry_points.txt").write_text("[wardpose.capture_sources]\nstuck = stuck_source:Stuck\n")
     command = [sys.executable, "-m", "runtime.capture.process", "--source", "stuck", "--ring", ring]
     process = subprocess.Popen(
-        [*command, "--pause-file", str(pause.path)], cwd=REPOSITORY, stderr=subprocess.DEVNULL,
+        [*command, "--pause-file", str(pause.path)],
+        cwd=REPOSITORY,
+        stderr=subprocess.DEVNULL,
         env=dict(os.environ, PYTHONPATH=f"{REPOSITORY}:{tmp_path}"),
-    )  # fmt: skip
+    )
     try:
         until(lambda: ring_path(ring).exists() and RingReader(ring).status().frames == 3)
         assert pixels_in(ring) > 0

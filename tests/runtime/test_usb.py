@@ -144,8 +144,9 @@ def test_usb_cameras_are_listed_by_their_first_node(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "video2").touch()
     assert video_devices(tmp_path / "sys", tmp_path / "dev") == [
-        VideoDevice(2, "Webcam C270", True), VideoDevice(10, "Integrated Camera", False),
-    ]  # fmt: skip
+        VideoDevice(2, "Webcam C270", True),
+        VideoDevice(10, "Integrated Camera", False),
+    ]
     assert video_devices(tmp_path / "nothing", tmp_path / "dev") == []
 
 

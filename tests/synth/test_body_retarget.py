@@ -47,9 +47,10 @@ def test_skin_agrees_with_annys_own_skinning(numbers: list[float]) -> None:
         world[:, :3, :3] = rotation @ at_rest[:, :3, :3]
         world[0, :3, 3] = position[0]
         theirs = body._model(
-            pose_parameters=torch.tensor(world[None]), phenotype_kwargs=AVERAGE_ADULT.parameters,
+            pose_parameters=torch.tensor(world[None]),
+            phenotype_kwargs=AVERAGE_ADULT.parameters,
             pose_parameterization="world-orient",
-        )["vertices"][0].numpy()  # fmt: skip
+        )["vertices"][0].numpy()
     np.testing.assert_allclose(body.pose(rest, pose).vertices, theirs, atol=2e-4)
 
 

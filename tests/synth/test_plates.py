@@ -53,9 +53,10 @@ def test_the_outline_is_that_of_somebody_really_behind_the_rails(
     assert (there & found).sum() / (there | found).sum() > 0.97
     place, _ = railed
     unhidden = place.lens.bend_plane(
-        NumbaRenderer().render(replace(place.scene(None), meshes=lying(0).meshes), place.camera_from_bed,
-                               place.lens.pinhole).instance
-    )  # fmt: skip
+        NumbaRenderer()
+        .render(replace(place.scene(None), meshes=lying(0).meshes), place.camera_from_bed, place.lens.pinhole)
+        .instance
+    )
     assert there.sum() < 0.97 * (unhidden == 1).sum(), "the rails hide nothing here, so the test shows nothing"
 
 

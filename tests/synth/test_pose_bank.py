@@ -158,11 +158,13 @@ def angles_of(posture: str, joint: str, axis: int) -> np.ndarray:
     ("posture", "joint", "axis", "low", "middle", "high"),
     [
         # 5th, 50th and 95th percentiles of fits of real people in beds (Clever et al. 2022).
-        ("supine", "hip", 0, -47, -11, 5), ("supine", "elbow", 1, -132, -90, -14),
-        ("lateral_left", "hip", 0, -71, -29, 5), ("lateral_left", "knee", 0, 4, 60, 117),
+        ("supine", "hip", 0, -47, -11, 5),
+        ("supine", "elbow", 1, -132, -90, -14),
+        ("lateral_left", "hip", 0, -71, -29, 5),
+        ("lateral_left", "knee", 0, 4, 60, 117),
         ("lateral_left", "elbow", 1, -143, -106, -1),
     ],
-)  # fmt: skip
+)
 def test_settled_angles_are_spread_like_real_peoples(
     posture: str, joint: str, axis: int, low: float, middle: float, high: float
 ) -> None:

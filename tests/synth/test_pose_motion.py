@@ -84,8 +84,9 @@ def test_bones_point_where_the_recording_says(tmp_path: Path, prefix: str) -> No
         ("right_elbow", "RightForeArm", "RightHand", (-1, 0, 0)),
         ("left_hip", "LeftUpLeg", "LeftLeg", (0.06, -1, 0)),
         ("right_knee", "RightLeg", "RightFoot", (-0.02, -1, -0.05)),
-        ("spine1", "Spine", "Spine1", (0, 1, 0)), ("neck", "Neck", "Head", (0, 1, 0)),
-    ):  # fmt: skip
+        ("spine1", "Spine", "Spine1", (0, 1, 0)),
+        ("neck", "Neck", "Head", (0, 1, 0)),
+    ):
         wanted = level @ world[names.index(bone)].apply(offsets[names.index(tip)])
         found = turns[joint] @ np.array(direction, float)
         cosine = wanted @ found / np.linalg.norm(wanted) / np.linalg.norm(found)

@@ -50,9 +50,10 @@ def test_training_and_the_runtime_read_the_same_boxes() -> None:
     from runtime.detector_layouts import decode_boxes
     from runtime.model_info import ModelInfo
 
-    rng, info = np.random.default_rng(0), ModelInfo(
-        name="n", task="detect", layout="nanodet", width=96, height=64, classes=2, person_class=1
-    )  # fmt: skip
+    rng, info = (
+        np.random.default_rng(0),
+        ModelInfo(name="n", task="detect", layout="nanodet", width=96, height=64, classes=2, person_class=1),
+    )
     cells = [12 * 8, 6 * 4, 3 * 2]
     scores = [rng.random((1, 2, n)).astype(np.float32) for n in cells]
     distances = [rng.normal(0, 2, (1, 44, n)).astype(np.float32) for n in cells]

@@ -108,11 +108,6 @@ def test_people_found_where_nobody_is_are_counted_as_they_would_be_shown(tmp_pat
     assert borne_out.figures()["false_people"] == 1.0
 
 
-def test_an_empty_room_finds_nobody_and_counts_whoever_is_seen(tmp_path: Path) -> None:
-    evaluation = evaluate_detector(Found(((20.0, 20.0, 90.0, 90.0), 0.9, 0.0)), _one_picture(tmp_path))
-    assert (evaluation.people, evaluation.found, evaluation.false_people) == (0, 0.0, 1.0)
-
-
 def test_figures_on_real_photographs_are_those_of_pycocotools_on_the_original_file(
     shared_data: Path, tmp_path: Path
 ) -> None:
@@ -173,17 +168,11 @@ def test_one_box_serves_one_person() -> None:
         ("{", "not JSON"),
         ("[]", "not a COCO file"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "no pictures"),
-        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
         (
-            '{"images": [{"id": 1}], "annotations": [{"id": 2}, {"id": 2}],'
-            ' "categories": [{"id": 1, "name": "person"}]}',
-            "1 ids of annotations are there more than once, first 2",
+            '{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}',
+            "images row 1, file_name: is missing",
         ),
-        (
-            '{"images": [{"id": 1}], "annotations": [{}], "categories": [{"id": 1, "name": "person"}]}',
-            "annotations want a whole number as id",
-        ),
-        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "image 1"),
         (
             '{"images": [{"id": 1, "file_name": "../x.jpg", "width": 1, "height": 1}], "annotations": [],'
             ' "categories": [{"id": 1, "name": "person"}]}',

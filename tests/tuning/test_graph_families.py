@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detect import PersonDetector
 from runtime.detections import iou_matrix
 from runtime.detector_layouts import decode_boxes
@@ -24,7 +25,6 @@ from runtime.engines.onnx_engine import OnnxEngine
 from runtime.model_info import ModelInfo
 from tests.tuning.drawn_graphs import BINS, YoloLike, Yolov6Like, YoloxLike, draw_graph
 from tuning.coco_folder import read_people
-from tuning.evaluate.report import read_picture
 from tuning.families.detection_losses import cell_grid, iou
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples
 from tuning.families.family import ImportWish, TuneSettings
@@ -66,7 +66,11 @@ def taken_in(form: str, folder: Path) -> Path:
 def test_a_family_takes_its_own_detectors_and_no_others(form: str, tmp_path: Path) -> None:
     module, family, layout = FAMILIES[form]
     foreign = read_foreign(draw_graph(tmp_path / "foreign.onnx", module(CLASSES)))
-    taken = {known.name: fields for known in ALL if (fields := known.fields(foreign)) is not None}
+    taken = {
+        known.name: fields
+        for known in ALL
+        if (fields := known.fields(foreign, ImportWish("any"))) is not None and fields["layout"] in known.layouts
+    }
     assert list(taken) == [family.name]
     assert taken[family.name]["layout"] == layout and taken[family.name]["classes"] == CLASSES
 
@@ -128,7 +132,7 @@ def test_what_is_learnt_is_what_the_runtime_sees(form: str, drawn_people: Path, 
         detector = PersonDetector(OnnxEngine(tmp_path / "now.onnx", threads=1), confidence=1e-4, nms_iou=0.5)
         overlaps = []
         for picture in pictures:
-            best = detector.detect(read_picture(picture.path)).xyxy[:1]
+            best = detector.detect(read_photograph(picture.path)).xyxy[:1]
             overlaps.append(float(iou_matrix(best, picture.boxes).max(initial=0)))
         return float(np.mean(overlaps))
 
@@ -309,16 +313,20 @@ def test_a_picture_of_nobody_teaches_that_nobody_is_there() -> None:
 def test_a_detector_that_chooses_its_boxes_inside_says_why_it_cannot_be_tuned(
     drawn_people: Path, tmp_path: Path
 ) -> None:
-    model = onnx.load(str(draw_graph(tmp_path / "m.onnx", YoloLike(2))))  # 6 rows, so that its transpose is [1, M, 6]
+    model = onnx.load(str(draw_graph(tmp_path / "m.onnx", YoloLike(1))))
     graph = model.graph
     graph.node.extend([
         helper.make_node("Transpose", ["output"], ["rows"], perm=[0, 2, 1]),
         helper.make_node("Slice", ["rows", "four", "five", "two"], ["score"]),
         helper.make_node("TopK", ["score", "k"], ["value", "place"], axis=1),
         helper.make_node("Squeeze", ["place", "both"], ["which"]),
-        helper.make_node("Gather", ["rows", "which"], ["chosen"], axis=1),
+        helper.make_node("Gather", ["rows", "which"], ["best"], axis=1),
+        helper.make_node("Split", ["best", "parts"], ["first", "size", "sure"], axis=2),
+        helper.make_node("Add", ["first", "size"], ["last"]),
+        helper.make_node("Concat", ["first", "last", "sure", "class"], ["chosen"], axis=2),
     ])  # fmt: skip
-    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2]}
+    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2], "parts": [2, 2, 1]}
+    graph.initializer.append(numpy_helper.from_array(np.zeros((1, 10, 1), np.float32), "class"))
     graph.initializer.extend([numpy_helper.from_array(np.array(v, np.int64), k) for k, v in arrays.items()])
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("chosen", TensorProto.FLOAT, [1, 10, 6]))
@@ -349,7 +357,8 @@ def test_a_real_yolox_is_told_and_learns_from_a_few_pictures(
     shared_data: Path, drawn_people: Path, tmp_path: Path
 ) -> None:
     foreign = read_foreign(shared_data / "weights/yolox_nano.onnx")
-    assert [family.name for family in ALL if family.fields(foreign) is not None] == ["yolox"]
+    fields = Yolox().fields(foreign, ImportWish("any"))
+    assert fields is not None and (fields["layout"], fields["classes"], fields["person_class"]) == ("yolox", 80, 0)
     folder = tmp_path / "m"
     folder.mkdir()
     card = Yolox().recognise(foreign, ImportWish("nano", width=160, height=128), folder)

@@ -225,7 +225,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a file elsewhere": (edited(lambda g: g["weightsManifest"][0].update(paths=["../graph.bin"])), "no file beside it"),
     "coarse quantisation": (in_weights(quantization={"dtype": "uint8", "scale": 1, "min": 0}), "quantization.dtype"),
     "weights that are no numbers": (
-        lambda path: path.with_suffix(".bin").write_bytes(np.full(6, np.nan, np.float32).tobytes()), "are not numbers",
+        lambda path: path.with_suffix(".bin").write_bytes(np.full(6, np.nan, np.float32).tobytes()),
+        "are not numbers",
     ),
     "an unknown operator": (in_topology(op="NonMaxSuppressionV5"), "not known: NonMaxSuppressionV5"),
     "a missing node": (in_topology(input=["nobody", "weight"]), "no node nobody"),
@@ -239,7 +240,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a stride of nought": (in_attributes(strides={"list": {"i": ["1", "0", "0", "1"]}}), "Conv2D out is used in a way"),
     "an attribute of two kinds": (in_attributes(padding={"s": "U0FNRQ==", "i": "1"}), "padding does not hold"),
     "an attribute that is no text": (in_attributes(padding={"s": "?"}), "padding does not hold"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.belief import counted, least_score
+from runtime.capture.photograph import read_photograph
 from runtime.detect import LIVE_NMS_IOU, non_maximum_suppression
 from runtime.detections import Detections, iou_matrix
 from runtime.skeleton import Skeletons
@@ -103,7 +103,9 @@ def evaluate_detector(
     boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file and for
     pictures that are missing or unreadable.
     """
-    pictures = _turned(read_people(coco_json, images_dir), turn_deg)
+    pictures = _turned(read_people(coco_json, images_dir, keypoints=pose is not None), turn_deg)
+    if all(picture.ignored.all() for picture in pictures):
+        raise WardposeError("the file shows nobody to be found", where=str(coco_json), mend="give labelled people")
     found: dict[int, Detections] = {}
     seen: dict[int, Detections] = {}
     skeletons: dict[int, Skeletons] = {}
@@ -111,7 +113,7 @@ def evaluate_detector(
     for index, picture in enumerate(pictures):
         if progress:
             progress(index, len(pictures), picture.path.name)
-        color = turn_pixels(read_picture(picture.path), turn_deg)
+        color = turn_pixels(read_photograph(picture.path), turn_deg)
         found[picture.id] = detector.detect(color)
         asked = pose is not None and boxes == "detected"
         live[picture.id] = people = _as_live(found[picture.id], _LEAST if info is None else least_score(info, asked))
@@ -140,7 +142,9 @@ def evaluate_pose(
     turn_deg: int = 0,
 ) -> KeypointFigures:
     """Score a pose model alone, on the boxes of the truth; people without labelled keypoints are left out."""
-    pictures = [picture for picture in read_people(coco_json, images_dir) if picture.keypoints[..., 2].any()]
+    pictures = [
+        picture for picture in read_people(coco_json, images_dir, keypoints=True) if picture.keypoints[..., 2].any()
+    ]
     if not pictures:
         raise WardposeError("no person has keypoints", where=str(coco_json), mend="give a COCO file with keypoints")
     return pose_figures(pose, pictures, progress, turn_deg=turn_deg)
@@ -157,7 +161,7 @@ def pose_figures(
         if progress:
             progress(index, len(turned), picture.path.name)
         people[picture.id] = boxes = _labelled(picture)
-        color = turn_pixels(read_picture(picture.path), turn_deg)
+        color = turn_pixels(read_photograph(picture.path), turn_deg)
         skeletons[picture.id] = pose.estimate(color, boxes) if len(boxes) else Skeletons.empty()
     if progress:
         progress(len(turned), len(turned), "scoring")
@@ -211,14 +215,6 @@ def _share_within(boxes: NDArray[np.floating], people: NDArray[np.floating]) -> 
     shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None).prod(-1)
     share: NDArray[np.float64] = shared / np.maximum((a[..., 2:] - a[..., :2]).prod(-1), 1e-9)
     return share
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise WardposeError("not a readable picture", where=str(path), mend="copy the picture again")
-    return np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
 
 
 def _turned(pictures: Sequence[Picture], turn_deg: int) -> list[Picture]:

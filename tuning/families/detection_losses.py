@@ -93,7 +93,7 @@ class Assignment:
     quality: Tensor
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def assign(
     score: Tensor, boxes: Tensor, people: Tensor, grid: Grid, *, most: int = 10, power: float = 6.0
 ) -> Assignment:

@@ -140,7 +140,7 @@ def outside_crowds(answering: Tensor, crowds: Tensor, grid: Grid) -> Tensor:
     return (answering | ~within(grid, crowds).any(0)).float() if len(crowds) else torch.ones_like(answering).float()
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def _aligned(given: Assignment, score: Tensor) -> Tensor:
     """Scores to learn (N,), as TOOD and YOLOv8 have them: the best cell of a person its IoU, others less as they align
     less."""

@@ -58,8 +58,12 @@ class GraphFamily(ABC):
     layouts: ClassVar[frozenset[str]]
 
     @abstractmethod
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
-        """Fields of `ModelInfo` (all but name and task) for a foreign graph of this family; None for any other."""
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
+        """Fields of `ModelInfo` (all but name and task) for a foreign graph of this family; None for any other.
+
+        `turned` beside them: the output's axes are to be swapped. WardposeError where what the graph means is not
+        certain.
+        """
 
     def train(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
@@ -81,10 +85,10 @@ class GraphFamily(ABC):
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         if foreign.graph is None:
             return None
-        info = self._described(foreign, wish.name)
-        if info is None:
+        told = self._described(foreign, wish)
+        if told is None:
             return None
-        graph = foreign.graph
+        info, graph = told
         width, height = wish.width or info.width, wish.height or info.height
         if (width, height) != (info.width, info.height):
             from tuning.families.onnx_graph import with_input_size
@@ -124,7 +128,7 @@ class GraphFamily(ABC):
 
         card = read_card(folder)
         model = load_graph(verify_weights(folder, card))
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=self.task == "pose")
         if not any(len(picture.boxes) for picture in pictures):
             raise WardposeError("the data set shows nobody", where=str(data_dir), mend="make one with people in it")
         width, height = card.width, card.height
@@ -155,24 +159,47 @@ class GraphFamily(ABC):
             )
             return save_graph(out_dir, described(graph.written(), info), tuned)
 
-    def _described(self, foreign: ForeignModel, name: str) -> ModelInfo | None:
-        """By the file's own description where it has one, else by its graph."""
+    def _described(self, foreign: ForeignModel, wish: ImportWish) -> tuple[ModelInfo, Any] | None:
+        """The description, by the file's own where it has one, else by its graph and answer; and the graph it is of."""
         where, mend = str(foreign.path), "export the model again"
         if METADATA_KEY in foreign.metadata:
             try:
                 info = ModelInfo.model_validate(json.loads(foreign.metadata[METADATA_KEY]))
             except (ValidationError, json.JSONDecodeError):
                 raise WardposeError("its description does not hold", where=where, mend=mend) from None
-            return info.model_copy(update={"name": name}) if info.layout in self.layouts else None
-        fields = self.fields(foreign)
-        if fields is None:
+            if info.layout not in self.layouts:
+                return None
+            foreign.answer()  # runs on this box
+            return info.model_copy(update={"name": wish.name}), foreign.graph
+        fields = self.fields(foreign, wish)
+        if fields is None or fields["layout"] not in self.layouts:
             return None
+        graph = turned_round(foreign.graph) if fields.get("turned") else foreign.graph
+        fields = {name: value for name, value in fields.items() if name != "turned"}
         try:
-            return ModelInfo(name=name, task=self.task, **fields)
+            return ModelInfo(name=wish.name, task=self.task, **fields), graph
         except ValidationError as error:
             first = error.errors()[0]
             problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
             raise WardposeError(f"the model cannot be run here ({problem})", where=where, mend=mend) from None
+
+
+def turned_round(model: Any) -> Any:
+    """A copy of the ONNX model whose one output (1, A, B) comes as (1, B, A)."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    output = copy.graph.output[0]
+    axes = list(output.type.tensor_type.shape.dim)
+    lengths = [axis.dim_value or axis.dim_param or None for axis in axes]
+    name = f"{output.name}_turned"
+    copy.graph.node.append(onnx.helper.make_node("Transpose", [output.name], [name], perm=[0, 2, 1]))
+    shape = [lengths[0], lengths[2], lengths[1]] if len(lengths) == 3 else None
+    turned = onnx.helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, shape)
+    del copy.graph.output[:]
+    copy.graph.output.append(turned)
+    return copy
 
 
 def described(model: Any, info: ModelInfo) -> Any:

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.families.family import TuneSettings
+from tuning.families.detector_reading import person_class, require_detector
+from tuning.families.family import ImportWish, TuneSettings
 from tuning.families.graph_detector import STRIDES, DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
@@ -34,7 +36,7 @@ class Nanodet(GraphFamily):
     task: ClassVar[Literal["detect", "pose"]] = "detect"
     layouts: ClassVar[frozenset[str]] = frozenset({"nanodet"})
 
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
         inputs, outputs = foreign.shapes()
         if len(inputs) != 1 or len(inputs[0]) != 4 or len(outputs) != 2 * len(STRIDES):
             return None
@@ -45,10 +47,17 @@ class Nanodet(GraphFamily):
         expected = [[rows, count] for rows in (classes, sides) for count in cells]
         if shapes != expected or not all(cells) or sides % 4 or sides < 8:
             return None
+        require_detector(foreign)
+        person = person_class(foreign, wish, classes)
+        if not all(((answer >= 0) & (answer <= 1)).all() for answer in foreign.answer()[: len(STRIDES)]):
+            raise WardposeError(
+                "what it answers for its classes are no scores of 0…1", where=str(foreign.path),
+                mend="export it with its sigmoid",
+            )  # fmt: skip
         # Trained on COCO by OpenCV's reading: blue first, mean and deviation of ImageNet.
         return {
-            "layout": "nanodet", "width": width, "height": height, "classes": classes, "channels": "bgr",
-            "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395),
+            "layout": "nanodet", "width": width, "height": height, "classes": classes, "person_class": person,
+            "channels": "bgr",            "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395),
         }  # fmt: skip
 
     def train(

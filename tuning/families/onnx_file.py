@@ -88,11 +88,13 @@ def _require(model: onnx.ModelProto) -> None:
             f"its opset is {opset}, known are {OLDEST_OPSET} to {NEWEST_OPSET}",
             mend="export the model again with opset 17",
         )
-    unknown = list(dict.fromkeys(
-        node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        for node in graph.node
-        if node.domain not in ("", "ai.onnx") or node.op_type not in {*OPERATORS, "Constant"}
-    ))  # fmt: skip
+    unknown = list(
+        dict.fromkeys(
+            node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+            for node in graph.node
+            if node.domain not in ("", "ai.onnx") or node.op_type not in {*OPERATORS, "Constant"}
+        )
+    )
     names = {name.rpartition(".")[2] for name in unknown}
     if names & _QUANTISED:
         raise WardposeError(f"its weights are quantised ({', '.join(unknown[:5])})", mend=_MEND)

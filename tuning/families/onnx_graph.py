@@ -29,7 +29,7 @@ _MOVES = frozenset(("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", 
 _WEIGHT_MOVES = frozenset(("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze"))
 
 
-class OnnxGraph(torch.nn.Module):
+class OnnxGraph(torch.nn.Module):  # type: ignore[misc]
     """The graph of `model`, as `load_graph` gives it: batches of any size, every output by its name.
 
     convolutions: the names of the convolutions' weights, in the graph's order. shapes: of every tensor, for the

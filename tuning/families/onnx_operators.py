@@ -65,12 +65,14 @@ def _conv_transpose(node: Node, v: list[Any]) -> Any:
     pads = node.attributes.get("pads", [0] * 2 * axes)
     convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
     y = convolve(
-        v[0], v[1], v[2] if len(v) > 2 else None,
+        v[0],
+        v[1],
+        v[2] if len(v) > 2 else None,
         stride=node.attributes.get("strides", [1] * axes),
         output_padding=node.attributes.get("output_padding", [0] * axes),
         groups=node.attributes.get("group", 1),
         dilation=node.attributes.get("dilations", [1] * axes),
-    )  # fmt: skip
+    )
     return F.pad(y, [-p for p in _torch_pads(pads)]) if any(pads) else y
 
 

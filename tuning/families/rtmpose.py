@@ -92,7 +92,7 @@ class RtmPose:
             threads=settings.threads,
             device=settings.device,
         )
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=True)
         asked = settings.model_dump(mode="json", exclude={"threads", "alpha"})
         with unfinished(out_dir, card, data_dir, asked) as checkpoint:
             # Tuned on crops turned to the body, it is to be run on such crops.

@@ -74,7 +74,7 @@ def objectness_loss(
     }
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def assign_simota(score: Tensor, boxes: Tensor, people: Tensor, grid: Grid) -> Assignment:
     """SimOTA (Ge et al. 2021): each person takes the cells of least cost, as many as the best cells' IoUs sum up to.
 

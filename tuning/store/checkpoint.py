@@ -36,6 +36,15 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+# Notes beside the weights, such as the best figure and the folder of the training: kept by nobody, and harmless as
+# records that do nothing.
+_INERT = frozenset({
+    *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+    *(f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "datetime.datetime",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """`state` as PyTorch would name it, the layers' description where the file has one, and the class names."""
@@ -81,6 +90,7 @@ class _TensorReader(pickle.Unpickler):
         known: dict[str, Any] = {
             "collections.OrderedDict": OrderedDict,
             "builtins.set": set,
+            "_codecs.encode": _inert,  # the bytes of a numpy number
             "__builtin__.set": set,
             "torch.Size": tuple,
             "torch._utils._rebuild_tensor_v2": self._tensor,
@@ -88,11 +98,7 @@ class _TensorReader(pickle.Unpickler):
         }
         if full in known:
             return known[full]
-        if (
-            module.split(".")[0] == "ultralytics"
-            or module.startswith("torch.nn.modules.")
-            or full == "pathlib.PosixPath"
-        ):
+        if module.split(".")[0] == "ultralytics" or module.startswith("torch.nn.modules.") or full in _INERT:
             return type(name, (_Record,), {})
         raise _RefusedError(full)
 
@@ -129,6 +135,10 @@ class _TensorReader(pickle.Unpickler):
         if view.nbytes > MAX_TENSOR_BYTES:
             raise ValueError("a tensor of more than 4 GiB")
         return np.ascontiguousarray(view).reshape(tuple(size))
+
+
+def _inert(*_args: object) -> _Record:
+    return _Record()
 
 
 def _parameter(data: NDArray[Any], *_rest: object) -> NDArray[Any]:
@@ -175,6 +185,7 @@ def _interpret(content: Any, where: str) -> Checkpoint:
         _collect(content, "", state, depth=0)
         layers = content.attributes.get("yaml")
         names = content.attributes.get("names")
+        names = dict(enumerate(names)) if isinstance(names, list | tuple) else names
         names = {int(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
         layers = layers if isinstance(layers, dict) and _plain(layers) else None
         classes = layers.get("nc") if layers else None

@@ -25,9 +25,10 @@ def convert(graph: Graph, *, outputs: Mapping[str, str], input_size: tuple[int, 
     unknown = sorted({node.op for node in needed} - set(OPERATORS) - {"Const"})
     if unknown:
         raise WardposeError(
-            f"operators that are not known: {', '.join(unknown)}", where=graph.where,
+            f"operators that are not known: {', '.join(unknown)}",
+            where=graph.where,
             mend="give a graph of convolutions, pooling and elementwise operators",
-        )  # fmt: skip
+        )
     writer = Writer(graph, needed, list(outputs.values()))
     for node in needed:
         try:

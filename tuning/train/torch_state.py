@@ -60,7 +60,7 @@ def _as_float32(value: Any) -> Any:
 def chain(**parts: Any) -> Any:
     """One module that feeds each part's output to the next; weights are named by the parts."""
 
-    class Chain(torch.nn.Module):
+    class Chain(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             for name, part in parts.items():
