@@ -101,7 +101,7 @@ class Output:
         except OSError as error:
             give_up(descriptor)
             if wanted:
-                self.lost = f"cannot be written ({(error.strerror or str(error)).lower()})"
+                self.lost = f"fails ({(error.strerror or str(error)).lower()})"
 
     @contextlib.contextmanager
     def progress(self, stage: str) -> Iterator[Progress]:

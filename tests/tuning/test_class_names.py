@@ -71,6 +71,7 @@ def test_the_person_is_found_by_name(tmp_path: Path, two_classes: Any, names: An
         ({0: "person", 1: "Person"}, "more than one class for people"),
         ({0: "person"}, r"names 1 classes \('person'\) and has 2"),
         ({}, "none of its 2 classes is named.*--person-class"),
+        ({"first": "head", "second": "person"}, "none of its 2 classes is named"),
     ],
 )
 def test_a_class_that_is_not_certain_is_asked(tmp_path: Path, two_classes: Any, names: Any, says: str) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from tuning.store.foreign_names import listed_names
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 4 * 2**30
@@ -185,8 +186,7 @@ def _interpret(content: Any, where: str) -> Checkpoint:
         _collect(content, "", state, depth=0)
         layers = content.attributes.get("yaml")
         names = content.attributes.get("names")
-        names = dict(enumerate(names)) if isinstance(names, list | tuple) else names
-        names = {int(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
+        names = listed_names(names)
         layers = layers if isinstance(layers, dict) and _plain(layers) else None
         classes = layers.get("nc") if layers else None
         if not state:

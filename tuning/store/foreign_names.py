@@ -16,7 +16,7 @@ _LONGEST = 1 << 20  # characters of an entry that is looked at
 def class_names(metadata: Mapping[str, str]) -> dict[int, str]:
     """The names by class, where an entry lists them: an object, a list, or words between commas or line ends."""
     for key in _NAMES:
-        if names := _listed(_value(metadata.get(key, ""))):
+        if names := listed_names(_value(metadata.get(key, ""))):
             return names
     return {}
 
@@ -61,7 +61,8 @@ def _value(text: str) -> Any:
     return text
 
 
-def _listed(value: Any) -> dict[int, str]:
+def listed_names(value: Any) -> dict[int, str]:
+    """The names by class of what lists them, an object, a list or words between commas; none of anything else."""
     if isinstance(value, str):
         value = [word.strip() for word in re.split(r"[,\n;]", value) if word.strip()]
     if isinstance(value, list | tuple):
