@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Distortion = tuple[float, float, float, float, float, float, float, float]
-NO_DISTORTION: Distortion = (0.0,) * 8  # type: ignore[assignment]
+Distortion = tuple[float, ...]
+NO_DISTORTION: Distortion = (0.0,) * 8
+# How many coefficients OpenCV's models have that are taken: none, k1 k2 p1 p2, with k3, with k4 k5 k6, with s1 … s4.
+_FIELDS = ("width", "height", "fx", "fy", "cx", "cy", "distortion")
+_MODELS = (0, 4, 5, 8, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class CameraModel:
     """Intrinsics of one image size.
 
     `fx fy cx cy` in pixels, with pixel centres at whole numbers (OpenCV's convention: the image spans
-    −0.5 … width − 0.5). `distortion` is OpenCV's rational model, k1 k2 p1 p2 k3 k4 k5 k6.
+    −0.5 … width − 0.5). `distortion` is OpenCV's rational model, k1 k2 p1 p2 k3 k4 k5 k6; of a thin prism besides,
+    s1 s2 s3 s4.
     """
 
     width: int
@@ -35,7 +39,7 @@ class CameraModel:
             raise ValueError(f"image size must be positive, got {self.width}×{self.height}")
         if not (self.fx > 0 and self.fy > 0):
             raise ValueError(f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}")
-        if len(self.distortion) != 8:
+        if len(self.distortion) not in (8, 12):
             raise ValueError(f"distortion needs 8 coefficients (k1 k2 p1 p2 k3 k4 k5 k6), got {len(self.distortion)}")
         if not np.isfinite([self.fx, self.fy, self.cx, self.cy, *self.distortion]).all():
             raise ValueError("intrinsics must be finite")
@@ -47,7 +51,7 @@ class CameraModel:
 
     @property
     def coefficients(self) -> NDArray[np.float64]:
-        """The eight distortion coefficients in OpenCV's order."""
+        """The distortion coefficients in OpenCV's order."""
         return np.asarray(self.distortion, dtype=np.float64)
 
     @property
@@ -79,13 +83,67 @@ class CameraModel:
             (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, self.distortion,
         )  # fmt: skip
 
+    def cut(self, width: int, height: int) -> CameraModel:
+        """The same lens in a picture of another shape: the largest middle part of that shape, resized.
+
+        As a camera gives 1:1 or 4:3 from a 16:9 sensor, so that one pixel is as wide as it is high; `resized` would
+        show everybody thinner. A shape that differs by rounding alone is resized whole.
+        """
+        left, top, wide, high = 0, 0, self.width, self.height
+        over = self.width * height - self.height * width
+        if over > max(self.width, self.height):
+            wide = max(1, round(self.height * width / height))
+            left = (self.width - wide) // 2
+        elif -over > max(self.width, self.height):
+            high = max(1, round(self.width * height / width))
+            top = (self.height - high) // 2
+        part = CameraModel(wide, high, self.fx, self.fy, self.cx - left, self.cy - top, self.distortion)
+        return part.resized(width, height)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"distortion": list(self.distortion)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CameraModel:
-        distortion: Any = tuple(float(k) for k in values.get("distortion", NO_DISTORTION))
-        return cls(
-            int(values["width"]), int(values["height"]), float(values["fx"]), float(values["fy"]),
-            float(values["cx"]), float(values["cy"]), distortion,
-        )  # fmt: skip
+        """The camera of `to_dict`, or of a file that somebody wrote. KeyError names a missing field; ValueError says
+        what is wrong with one, or names one that no camera has: a word that is misspelt must not count for nothing."""
+        if unknown := [name for name in values if name not in _FIELDS]:
+            raise ValueError(f"a camera has no {unknown[0]!r}; it has {', '.join(_FIELDS)}")
+        width, height = (_whole(values[name], name) for name in ("width", "height"))
+        fx, fy, cx, cy = (_number(values[name], name) for name in ("fx", "fy", "cx", "cy"))
+        return cls(width, height, fx, fy, cx, cy, distortion_of(values.get("distortion")))
+
+
+def distortion_of(values: Any) -> Distortion:
+    """OpenCV's coefficients as a camera has them, of any model that it shares: what a shorter one lacks is 0.
+
+    Raises ValueError for another number of them, and for what is no number.
+    """
+    given = () if values is None else values
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"distortion is {values!r}, no list of coefficients")
+    numbers = tuple(_number(value, "a coefficient of distortion") for value in given)
+    if len(numbers) not in _MODELS:
+        flat = len(numbers) == 14 and not any(numbers[12:])
+        raise ValueError(
+            f"distortion has {len(numbers)} coefficients; OpenCV's models of 4 (k1 k2 p1 p2), 5 (k3), 8 (k4 k5 k6) "
+            "and 12 (s1 s2 s3 s4) are taken" + ("; leave out the last two, which are 0" if flat else "")
+        )
+    whole = numbers + (0.0,) * (8 - len(numbers))
+    return whole if any(whole[8:]) else whole[:8]
+
+
+def _number(value: Any, name: str) -> float:
+    if value is None or isinstance(value, bool):
+        raise ValueError(f"{name} is {'null' if value is None else value}, no number")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {value!r}, no number") from None
+
+
+def _whole(value: Any, name: str) -> int:
+    number = _number(value, name)
+    if not (0 < number < 1e6 and number == int(number)):
+        raise ValueError(f"{name} is {value!r}, no whole number of pixels")
+    return int(number)

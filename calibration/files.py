@@ -41,7 +41,7 @@ def parse_estimate(content: bytes, where: str) -> CalibrationEstimate:
     """The estimate of a file's content; raises WardposeError that names `where` and the field at fault."""
     try:
         values = json.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise WardposeError(f"is not JSON ({error})", where=where, mend=MEND) from None
     if not isinstance(values, dict):
         raise WardposeError("holds no calibration", where=where, mend=MEND)
@@ -61,7 +61,7 @@ def parse_estimate(content: bytes, where: str) -> CalibrationEstimate:
     for name in ("camera_from_bed", "covariance"):
         try:
             finite = bool(np.isfinite(np.asarray(values[name], dtype=np.float64)).all())
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             finite = False
         if not finite:
             raise WardposeError(f"field {name} is no matrix of finite numbers", where=where, mend=MEND)
@@ -69,7 +69,7 @@ def parse_estimate(content: bytes, where: str) -> CalibrationEstimate:
         estimate = CalibrationEstimate.from_dict(values)
     except KeyError as error:
         raise WardposeError(f"field camera.{error.args[0]} is missing", where=where, mend=MEND) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise WardposeError(f"holds a wrong value: {error}", where=where, mend=MEND) from None
     if not is_positive_definite(estimate.covariance):
         raise WardposeError("field covariance is no covariance", where=where, mend=MEND)

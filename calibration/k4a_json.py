@@ -57,6 +57,11 @@ def _camera(
             where="Azure Kinect calibration", mend=f"use one of: {known}",
         )  # fmt: skip
     (width, height), (left, top) = modes[size]
+    if len(camera.distortion) > 8:
+        raise WardposeError(
+            "an Azure Kinect's calibration has no thin prism", where="Azure Kinect calibration",
+            mend="calibrate the lens with eight coefficients",
+        )  # fmt: skip
     k1, k2, p1, p2, k3, k4, k5, k6 = camera.distortion
     parameters = [
         (camera.cx + 0.5 + left) / width, (camera.cy + 0.5 + top) / height, camera.fx / width, camera.fy / height,

@@ -6,6 +6,7 @@ and not filled in) and `plate.json`, which is written last: without it there is 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class Plate:
             raise ValueError(f"measured must be {size} bool, got {self.measured.shape} {self.measured.dtype}")
         if self.camera_from_bed.shape != (4, 4):
             raise ValueError(f"camera_from_bed must be (4, 4), got {self.camera_from_bed.shape}")
+        rotation = self.camera_from_bed[:3, :3]
+        if not np.isfinite(self.camera_from_bed).all() or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6):
+            raise ValueError("camera_from_bed does not hold a rotation and a place")
+        if not (np.isfinite(self.noise) and self.noise >= 0):
+            raise ValueError(f"noise must be 0 or more, got {self.noise}")
         instant(self.captured_at), instant(self.expires_at)
 
     def expired(self, now: datetime | None = None) -> bool:
@@ -99,7 +105,7 @@ def describe_plate(folder: Path) -> Mapping[str, Any]:
         raise WardposeError("holds no plate", where=str(folder), mend=MEND) from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {error.strerror}", where=str(path), mend="check its rights") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WardposeError(f"is damaged: {error}", where=str(path), mend=MEND) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT_VERSION:
         raise WardposeError(f"is no plate of format {FORMAT_VERSION}", where=str(path), mend=MEND)
@@ -109,10 +115,11 @@ def describe_plate(folder: Path) -> Mapping[str, Any]:
 def load_plate(folder: Path) -> Plate:
     """The plate in `folder`; WardposeError that names the file and the field where it is missing or damaged."""
     values = describe_plate(folder)
-    color, depth, measured = (_read(Path(folder) / name) for name in ("color.png", "depth.png", "measured.png"))
+    pictures = {"color.png": "RGB", "depth.png": "I;16", "measured.png": "L"}
+    color, depth, measured = (_read(Path(folder) / name, mode) for name, mode in pictures.items())
     try:
         return Plate(
-            color=np.asarray(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), dtype=np.uint8), depth=depth,
+            color=color, depth=depth,
             measured=np.asarray(measured > 0), camera=CameraModel.from_dict(values["camera"]),
             camera_from_bed=np.asarray(values["camera_from_bed"], dtype=np.float64), bed=Bed(**values["bed"]),
             calibration=str(values["calibration"]), noise=float(values["noise"]),
@@ -120,7 +127,7 @@ def load_plate(folder: Path) -> Plate:
         )  # fmt: skip
     except KeyError as error:
         raise WardposeError(f"field {error.args[0]} is missing", where=str(folder), mend=MEND) from None
-    except (TypeError, ValueError, cv2.error) as error:
+    except (TypeError, ValueError, OverflowError, cv2.error) as error:
         raise WardposeError(f"is damaged: {error}", where=str(folder), mend=MEND) from None
 
 
@@ -150,12 +157,19 @@ def _png(picture: NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _read(path: Path) -> NDArray[Any]:
+def _read(path: Path, mode: str) -> NDArray[Any]:
+    """The pixels of one of a plate's pictures, of Pillow's `mode`, which it was written in. Pillow holds each part
+    against its checksum; OpenCV would show what is left of a damaged one."""
+    from PIL import Image
+
     try:
         content = path.read_bytes()
     except OSError as error:
         raise WardposeError(f"cannot be read: {error.strerror}", where=str(path), mend=MEND) from None
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if picture is None:
-        raise WardposeError("is no picture", where=str(path), mend=MEND)
-    return np.asarray(picture)
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.mode != mode:
+                raise ValueError(f"of the kind {image.mode!r}, not {mode!r}")
+            return np.array(image)
+    except Exception as error:  # what Pillow raises for a damaged file is bounded by no list
+        raise WardposeError(f"is no whole picture ({error})", where=str(path), mend=MEND) from None

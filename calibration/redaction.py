@@ -37,6 +37,7 @@ _NEXT_KEY = re.compile(
     r"track|trackid|camera|cam|audio|video|starttime|endtime|loop|realtime|photos_per_s|allow_network)=)",
     re.IGNORECASE,
 )
+_HIDDEN_ALREADY = re.compile(r"\*\*\*(?=:?\s|[&;]|$)")
 # Outside of addresses, where a program quotes its own words.
 _LOOSE = re.compile(
     r"(?<![A-Za-z0-9])(?:password|passwd|pwd|passphrase|token)=(?P<value>[^\s&\"']+)"
@@ -140,8 +141,11 @@ def _spans_of_address(text: str, begin: int, end: int) -> list[tuple[int, int]]:
         # Were the log-in shorter than taken, its end would lie within the authority: look for keys from there on.
         query = authority.rfind("@") + 1 if "@" in authority else login + 1
     while (value := _secret_value(rest, query)) is not None:
-        stop = _NEXT_KEY.search(rest, value)
-        query = stop.start() if stop else len(rest)
+        if _HIDDEN_ALREADY.match(rest, value):  # a sentence goes on behind what an error has quoted
+            query = value + len(HIDDEN)
+        else:
+            stop = _NEXT_KEY.search(rest, value)
+            query = stop.start() if stop else len(rest)
         found.append((begin + value, begin + query))
     return found
 

@@ -17,6 +17,8 @@ from runtime.model_info import ModelInfo
 
 # Boxes that reach non-maximum suppression: far more than a room holds.
 _MOST_CANDIDATES = 300
+# Overlap from which the less sure of two boxes goes, live.
+LIVE_NMS_IOU = 0.5
 # Overlap from which a box says the same as the one that is kept, and the power of its score by which it counts.
 # Measured on tuned NanoDets: up to three points of person score more where boxes are suppressed from .65 on, as in an
 # evaluation, up to one from .5 on, as live; voters from .5 or .6 on cost people who lie.
@@ -80,7 +82,11 @@ class PersonDetector:
     """
 
     def __init__(
-        self, engine: InferenceEngine, confidence: float | None = None, nms_iou: float = 0.5, max_people: int = 20
+        self,
+        engine: InferenceEngine,
+        confidence: float | None = None,
+        nms_iou: float = LIVE_NMS_IOU,
+        max_people: int = 20,
     ) -> None:
         info = engine.info
         if info.task != "detect":

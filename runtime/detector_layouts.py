@@ -82,6 +82,14 @@ def _end2end(outputs: list[Floats], info: ModelInfo) -> Boxes:
     return people[:, :4], people[:, 4]
 
 
+def _detr(outputs: list[Floats], info: ModelInfo) -> Boxes:
+    output = outputs[0]
+    if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 4 + info.classes:
+        raise _wrong_shape(outputs, info, f"[1, M, {4 + info.classes}]")
+    size = np.array([info.width, info.height] * 2, np.float32)
+    return _centre_to_corners(output[0, :, :4] * size), output[0, :, 4 + info.person_class]
+
+
 def _yolox(outputs: list[Floats], info: ModelInfo) -> Boxes:
     grid, stride = _grid(info)
     if outputs[0].shape != (1, len(grid), 5 + info.classes):
@@ -123,4 +131,5 @@ def _nanodet(outputs: list[Floats], info: ModelInfo) -> Boxes:
 
 _DECODERS: dict[str, Callable[[list[Floats], ModelInfo], Boxes]] = {
     "yolo": _yolo, "yolo-end2end": _end2end, "yolox": _yolox, "yolov6": _yolov6, "nanodet": _nanodet,
+    "detr": _detr,
 }  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "wardpose"
 
-DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet"]
+DetectorLayout = Literal["yolo", "yolo-end2end", "yolox", "yolov6", "nanodet", "detr"]
 PoseLayout = Literal["simcc", "heatmap", "heatmap-udp", "heatmap-dark", "movenet", "yolo-pose"]
 
 
@@ -26,7 +26,8 @@ class ModelInfo(BaseModel):
     Detector layouts: `yolo` [1, 4 + classes, N] with xywh in input pixels and class scores; `yolo-end2end`
     [1, M, 6] xyxy, score, class; `yolox` [1, N, 5 + classes] raw grid offsets, objectness, class scores; `yolov6`
     the same with xywh in input pixels; `nanodet` three outputs [1, classes, n] of class scores and three
-    [1, 4 · bins, n] of side distributions, strides 8, 16, 32.
+    [1, 4 · bins, n] of side distributions, strides 8, 16, 32; `detr` [1, M, 4 + classes] with xywh in parts of the
+    input and class scores.
     Pose layouts: `simcc` two outputs [P, 17, W·split], [P, 17, H·split]; `heatmap*` [P, 17, h, w]; `movenet`
     four: heatmap [P, 17, h, w], regression [P, 34, h, w], centre [P, 1, h, w], offset [P, 34, h, w]; `yolo-pose`
     [1, 4 + classes + 51, N] whole-picture.
@@ -54,7 +55,16 @@ class ModelInfo(BaseModel):
         default=None,
         title="How a person's crop stands (None: movenet's turned to the body, others upright)",
     )
-    threshold: float = Field(default=0.25, title="Score from which a found person counts, live", gt=0, lt=1)
+    threshold: float = Field(
+        default=0.25, title="Score from which a found person counts, live, where no pose model has a say", gt=0, lt=1
+    )
+    doubtful: float | None = Field(
+        default=None, gt=0, lt=1,
+        title="Score from which the pose model is asked, live, whether a found person is one (None: never)",
+    )  # fmt: skip
+    certain: float | None = Field(
+        default=None, gt=0, lt=1, title="Score from which it need not be asked (None: the threshold)"
+    )
     confidence: tuple[tuple[float, float], ...] = Field(
         default=(), title="Pairs of a keypoint's raw score and its probability, both rising"
     )

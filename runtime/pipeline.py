@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.bed_view import BedView
+from runtime.belief import counted, least_score
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.distinct import distinct_people, without_strays
@@ -70,8 +71,13 @@ class LivePipeline:
         confidence: float | None = None,
         bed: BedView | None = None,
     ) -> LivePipeline:
-        """The pipeline for ONNX files, each on the best engine that qualifies here. Raises what `open_engine` does."""
-        finder = PersonDetector(open_engine(detector, prefer=prefer, threads=threads), confidence=confidence)
+        """The pipeline for ONNX files, each on the best engine that qualifies here. Raises what `open_engine` does.
+
+        confidence: least score of a person, where the detector's own is not wanted.
+        """
+        engine = open_engine(detector, prefer=prefer, threads=threads)
+        least = least_score(engine.info, pose is not None) if confidence is None else confidence
+        finder = PersonDetector(engine, confidence=least)
         estimator = None if pose is None else PoseEstimator(open_engine(pose, prefer=prefer, threads=threads))
         return cls(finder, estimator, bed=bed)
 
@@ -99,8 +105,10 @@ class LivePipeline:
         skeletons = Skeletons.empty()
         if self.pose is not None:
             skeletons = self.pose.estimate(frame.color, detections, self._aims(detections, width, height))
+            believed = counted(self.detector.engine.info, detections.score, skeletons.score)
             skeletons = without_strays(detections, skeletons)
             self.turns.learn(skeletons)
+            detections, skeletons = detections[believed], skeletons[believed]
             people = distinct_people(detections, skeletons)
             detections, skeletons = detections[people], skeletons[people]
             lap("pose")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
+from synth.coco_file import ImageRow, PersonRow, read_coco
+
+_NUMBERS = frozenset({"age", "bmi", "blanket_coverage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,7 @@ class LabelledSet:
 
     def picture(self, image: dict[str, Any]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; WardposeError where the file is no picture."""
-        path = self.path(image)
-        color = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        if color is None:
-            raise WardposeError("is no picture", where=str(path), mend="make it again with --resume")
-        return np.asarray(cv2.cvtColor(color, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return read_photograph(self.path(image))
 
     def path(self, image: dict[str, Any]) -> Path:
         """COCO's file names are relative to the folder of pictures; some sets write them relative to the JSON file."""
@@ -54,23 +52,19 @@ def read_labelled_set(place: Path) -> LabelledSet:
     Raises WardposeError where the file is missing or no COCO file, and where a picture it names is missing.
     """
     path = place if place.suffix == ".json" else place / "annotations.json"
-    try:
-        content = json.loads(path.read_bytes())
-        images = tuple(content["images"])
-        by_image: dict[int, list[dict[str, Any]]] = {}
-        for annotation in content["annotations"]:
-            if not annotation.get("iscrowd"):
-                by_image.setdefault(annotation["image_id"], []).append(annotation)
-        for image in images:
-            Path(image["file_name"]), int(image["width"]), int(image["height"])
-    except (FileNotFoundError, NotADirectoryError):
-        raise WardposeError(
-            f"holds no {path.name}", where=str(path.parent), mend="finish the data set with --resume"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise WardposeError(f"is no COCO file: {error}", where=str(path), mend="make the data set again") from None
-    if not images:
-        raise WardposeError("names no pictures", where=str(path), mend="make the data set again")
+    if not path.is_file():
+        raise WardposeError(f"holds no {path.name}", where=str(path.parent), mend="finish the data set with --resume")
+    rows = read_coco(path).pictures
+    images = tuple(
+        dict(image.about) | {"id": image.number, "file_name": image.file_name, "width": image.width,
+                             "height": image.height}
+        for image, _ in rows
+    )  # fmt: skip
+    by_image = {
+        image.number: shown
+        for image, people in rows
+        if (shown := [_annotation(image, person) for person in people if not person.ignored])
+    }
     found = LabelledSet(path.parent.absolute().name, path.parent, images, by_image)
     missing = [image["file_name"] for image in images if not found.path(image).is_file()]
     if missing:
@@ -79,3 +73,26 @@ def read_labelled_set(place: Path) -> LabelledSet:
             mend="put them back, or go on with --resume",
         )  # fmt: skip
     return found
+
+
+def _annotation(image: ImageRow, person: PersonRow) -> dict[str, Any]:
+    """What is shown of a person: what the file says in COCO's way, and of ours what is of the kind we write."""
+    shown = dict(person.attributes) | {"image_id": image.number, "bbox": list(person.box)}
+    for name in _NUMBERS & shown.keys():
+        if isinstance(shown[name], str):
+            del shown[name]
+    if person.keypoints is not None:
+        shown["keypoints"] = list(person.keypoints)
+    whole, outline = person.said.get("full_bbox"), person.said.get("segmentation")
+    if isinstance(whole, list) and len(whole) == 4 and all(isinstance(each, int | float) for each in whole):
+        shown["full_bbox"] = whole
+    if isinstance(outline, dict) and _is_outline(outline.get("counts"), image):
+        shown["segmentation"] = {"counts": outline["counts"], "size": [image.height, image.width]}
+    return shown
+
+
+def _is_outline(counts: Any, image: ImageRow) -> bool:
+    """Whether they are COCO's run lengths of a mask of the picture."""
+    if not isinstance(counts, list) or not all(type(each) is int and each >= 0 for each in counts):
+        return False
+    return sum(counts) == image.width * image.height

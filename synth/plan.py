@@ -147,10 +147,11 @@ def _in_room(count: int, fallen_share: float, rng: np.random.Generator) -> tuple
 
 
 def draw_view(scenario: Scenario, plan: Plan, rng: np.random.Generator) -> tuple[CameraModel, NDArray[np.float64]]:
-    """The camera and its pose `camera_from_bed` (4, 4)."""
+    """The camera and its pose `camera_from_bed` (4, 4). A picture of another shape than the camera's is cut from the
+    middle of what it sees."""
     if scenario.calibration is not None:
         estimate = CalibrationEstimate.from_dict(scenario.calibration)
-        camera = estimate.camera.resized(scenario.width, scenario.height)
+        camera = estimate.camera.cut(scenario.width, scenario.height)
         if scenario.posterior_scale == 0:
             return camera, estimate.camera_from_bed
         return camera, _widened(estimate, scenario.posterior_scale).sample(rng, 1)[0]
@@ -182,7 +183,7 @@ def _centre_of_interest(plan: Plan, rng: np.random.Generator) -> tuple[float, fl
 
 def _draw_camera(scenario: Scenario, rng: np.random.Generator) -> CameraModel:
     if scenario.camera is not None:
-        return CameraModel.from_dict(scenario.camera).resized(scenario.width, scenario.height)
+        return CameraModel.from_dict(scenario.camera).cut(scenario.width, scenario.height)
     fov = np.radians(rng.uniform(*scenario.horizontal_fov_deg))
     focal = float(scenario.width / 2 / np.tan(fov / 2))
     cx, cy = (scenario.width - 1) / 2, (scenario.height - 1) / 2

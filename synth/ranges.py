@@ -16,7 +16,7 @@ from synth.ward.lights import PRESETS
 class Ranges(BaseModel):
     """Every pair is (least, most), drawn uniformly unless said otherwise."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     horizontal_fov_deg: Span = Field(default=(50.0, 95.0), title="Horizontal field of view (degrees)")
     distorted_share: float = Field(default=0.5, title="Share of pictures through a distorting lens", ge=0, le=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydantic import (
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
+from calibration.toml_file import parse_toml, toml_text
 from synth.casting import Casting
 from synth.ranges import Ranges
 
@@ -91,6 +91,11 @@ class Scenario(Ranges):
     @classmethod
     def _from_name(cls, values: Any) -> Any:
         return NAMED[values].model_dump() if isinstance(values, str) and values in NAMED else values
+
+    @field_validator("plates", mode="before")
+    @classmethod
+    def _one_plate(cls, plates: Any) -> Any:
+        return (plates,) if isinstance(plates, str) else plates
 
     @field_validator("parts")
     @classmethod
@@ -217,7 +222,12 @@ def site_scenario(estimate: CalibrationEstimate, *, width: int = 640, **changes:
 
 
 def _beside(path: Path, named: Any) -> Any:
-    return str((path.parent / named).absolute()) if isinstance(named, str) else named
+    if not isinstance(named, str):
+        return named
+    try:
+        return str((path.parent / Path(named).expanduser()).absolute())
+    except RuntimeError:  # nobody has that home
+        return str((path.parent / named).absolute())
 
 
 def _told(error: ValidationError, spec: str) -> WardposeError:
@@ -231,6 +241,10 @@ def _told(error: ValidationError, spec: str) -> WardposeError:
         return WardposeError(f"no field of a {of} has this name", where=where, mend=mend)
     if first["type"] == "missing" and first["loc"][-1] == "share":
         return WardposeError("must be given", where=where, mend="say which share of the pictures it is: share = 0.3")
+    if first["type"] == "tuple_type" and first["loc"][-1] == "plates":
+        return WardposeError(
+            f"must be a list of folders, got {first['input']!r}", where=where, mend='such as ["room1"]'
+        )
     if first["type"] in ("tuple_type", "missing"):
         return WardposeError(f"must be numbers in brackets, got {first['input']!r}", where=where, mend="such as [1, 2]")
     what = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -256,18 +270,12 @@ def load_scenario(spec: str, *, estimate: CalibrationEstimate | None = None, pla
         raise WardposeError(
             f"no scenario is called {spec!r}", mend=f"choose one of: site, {', '.join(NAMED)}, or a .toml file"
         )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=spec) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WardposeError(f"is not TOML: {error}", where=spec) from None
+    values = parse_toml(toml_text(path), spec)
     like = values.pop("like", None)
     if like is not None:
-        if like not in NAMED:
-            raise WardposeError(
-                f"no scenario is called {like!r}", where=f"{spec}, like", mend=f"choose one of: {', '.join(NAMED)}"
-            )
+        if not isinstance(like, str) or like not in NAMED:
+            problem = f"no scenario is called {like!r}" if isinstance(like, str) else f"must be one name, got {like!r}"
+            raise WardposeError(problem, where=f"{spec}, like", mend=f"choose one of: {', '.join(NAMED)}")
         values = NAMED[like].fields_having({"name": path.stem} | values)
     for field in _FILES:  # beside the scenario's own file, wherever it is read from
         named = values.get(field)

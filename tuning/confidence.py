@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import isotonic_regression
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from runtime.turn import Aims, trunk_turn
@@ -101,9 +101,7 @@ def observe_joints(
         people = np.array([i for i, length in enumerate(lengths) if length is not None], np.intp)
         if not len(people):
             continue
-        color = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
-        if color is None:
-            raise WardposeError("not a readable picture", where=str(picture.path), mend="make the data set again")
+        color = read_photograph(picture.path)
         boxes = picture.boxes[people]
         size = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         boxes = boxes + rng.uniform(-_BOX_ERROR, _BOX_ERROR, boxes.shape) * size

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.progress import Progress
+from runtime.capture.photograph import read_photograph
 from runtime.detect import letterbox
 from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
@@ -159,8 +159,5 @@ def _parts(outputs: list[NDArray[np.float32]], info: ModelInfo) -> list[NDArray[
 
 
 def _read(path: Path, info: ModelInfo) -> NDArray[np.float32]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise WardposeError("not a picture", where=str(path), mend="give JPEG or PNG files")
-    batch, _ = letterbox(np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8), info)
+    batch, _ = letterbox(read_photograph(path), info)
     return batch

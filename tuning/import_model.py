@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from calibration.errors import WardposeError
+from runtime.model_info import DetectorLayout
 from tuning.families.family import ImportWish, families
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import ForeignModel, read_foreign
+from tuning.store.foreign_names import input_size
 from tuning.store.save import whole_folder
 
 
@@ -20,14 +22,17 @@ def import_model(
     architecture: str | None = None,
     width: int | None = None,
     height: int | None = None,
+    layout: str | None = None,
+    person_class: str | None = None,
     licence: str = "unknown",
 ) -> ModelCard:
     """Copy a foreign model into `models_dir/name` in a form that cannot execute anything, and describe it.
 
     `.pt`: a checkpoint, converted once. `.safetensors`: a state dict whose architecture is `architecture`, the file's
-    own metadata, or else recognised from the tensors' shapes. `.onnx`: recognised from its description or its outputs.
-    width, height: the input size in pixels where it is to be chosen. Raises WardposeError; an unfinished import leaves
-    nothing behind.
+    own metadata, or else recognised from the tensors' shapes. `.onnx`: by its description, else by its names, its
+    outputs and what it answers to a picture. width, height: the input size in pixels where it is to be chosen; layout,
+    person_class: of a detector's output, where the file leaves them open (a class by its number or name). Raises
+    WardposeError; an unfinished import leaves nothing behind.
     """
     target = models_dir / name
     if target.exists():
@@ -36,9 +41,15 @@ def import_model(
         )
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="check the path")
+    if layout is not None and layout not in get_args(DetectorLayout):
+        raise WardposeError(
+            f"no layout is called {layout!r}",
+            where=str(path),
+            mend=f"choose one of: {', '.join(get_args(DetectorLayout))}",
+        )
     with whole_folder(target) as workplace:
-        wish = ImportWish(name, architecture, width, height)
-        card = _recognised(_sized(read_foreign(path), wish), wish, workplace)
+        wish = ImportWish(name, architecture, width, height, layout, person_class)
+        card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
         card = card.model_copy(
             update={
                 "name": name,
@@ -51,14 +62,20 @@ def import_model(
     return card
 
 
+def _fed(foreign: ForeignModel, wish: ImportWish) -> ForeignModel:
+    """An ONNX model that takes one picture of numbers, of a size that is declared: how the runtime feeds all."""
+    return foreign if foreign.graph is None else _sized(_given_numbers(foreign), wish)
+
+
 def _sized(foreign: ForeignModel, wish: ImportWish) -> ForeignModel:
-    """An ONNX model whose input leaves its size open, declared for the size that was asked for."""
-    if foreign.graph is None:
-        return foreign
+    """An input that leaves its size open is declared for the size that was asked for, or that it was exported for."""
     inputs, _ = foreign.shapes()
     if len(inputs) != 1 or len(inputs[0]) != 4 or all(inputs[0][2:]):
         return foreign
-    if wish.width is None or wish.height is None:
+    width, height = wish.width, wish.height
+    if width is None or height is None:
+        width, height = input_size(foreign.metadata) or (width, height)
+    if width is None or height is None:
         raise WardposeError(
             "its input leaves the picture's size open",
             where=str(foreign.path),
@@ -66,12 +83,45 @@ def _sized(foreign: ForeignModel, wish: ImportWish) -> ForeignModel:
         )
     import onnx
 
-    from tuning.families.onnx_graph import load_graph
-
-    model = load_graph(foreign.path, width=wish.width, height=wish.height)
+    model = onnx.ModelProto()
+    model.CopyFrom(foreign.graph)
+    initial = {tensor.name for tensor in model.graph.initializer}
+    picture = next(value for value in model.graph.input if value.name not in initial)
+    for axis, length in zip(picture.type.tensor_type.shape.dim, (1, 3, height, width), strict=True):
+        axis.dim_value = axis.dim_value or length
+    del model.graph.value_info[:]
     for value in model.graph.output:  # what it answers follows from what it is given
         value.type.tensor_type.ClearField("shape")
-    return replace(foreign, graph=onnx.shape_inference.infer_shapes(model, data_prop=True))
+    try:
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:  # of onnx's own kinds, none of which it exports
+        raise WardposeError(
+            f"its graph does not hold ({str(error).splitlines()[0][:200]})", where=str(foreign.path),
+            mend="copy the file again",
+        ) from None  # fmt: skip
+    return foreign.having(graph=model)
+
+
+def _given_numbers(foreign: ForeignModel) -> ForeignModel:
+    """A graph that takes a picture of bytes takes whole numbers of 0…255 instead."""
+    import onnx
+
+    initial = {tensor.name for tensor in foreign.graph.graph.initializer}  # type: ignore[union-attr]
+    inputs = [value for value in foreign.graph.graph.input if value.name not in initial]  # type: ignore[union-attr]
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+        return foreign
+    model = onnx.ModelProto()
+    model.CopyFrom(foreign.graph)
+    name = inputs[0].name
+    for node in model.graph.node:
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = f"{name}_bytes"
+    cast = onnx.helper.make_node("Cast", [name], [f"{name}_bytes"], to=onnx.TensorProto.UINT8)
+    model.graph.node.insert(0, cast)
+    picture = next(value for value in model.graph.input if value.name == name)
+    picture.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return foreign.having(graph=model, takes_bytes=True)
 
 
 def _recognised(foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runtime.frames import Frame
 
 OnBetter = Callable[["Frame", "CalibrationEstimate"], None]
-LENS_KEY = "wardpose_lens"
 
 
 def site_bed(site: SiteFolder) -> Bed:
@@ -141,13 +140,11 @@ def measure_lens(
     pictures: Sequence[Path], out: Path, *, squares: tuple[int, int], square_m: float, marker_m: float
 ) -> IntrinsicsFit:
     """A camera's intrinsics from photographs of a ChArUco board, written to `out` for `camera_of` to read."""
-    import json
-
-    import cv2
-
     from calibration.atomic import write_text
     from calibration.board import Board
     from calibration.intrinsics import calibrate_intrinsics
+    from calibration.lens_file import lens_text
+    from runtime.capture.photograph import read_photograph
 
     try:
         board = Board(*squares, square_m, marker_m)
@@ -155,35 +152,13 @@ def measure_lens(
         raise WardposeError(str(error), where="calibrate intrinsics", mend="measure the board again") from None
     images = []
     for path in pictures:
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise WardposeError("is no picture that can be read", where=str(path), mend="leave it out")
-        images.append(image)
-    fit = calibrate_intrinsics(images, board)  # type: ignore[arg-type]
+        images.append(read_photograph(path))
+    fit = calibrate_intrinsics(images, board)
     try:
-        write_text(out, json.dumps({LENS_KEY: fit.camera.to_dict()}, indent=1) + "\n")
+        write_text(out, lens_text(fit.camera))
     except OSError as error:
         raise disk_error(error, out) from error
     return fit
-
-
-def _own_lens(content: bytes, where: Path, size: tuple[int, int]) -> CameraModel | None:
-    """The camera of a file of `measure_lens`; None where it is another kind of file."""
-    import json
-
-    from calibration.camera import CameraModel
-
-    try:
-        values = json.loads(content)
-        camera = CameraModel.from_dict(values[LENS_KEY])
-    except (ValueError, KeyError, TypeError):
-        return None
-    if (camera.width, camera.height) != size:
-        raise WardposeError(
-            f"the lens was measured at {camera.width}×{camera.height}, the pictures are {size[0]}×{size[1]}",
-            where=str(where), mend="measure it at the resolution the camera runs at",
-        )  # fmt: skip
-    return camera
 
 
 def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
@@ -197,20 +172,9 @@ def camera_of(frame: Frame, intrinsics: Path | None) -> CameraModel:
                 mend="give it with --intrinsics calibration.json",
             )
         return frame.camera
-    from calibration.intrinsics import read_k4a_calibration
+    from calibration.lens_file import read_lens
 
-    try:
-        content = intrinsics.read_bytes()
-    except OSError as error:
-        raise disk_error(error, intrinsics) from error
-    if (camera := _own_lens(content, intrinsics, (width, height))) is not None:
-        return camera
-    try:
-        return read_k4a_calibration(content, (width, height)).color
-    except WardposeError as error:
-        raise WardposeError(
-            error.what, where=str(intrinsics), mend=error.mend or "give the Kinect's calibration JSON"
-        ) from error
+    return read_lens(intrinsics, (width, height))
 
 
 def tag_source(site: SiteFolder, source: str | None = None) -> str:

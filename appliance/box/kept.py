@@ -118,10 +118,11 @@ KEPT = (
         "who named the camera with its password", "`wardpose camera forget`", ("secrets.json",), from_pixels=False,
     ),
     Kept(
-        "the box's own papers: settings, database with the audit trail, outages, sockets, locks, ballast, sheets",
+        "the box's own papers: settings, database with the audit trail, outages, figures of models, sockets, locks, "
+        "ballast, printed sheets",
         "the site folder", "for good", "–", "–",
         ("*.toml", "site.db*", "audit.head", "*.json", "*.journal", "outages.jsonl*", "sockets/*", "*.lock", "finished",
-         "ballast/*", "pictures/*.pdf"),
+         "ballast/*", "pictures/*.pdf", "runs/*.json"),
         from_pixels=False,
     ),
 )  # fmt: skip

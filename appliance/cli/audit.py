@@ -39,8 +39,7 @@ def show_audit(options: argparse.Namespace, out: Output) -> int:
     rows = audit.rows(site, None, since=since, who=options.who or "")
     verdict = audit.verify(site)
     if options.csv:
-        sys.stdout.write(_csv(rows[::-1]))
-        sys.stdout.flush()
+        out.say(_csv(rows[::-1]).rstrip("\r\n"))
         _tell(verdict, lambda line: print(line, file=sys.stderr))
     elif not out.as_json:
         shown = rows if options.since or options.who else rows[:SHOWN]

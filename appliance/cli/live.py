@@ -52,7 +52,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cli.streams import is_terminal
     from appliance.site.folder import SiteFolder
+    from calibration.errors import WardposeError
+
+    if not is_terminal():
+        raise WardposeError(
+            "the terminal UI needs a terminal", mend="name a command, such as `wardpose status`; see `wardpose --help`"
+        )
     from appliance.tui.app import run
 
     run(SiteFolder.open(options.home))

@@ -14,10 +14,12 @@ from typing import NoReturn
 from appliance.box.silence import keep_silent
 from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
+from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 
+_OUTPUT_LOST = 74  # sysexits.h: an error of input or output
 STOPPED = "stopped; what was finished is kept"
 
 
@@ -53,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    closed = usable_streams()
     os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
     keep_silent()
     keep_out_of_dumps()
@@ -60,9 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Known before the arguments are understood, so that a wrong argument is answered in JSON as well.
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    out = Output(as_json="--json" in own)
+    out = Output(as_json="--json" in own, closed=1 in closed)
     try:
-        return _run(arguments, out)
+        code = _run(arguments, out)
+        if not out.lost:
+            return code
+        return _fail(out, f"what was to be said is lost: standard output {out.lost}", code or _OUTPUT_LOST)
     except KeyboardInterrupt:
         return _fail(out, STOPPED, 130)
     except BrokenPipeError:
@@ -99,9 +105,13 @@ def _run(arguments: list[str], out: Output) -> int:
 
 
 def _fail(out: Output, text: str, code: int) -> int:
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     text = redacted(text)
-    print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr)
-    if out.as_json:
+    try:
+        print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        give_up(2)
+    if out.as_json and not out.lost:
         out.answer({"ok": False, "error": text})
     return code

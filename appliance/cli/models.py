@@ -27,6 +27,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     importing.add_argument("--name", help="what to call it (default: the file's name)")
     importing.add_argument("--architecture", help="for a bare state dict, for example yolo11n")
     importing.add_argument("--size", metavar="W×H", help="input, pixels (default: the file's own, or its family's)")
+    importing.add_argument(
+        "--layout",
+        metavar="LAYOUT",
+        help="of a detector's output, where its file leaves it open: yolo, yolox, …",
+    )
+    importing.add_argument(
+        "--person-class", metavar="CLASS", help="which class is the person, by number from 0 or by name, where need be"
+    )
     importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
     importing.set_defaults(run=import_model)
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
@@ -69,8 +77,8 @@ def import_model(options: argparse.Namespace, out: Output) -> int:
 
     name = options.name or options.file.name.removesuffix(options.file.suffix)
     given = {"file": str(options.file.absolute()), "name": name, "licence": options.licence} | input_size(options.size)
-    if options.architecture:
-        given["architecture"] = options.architecture
+    said = {"architecture": options.architecture, "layout": options.layout, "person_class": options.person_class}
+    given |= {name: value for name, value in said.items() if value is not None}
     card = carry_out(options, out, "importing", "import", given)
     size = f"{card['width']}×{card['height']}"
     out.say(f"{card['model']}: {card['architecture']}, {card['task']}, {size}; sha256 {card['sha256'][:16]}…")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from appliance.cli.streams import give_up
 from calibration.progress import Progress
 from calibration.redaction import redacted
 
@@ -24,20 +25,26 @@ PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
 class Output:
-    """Where a command says things. With `as_json`, words go to standard error, only the answer to standard output."""
+    """Where a command says things. With `as_json`, words go to standard error, only the answer to standard output.
 
-    def __init__(self, *, as_json: bool) -> None:
+    lost: why what was said could not be written, empty where it was. A command does its deed all the same.
+    """
+
+    def __init__(self, *, as_json: bool, closed: bool = False) -> None:
         self.as_json = as_json
+        self._closed, self.lost = closed, ""
         self._answer_descriptor = 1
         if as_json:
             # Libraries that print would spoil the answer: from here on their standard output is standard error.
-            sys.stdout.flush()
+            with self._written(1):
+                sys.stdout.flush()
             self._answer_descriptor = os.dup(1)
             os.dup2(2, 1)
 
     def say(self, text: str) -> None:
         """One line for a person; a camera's password in it is hidden."""
-        print(redacted(text), file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        with self._written(2 if self.as_json else 1):
+            print(redacted(text), file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under their headings, for a person; numbers to the right."""
@@ -67,14 +74,34 @@ class Output:
         from appliance.tui.cells import in_cells
 
         size = shutil.get_terminal_size()
-        Console(file=stream).print(in_cells(color, size.columns - 1, size.lines - 4, estimate))
+        with self._written(2 if self.as_json else 1):
+            Console(file=stream).print(in_cells(color, size.columns - 1, size.lines - 4, estimate))
         return True
 
     def answer(self, values: dict[str, Any]) -> None:
         """The command's one JSON object, without a camera's password; nothing for a person."""
         if self.as_json:
             text = json.dumps(_fit(values), default=_plain, allow_nan=False) + "\n"
-            os.write(self._answer_descriptor, text.encode())
+            rest = text.encode()
+            with self._written(self._answer_descriptor):
+                while rest:  # a pipe or a disk may take a part
+                    rest = rest[os.write(self._answer_descriptor, rest) :]
+
+    @contextlib.contextmanager
+    def _written(self, descriptor: int) -> Iterator[None]:
+        """Write it down where what is written in it cannot be: `lost`, unless it was but words beside an answer."""
+        wanted = descriptor != 2
+        if self._closed and wanted:
+            self.lost = "is closed"
+        try:
+            yield
+        except BrokenPipeError:
+            if wanted:
+                raise
+        except OSError as error:
+            give_up(descriptor)
+            if wanted:
+                self.lost = f"fails ({(error.strerror or str(error)).lower()})"
 
     @contextlib.contextmanager
     def progress(self, stage: str) -> Iterator[Progress]:

@@ -38,27 +38,26 @@ def before_and_after(
     import cv2
     import numpy as np
 
-    from appliance.models.use import open_detector, open_pose
+    from appliance.models.use import exported
+    from runtime.capture.photograph import read_photograph
+    from runtime.frames import Frame
     from runtime.overlay import draw_skeletons
-    from runtime.skeleton import Skeletons
+    from runtime.pipeline import LivePipeline
     from tuning.coco_folder import read_people
 
     people = read_people(held_out)
     opened = [
-        (label, open_detector(site, models["detect"]), open_pose(site, models["pose"]) if "pose" in models else None)
+        (label, LivePipeline.open(*(exported(site, models[task]) for task in ("detect", "pose") if task in models)))
         for label, models in (("before", before), ("after", after))
     ]
     columns = []
     for labelled in people[:: max(1, len(people) // pairs)][:pairs]:
-        picture = cv2.imread(str(labelled.path))
-        if picture is None:
-            raise WardposeError("the picture can't be read", where=str(labelled.path), mend="run the demo again")
-        color = np.ascontiguousarray(picture[..., ::-1])
+        color = read_photograph(labelled.path)
         column = []
-        for label, detector, pose in opened:
-            found = detector.detect(color)
-            skeletons = pose.estimate(color, found) if pose else Skeletons.empty()
-            drawn = np.ascontiguousarray(draw_skeletons(color, skeletons, found)[..., ::-1])
+        for label, models in opened:
+            # As the live path would show a first frame.
+            shown = LivePipeline(models.detector, models.pose).process(Frame(color, 0.0, 0, "held out"))
+            drawn = np.ascontiguousarray(draw_skeletons(color, shown.skeletons, shown.detections)[..., ::-1])
             for x1, y1, x2, y2 in labelled.boxes.round().astype(int).tolist():
                 cv2.rectangle(drawn, (x1, y1), (x2, y2), (255, 255, 255), 1)
             _write(drawn, label, (10, drawn.shape[0] - 12), 0.8, (255, 255, 255))

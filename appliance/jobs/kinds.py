@@ -142,7 +142,7 @@ def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
 
 def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Take in foreign weights without executing anything they carry. Parameters: file, name, architecture, licence,
-    width and height (of its input)."""
+    width and height (of its input), layout and person_class (of its output)."""
     path = Path(parameters["file"])
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
@@ -150,7 +150,7 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     card = ModelStore(site).import_file(
         path, str(parameters["name"]), architecture=parameters.get("architecture"),
         licence=str(parameters.get("licence") or "unknown"), width=parameters.get("width"),
-        height=parameters.get("height"),
+        height=parameters.get("height"), layout=parameters.get("layout"), person_class=parameters.get("person_class"),
     )  # fmt: skip
     return {
         "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256,

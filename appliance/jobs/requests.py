@@ -71,7 +71,8 @@ class PromoteParameters(Why):
 
 
 class ImportParameters(Request):
-    """Take in weights, executing nothing. file: an absolute path; width, height: of its input (px)."""
+    """Take in weights, executing nothing. file: an absolute path; width, height: of its input (px); layout,
+    person_class: of a detector's output, where the file leaves them open."""
 
     file: str
     name: str
@@ -79,6 +80,8 @@ class ImportParameters(Request):
     licence: str = "unknown"
     width: int | None = None
     height: int | None = None
+    layout: str | None = None
+    person_class: str | None = None
 
 
 class FetchParameters(Request):

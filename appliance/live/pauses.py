@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.live.addresses import ring_name
 from appliance.site import audit
-from appliance.site.folder import SiteFolder, default_home
+from appliance.site.folder import SiteFolder, default_home, home_path
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
 from runtime.pause import Pause, PauseSwitch
@@ -82,7 +82,7 @@ def write_down(site: SiteFolder) -> None:
 
 
 def _unopened(home: Path | str | None) -> SiteFolder:
-    return SiteFolder(Path(home).expanduser().absolute() if home else default_home().absolute())
+    return SiteFolder(home_path(home) if home else default_home().absolute())
 
 
 def _earlier(site: SiteFolder) -> Path:

@@ -25,7 +25,7 @@ from appliance.live.addresses import result_socket, ring_name
 from appliance.live.meter import ring_status
 from appliance.live.ownership import AlreadyRuns, LiveLock, Owner, local
 from appliance.site.database import now, stamp
-from appliance.site.folder import SiteFolder
+from appliance.site.folder import SiteFolder, home_path
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
 
@@ -207,7 +207,10 @@ def _home_of(pid: int, words: list[bytes]) -> Path | None:
         with contextlib.suppress(OSError):
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             given = next((v.partition(b"=")[2] for v in variables if v.startswith(b"WARDPOSE_HOME=")), None)
-    return Path(os.fsdecode(given)) if given else None
+    try:
+        return home_path(os.fsdecode(given)) if given else None
+    except WardposeError:
+        return None
 
 
 def _describe(name: str, pid: int) -> Found:

@@ -135,14 +135,22 @@ class ModelStore:
 
     def import_file(
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
-        width: int | None = None, height: int | None = None,
+        width: int | None = None, height: int | None = None, layout: str | None = None, person_class: str | None = None,
     ) -> ModelCard:  # fmt: skip
         """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
         from tuning.import_model import import_model
 
         self.new_folder(name)
         card = import_model(
-            path, self.site.models, name, architecture=architecture, licence=licence, width=width, height=height
+            path,
+            self.site.models,
+            name,
+            architecture=architecture,
+            licence=licence,
+            width=width,
+            height=height,
+            layout=layout,
+            person_class=person_class,
         )
         self.enlist(name, origin=f"imported from {path.name}")
         return card

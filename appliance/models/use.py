@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.models import scored
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
@@ -35,9 +36,11 @@ def score(
 ) -> Evaluation:
     """Evaluate the detector `name` (exported first where need be), with the pose model `pose` behind it if given.
 
-    width, height: of the detector's input; another than the model's own is exported for this once.
+    width, height: of the detector's input; another than the model's own is exported for this once. What was found
+    before for the same question is not found anew.
     """
-    from tuning.evaluate.report import evaluate_detector, open_for_evaluation
+    from tuning.coco_folder import read_people
+    from tuning.evaluate.report import Evaluation, evaluate_detector, open_for_evaluation
     from tuning.export import export_onnx
 
     require_task(site, name, "detect")
@@ -47,26 +50,48 @@ def score(
     store = ModelStore(site)
     card = store.card(name)
     folder = Path(images) if images else None
+    pictures = read_people(data, folder)
     with tempfile.TemporaryDirectory(prefix="wardpose-evaluate-") as once:
         own = (width or card.width, height or card.height) == (card.width, card.height)
         onnx = exported(site, name, progress) if own else Path(once) / "model.onnx"
         if not own:
             export_onnx(store.folder(name), onnx, width=width, height=height)
         detector = open_for_evaluation(onnx)
-        return evaluate_detector(
+        models = {"detect": (onnx, detector.engine)}
+        asked = alone = scored.question(models, data, pictures, {"turn": turn_deg})
+        if pose is not None and estimator is not None:
+            models |= {"pose": (exported(site, pose), estimator.engine)}
+            asked = scored.question(models, data, pictures, {"turn": turn_deg, "boxes": boxes})
+        if (known := scored.kept(site, asked, Evaluation)) is not None:
+            progress(len(pictures), len(pictures), scored.TOLD)
+            return known
+        found = evaluate_detector(
             detector, data, folder, progress, pose=estimator, boxes="truth" if boxes == "truth" else "detected",
-            turn_deg=turn_deg, threshold=detector.engine.info.threshold,
+            turn_deg=turn_deg, info=detector.engine.info,
         )  # fmt: skip
+    scored.keep(site, asked, found)
+    scored.keep(site, alone, found.model_copy(update={"keypoints": None}))
+    return found
 
 
 def score_pose(
     site: SiteFolder, name: str, data: Path, images: str | Path | None, progress: Progress, *, turn_deg: int = 0
 ) -> KeypointFigures:
-    """Evaluate the pose model `name` alone, on the true boxes."""
+    """Evaluate the pose model `name` alone, on the true boxes. What was found before is not found anew."""
+    from tuning.coco_folder import read_people
+    from tuning.evaluate.keypoints import KeypointFigures
     from tuning.evaluate.report import evaluate_pose
 
     estimator = open_pose(site, name, progress)
-    return evaluate_pose(estimator, data, Path(images) if images else None, progress, turn_deg=turn_deg)
+    folder = Path(images) if images else None
+    models = {"pose": (exported(site, name), estimator.engine)}
+    asked = scored.question(models, data, read_people(data, folder), {"turn": turn_deg})
+    if (known := scored.kept(site, asked, KeypointFigures)) is not None:
+        progress(known.images, known.images, scored.TOLD)
+        return known
+    found = evaluate_pose(estimator, data, folder, progress, turn_deg=turn_deg)
+    scored.keep(site, asked, found)
+    return found
 
 
 def export_checked(

@@ -55,10 +55,18 @@ def open_lock(path: Path) -> int:
         raise disk_error(error, path) from error
 
 
+def home_path(named: Path | str) -> Path:
+    """The place that somebody names as the site folder; `~` is their home, also where no shell has seen it."""
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError:
+        raise WardposeError("nobody's home is called so", where=str(named), mend="write the folder out") from None
+
+
 def default_home() -> Path:
     """$WARDPOSE_HOME, else ./site of a checkout, else where an installed box keeps its state."""
     if named := os.environ.get("WARDPOSE_HOME"):
-        return Path(named)
+        return home_path(named)
     in_checkout = (REPOSITORY / ".git").exists() or (REPOSITORY / "pyproject.toml").exists()
     return REPOSITORY / "site" if in_checkout else INSTALLED_HOME
 
@@ -84,7 +92,7 @@ class SiteFolder:
 
         close: take from others what they may do with a site that is there; the doctor looks at it as it is.
         """
-        root = Path(path).expanduser().absolute() if path else default_home().absolute()
+        root = home_path(path) if path else default_home().absolute()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if close and is_a_site(root):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,16 @@ from appliance.site import settings_trail
 from appliance.site.folder import SiteFolder
 from appliance.site.toml_text import described, with_value
 from calibration import bounds
-from calibration.atomic import disk_error, write_text
+from calibration.atomic import write_text
 from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted, secrets_in
+from calibration.toml_file import parse_toml, toml_text
 from runtime.capture.secrets import keep
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BedSettings(_Section):
@@ -123,7 +123,7 @@ def load_settings(site: SiteFolder) -> Settings:
     if secrets_in(settings.camera.source):
         settings = _move_password(site, settings)
     settings_trail.notice(
-        site, lambda: (_text_of(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
+        site, lambda: (toml_text(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
     )
     return settings
 
@@ -135,16 +135,8 @@ def password_in_file(site: SiteFolder) -> bool:
 
 def read_settings(path: Path) -> Settings:
     """The settings in one file, as they stand there; see `load_settings`."""
-    text = _text_of(path)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        number = line[1] if line else str(text.count("\n") + 1)  # tomllib says "at end of document" for the last line
-        what = re.sub(r" \(at .*\)$", "", str(error))
-        raise WardposeError(
-            f"not valid TOML: {what}", where=f"{path} line {number}", mend="correct that line"
-        ) from error
+    text = toml_text(path)
+    values = parse_toml(text, str(path))
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -170,7 +162,7 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
     if (section, name) == ("camera", "source") and isinstance(value, str):
         value = keep(site.secrets_file, value)
     path = site.settings_file
-    text = with_value(_text_of(path), section, name, value)
+    text = with_value(toml_text(path), section, name, value)
     candidate = path.with_name(".site.toml.candidate")
     write_text(candidate, text)
     try:
@@ -191,23 +183,13 @@ def _move_password(site: SiteFolder, settings: Settings) -> Settings:
     named = _without_password(settings)
     with contextlib.suppress(WardposeError):  # doctor says that it stands there still
         keep(site.secrets_file, settings.camera.source)
-        write_text(path, with_value(_text_of(path), "camera", "source", named.camera.source))
+        write_text(path, with_value(toml_text(path), "camera", "source", named.camera.source))
     return named
 
 
 def _without_password(settings: Settings) -> Settings:
     source = redacted(settings.camera.source)
     return settings.model_copy(update={"camera": settings.camera.model_copy(update={"source": source})})
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        mend = "correct it, or remove it to get the defaults"
-        raise WardposeError("is not a text file in UTF-8", where=str(path), mend=mend) from error
-    except OSError as error:
-        raise disk_error(error, path) from error
 
 
 def default_text() -> str:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Transfer characteristics of ITU-T H.273 whose values, taken as they are, show everything dull: PQ and HLG.
+_HDR = (16, 18)
+
 
 class BrokenFile(Exception):
     """FFmpeg can't read the file, or can't read it any further; says why."""
@@ -38,10 +41,12 @@ def seek(container: Any, time_us: int) -> None:
 
 def pictures(container: Any) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
     """Each picture of the first video track, (H, W, 3) RGB, turned as it was held, with its time in seconds where it
-    has one. What can't be decoded is left out."""
+    has one. Other depths are scaled to 8 bits. What can't be decoded is left out; `BrokenFile` for an HDR video."""
     import av
 
     stream = container.streams.video[0]
+    if int(stream.codec_context.color_trc) in _HDR:
+        raise BrokenFile("its brightness is meant for HDR screens, PQ or HLG")
     stream.thread_type = "AUTO"
     for packet in container.demux(stream):
         try:

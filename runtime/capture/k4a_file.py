@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import struct
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
@@ -33,6 +34,7 @@ EXPIRES_TAG = (
 COPY_AGAIN = "copy it again from its source"
 
 _IMU = struct.Struct("<Q3fQ3f")  # accelerometer time (ns), m/s²; gyroscope time (ns), rad/s
+_LONGEST_DELAY_NS = 10**9  # the camera itself takes a thirtieth of it
 _PATIENCE_US = 2_000_000  # how far one track may run ahead of another before a capture goes out without the latter
 
 
@@ -119,6 +121,7 @@ class K4aFile:
         if not offset_ns.isascii() or not offset_ns.isdigit():
             raise self._error(f"the head of the recording is damaged (it starts at {offset_ns!r})", COPY_AGAIN)
         self._start_offset_ns = int(offset_ns)
+        self._delay_us = self._depth_delay_us(tags.get("K4A_DEPTH_DELAY_NS", "0"))
         depth = tracks.get("DEPTH")
         self._tracks = {stream.index: name for name, stream in tracks.items()}
         self._sizes: dict[str, tuple[int, int]] = {
@@ -137,6 +140,13 @@ class K4aFile:
             tags=tags,
         )
 
+    def _depth_delay_us(self, text: str) -> int:
+        """By how much later depth and infrared were taken than the colour they belong to (`depth_delay_off_color`)."""
+        delay_ns = int(text) if re.fullmatch(r"[+-]?\d{1,10}", text.strip(), re.ASCII) else None
+        if delay_ns is None or abs(delay_ns) > _LONGEST_DELAY_NS:
+            raise self._error(f"the head of the recording is damaged (depth comes {text!r} ns late)", COPY_AGAIN)
+        return round(delay_ns / 1000)
+
     def _attachment(self, container: Any, name: str) -> bytes:
         for stream in container.streams:
             if stream.type == "attachment" and ("K4A_CALIBRATION_FILE" in stream.metadata or stream.name == name):
@@ -146,6 +156,7 @@ class K4aFile:
     def captures(self, from_us: int = 0) -> Generator[RawCapture]:
         """Every capture from that time on, in order of time; a capture may lack what the camera dropped.
 
+        Pairs are the SDK's: depth belongs to the colour image that it was taken with, by the delay that was recorded.
         A file that breaks off gives what is whole, and a warning.
         """
         window_us = round(0.5e6 / self.info.frames_per_s)
@@ -153,7 +164,7 @@ class K4aFile:
         try:
             with self._open() as container:
                 if from_us > 0:
-                    seek(container, from_us)
+                    seek(container, max(from_us - abs(self._delay_us), 0))
                 for packet in container.demux():
                     self._sort_in(packet, from_us, grouper)
                     yield from map(self._raw_capture, grouper.ready(ended=False))
@@ -171,7 +182,9 @@ class K4aFile:
         time_us = round(packet.pts * packet.time_base * 1_000_000)
         if name == "IMU":
             grouper.samples.extend(self._imu_samples(bytes(packet)))
-        elif time_us >= from_us:
+            return
+        time_us -= 0 if name == "COLOR" else self._delay_us
+        if time_us >= from_us:
             grouper.tracks[name].append((time_us, bytes(packet)))
 
     def _imu_samples(self, data: bytes) -> Iterator[ImuSample]:

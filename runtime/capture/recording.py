@@ -163,8 +163,9 @@ def _no_frames() -> Generator[Frame]:
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     """(H, W, 3) RGB of a JPEG, or None where it isn't a whole one."""
-    # libjpeg fills what a cut-off JPEG lacks with grey and calls it a success; the end marker tells.
-    if not data.startswith(b"\xff\xd8") or b"\xff\xd9" not in data[-64:]:
+    # libjpeg fills what a cut-off JPEG lacks with grey and calls it a success; the end marker tells. Behind it some
+    # cameras fill their buffer with zeros.
+    if not data.startswith(b"\xff\xd8") or b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:
         return None
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
     return None if image is None else np.asarray(image, dtype=np.uint8)

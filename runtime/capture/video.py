@@ -21,7 +21,7 @@ from calibration.errors import WardposeError
 from calibration.redaction import encoded_address, host_of, redacted
 from runtime.capture.container import BrokenFile, open_container, pictures
 from runtime.capture.pace import Pace
-from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, photographs_in, read_photograph
+from runtime.capture.photograph import PHOTOGRAPH_SUFFIXES, eight_bits, photographs_in, read_photograph
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, VideoConfig, config_from_argument
 from runtime.capture.stream_clock import StreamClock
 from runtime.frames import Frame
@@ -196,8 +196,18 @@ def _open_capture(what: int | str | None, backend: int) -> Any:
     return cv2.VideoCapture(what, backend, options)  # type: ignore[arg-type]
 
 
-def _rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def camera_rgb(image: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of what OpenCV reads from a camera: blue first or grey, 8 or 16 bits. WardposeError for others."""
+    if image.dtype == np.uint16:
+        image = eight_bits(image, where)
+    planes = 1 if image.ndim == 2 else image.shape[2]
+    if image.dtype != np.uint8 or planes not in (1, 3):
+        raise WardposeError(
+            f"its pictures are {'×'.join(map(str, image.shape))} of {image.dtype}, no colours that are known",
+            where=where, mend="set the camera to MJPG, YUYV or grey of 8 bits",
+        )  # fmt: skip
+    code = cv2.COLOR_GRAY2RGB if planes == 1 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
 
 
 def _video_file(path: Path) -> _Clip:
@@ -274,9 +284,12 @@ class _CameraThread:
                     break
                 if arrived_s - first_s < self._settle_s:
                     continue
+                color = camera_rgb(image, self._label)
                 with self._changed:
-                    self._newest = (_rgb(image), taken_s)
+                    self._newest = (color, taken_s)
                     self._changed.notify_all()
+        except WardposeError as error:
+            why = error.what
         finally:
             self._capture.release()
             with self._changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,31 @@ class OnnxEngine:
         except Exception as error:
             raise WardposeError(f"inference failed ({_first_line(error)})", where=self.info.name) from error
         return [np.asarray(output, np.float32) for output in outputs]
+
+
+def raw_run(onnx: Path, picture: Callable[[int, int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """A model's outputs for one picture of its own size, whatever it says of itself; Exception where it cannot run.
+
+    picture: (3, height, width) RGB of 0…255 for a height and a width; models of real numbers get 0…1.
+    """
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        raise ValueError(f"its inputs {[entry.shape for entry in inputs]} are not one picture")
+    kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+    if inputs[0].type not in kinds:
+        raise ValueError(f"its input is {inputs[0].type}")
+    batch, _, height, width = inputs[0].shape
+    pixels = picture(height, width)
+    if inputs[0].type != "tensor(uint8)":
+        pixels = pixels / np.float32(255)
+    count = batch if isinstance(batch, int) and batch > 0 else 1
+    feed = np.repeat(pixels[None], count, axis=0).astype(kinds[inputs[0].type])
+    return [np.asarray(output, np.float32) for output in session.run(None, {inputs[0].name: feed})]
 
 
 def _model_info(onnx: Path, metadata: dict[str, str]) -> ModelInfo:

@@ -19,13 +19,14 @@ from synth.body.body_model import JOINTS, Pose, PosedBody, RestBody, Shape, Topo
 from synth.body.joint_skin import joint_skin
 from synth.body.measure import height_and_bmi
 from synth.body.retarget import ANNY_FROM_SMPLX, BONE_OF_JOINT, finger_bones
-from synth.npz import npz_shapes
+from synth.npz import npz_shapes, read_npz
 
 _VERTICES, _JOINTS, _BETAS = 10475, 55, 10
 _SHAPES: dict[str, tuple[int, ...]] = {
     "v_template": (_VERTICES, 3), "shapedirs": (_VERTICES, 3, _BETAS), "posedirs": (_VERTICES, 3, 9 * (_JOINTS - 1)),
     "f": (0, 3), "weights": (_VERTICES, _JOINTS), "J_regressor": (_JOINTS, _VERTICES), "kintree_table": (2, _JOINTS),
 }  # fmt: skip
+_HEIGHTS_M = (0.9, 2.5)
 _AT_LEAST = {"shapedirs", "f"}  # arrays that may be longer along the last or first axis
 # Vertices at the nose, the eyes and the ears, COCO's first five keypoints (the numbering is the model's, not a file's).
 _FACE_VERTICES = (9120, 9448, 9929, 6, 616)
@@ -48,6 +49,25 @@ def _matches(name: str, shape: tuple[int, ...]) -> bool:
     return all(a == b or (name in _AT_LEAST and a > b) for a, b in zip(shape, wanted, strict=True))
 
 
+def _arrays_of(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a model file, whose numbers are those of a body; WardposeError says what is wrong with them."""
+    arrays = read_npz(file, _SHAPES)
+    height = float(np.ptp(arrays["v_template"][:, 1]))
+    weights, triangles, parents = arrays["weights"], arrays["f"], arrays["kintree_table"][0, 1:]
+    wrong = {
+        f"a template of {height:.2f} m": not _HEIGHTS_M[0] <= height <= _HEIGHTS_M[1],
+        "weights that do not add up to 1": (weights < 0).any() or not np.allclose(weights.sum(1), 1, atol=0.05),
+        "joints that are no mean of vertices": not np.allclose(arrays["J_regressor"].sum(1), 1, atol=0.05),
+        "f out of range": triangles.min() < 0 or triangles.max() >= _VERTICES,
+        "kintree_table out of range": any(not 0 <= parent <= bone for bone, parent in enumerate(parents.tolist())),
+    }
+    if problems := [what for what, is_so in wrong.items() if is_so]:
+        raise WardposeError(
+            f"is no SMPL-X body ({problems[0]})", where=str(file), mend="give an SMPLX_*.npz file as it was downloaded"
+        )
+    return arrays
+
+
 class SmplxBody:
     """SMPL-X behind the `BodyModel` protocol. Adults only; the model knows no age."""
 
@@ -55,7 +75,7 @@ class SmplxBody:
 
     @staticmethod
     def check(file: Path | None) -> None:
-        """Raise WardposeError, from the file's headers alone, where it cannot be an SMPL-X body."""
+        """Raise WardposeError where it is no SMPL-X body: by the file's headers, then by its numbers."""
         if file is None:
             raise WardposeError(
                 "the body smplx needs the site's own model file",
@@ -67,6 +87,7 @@ class SmplxBody:
         if missing or wrong:
             reason = f"{', '.join(missing)} missing" if missing else f"{wrong[0]} is {shapes[wrong[0]]}"
             raise WardposeError(f"is no SMPL-X body ({reason})", where=str(file), mend="give an SMPLX_*.npz file")
+        _arrays_of(file)
 
     @classmethod
     def open(cls, file: Path | None) -> Self:
@@ -76,8 +97,7 @@ class SmplxBody:
         return cls(file)
 
     def __init__(self, file: Path) -> None:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in _SHAPES}
+        arrays = _arrays_of(file)
         sex = [word for word in ("female", "male") if word in file.stem.lower()]
         self._sex = sex[0] if sex else None
         self._template = arrays["v_template"].astype(np.float64)
@@ -88,12 +108,6 @@ class SmplxBody:
         weights = arrays["weights"].astype(np.float32)
         self._weights = sparse.csr_array(weights / weights.sum(1, keepdims=True))
         triangles = np.ascontiguousarray(arrays["f"].astype(np.int32))
-        if (
-            triangles.min() < 0
-            or triangles.max() >= _VERTICES
-            or any(not 0 <= parent < bone for bone, parent in enumerate(self._parents) if bone)
-        ):
-            raise WardposeError("is no SMPL-X body (f or kintree_table out of range)", where=str(file))
         average = self._rest_arrays(np.zeros(_BETAS))
         self._topology = Topology(triangles, _BONE_NAMES, self._parents, np.asarray(self._weights.toarray()), *average)
         vertices, heads = average

@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
-from synth.npz import npz_shapes
+from synth.npz import npz_shapes, read_npz
 from synth.pose.motion import MotionFrame, MotionPoses
 
 # Width of `poses` -> where the hands' 90 numbers begin; root and body are the first 66 in both.
 _HANDS_AT = {156: 66, 165: 75}
+_MOST_RAD = 4 * np.pi  # turns of a joint: what lies beyond is in degrees, or noise
 
 
 @lru_cache(maxsize=16)
 def _poses(path: Path) -> NDArray[np.float64]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return np.asarray(file["poses"], dtype=np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        raise WardposeError(f"cannot be read: {error}", where=str(path)) from error
+    poses = np.asarray(read_npz(path, ["poses"])["poses"], dtype=np.float64)
+    turns = np.linalg.norm(poses[:, :66].reshape(len(poses), 22, 3), axis=2)
+    if turns.max() > _MOST_RAD:
+        frame, joint = np.unravel_index(int(turns.argmax()), turns.shape)
+        raise WardposeError(
+            f"frame {frame} turns joint {joint} by {turns.max():.0f}: no radians", where=str(path),
+            mend="write the poses as axis-angle in radians, or take the file out",
+        )  # fmt: skip
+    return poses
 
 
 class AmassPoses(MotionPoses):
@@ -48,7 +53,5 @@ class AmassPoses(MotionPoses):
     @classmethod
     def read_frame(cls, path: Path, index: int) -> MotionFrame:
         row = _poses(path)[index]
-        if not np.isfinite(row).all():
-            raise WardposeError(f"frame {index} is not finite", where=str(path), mend="take the file out")
         hands = row[_HANDS_AT[len(row)] :][:90].reshape(2, 15, 3)
         return MotionFrame(Rotation.from_rotvec(row[:3]).as_matrix(), row[3:66].reshape(21, 3), hands)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
 from synth.body.body_model import JOINT_INDEX, Pose
-from synth.npz import npz_shapes
+from synth.npz import npz_shapes, read_npz
 from synth.pose.clinical import about, relaxed_hands
 
 SHIPPED = Path(__file__).with_name("settled.npz")
@@ -42,18 +42,19 @@ class PoseBank:
 
     def __init__(self, path: Path = SHIPPED) -> None:
         self.check(path)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                version = int(file["version"])
-                self.posture: NDArray[np.str_] = file["posture"]
-                self.backrest_deg = file["backrest_deg"].astype(np.float64)
-                self.root = file["root"].astype(np.float64)
-                self.pelvis = file["pelvis"].astype(np.float64)
-                self.joints = file["joints"].astype(np.float64)
-        except (OSError, KeyError, ValueError) as error:
-            raise WardposeError(f"is no bank of settled poses ({error})", where=str(path), mend=_MEND) from error
-        if version != VERSION:
+        file = read_npz(path, ["version", "backrest_deg", "root", "pelvis", "joints"], texts=["posture"])
+        self.posture: NDArray[np.str_] = file["posture"]
+        self.backrest_deg = file["backrest_deg"].astype(np.float64)
+        self.root = file["root"].astype(np.float64)
+        self.pelvis = file["pelvis"].astype(np.float64)
+        self.joints = file["joints"].astype(np.float64)
+        version = file["version"].ravel().tolist()
+        if version != [VERSION]:
             raise WardposeError(f"is a bank of version {version}, not {VERSION}", where=str(path), mend=_MEND)
+        count = len(self.backrest_deg) if self.backrest_deg.ndim == 1 else 0
+        shapes = [array.shape for array in (self.posture, self.root, self.pelvis, self.joints)]
+        if not count or shapes != [(count,), (count, 3), (count, 3), (count, 21, 3)]:
+            raise WardposeError(f"is no bank of settled poses (arrays {shapes})", where=str(path), mend=_MEND)
 
     def __len__(self) -> int:
         return len(self.posture)

@@ -22,6 +22,8 @@ from synth.body.body_model import JOINTS, Pose
 from synth.pose.clinical import FACE_UP, SIDES, Angles, about, limits_of
 from synth.pose.settle import Settler
 
+# Kinds in which motion is handed around as well.
+_OTHER_KINDS = frozenset({".pkl", ".pickle", ".npy", ".npz", ".bvh", ".fbx", ".c3d", ".asf", ".amc", ".trc", ".csv"})
 _EVERY, _MARGIN = 100, 0.1  # frames; the share of a recording left out at either end
 _HELD = 0.6  # share of the legs' weight that muscles carry while a pose settles
 _TRIES = 20
@@ -62,9 +64,12 @@ def recordings(folder: Path | None, patterns: Sequence[str]) -> list[Path]:
         raise WardposeError("there is no such folder", where=str(folder), mend="give the folder of the recordings")
     found = sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
     if not found:
+        other = sorted({path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in _OTHER_KINDS})
+        holds = f", but {', '.join(other)} files" if other else ""
         raise WardposeError(
-            f"holds no motion recordings ({' or '.join(patterns)})", where=str(folder), mend="give another folder"
-        )
+            f"holds no motion recordings ({' or '.join(patterns)}){holds}", where=str(folder),
+            mend="convert them" if other else "give another folder",
+        )  # fmt: skip
     return found
 
 
@@ -86,7 +91,10 @@ class MotionPoses(ABC):
 
     @classmethod
     def check(cls, path: Path | None) -> None:
-        cls.open(path)
+        """Read every recording whole, so that a damaged one is named before any work."""
+        for file in recordings(path, cls.patterns):
+            cls.count_frames(file)
+            cls.read_frame(file, 0)
 
     @classmethod
     def open(cls, path: Path | None) -> Self:

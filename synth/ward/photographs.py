@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from synth.color import linear
 from synth.render.mesh import Mesh
 from synth.render.renderer import Light
@@ -54,7 +57,7 @@ def photographs(folder: str) -> tuple[Photograph, ...]:
     for path in sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES):
         height, width = read(str(path)).shape[:2]
         box = beds.get(path.name)
-        if box is not None and not (box[2] > 4 and box[3] > 4 and -1 <= box[0] <= width and -1 <= box[1] <= height):
+        if box is not None and not (box[2] > 4 and box[3] > 4 and -1 <= box[0] < width and -1 <= box[1] < height):
             raise WardposeError(f"{path.name}: no box in a picture of {width}×{height}", where=str(root / BEDS))
         middle = (0.15 * width, 0.45 * height, 0.7 * width, 0.5 * height)
         found.append(Photograph(str(path), box or middle, box is not None))
@@ -66,29 +69,29 @@ def photographs(folder: str) -> tuple[Photograph, ...]:
 def _beds(path: Path) -> dict[str, tuple[float, float, float, float]]:
     if not path.exists():
         return {}
+    mend = "write it with `wardpose backgrounds`, or remove it"
     try:
-        return {
-            str(name): (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-            for name, box in json.loads(path.read_bytes()).items()
-        }
-    except (OSError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise WardposeError(
-            f"is no list of beds: {error}", where=str(path), mend="write it with `wardpose backgrounds`, or remove it"
-        ) from None
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise WardposeError(f"is no list of beds: {error}", where=str(path), mend=mend) from None
+    if not isinstance(content, dict):
+        raise WardposeError("is no list of beds", where=str(path), mend=mend)
+    return {str(name): _box(name, box, str(path), mend) for name, box in content.items()}
+
+
+def _box(name: str, box: Any, where: str, mend: str) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = (float(value) for value in box)
+    except (ValueError, TypeError, OverflowError):
+        x = y = width = height = math.nan
+    if not np.isfinite([x, y, width, height]).all():
+        raise WardposeError(f"the bed of {name[:80]!r} is not x, y, width, height", where=where, mend=mend)
+    return x, y, width, height
 
 
 def read(path: str) -> NDArray[np.uint8]:
     """The picture (H, W, 3) uint8 RGB; WardposeError naming the file where it can't be read whole."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise WardposeError(f"cannot be read: {error.strerror}", where=path) from None
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    # OpenCV fills what a cut-off JPEG lacks with grey and says nothing.
-    cut_off = content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-4096:]
-    if picture is None or cut_off:
-        raise WardposeError("is no picture, or a broken one", where=path, mend="remove it from the folder")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return read_photograph(Path(path))
 
 
 @lru_cache(maxsize=64)

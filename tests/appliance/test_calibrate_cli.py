@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import re
@@ -16,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.bedside.calibrate import LENS_KEY
 from appliance.cli.main import main
 from appliance.site import audit, calibrations
 from appliance.site.folder import REPOSITORY, SiteFolder
 from calibration.camera import CameraModel
+from calibration.lens_file import lens_text
 
 LENS = CameraModel(320, 180, 150.0, 150.0, 159.5, 89.5)
 
@@ -32,7 +31,7 @@ def by_tape(tmp_path: Path) -> list[str]:
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (LENS.width, LENS.height))
     writer.write(np.full((LENS.height, LENS.width, 3), 90, np.uint8))
     writer.release()
-    lens.write_text(json.dumps({LENS_KEY: LENS.to_dict()}))
+    lens.write_text(lens_text(LENS))
     words = "calibrate manual --azimuth 25 --elevation 40 --distance 2.8"
     return [*words.split(), "--source", f"video:{video}", "--intrinsics", str(lens)]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.site.folder import SiteFolder
-from appliance.site.settings import Settings, load_settings, set_value
+from appliance.site.folder import SiteFolder, default_home
+from appliance.site.settings import Settings, default_text, load_settings, read_settings, set_value
 from calibration.errors import WardposeError
+from tests.fuzz import broken_bytes
 
 
 def test_the_first_look_writes_the_defaults_with_comments(site: SiteFolder) -> None:
@@ -29,6 +32,10 @@ def test_the_first_look_writes_the_defaults_with_comments(site: SiteFolder) -> N
         ("[bed]\nwidth = 0.9\n[camera\n", 3, "not valid TOML"),
         ("[bed]\nwidth =", 2, "not valid TOML"),
         ("[tuning]\nimage_size = 417\n", 2, "multiple of 32"),
+        ("[tuning]\nlearning_rate = nan\n", 2, "learning_rate.*got nan"),
+        ("[bed]\nlength = inf\n", 2, "bed.length.*got inf"),
+        ('[camera]\nsource = ["kinect"]\n', 2, "camera.source.*string"),
+        ('camera = "kinect"\n', 1, "camera: .*got 'kinect'"),
     ],
 )
 def test_a_mistake_is_told_with_file_line_field_and_mend(site: SiteFolder, text: str, line: int, words: str) -> None:
@@ -39,9 +46,37 @@ def test_a_mistake_is_told_with_file_line_field_and_mend(site: SiteFolder, text:
 
 
 def test_a_file_that_is_not_text_is_told(site: SiteFolder) -> None:
-    site.settings_file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(WardposeError, match="not a text file"):
+    site.settings_file.write_bytes(b"[bed]\nwidth = \x80")
+    with pytest.raises(WardposeError, match=r"site\.toml line 2: holds a character that is no UTF-8"):
         load_settings(site)
+
+
+def test_a_byte_order_mark_does_no_harm(site: SiteFolder) -> None:
+    """As in hukkin/tomli#304."""
+    site.settings_file.write_text("[bed]\nlength = 1.9\n", encoding="utf-8-sig")
+    assert load_settings(site).bed.length == 1.9
+    assert set_value(site, "bed", "height", 0.7).bed.length == 1.9
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=broken_bytes(default_text().encode()))
+def test_a_damaged_file_is_settings_or_one_line(site: SiteFolder, content: bytes) -> None:
+    site.settings_file.write_bytes(content)
+    try:
+        read = read_settings(site.settings_file)
+    except WardposeError as error:
+        assert "site.toml" in str(error) and "\n" not in str(error)
+        return
+    assert Settings.model_validate(read.model_dump()) == read
+
+
+def test_a_tilde_is_somebodys_home_where_no_shell_has_seen_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WARDPOSE_HOME", "~/bed 7")
+    assert default_home() == tmp_path / "bed 7" == SiteFolder.open("~/bed 7").root
+    monkeypatch.setenv("WARDPOSE_HOME", "~nobody-of-that-name/site")
+    with pytest.raises(WardposeError, match="nobody's home"):
+        default_home()
 
 
 def test_setting_one_value_leaves_every_other_line(site: SiteFolder) -> None:

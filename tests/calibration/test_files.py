@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.sheet_pictures import KINECT_720P
 from calibration.atomic import write_bytes
@@ -19,6 +21,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.files import load_estimate, save_estimate
 from calibration.manual import calibrate_manual
 from calibration.viewpoint import Viewpoint
+from tests.fuzz import broken_bytes, damaged
 
 
 @pytest.fixture
@@ -112,3 +115,24 @@ def test_importing_the_floor_brings_in_nothing_heavy() -> None:
     code = f"{imports};import sys;print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_damaged_calibration_is_one_that_can_be_used_or_one_line(
+    tmp_path: Path, estimate: CalibrationEstimate
+) -> None:
+    whole, path = estimate.to_dict(), tmp_path / "now.json"
+
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def each(data: st.DataObject) -> None:
+        content = json.dumps(data.draw(damaged(whole))).encode()
+        path.write_bytes(data.draw(broken_bytes(content)) if data.draw(st.booleans()) else content)
+        try:
+            read = load_estimate(path)
+        except WardposeError as error:
+            assert "now.json" in str(error) and "\n" not in str(error)
+            return
+        assert np.isfinite(read.camera_from_bed).all() and np.isfinite(read.viewpoint.distance)
+        assert np.isfinite(read.sample(np.random.default_rng(0), 2)).all()
+
+    each()

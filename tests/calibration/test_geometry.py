@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -63,6 +65,29 @@ def test_resizing_moves_pixels_as_the_picture_moves(width: int, height: int) -> 
     scale = np.array([width / 1280, height / 720])
     expected = (KINECT_720P.project(points) + 0.5) * scale - 0.5
     np.testing.assert_allclose(KINECT_720P.resized(width, height).project(points), expected, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(64, 4096), st.integers(64, 4096), st.floats(0.8, 1.25))
+def test_a_cut_to_another_shape_keeps_pixels_as_wide_as_they_are_high(width: int, height: int, ratio: float) -> None:
+    """As in mani-skill/ManiSkill#938, where 640×480 intrinsics were scaled to 128×128."""
+    camera = replace(KINECT_720P, fy=KINECT_720P.fx * ratio)
+    cut = camera.cut(width, height)
+    # The part that is cut out has whole pixels, and a shape that differs by less than a pixel is left whole.
+    shorter, longer = sorted((width, height))
+    assert cut.fy / cut.fx == pytest.approx(ratio, rel=1.1 / shorter + 0.6 * longer / shorter / 720)
+    middle = np.array([[(camera.width - 1) / 2, (camera.height - 1) / 2]])
+    seen = cut.project(camera.unproject(middle))[0]
+    np.testing.assert_allclose(seen, [(width - 1) / 2, (height - 1) / 2], atol=0.6 * max(width, height) / 11)
+
+
+def test_a_square_from_a_wide_camera_is_its_middle() -> None:
+    cut = KINECT_720P.cut(416, 416)
+    scale = 416 / 720
+    assert cut.fx == pytest.approx(KINECT_720P.fx * scale) and cut.fy == pytest.approx(KINECT_720P.fy * scale)
+    assert cut.cx == pytest.approx((KINECT_720P.cx - 280 + 0.5) * scale - 0.5)
+    assert KINECT_720P.cut(640, 360) == KINECT_720P.resized(640, 360)
+    assert KINECT_720P.cut(426, 240) == KINECT_720P.resized(426, 240)
 
 
 def test_resizing_agrees_with_a_resized_picture() -> None:

@@ -169,3 +169,11 @@ def test_a_long_text_is_read_in_a_moment_whatever_it_repeats(piece: str) -> None
 def test_a_number_of_secrets_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="1 places for 2 secrets"):
         restored("rtsp://***@h/x", ("a", "b"))
+
+
+@pytest.mark.parametrize("key", ["pwd", "token", "password"])
+def test_what_an_error_says_behind_an_address_stays_however_often_it_is_redacted(key: str) -> None:
+    """A message that begins with its address was taken for one address, and all of it for the password."""
+    error = WardposeError("no camera answers there", where=f"rtsp://10.1.2.3/a?{key}=geheim 7", mend="plug it in")
+    assert str(error) == f"rtsp://10.1.2.3/a?{key}=***: no camera answers there; plug it in"
+    assert redacted(redacted(str(error))) == str(error)

@@ -190,6 +190,48 @@ def test_tracks_are_grouped_by_time_though_depth_runs_late(longer: Path) -> None
     assert frames[2].depth_camera is None
 
 
+@pytest.mark.parametrize("delay_ms", [20, -20, 33, 0])
+def test_depth_belongs_to_the_colour_it_was_taken_with(recording: Path, tmp_path: Path, delay_ms: int) -> None:
+    """As the SDK pairs them (microsoft/Azure-Kinect-Sensor-SDK PR#10): `depth_delay_off_color` is no other instant."""
+    path = tmp_path / "delayed.mkv"
+    with (
+        av.open(str(recording)) as source,
+        av.open(str(path), "w", format="matroska", options={"allow_raw_vfw": "1"}) as out,
+    ):
+        tags = {key: value for key, value in source.metadata.items() if key.startswith("K4A_")}
+        out.metadata.update(tags | {"K4A_DEPTH_DELAY_NS": str(delay_ms * 1_000_000)})
+        streams = {}
+        for stream in source.streams.video:
+            streams[stream.index] = out.add_stream_from_template(stream)
+            streams[stream.index].metadata.update(stream.metadata)
+            streams[stream.index].time_base = stream.time_base
+        attachment = next(stream for stream in source.streams if stream.type == "attachment")
+        out.add_attachment("calibration.json", "application/octet-stream", bytes(attachment.data))
+        packets = [packet for packet in source.demux(source.streams.video) if packet.size]
+        contents = [(packet.stream.index, bytes(packet)) for packet in packets]
+        written = [
+            (100_000 + 33_333 * number + (delay_ms * 1000 if index else 0), index, number, data)
+            for number in range(5)
+            for index, data in contents
+        ]
+        for time_us, index, number, data in sorted(written, key=lambda each: each[0]):
+            # The first depth says which one it is.
+            packet = av.Packet((number + 1).to_bytes(2, "big") + data[2:] if index else data)
+            packet.stream, packet.time_base, packet.is_keyframe = streams[index], packets[0].time_base, True
+            packet.pts = packet.dts = time_us
+            out.mux(packet)
+    found = []
+    with open_config(path, realtime=False) as source, pytest.raises(EndOfStream):
+        while True:
+            frame = source.read()
+            assert frame.depth is not None
+            found.append((round(frame.timestamp_s, 3), int(frame.depth[0, 0])))
+    assert found == [(0.1, 1), (0.133, 2), (0.167, 3), (0.2, 4), (0.233, 5)]
+    with open_config(path, realtime=False, start_s=0.06) as source:
+        frame = source.read()
+        assert frame.depth is not None and int(frame.depth[0, 0]) == 3
+
+
 def test_seeking_goes_to_the_first_frame_from_there(longer: Path) -> None:
     with open_config(longer, realtime=False, start_s=0.5) as source:
         assert source.read().timestamp_s == pytest.approx(0.8)
@@ -316,6 +358,22 @@ def test_half_a_jpeg_is_no_picture(recording: Path) -> None:
     assert decode_jpeg(capture.color) is not None
     assert decode_jpeg(capture.color[: len(capture.color) // 2]) is None
     assert decode_jpeg(b"") is None
+
+
+def jpeg(height: int = 24) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, 32, 3), np.uint8)).save(content, "JPEG")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("zeros", [1, 63, 64, 100, 4096])
+def test_zeros_behind_a_jpegs_end_are_no_part_of_it(zeros: int) -> None:
+    """As in espressif/esp32-camera#162 and ArduCAM/Arduino#536: a camera hands over its whole buffer."""
+    whole = decode_jpeg(jpeg())
+    padded = decode_jpeg(jpeg() + bytes(zeros))
+    assert whole is not None and padded is not None
+    np.testing.assert_array_equal(padded, whole)
+    assert decode_jpeg(jpeg()[:-200] + bytes(zeros + 200)) is None  # a cut-off one in a buffer of zeros
 
 
 # Golden values: what k4a_transformation_depth_image_to_color_camera and …_to_point_cloud (libk4a 1.4.2 with its depth

@@ -99,6 +99,11 @@ def test_a_bent_knee_carries_the_ankle_backward(body: SmplxBody) -> None:
         ({"v_template": np.zeros((6890, 3))}, "v_template is"),
         ({"v_template": np.array([{}], dtype=object)}, "v_template missing"),
         ({"f": np.full((20, 3), 99999, np.uint32)}, "out of range"),
+        ({"v_template": np.zeros((10475, 3))}, "a template of 0.00 m"),
+        ({"weights": np.zeros((10475, 55))}, "weights that do not add up to 1"),
+        ({"J_regressor": np.zeros((55, 10475))}, "joints that are no mean of vertices"),
+        ({"kintree_table": np.full((2, 55), 54)}, "kintree_table out of range"),
+        ({"v_template": np.full((10475, 3), np.nan)}, "not finite"),
     ],
 )
 def test_a_file_that_is_no_body_is_refused_in_one_line(tmp_path: Path, changes: dict, named: str) -> None:

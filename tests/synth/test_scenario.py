@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from calibration.bed import Bed
@@ -17,6 +19,7 @@ from synth.plan import Plan, draw_plan, draw_view
 from synth.scenario import KINECT_COLOR, NAMED, Part, Scenario, load_scenario, site_scenario
 from synth.sensor import Lens
 from synth.ward.lights import draw_preset
+from tests.fuzz import broken_bytes, damaged
 
 
 def estimate(confirmed: bool = True, sigma: float = 0.01) -> CalibrationEstimate:
@@ -188,6 +191,17 @@ def test_a_site_draws_its_viewpoints_from_the_posterior() -> None:
     assert spread == pytest.approx(estimate(sigma=0.02).centre_sigma_mm, rel=0.15)
 
 
+@pytest.mark.parametrize(("width", "height"), [(416, 416), (480, 640), (640, 480), (1000, 200)])
+def test_pictures_of_another_shape_than_the_camera_show_nobody_thinner(width: int, height: int) -> None:
+    """As in mani-skill/ManiSkill#938: squares from a 16:9 camera made everybody 1.78 times too tall."""
+    for scenario in (NAMED["C"].having(width=width, height=height), site_scenario(estimate(), height=height)):
+        rng = np.random.default_rng(0)
+        camera, _ = draw_view(scenario, draw_plan(scenario, rng), rng)
+        own = KINECT_COLOR
+        assert (camera.width, camera.height) == (scenario.width, scenario.height)
+        assert camera.fy / camera.fx == pytest.approx(own.fy / own.fx, rel=6e-3)
+
+
 def test_a_site_uses_its_own_bed() -> None:
     plan = draw_plan(site_scenario(estimate()), np.random.default_rng(0))
     assert (plan.bed.length, plan.bed.width, plan.bed.height) == (2.1, 0.95, 0.6)
@@ -231,6 +245,18 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
         ("[camera]\nwidth = 640", "camera"),
         ("[sensor]\njpeg_quality = [90, 60]", "jpeg_quality"),
         ('body = "golem"', "body: no body model is called 'golem'"),
+        ('like = ["C", "D"]', "like: must be one name, got ['C', 'D']"),
+        ('[like]\nname = "C"', "like: must be one name, got {'name': 'C'}"),
+        ("bystander_weights = [nan, 1.0]", "bystander_weights.0: must be a finite number"),
+        ("[posture_weights]\nsupine = inf", "posture_weights.supine: must be a finite number"),
+        ("distance_m = [nan, 3]", "distance_m.0"),
+        ("plates = 3", "plates: must be a list of folders, got 3; such as"),
+        ("[camera]\nwidth = 640", "camera: KeyError('height')"),
+        (
+            "[camera]\nwidth = 640\nheight = 360\nfx = 500\nfy = 500\ncx = 320\ncy = 180\ndistortion = [1, 2, 3]",
+            "camera: distortion has 3 coefficients",
+        ),
+        ("x = " + "[" * 5000, "not valid TOML"),
         ('body = "smplx"', "body: the body smplx needs"),
         ('body = "smplx"\nbody_file = "wrong.toml"', "body_file"),
         ('body_file = "SMPLX_MALE.npz"', "body_file: the body anny takes no file"),
@@ -268,6 +294,68 @@ def test_files_and_folders_are_looked_for_beside_the_scenarios_own_file(tmp_path
     scenario = load_scenario(str(path))
     assert scenario.backgrounds == str(tmp_path / "rooms")
     assert scenario.plates == (str(tmp_path / "first"), "/plates/second")
+
+
+@pytest.mark.parametrize("encode", ["utf-8-sig", "utf-8"])
+def test_a_byte_order_mark_and_one_plate_in_words_do_no_harm(tmp_path: Path, encode: str) -> None:
+    """As in python/cpython#157201 and hukkin/tomli#304."""
+    (tmp_path / "mine.toml").write_text('like = "C"\nplates = "room1"\nelevation_deg = [20, 30]\n', encoding=encode)
+    scenario = load_scenario(str(tmp_path / "mine.toml"))
+    assert scenario.plates == (str(tmp_path / "room1"),) and scenario.elevation_deg == (20, 30)
+
+
+@pytest.mark.parametrize(("encode", "says"), [("utf-16", "written in UTF-16; save it as UTF-8"), ("latin-1", "0xfc")])
+def test_a_file_of_another_encoding_says_so(tmp_path: Path, encode: str, says: str) -> None:
+    (tmp_path / "mine.toml").write_bytes('name = "Krankenhaus Süd"\nlike = "C"\n'.encode(encode))
+    with pytest.raises(WardposeError, match=says):
+        load_scenario(str(tmp_path / "mine.toml"))
+
+
+def test_a_folder_in_the_place_of_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "room.toml").mkdir()
+    with pytest.raises(WardposeError, match=r"room\.toml: cannot be read: is a directory"):
+        load_scenario(str(tmp_path / "room.toml"))
+
+
+PLAIN = {
+    "like": "C", "width": 320, "height": 180, "elevation_deg": [20, 30], "bystander_weights": [1.0, 0.5],
+    "posture_weights": {"supine": 1.0}, "plates": ["room1"], "parts": {"near": {"share": 0.2, "distance_m": [1, 2]}},
+    "camera": {"width": 640, "height": 360, "fx": 500.0, "fy": 500.0, "cx": 320.0, "cy": 180.0,
+               "distortion": [0.1] * 5},
+}  # fmt: skip
+
+
+def toml_of(values: dict[str, Any]) -> str:
+    """The values as inline TOML; what TOML has no word for is left out."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            inside = (f"{json.dumps(str(k))} = {text(v)}" for k, v in value.items() if v is not None)
+            return "{" + ", ".join(inside) + "}"
+        if isinstance(value, list):
+            return "[" + ", ".join(text(each) for each in value if each is not None) + "]"
+        if isinstance(value, float):
+            return {"nan": "nan", "inf": "inf", "-inf": "-inf"}.get(str(value), repr(value))
+        return json.dumps(value)
+
+    return "\n".join(f"{json.dumps(str(k))} = {text(v)}" for k, v in values.items() if v is not None) + "\n"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_scenario_is_one_that_can_be_drawn_from_or_one_line(tmp_path: Path, data: st.DataObject) -> None:
+    text = toml_of(data.draw(damaged(PLAIN)))
+    content = text.encode(errors="surrogatepass")
+    path = tmp_path / "mine.toml"
+    path.write_bytes(data.draw(broken_bytes(content)) if data.draw(st.booleans()) else content)
+    try:
+        scenario = load_scenario(str(path))
+        rng = np.random.default_rng(0)
+        camera, pose = draw_view(scenario, draw_plan(scenario, rng), rng)
+    except WardposeError as error:
+        assert "\n" not in str(error)
+        return
+    assert np.isfinite(pose).all() and (camera.width, camera.height) == (scenario.width, scenario.height)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import nn
 
@@ -132,4 +133,17 @@ def draw_graph(
         if name == "trunk.steps.0.weight" and isinstance(module, YoloxLike):  # it is given 0…255
             parameter.data /= 255
     write_onnx(module, path, width=width, height=height, opset=17, outputs=["output"], dynamic_batch=dynamic_batch)
+    return named(path, ["person", *(f"thing {k}" for k in range(1, classes_of(module)))])
+
+
+def classes_of(module: nn.Module) -> int:
+    """How many classes the drawn detector scores."""
+    return int(module.kind[0].out_channels)  # type: ignore[index,union-attr]
+
+
+def named(path: Path, names: list[str], **entries: str) -> Path:
+    """Write the classes' names into the file, as ultralytics does, and further entries of its metadata."""
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {"names": str(dict(enumerate(names))), **entries})
+    onnx.save(model, str(path))
     return path

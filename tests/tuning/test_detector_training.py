@@ -77,7 +77,7 @@ def test_a_cancelled_tuning_leaves_no_model(random_detector: Path, drawn_people:
 
     with pytest.raises(KeyboardInterrupt):
         tune(random_detector, drawn_people, tmp_path / "out" / "a", QUICK, cancel)
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out" / "a").exists()
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(drawn_people: Path, tmp_path: Path) -> None:

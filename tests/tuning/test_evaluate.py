@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.errors import WardposeError
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
+from tests.runtime.onnx_graphs import info
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
@@ -56,6 +58,68 @@ def test_nothing_found_scores_nothing(drawn_people: Path) -> None:
     pictures = read_people(drawn_people / "annotations.json")
     evaluation = summarise(pictures, {picture.id: Detections.empty() for picture in pictures})
     assert (evaluation.AP, evaluation.AR, evaluation.person_score) == (0, 0, 0)
+
+
+def _one_picture(tmp_path: Path, *boxes: tuple[float, float, float, float]) -> Path:
+    """A COCO file of one grey picture with people in these boxes (x, y, width, height)."""
+    cv2.imwrite(str(tmp_path / "one.png"), np.full((200, 300, 3), 90, np.uint8))
+    people = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0,
+         "keypoints": [50, 50, 2] * 17}
+        for i, box in enumerate(boxes)
+    ]  # fmt: skip
+    content = {
+        "images": [{"id": 1, "file_name": "one.png", "width": 300, "height": 200}],
+        "annotations": people, "categories": [{"id": 1, "name": "person"}],
+    }  # fmt: skip
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+class Found:
+    """Answers with these boxes, surest first, and with joints as likely as given for each."""
+
+    def __init__(self, *found: tuple[tuple[float, float, float, float], float, float]) -> None:
+        boxes, self.score, joints = zip(*found, strict=True)
+        self._boxes, self._joints = np.array(boxes, np.float32), dict(zip(boxes, joints, strict=True))
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        return Detections(self._boxes, np.array(self.score, np.float32))
+
+    def estimate(self, color: NDArray[np.uint8], people: Detections) -> Skeletons:
+        likely = np.array([self._joints[tuple(box)] for box in people.xyxy.tolist()], np.float32)
+        return Skeletons(np.full((len(people), 17, 2), 50, np.float32), np.repeat(likely[:, None], 17, axis=1))
+
+
+def test_people_found_where_nobody_is_are_counted_as_they_would_be_shown(tmp_path: Path) -> None:
+    file = _one_picture(tmp_path, (10, 10, 100, 150))
+    somebody, part = ((10.0, 10.0, 110.0, 150.0), 0.9, 0.9), ((12.0, 12.0, 60.0, 60.0), 0.8, 0.9)
+    cushion, chair = ((200.0, 10.0, 260.0, 60.0), 0.5, 0.0), ((200.0, 120.0, 280.0, 190.0), 0.7, 0.0)
+    faint = ((120.0, 150.0, 190.0, 195.0), 0.3, 0.9)
+    detector = Found(somebody, part, chair, cushion, faint)
+    doubts = info().model_copy(update={"threshold": 0.4, "doubtful": 0.35, "certain": 0.6})
+    alone = evaluate_detector(detector, file, info=doubts)
+    assert (alone.found, alone.false_people) == (1.0, 2.0)
+    borne_out = evaluate_detector(detector, file, pose=detector, info=doubts)
+    assert (borne_out.found, borne_out.false_people) == (1.0, 1.0)
+    sure = doubts.model_copy(update={"doubtful": None})
+    assert evaluate_detector(detector, file, pose=detector, info=sure).false_people == 2.0
+    assert borne_out.figures()["false_people"] == 1.0
+
+
+def test_an_empty_room_finds_nobody_and_counts_whoever_is_seen(tmp_path: Path) -> None:
+    evaluation = evaluate_detector(Found(((20.0, 20.0, 90.0, 90.0), 0.9, 0.0)), _one_picture(tmp_path))
+    assert (evaluation.people, evaluation.found, evaluation.false_people) == (0, 0.0, 1.0)
+
+
+def test_crowds_alone_are_nobody_to_be_found(tmp_path: Path, drawn_people: Path) -> None:
+    content = json.loads((drawn_people / "annotations.json").read_text())
+    for row in content["annotations"]:
+        row["iscrowd"] = 1
+    (tmp_path / "crowds.json").write_text(json.dumps(content))
+    with pytest.raises(WardposeError, match="crowds alone, nobody to be found"):
+        evaluate_detector(Truth([]), tmp_path / "crowds.json", drawn_people / "images")
 
 
 def test_figures_on_real_photographs_are_those_of_pycocotools_on_the_original_file(
@@ -118,17 +182,11 @@ def test_one_box_serves_one_person() -> None:
         ("{", "not JSON"),
         ("[]", "not a COCO file"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "no pictures"),
-        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', "no category"),
         (
-            '{"images": [{"id": 1}], "annotations": [{"id": 2}, {"id": 2}],'
-            ' "categories": [{"id": 1, "name": "person"}]}',
-            "1 ids of annotations are there more than once, first 2",
+            '{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}',
+            "images row 1, file_name: is missing",
         ),
-        (
-            '{"images": [{"id": 1}], "annotations": [{}], "categories": [{"id": 1, "name": "person"}]}',
-            "annotations want a whole number as id",
-        ),
-        ('{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}', "image 1"),
         (
             '{"images": [{"id": 1, "file_name": "../x.jpg", "width": 1, "height": 1}], "annotations": [],'
             ' "categories": [{"id": 1, "name": "person"}]}',

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linear_sum_assignment
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detect import PersonDetector
 from runtime.detections import iou_matrix
 from runtime.detector_layouts import decode_boxes
@@ -24,7 +25,6 @@ from runtime.engines.onnx_engine import OnnxEngine
 from runtime.model_info import ModelInfo
 from tests.tuning.drawn_graphs import BINS, YoloLike, Yolov6Like, YoloxLike, draw_graph
 from tuning.coco_folder import read_people
-from tuning.evaluate.report import read_picture
 from tuning.families.detection_losses import cell_grid, iou
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples
 from tuning.families.family import ImportWish, TuneSettings
@@ -66,7 +66,11 @@ def taken_in(form: str, folder: Path) -> Path:
 def test_a_family_takes_its_own_detectors_and_no_others(form: str, tmp_path: Path) -> None:
     module, family, layout = FAMILIES[form]
     foreign = read_foreign(draw_graph(tmp_path / "foreign.onnx", module(CLASSES)))
-    taken = {known.name: fields for known in ALL if (fields := known.fields(foreign)) is not None}
+    taken = {
+        known.name: fields
+        for known in ALL
+        if (fields := known.fields(foreign, ImportWish("any"))) is not None and fields["layout"] in known.layouts
+    }
     assert list(taken) == [family.name]
     assert taken[family.name]["layout"] == layout and taken[family.name]["classes"] == CLASSES
 
@@ -128,7 +132,7 @@ def test_what_is_learnt_is_what_the_runtime_sees(form: str, drawn_people: Path, 
         detector = PersonDetector(OnnxEngine(tmp_path / "now.onnx", threads=1), confidence=1e-4, nms_iou=0.5)
         overlaps = []
         for picture in pictures:
-            best = detector.detect(read_picture(picture.path)).xyxy[:1]
+            best = detector.detect(read_photograph(picture.path)).xyxy[:1]
             overlaps.append(float(iou_matrix(best, picture.boxes).max(initial=0)))
         return float(np.mean(overlaps))
 
@@ -161,30 +165,68 @@ def test_a_cancelled_tuning_leaves_no_model(drawn_people: Path, tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         Yolox().tune(taken_in("yolox", tmp_path / "m"), drawn_people, tmp_path / "out" / "a", QUICK, cancel)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stop_at=st.integers(1, 6))
+def test_an_interrupted_tuning_goes_on_to_the_same_weights(drawn_people: Path, tmp_path: Path, stop_at: int) -> None:
+    place = tmp_path / f"{stop_at}-{len(list(tmp_path.iterdir()))}"
+    folder, family = taken_in("yolox", place / "m"), Yolox()
+    asked = QUICK.model_copy(update={"epochs": 2, "batch": 8})
+    whole = family.tune(folder, drawn_people, place / "whole" / "tuned", asked, None)
+    seen: list[int] = []
+
+    def progress(done: int, total: int, note: str) -> None:
+        seen.append(done)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        family.tune(folder, drawn_people, place / "tuned", asked, progress)
+    assert not (place / "tuned").exists()
+    resumed = family.tune(folder, drawn_people, place / "tuned", asked, progress)
+    assert resumed.sha256 == whole.sha256 and resumed.made["loss"] == pytest.approx(whole.made["loss"])
+    assert seen == list(range(1, 7))
+    assert [path.name for path in place.iterdir() if path.name.startswith(".")] == []
+
+
+def test_another_tuning_of_that_name_begins_anew(drawn_people: Path, tmp_path: Path) -> None:
+    folder, family, first = taken_in("yolox", tmp_path / "m"), Yolox(), []
+    asked = QUICK.model_copy(update={"batch": 8})
+
+    def cancel(done: int, total: int, note: str) -> None:
+        first.append(done)
+        if len(first) == 2:
+            raise KeyboardInterrupt
+
+    for other in (asked, asked.model_copy(update={"seed": 7})):
+        first.clear()
+        with pytest.raises(KeyboardInterrupt):
+            family.tune(folder, drawn_people, tmp_path / "tuned", other, cancel)
+        assert first == [1, 2]
+        assert len(list((tmp_path / ".tuned.training").iterdir())) == 1
 
 
 def test_a_training_of_a_graph_goes_on_from_its_checkpoint(drawn_people: Path, tmp_path: Path) -> None:
     pictures = read_people(drawn_people / "annotations.json")
     recipe = DetectorRecipe(epochs=2, batch=8, learning_rate=1e-3)
 
-    def train(folder: str, stop_at: int | None, resume: bool) -> Any:
+    def train(folder: str, stop_at: int | None) -> Any:
         def progress(done: int, total: int, note: str) -> None:
             if done == stop_at:
                 raise KeyboardInterrupt
 
-        graph, info = _opened("yolox", tmp_path / f"{folder}{resume}")
+        graph, info = _opened("yolox", tmp_path / f"{folder}{stop_at}")
         loss, settings = _loss("yolox", graph, info), TuneSettings(threads=1)
         checkpoint = tmp_path / f"{folder}.safetensors"
-        train_detector_graph(
-            graph, info, pictures, settings, recipe, loss, progress, checkpoint=checkpoint, resume=resume
-        )
+        train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)
         return graph.state()
 
-    whole = train("whole", None, False)
+    whole = train("whole", None)
     with pytest.raises(KeyboardInterrupt):
-        train("part", 4, False)
-    resumed = train("part", None, True)
+        train("part", 4)
+    resumed = train("part", None)
     for name, value in whole.items():
         np.testing.assert_allclose(resumed[name], value, atol=1e-6, err_msg=name)
 
@@ -271,16 +313,20 @@ def test_a_picture_of_nobody_teaches_that_nobody_is_there() -> None:
 def test_a_detector_that_chooses_its_boxes_inside_says_why_it_cannot_be_tuned(
     drawn_people: Path, tmp_path: Path
 ) -> None:
-    model = onnx.load(str(draw_graph(tmp_path / "m.onnx", YoloLike(2))))  # 6 rows, so that its transpose is [1, M, 6]
+    model = onnx.load(str(draw_graph(tmp_path / "m.onnx", YoloLike(1))))
     graph = model.graph
     graph.node.extend([
         helper.make_node("Transpose", ["output"], ["rows"], perm=[0, 2, 1]),
         helper.make_node("Slice", ["rows", "four", "five", "two"], ["score"]),
         helper.make_node("TopK", ["score", "k"], ["value", "place"], axis=1),
         helper.make_node("Squeeze", ["place", "both"], ["which"]),
-        helper.make_node("Gather", ["rows", "which"], ["chosen"], axis=1),
+        helper.make_node("Gather", ["rows", "which"], ["best"], axis=1),
+        helper.make_node("Split", ["best", "parts"], ["first", "size", "sure"], axis=2),
+        helper.make_node("Add", ["first", "size"], ["last"]),
+        helper.make_node("Concat", ["first", "last", "sure", "class"], ["chosen"], axis=2),
     ])  # fmt: skip
-    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2]}
+    arrays = {"four": [4], "five": [5], "two": [2], "k": [10], "both": [0, 2], "parts": [2, 2, 1]}
+    graph.initializer.append(numpy_helper.from_array(np.zeros((1, 10, 1), np.float32), "class"))
     graph.initializer.extend([numpy_helper.from_array(np.array(v, np.int64), k) for k, v in arrays.items()])
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("chosen", TensorProto.FLOAT, [1, 10, 6]))
@@ -311,7 +357,8 @@ def test_a_real_yolox_is_told_and_learns_from_a_few_pictures(
     shared_data: Path, drawn_people: Path, tmp_path: Path
 ) -> None:
     foreign = read_foreign(shared_data / "weights/yolox_nano.onnx")
-    assert [family.name for family in ALL if family.fields(foreign) is not None] == ["yolox"]
+    fields = Yolox().fields(foreign, ImportWish("any"))
+    assert fields is not None and (fields["layout"], fields["classes"], fields["person_class"]) == ("yolox", 80, 0)
     folder = tmp_path / "m"
     folder.mkdir()
     card = Yolox().recognise(foreign, ImportWish("nano", width=160, height=128), folder)

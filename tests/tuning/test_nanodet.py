@@ -10,12 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detect import PersonDetector, letterbox
 from runtime.engines.engine import open_engine
 from runtime.model_info import ModelInfo
 from tests.tuning.drawn import draw_people
 from tuning.coco_folder import read_people
-from tuning.evaluate.report import read_picture
 from tuning.families.detection_samples import DetectionAugmentation, DetectionSamples, placed, quarter_turned
 from tuning.families.family import ImportWish, TuneSettings
 from tuning.families.graph_family import described
@@ -101,7 +101,7 @@ def tuned(nanodet: Path, drawn_people: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_a_foreign_nanodet_is_recognised_by_its_six_outputs(tmp_path: Path) -> None:
     onnx.save(small_nanodet(), str(tmp_path / "foreign.onnx"))
-    card = Nanodet().recognise(read_foreign(tmp_path / "foreign.onnx"), ImportWish("mine"), tmp_path)
+    card = Nanodet().recognise(read_foreign(tmp_path / "foreign.onnx"), ImportWish("mine", person_class="0"), tmp_path)
     assert card is not None and card.info is not None
     assert (card.layout, card.width, card.height, card.classes) == ("nanodet", 96, 64, CLASSES)
     assert card.info.channels == "bgr" and card.info.mean == (103.53, 116.28, 123.675)
@@ -133,7 +133,7 @@ def test_the_tuned_model_runs_and_its_card_says_how_it_was_made(tuned: Path, dra
     assert card.made["recipe"]["learning_rate"] == 0.05 and card.made["recipe"]["frozen_convolutions"] == 1
     engine = open_engine(tuned / "model.onnx", prefer="onnxruntime-cpu", threads=1)
     assert engine.info.name == "tuned" and engine.info.layout == "nanodet"
-    PersonDetector(engine).detect(read_picture(drawn_people / "images/000000.jpg"))
+    PersonDetector(engine).detect(read_photograph(drawn_people / "images/000000.jpg"))
 
 
 def test_a_longer_training_finds_the_drawn_people(
@@ -151,7 +151,7 @@ def test_a_longer_training_finds_the_drawn_people(
             open_engine(folder / "model.onnx", prefer="onnxruntime-cpu", threads=1), confidence=0.01
         )
         found = [
-            iou_matrix(picture.boxes, detector.detect(read_picture(picture.path)).xyxy[:1]).max(initial=0.0)
+            iou_matrix(picture.boxes, detector.detect(read_photograph(picture.path)).xyxy[:1]).max(initial=0.0)
             for picture in read_people(data / "annotations.json")
         ]
         return float(np.mean(found))
@@ -181,7 +181,7 @@ def test_a_cancelled_tuning_leaves_no_model(nanodet: Path, drawn_people: Path, t
 
     with pytest.raises(KeyboardInterrupt):
         Nanodet().tune(nanodet, drawn_people, tmp_path / "out" / "a", QUICK, cancel)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_tuning(nanodet: Path, drawn_people: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_loss_that_is_no_number_stops_the_tuning(nanodet: Path, drawn_people: 
     save_graph(tmp_path / "spoilt", model, card)
     with pytest.raises(WardposeError, match="not finite at step 1"):
         Nanodet().tune(tmp_path / "spoilt", drawn_people, tmp_path / "out", QUICK, None)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "a").exists()
 
 
 def test_unaugmented_samples_are_what_the_runtime_feeds(nanodet: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_unaugmented_samples_are_what_the_runtime_feeds(nanodet: Path, tmp_path:
     data = draw_people(tmp_path / "data", 1, width=192, height=128)
     (picture,) = read_people(data / "annotations.json")
     batch = DetectionSamples([picture], info, seed=0, augmentation=None).batch(0, [0])
-    expected, place = letterbox(read_picture(picture.path), info)
+    expected, place = letterbox(read_photograph(picture.path), info)
     # Two implementations of the same interpolation round differently: by one level of 255 here and there.
     assert np.abs(batch["images"] - expected).max() < 1.5 / 57
     np.testing.assert_allclose(place.boxes_to_picture(batch["boxes"]), picture.boxes, atol=1e-3)

@@ -14,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from tests.tuning.drawn import draw_people
 from tuning.coco_folder import Picture, read_people
-from tuning.evaluate.report import Evaluation, evaluate_detector, read_picture
+from tuning.evaluate.report import Evaluation, evaluate_detector
 from tuning.export import ExportReport
 from tuning.gate import Judged, Verdict, judge, of_detector, of_pose
 
@@ -55,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(file: Path, off: float) -> Model:
-    return Model({read_picture(picture.path).tobytes(): picture for picture in read_people(file)}, off)
+    return Model({read_photograph(picture.path).tobytes(): picture for picture in read_people(file)}, off)
 
 
 def rewritten(file: Path, name: str, change: Any) -> Path:

@@ -113,14 +113,17 @@ def open_yolox(path: Path, size: tuple[int, int] | None) -> Path:
             helper.make_node("Reshape", [f"c{stride}", "shape"], [f"r{stride}"]),
         ]
     nodes.append(helper.make_node("Concat", ["r8", "r16", "r32"], ["all"], axis=2))
-    nodes.append(helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1]))
+    nodes.append(helper.make_node("Transpose", ["all"], ["raw"], perm=[0, 2, 1]))
+    nodes.append(helper.make_node("Sigmoid", ["raw"], ["output"]))
     height, width = size or ("height", "width")
     cells = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32)) if size else "cells"
     graph = helper.make_graph(
         nodes, "open", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 7])], weights,
     )  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"names": "person, bed"})
+    onnx.save(model, str(path))
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.detect import normalise
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
@@ -66,7 +66,7 @@ class DetectionSamples:
         """The input (height, width, 3) uint8 RGB, boxes (P, 4) in its pixels, and which of them are crowds."""
         picture = self._pictures[index]
         rng = np.random.default_rng((self._seed, epoch, index))
-        color = _read(picture)
+        color = read_photograph(picture.path)
         boxes: NDArray[np.floating] = picture.boxes
         augmentation = self._augmentation
         if augmentation:
@@ -126,10 +126,3 @@ def _look(color: NDArray[np.uint8], rng: np.random.Generator, augmentation: Dete
     levels = np.arange(256, dtype=np.float64)[:, None]
     table = np.clip(((levels - 128) * contrast + 128 + brightness) * gain, 0, 255).astype(np.uint8)
     return cv2.LUT(color, table.reshape(256, 1, 3)).astype(np.uint8)
-
-
-def _read(picture: Picture) -> NDArray[np.uint8]:
-    color = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
-    if color is None:
-        raise WardposeError("not a readable picture", where=str(picture.path), mend="make the data set again")
-    return np.ascontiguousarray(color[..., ::-1]).astype(np.uint8)

@@ -61,12 +61,15 @@ class TuneSettings(BaseModel):
 @dataclass(frozen=True, slots=True)
 class ImportWish:
     """What a person says of a foreign model: `architecture` where they know it, `width` and `height` of its input in
-    pixels where they choose."""
+    pixels where they choose, its output's `layout` and its `person_class` (a number from 0, or a name) where the file
+    leaves them open."""
 
     name: str
     architecture: str | None = None
     width: int | None = None
     height: int | None = None
+    layout: str | None = None
+    person_class: str | None = None
 
 
 class ModelFamily(Protocol):

@@ -1,17 +1,14 @@
-"""What detectors share that are tuned as the ONNX graph they came as: the recipe, and telling their outputs apart."""
+"""What detectors share that are tuned as the ONNX graph they came as: the recipe."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bounds import BATCH
-from calibration.errors import WardposeError
 from tuning.families.detection_samples import DetectionAugmentation
 from tuning.families.family import TuneSettings
-from tuning.store.foreign import ForeignModel
 
 STRIDES = (8, 16, 32)  # pixels from cell to cell, map by map: what most detectors have
 STRIDE_SETS = (STRIDES, (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
@@ -49,34 +46,3 @@ class DetectorRecipe(BaseModel):
             "frozen_convolutions": settings.frozen_layers,
         }
         return self.model_copy(update={name: value for name, value in asked.items() if value is not None})
-
-
-def grid_answer(foreign: ForeignModel) -> Literal["offsets", "pixels", "sure"] | None:
-    """What a foreign detector's one output [1, N, 5 + classes] is, told by its answer to a grey picture.
-
-    `offsets`: raw offsets from grid cells (YOLOX); `pixels`: boxes in input pixels with an objectness; `sure`: the
-    same with an objectness of exactly 1 (YOLOv6). None: another output, or a graph that cannot be computed here.
-    """
-    inputs, outputs = foreign.shapes()
-    if len(inputs) != 1 or len(inputs[0]) != 4 or len(outputs) != 1 or len(outputs[0]) != 3:
-        return None
-    (height, width), (cells, numbers) = inputs[0][2:], outputs[0][1:]
-    strides = next((s for s in STRIDE_SETS if height and cells == sum((height // n) * (width // n) for n in s)), None)
-    if not width or numbers <= 5 or strides is None:
-        return None
-    import torch
-
-    from tuning.families.detection_losses import cell_grid
-    from tuning.families.onnx_graph import graph_of
-
-    try:
-        graph = graph_of(foreign.path)
-    except WardposeError:
-        return None
-    with torch.no_grad():
-        answer = graph(torch.full(graph.picture_shape, 0.5))[graph.outputs[0]][0].numpy()
-    grid = cell_grid(width, height, strides)
-    off = np.abs(answer[:, :2] - grid.centre.numpy()).max(1) / grid.stride.numpy()[:, 0]
-    if not np.isfinite(off).all() or np.median(off) > np.median(np.abs(answer[:, :2]).max(1)):
-        return "offsets"
-    return "sure" if (answer[:, 4] == 1).all() else "pixels"

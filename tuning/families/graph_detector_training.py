@@ -47,12 +47,10 @@ def train_detector_graph(
     settings: TuneSettings,
     recipe: DetectorRecipe,
     loss: Loss,
-    progress: Progress | None = None,
-    *,
     checkpoint: Path | None = None,
-    resume: bool = False,
+    progress: Progress | None = None,
 ) -> Trained:
-    """Train in place. recipe: with what `settings` say already in it (`told`). checkpoint, resume: as in `fit`."""
+    """Train in place, on from `checkpoint` where it is there. recipe: with what `settings` say in it (`told`)."""
     frozen = recipe.frozen_convolutions
     graph.freeze(round(recipe.frozen_share * len(graph.convolutions)) if frozen is None else frozen)
     loop = LoopSettings(
@@ -62,7 +60,7 @@ def train_detector_graph(
         device=settings.device,
     )  # fmt: skip
     samples = DetectionSamples(pictures, info, seed=loop.seed, augmentation=recipe.augmentation)
-    outcome = fit(graph, samples, loss, loop, checkpoint=checkpoint, resume=resume, progress=progress)
+    outcome = fit(graph, samples, loss, loop, checkpoint=checkpoint, resume=True, progress=progress)
     graph.to("cpu")
     return Trained(outcome, recipe)
 

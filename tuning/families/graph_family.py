@@ -24,6 +24,7 @@ from tuning.families.family import ImportWish, Reference, TuneSettings, input_si
 from tuning.store.card import ONNX_FILE, ModelCard, read_card, verify_weights
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_graph
+from tuning.store.unfinished import unfinished
 
 if TYPE_CHECKING:
     from tuning.store.outcome import Outcome
@@ -57,13 +58,18 @@ class GraphFamily(ABC):
     layouts: ClassVar[frozenset[str]]
 
     @abstractmethod
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
-        """Fields of `ModelInfo` (all but name and task) for a foreign graph of this family; None for any other."""
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
+        """Fields of `ModelInfo` (all but name and task) for a foreign graph of this family; None for any other.
+
+        `turned` beside them: the output's axes are to be swapped. WardposeError where what the graph means is not
+        certain.
+        """
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
-        """Train the `OnnxGraph` in place."""
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
+        """Train the `OnnxGraph` in place. checkpoint: kept up to date, and gone on from where it is there."""
         raise WardposeError(
             f"a {self.name} model of the layout {info.layout!r} can be run but not tuned",
             where=info.name,
@@ -79,10 +85,10 @@ class GraphFamily(ABC):
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         if foreign.graph is None:
             return None
-        info = self._described(foreign, wish.name)
-        if info is None:
+        told = self._described(foreign, wish)
+        if told is None:
             return None
-        graph = foreign.graph
+        info, graph = told
         width, height = wish.width or info.width, wish.height or info.height
         if (width, height) != (info.width, info.height):
             from tuning.families.onnx_graph import with_input_size
@@ -122,7 +128,7 @@ class GraphFamily(ABC):
 
         card = read_card(folder)
         model = load_graph(verify_weights(folder, card))
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=self.task == "pose")
         if not any(len(picture.boxes) for picture in pictures):
             raise WardposeError("the data set shows nobody", where=str(data_dir), mend="make one with people in it")
         width, height = card.width, card.height
@@ -133,42 +139,67 @@ class GraphFamily(ABC):
         info = self.describe(card, width, height).model_copy(update={"name": out_dir.name})
         graph = OnnxGraph(model)
         before = graph.state()
-        trained = self.train(graph, info, pictures, settings, progress)
-        alpha = trained.alpha if settings.alpha is None else settings.alpha
-        if alpha < 1:
-            graph.load_state(interpolate(before, graph.state(), alpha))
-        info = info.model_copy(update=dict(trained.info))
-        finished = self.finish(graph, info, pictures, settings, progress)
-        info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
-        tuned = _card(info, out_dir.name, card.architecture).model_copy(
-            update={
-                "family": card.family,
-                "parent": card.name,
-                "licence": card.licence,
-                "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
-                | dict(finished.made),
-            }
-        )
-        return save_graph(out_dir, described(graph.written(), info), tuned)
+        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        with unfinished(out_dir, card, data_dir, asked) as checkpoint:
+            trained = self.train(graph, info, pictures, settings, checkpoint, progress)
+            alpha = trained.alpha if settings.alpha is None else settings.alpha
+            if alpha < 1:
+                graph.load_state(interpolate(before, graph.state(), alpha))
+            info = info.model_copy(update=dict(trained.info))
+            finished = self.finish(graph, info, pictures, settings, progress)
+            info = ModelInfo.model_validate(info.model_dump() | dict(finished.info))
+            tuned = _card(info, out_dir.name, card.architecture).model_copy(
+                update={
+                    "family": card.family,
+                    "parent": card.name,
+                    "licence": card.licence,
+                    "made": made_by_tuning(self.name, data_dir, settings, trained.outcome, trained.recipe)
+                    | dict(finished.made),
+                }
+            )
+            return save_graph(out_dir, described(graph.written(), info), tuned)
 
-    def _described(self, foreign: ForeignModel, name: str) -> ModelInfo | None:
-        """By the file's own description where it has one, else by its graph."""
+    def _described(self, foreign: ForeignModel, wish: ImportWish) -> tuple[ModelInfo, Any] | None:
+        """The description, by the file's own where it has one, else by its graph and answer; and the graph it is of."""
         where, mend = str(foreign.path), "export the model again"
         if METADATA_KEY in foreign.metadata:
             try:
                 info = ModelInfo.model_validate(json.loads(foreign.metadata[METADATA_KEY]))
             except (ValidationError, json.JSONDecodeError):
                 raise WardposeError("its description does not hold", where=where, mend=mend) from None
-            return info.model_copy(update={"name": name}) if info.layout in self.layouts else None
-        fields = self.fields(foreign)
-        if fields is None:
+            if info.layout not in self.layouts:
+                return None
+            foreign.answer()  # runs on this box
+            return info.model_copy(update={"name": wish.name}), foreign.graph
+        fields = self.fields(foreign, wish)
+        if fields is None or fields["layout"] not in self.layouts:
             return None
+        graph = turned_round(foreign.graph) if fields.get("turned") else foreign.graph
+        fields = {name: value for name, value in fields.items() if name != "turned"}
         try:
-            return ModelInfo(name=name, task=self.task, **fields)
+            return ModelInfo(name=wish.name, task=self.task, **fields), graph
         except ValidationError as error:
             first = error.errors()[0]
             problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
             raise WardposeError(f"the model cannot be run here ({problem})", where=where, mend=mend) from None
+
+
+def turned_round(model: Any) -> Any:
+    """A copy of the ONNX model whose one output (1, A, B) comes as (1, B, A)."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    output = copy.graph.output[0]
+    axes = list(output.type.tensor_type.shape.dim)
+    lengths = [axis.dim_value or axis.dim_param or None for axis in axes]
+    name = f"{output.name}_turned"
+    copy.graph.node.append(onnx.helper.make_node("Transpose", [output.name], [name], perm=[0, 2, 1]))
+    shape = [lengths[0], lengths[2], lengths[1]] if len(lengths) == 3 else None
+    turned = onnx.helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, shape)
+    del copy.graph.output[:]
+    copy.graph.output.append(turned)
+    return copy
 
 
 def described(model: Any, info: ModelInfo) -> Any:

@@ -11,7 +11,7 @@ from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from runtime.skeleton import KEYPOINTS
 from tuning.coco_folder import Picture
-from tuning.families.family import TuneSettings
+from tuning.families.family import ImportWish, TuneSettings
 from tuning.families.graph_family import Finished, GraphFamily, Trained, described
 from tuning.store.foreign import ForeignModel
 
@@ -29,7 +29,7 @@ class Movenet(GraphFamily):
     task: ClassVar[Literal["detect", "pose"]] = "pose"
     layouts: ClassVar[frozenset[str]] = frozenset({"movenet"})
 
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
         inputs, outputs = foreign.shapes()
         if len(inputs) != 1 or len(inputs[0]) != 4 or len(outputs) != len(_HEADS):
             return None
@@ -45,13 +45,16 @@ class Movenet(GraphFamily):
         }  # fmt: skip
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.movenet_training import MovenetRecipe, tune_movenet
 
         recipe = MovenetRecipe()
         learnt, _ = _split(pictures)
-        return Trained(tune_movenet(graph, info, learnt, settings, recipe, progress), recipe, alpha=recipe.alpha)
+        return Trained(
+            tune_movenet(graph, info, learnt, settings, recipe, checkpoint, progress), recipe, alpha=recipe.alpha
+        )
 
     def finish(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

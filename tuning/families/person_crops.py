@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from calibration.errors import WardposeError
+from runtime.capture.photograph import read_photograph
 from runtime.skeleton import MIRRORED
 from tuning.coco_folder import Picture
 
@@ -189,7 +189,4 @@ def _look(crop: NDArray[np.uint8], rng: np.random.Generator, augmentation: PoseA
 
 @lru_cache(maxsize=64)
 def _picture(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise WardposeError("not a readable picture", where=str(path), mend="make the data set again")
-    return np.ascontiguousarray(picture[..., ::-1]).astype(np.uint8)
+    return read_photograph(path)

@@ -15,6 +15,7 @@ from tuning.families.rtmpose_architectures import ARCHITECTURES, POSE_MEAN, POSE
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
+from tuning.store.unfinished import unfinished
 from tuning.store.weights import State, read_weights, write_safetensors
 
 _WIDTH, _HEIGHT = 192, 256
@@ -91,17 +92,19 @@ class RtmPose:
             threads=settings.threads,
             device=settings.device,
         )
-        pictures = read_people(data_dir / "annotations.json")
-        # Tuned on crops turned to the body, it is to be run on such crops.
-        outcome = train_pose(
-            module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(body=1.0),
-            progress=progress,
-        )  # fmt: skip
-        alpha = 1.0 if settings.alpha is None else settings.alpha
-        state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, alpha)
-        made = made_by_tuning(self.name, data_dir, settings, outcome)
-        changed = {"parent": card.name, "made": made, "scores": {}, "aim": "body", "confidence": ()}
-        return save_model(out_dir, state, card.model_copy(update=changed))
+        pictures = read_people(data_dir / "annotations.json", keypoints=True)
+        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"})
+        with unfinished(out_dir, card, data_dir, asked) as checkpoint:
+            # Tuned on crops turned to the body, it is to be run on such crops.
+            outcome = train_pose(
+                module, pictures, loop, width=card.width, height=card.height, augmentation=PoseAugmentation(body=1.0),
+                checkpoint=checkpoint, resume=True, progress=progress,
+            )  # fmt: skip
+            alpha = 1.0 if settings.alpha is None else settings.alpha
+            state = interpolate(before, {k: v for k, v in state_of(module).items() if k in before}, alpha)
+            made = made_by_tuning(self.name, data_dir, settings, outcome)
+            changed = {"parent": card.name, "made": made, "scores": {}, "aim": "body", "confidence": ()}
+            return save_model(out_dir, state, card.model_copy(update=changed))
 
     def train_base(
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,

@@ -11,12 +11,14 @@ from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
+from tuning.families.detector_reading import person_class
 from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.families.yolo_names import is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
-from tuning.store.weights import State, read_weights, write_safetensors
+from tuning.store.unfinished import unfinished
+from tuning.store.weights import OWN_ENTRY, State, read_weights, write_safetensors
 
 _SIZE = 416  # what two cores run live, where nobody chose another
 _OPSET = 18
@@ -52,12 +54,14 @@ class Yolo:
         from tuning.families.yolo_models import build_detector, build_pose, recognise
 
         where = str(foreign.path)
-        architecture = wish.architecture or foreign.metadata.get("architecture")
+        architecture = wish.architecture or foreign.metadata.get(OWN_ENTRY)
         if architecture is not None and not is_yolo(architecture):
             return None
         found = recognise(foreign.state, architecture=architecture, layers=foreign.layers, where=where)
-        person = next((index for index, label in foreign.names.items() if label == "person"), 0)
         pose = found.architecture.endswith("-pose")
+        # COCO's seventeen joints of one unnamed class are a person's.
+        unnamed = pose and found.classes == 1 and not foreign.names and wish.person_class is None
+        person = 0 if unnamed else person_class(foreign, wish, found.classes)
         card = ModelCard(
             name=wish.name,
             task="pose" if pose else "detect",
@@ -73,7 +77,7 @@ class Yolo:
             built = build_pose(card, foreign.state, where=where)
         else:
             built = build_detector(card, foreign.state, person_class=person, where=where)
-        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={"architecture": found.architecture})
+        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: found.architecture})
         return card
 
     def knows(self, card: ModelCard) -> bool:
@@ -108,7 +112,7 @@ class Yolo:
 
         card = read_card(folder)
         before = read_weights(folder, card)
-        pictures = read_people(data_dir / "annotations.json")
+        pictures = read_people(data_dir / "annotations.json", keypoints=card.task == "pose")
         width, height = input_size(card, settings, pictures)
         build = build_detector if card.task == "detect" else build_pose
         built = build(card, before, where=str(folder))
@@ -125,16 +129,18 @@ class Yolo:
             device=settings.device,
         )
         frozen = _FROZEN_LAYERS if settings.frozen_layers is None else settings.frozen_layers
-        # Its pictures are square: a shorter side is grey there, and cut off again by the export.
-        outcome = train_detector(
-            built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
-            progress=progress,
-        )  # fmt: skip
-        alpha = 1.0 if settings.alpha is None else settings.alpha
-        state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
-        made = made_by_tuning(self.name, data_dir, settings, outcome)
-        changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
-        return save_model(out_dir, state, card.model_copy(update=changes))
+        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        with unfinished(out_dir, card, data_dir, asked) as checkpoint:
+            # Its pictures are square: a shorter side is grey there, and cut off again by the export.
+            outcome = train_detector(
+                built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
+                checkpoint=checkpoint, resume=True, progress=progress,
+            )  # fmt: skip
+            alpha = 1.0 if settings.alpha is None else settings.alpha
+            state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
+            made = made_by_tuning(self.name, data_dir, settings, outcome)
+            changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
+            return save_model(out_dir, state, card.model_copy(update=changes))
 
     def train_base(
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,

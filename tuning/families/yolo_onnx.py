@@ -1,6 +1,6 @@
-"""YOLO detectors that came as ONNX: ultralytics' heads (v5u, v8, 11) and those with suppression inside.
+"""YOLO detectors that came as ONNX: ultralytics' heads (v5u, v8, 11), those with suppression inside, and RT-DETR.
 
-The former are tuned as the graph they are: boxes that the graph itself decodes from distributions over whole strides,
+The first are tuned as the graph they are: boxes that the graph itself decodes from distributions over whole strides,
 and class scores, of which the person's alone is taught. The latter choose their boxes inside, where no gradient passes.
 """
 
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.families.family import TuneSettings
-from tuning.families.graph_detector import STRIDES, DetectorRecipe
+from tuning.families.detector_reading import detector_fields
+from tuning.families.family import ImportWish, TuneSettings
+from tuning.families.graph_detector import DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
@@ -28,25 +30,16 @@ class YoloOnnx(GraphFamily):
 
     name: ClassVar[str] = "yolo-onnx"
     task: ClassVar[Literal["detect", "pose"]] = "detect"
-    layouts: ClassVar[frozenset[str]] = frozenset({"yolo", "yolo-end2end"})
+    layouts: ClassVar[frozenset[str]] = frozenset({"yolo", "yolo-end2end", "detr"})
 
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
-        inputs, outputs = foreign.shapes()
-        if len(inputs) != 1 or len(inputs[0]) != 4 or not outputs or len(outputs[0]) != 3:
-            return None
-        height, width = inputs[0][2:]
-        rows, columns = outputs[0][1:]
-        size = {"width": width, "height": height}
-        if columns == 6 and 0 < rows <= 1000:
-            return {"layout": "yolo-end2end", "classes": 80, **size}
-        if columns and rows > 4 and columns == sum((height // s) * (width // s) for s in STRIDES):
-            return {"layout": "yolo", "classes": rows - 4, **size}
-        return None
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
+        return detector_fields(foreign, wish)
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
-        if info.layout == "yolo-end2end":
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
+        if info.layout != "yolo":
             raise WardposeError(
                 "it chooses its boxes inside, where no gradient passes", where=info.name,
                 mend="it can be run but not tuned: export it without suppression",
@@ -57,4 +50,4 @@ class YoloOnnx(GraphFamily):
         distributions = box_distributions(graph)
         graph.watched = tuple(name for name, _ in distributions)
         loss = partial(yolo_loss, info=info, recipe=recipe, distributions=distributions)
-        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
-from tuning.families.family import TuneSettings
-from tuning.families.graph_detector import STRIDES, DetectorRecipe, grid_answer
+from tuning.families.detector_reading import detector_fields
+from tuning.families.family import ImportWish, TuneSettings
+from tuning.families.graph_detector import DetectorRecipe
 from tuning.families.graph_family import GraphFamily, Trained
 from tuning.store.foreign import ForeignModel
 
@@ -28,28 +30,16 @@ class Yolox(GraphFamily):
     task: ClassVar[Literal["detect", "pose"]] = "detect"
     layouts: ClassVar[frozenset[str]] = frozenset({"yolox"})
 
-    def fields(self, foreign: ForeignModel) -> Mapping[str, Any] | None:
-        inputs, outputs = foreign.shapes()
-        if len(inputs) != 1 or len(inputs[0]) != 4 or len(outputs) != 1 or len(outputs[0]) != 3:
-            return None
-        height, width = inputs[0][2:]
-        cells, numbers = outputs[0][1:]
-        if not height or not width or numbers <= 5 or cells != sum((height // s) * (width // s) for s in STRIDES):
-            return None
-        if grid_answer(foreign) in ("pixels", "sure"):
-            return None
-        # Its convention is 0…255 BGR with the picture at the top left.
-        return {
-            "layout": "yolox", "width": width, "height": height, "classes": numbers - 5,
-            "std": (1.0, 1.0, 1.0), "channels": "bgr", "letterbox": "top-left",
-        }  # fmt: skip
+    def fields(self, foreign: ForeignModel, wish: ImportWish) -> Mapping[str, Any] | None:
+        return detector_fields(foreign, wish)
 
     def train(
-        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None
-    ) -> Trained:
+        self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, checkpoint: Path,
+        progress: Progress | None,
+    ) -> Trained:  # fmt: skip
         from tuning.families.graph_detector_training import train_detector_graph
         from tuning.families.yolox_training import yolox_loss
 
         recipe = RECIPE.told(settings)
         loss = partial(yolox_loss, info=info, recipe=recipe)
-        return train_detector_graph(graph, info, pictures, settings, recipe, loss, progress)
+        return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from tuning.store.foreign_names import listed_names
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 4 * 2**30
@@ -34,6 +35,15 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "BoolStorage": np.dtype("?"),
     "BFloat16Storage": np.dtype("<u2"),
 }
+
+
+# Notes beside the weights, such as the best figure and the folder of the training: kept by nobody, and harmless as
+# records that do nothing.
+_INERT = frozenset({
+    *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+    *(f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "datetime.datetime",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,7 @@ class _TensorReader(pickle.Unpickler):
         known: dict[str, Any] = {
             "collections.OrderedDict": OrderedDict,
             "builtins.set": set,
+            "_codecs.encode": _inert,  # the bytes of a numpy number
             "__builtin__.set": set,
             "torch.Size": tuple,
             "torch._utils._rebuild_tensor_v2": self._tensor,
@@ -88,11 +99,7 @@ class _TensorReader(pickle.Unpickler):
         }
         if full in known:
             return known[full]
-        if (
-            module.split(".")[0] == "ultralytics"
-            or module.startswith("torch.nn.modules.")
-            or full == "pathlib.PosixPath"
-        ):
+        if module.split(".")[0] == "ultralytics" or module.startswith("torch.nn.modules.") or full in _INERT:
             return type(name, (_Record,), {})
         raise _RefusedError(full)
 
@@ -129,6 +136,10 @@ class _TensorReader(pickle.Unpickler):
         if view.nbytes > MAX_TENSOR_BYTES:
             raise ValueError("a tensor of more than 4 GiB")
         return np.ascontiguousarray(view).reshape(tuple(size))
+
+
+def _inert(*_args: object) -> _Record:
+    return _Record()
 
 
 def _parameter(data: NDArray[Any], *_rest: object) -> NDArray[Any]:
@@ -175,7 +186,7 @@ def _interpret(content: Any, where: str) -> Checkpoint:
         _collect(content, "", state, depth=0)
         layers = content.attributes.get("yaml")
         names = content.attributes.get("names")
-        names = {int(k): str(v) for k, v in names.items()} if isinstance(names, dict) else {}
+        names = listed_names(names)
         layers = layers if isinstance(layers, dict) and _plain(layers) else None
         classes = layers.get("nc") if layers else None
         if not state:

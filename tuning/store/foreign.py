@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from tuning.store.checkpoint import read_checkpoint
-from tuning.store.weights import State, read_safetensors
+from tuning.store.foreign_names import class_names
+from tuning.store.weights import OWN_ENTRY, State, read_safetensors
 
 MAX_ONNX_BYTES = 2 * 2**30
 
@@ -19,6 +21,7 @@ MAX_ONNX_BYTES = 2 * 2**30
 class ForeignModel:
     """A file's content. Either `state` (tensors of a `.pt` or `.safetensors`, halves widened) or `graph` (an ONNX
     model) is there. layers: ultralytics' description of the architecture; names: its classes; metadata: text entries.
+    takes_bytes: the graph was given pictures of bytes, and divides them itself.
     """
 
     path: Path
@@ -27,6 +30,8 @@ class ForeignModel:
     layers: dict[str, Any] | None = None
     names: dict[int, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
+    takes_bytes: bool = False
+    _answer: list[list[NDArray[np.float32]]] = field(default_factory=list, repr=False, compare=False)
 
     def shapes(self) -> tuple[list[list[int]], list[list[int]]]:
         """Shapes of an ONNX model's inputs and outputs in order; an axis without a fixed size is 0."""
@@ -39,6 +44,19 @@ class ForeignModel:
         )
         return inside, outside
 
+    def answer(self) -> list[NDArray[np.float32]]:
+        """What an ONNX model answers to one picture, run once in bounds; WardposeError where this box cannot run it."""
+        from runtime.engines.trial import run_once
+
+        assert self.graph is not None
+        if not self._answer:
+            self._answer.append(run_once(self.graph.SerializeToString(), str(self.path)))
+        return self._answer[0]
+
+    def having(self, **changes: Any) -> ForeignModel:
+        """The model with these fields changed, its answer still to be found."""
+        return replace(self, **changes, _answer=[])
+
 
 def read_foreign(path: Path) -> ForeignModel:
     """The content of a `.pt`, `.pth`, `.safetensors` or `.onnx` file; WardposeError where it is none."""
@@ -49,7 +67,9 @@ def read_foreign(path: Path) -> ForeignModel:
         return _read_onnx(path)
     if suffix == ".safetensors":
         state, metadata = read_safetensors(path)
-        return ForeignModel(path, state=state, metadata=metadata)
+        # What we wrote ourselves says its architecture, and finds people alone.
+        names = class_names(metadata) or ({0: "person"} if OWN_ENTRY in metadata else {})
+        return ForeignModel(path, state=state, metadata=metadata, names=names)
     if suffix in (".pt", ".pth"):
         checkpoint = read_checkpoint(path)
         state = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in checkpoint.state.items()}
@@ -78,4 +98,5 @@ def _read_onnx(path: Path) -> ForeignModel:
         raise WardposeError("its weights lie in other files", where=where, mend="save it as one ONNX file")
     if not model.graph.node or not model.graph.output:
         raise WardposeError("the ONNX file is cut off or empty", where=where, mend="copy the file again")
-    return ForeignModel(path, graph=model, metadata={entry.key: entry.value for entry in model.metadata_props})
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return ForeignModel(path, graph=model, metadata=metadata, names=class_names(metadata))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.atomic import write_bytes
 from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
-from tuning.store.weights import State, write_safetensors
+from tuning.store.weights import OWN_ENTRY, State, write_safetensors
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:
     """Write a model folder of tensors, whole or not at all; its name is the folder's."""
     card = card.model_copy(update={"weights": WEIGHTS_FILE, "format": "safetensors"})
-    metadata = {"architecture": card.architecture}
+    metadata = {OWN_ENTRY: card.architecture}
     return _save(out_dir, card, lambda path: write_safetensors(path, state, half=half, metadata=metadata))
 
 

@@ -13,6 +13,7 @@ from calibration.errors import WardposeError
 from tuning.store.card import ModelCard, verify_weights
 
 State = dict[str, NDArray[Any]]
+OWN_ENTRY = "architecture"  # the one entry of metadata in the files of tensors that are ours
 
 
 def read_weights(folder: Path, card: ModelCard) -> State:

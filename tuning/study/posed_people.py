@@ -37,7 +37,7 @@ def read_posed_columns(sets: Sets) -> list[PosedColumn]:
     """
     columns: list[PosedColumn] = []
     for name, (coco_json, images_dir) in sets.items():
-        pictures = read_people(coco_json, images_dir)
+        pictures = read_people(coco_json, images_dir, keypoints=True)
         if not any(picture.keypoints[..., 2].any() for picture in pictures):
             raise WardposeError("no person has keypoints", where=str(coco_json), mend="give a COCO file with keypoints")
         if any(posture for picture in pictures for posture in picture.postures):

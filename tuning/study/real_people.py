@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.progress import Progress
+from runtime.capture.photograph import read_photograph
 from runtime.detections import Detections
 from tuning.coco_folder import Picture, read_people
-from tuning.evaluate.report import Detector, Evaluation, open_for_evaluation, read_picture, summarise
+from tuning.evaluate.report import Detector, Evaluation, open_for_evaluation, summarise
 from tuning.study.gains import Score
 
 Sets = Mapping[str, tuple[Path, Path | None]]
@@ -75,7 +76,7 @@ def score(detector: Detector, columns: list[Column], progress: Progress | None =
     for done, path in enumerate(paths):
         if progress:
             progress(done, len(paths), "scoring")
-        found[path] = detector.detect(read_picture(path))
+        found[path] = detector.detect(read_photograph(path))
     return {c.name: summarise(c.pictures, {p.id: found[p.path] for p in c.pictures}) for c in columns}
 
 

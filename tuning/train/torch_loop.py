@@ -124,18 +124,18 @@ def fit(
     total = settings.epochs * batches
     fingerprint = _fingerprint(settings, len(data), model)
     step, elapsed = 0, 0.0
+    recent: list[float] = []
     if resume and checkpoint is not None and checkpoint.is_file():
-        step, elapsed = _restore(checkpoint, model, optimizer, average, fingerprint)
+        step, elapsed, recent = _restore(checkpoint, model, optimizer, average, fingerprint)
     every = max(1, round(settings.nominal_batch / settings.batch))
     started, saved = time.monotonic() - elapsed, time.monotonic()
-    recent: list[float] = []
     fraction = _fraction(step, total, elapsed, settings)
     workers = settings.workers if settings.workers is not None else 0 if device == "cpu" else os.cpu_count() or 1
     prepared = prepared_batches(data, settings.batch, settings.epochs, settings.seed, first=step, workers=workers)
 
     def save() -> None:
         if checkpoint is not None:
-            _save(checkpoint, model, optimizer, average, fingerprint, step, time.monotonic() - started)
+            _save(checkpoint, model, optimizer, average, fingerprint, step, time.monotonic() - started, recent)
 
     try:
         while fraction < 1:
@@ -243,7 +243,14 @@ def _fingerprint(settings: LoopSettings, images: int, model: Any) -> str:
 
 
 def _save(
-    path: Path, model: Any, optimizer: Any, average: AveragedModel | None, fingerprint: str, step: int, elapsed: float
+    path: Path,
+    model: Any,
+    optimizer: Any,
+    average: AveragedModel | None,
+    fingerprint: str,
+    step: int,
+    elapsed: float,
+    recent: list[float],
 ) -> None:
     state: State = {f"model.{k}": v for k, v in state_of(model).items()}
     for index, values in optimizer.state_dict()["state"].items():
@@ -255,6 +262,7 @@ def _save(
         "fingerprint": fingerprint,
         "step": step,
         "elapsed": elapsed,
+        "recent": recent,
         "updates": int(average.n_averaged) if average else 0,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -263,7 +271,7 @@ def _save(
 
 def _restore(
     path: Path, model: Any, optimizer: Any, average: AveragedModel | None, fingerprint: str
-) -> tuple[int, float]:
+) -> tuple[int, float, list[float]]:
     state, metadata = read_safetensors(path)
     training = json.loads(metadata.get(_METADATA, "{}"))
     if training.get("fingerprint") != fingerprint:
@@ -286,4 +294,4 @@ def _restore(
     if average:
         load_into(average.module, {k: v.numpy() for k, v in parts["average"].items()}, str(path))
         average.n_averaged.fill_(training["updates"])
-    return int(training["step"]), float(training["elapsed"])
+    return int(training["step"]), float(training["elapsed"]), [float(loss) for loss in training.get("recent", ())]
