@@ -33,7 +33,7 @@ from appliance.live.plan import LivePlan, plan, process_specs
 from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
 from appliance.once import Once
-from appliance.site import audit, calibrations
+from appliance.site import audit, ballast, calibrations
 from appliance.site.folder import SiteFolder, open_lock
 from appliance.site.people import acting_as, person_at
 from calibration.errors import WardposeError
@@ -115,7 +115,7 @@ class Service:
                 was_running = self._supervisor is not None
                 self._end_live()
             if was_running:
-                audit.record_or_tell(self.site, "live.stop", "", "with the service; it comes back with it")
+                pauses.record(self.site, "stop", "", "with the service; it comes back with it")
             self._meter.stop()
             self._drift.stop()
             if self._run_jobs and self._turn.take():
@@ -193,7 +193,7 @@ class Service:
             self._begin(wanted, specs)
             wish.remember(self.site, wanted)
         models = f"{wanted.detector}, {wanted.pose or 'no pose model'}"
-        audit.record_or_tell(self.site, "live.start", wanted.source, f"{models}: {asked.reason}")
+        pauses.record(self.site, "start", wanted.source, f"{models}: {asked.reason}")
         return wanted
 
     def stop_live(self, asked: api.Why) -> api.StoppedLive:
@@ -204,7 +204,7 @@ class Service:
         if not was_running:
             whose = wish.end(self.site, asked.reason)
             return api.StoppedLive(stopped=bool(whose), whose=whose)
-        audit.record_or_tell(self.site, "live.stop", "", asked.reason)
+        pauses.record(self.site, "stop", "", asked.reason)
         return api.StoppedLive(stopped=True, whose="the service")
 
     def pause(self, asked: api.Pause) -> api.Paused:
@@ -352,6 +352,7 @@ def _refused(error: WardposeError) -> dict[str, Any]:
 
 def _lock(site: SiteFolder) -> IO[str]:
     """Held as long as this service lives; the kernel frees it however we end."""
+    ballast.make_room(site.root)
     stream = os.fdopen(open_lock(site.sockets / "service.lock"))
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from calibration.errors import WardposeError
 
 Cause = Literal["full", "no inodes", "read-only", "permission", "I/O error"]
 ROOM = 256 << 10  # bytes: what a small deed writes, its row in a database and the log of that among it
-INODES = 6  # files that such a deed makes for its moment
+INODES = 12  # files that such a deed makes, the locks and sockets of a live path that begins among them
 _BY_NUMBER: dict[int, Cause] = {
     errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read-only", errno.EACCES: "permission",
     errno.EPERM: "permission", errno.EIO: "I/O error", errno.EUCLEAN: "I/O error", errno.ENODEV: "I/O error",

@@ -203,6 +203,10 @@ class PauseSwitch:
     def _journals(self) -> list[Path]:
         return [self.journal, *([self._memory_journal] if _is_ours(self._memory_journal, self.path.parent) else [])]
 
+    def note(self, what: str, by: str, reason: str) -> None:
+        """Another deed of the live path whose row has to wait: a line of the journal. Raises `OSError`."""
+        self._write_down(what, by, reason)
+
     def _write_down(self, what: str, by: str, reason: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"what": what, "by": by, "at": at, "reason": reason}, ensure_ascii=False).encode()

@@ -15,6 +15,7 @@ from appliance.live.addresses import ring_name
 from appliance.site import audit
 from appliance.site.folder import SiteFolder, default_home, home_path
 from appliance.site.people import current_user
+from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from runtime.pause import Pause, PauseSwitch
 
@@ -46,6 +47,15 @@ def resume(site: SiteFolder, reason: str = "", *, who: str = "") -> Pause | None
     with contextlib.suppress(WardposeError):  # the deed waits for its row
         write_down(site)
     return held
+
+
+def record(site: SiteFolder, what: str, subject: str, reason: str) -> None:
+    """The row `live.WHAT` of a beginning or an end; it waits in the journal where the disk takes none."""
+    try:
+        audit.record(site, f"live.{what}", subject, reason)
+    except DiskError:
+        with contextlib.suppress(OSError):
+            switch(site).note(what, current_user(), ", ".join(filter(None, (subject, reason))))
 
 
 def site_at(home: Path | str | None) -> SiteFolder:

@@ -7,9 +7,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance.live import running
+from appliance.live import pauses, running
 from appliance.live.plan import LivePlan
-from appliance.site import audit
 from appliance.site.folder import SiteFolder
 from calibration.atomic import disk_error, write_text
 from calibration.disk import DiskError, is_read_only
@@ -51,7 +50,7 @@ def end(site: SiteFolder, reason: str) -> str:
     forget(site)
     whose = running.stop(site)
     if whose:
-        audit.record_or_tell(site, "live.stop", "", f"{reason}; it was somebody else's: {whose}")
+        pauses.record(site, "stop", "", f"{reason}; it was somebody else's: {whose}")
     return whose
 
 

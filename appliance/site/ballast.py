@@ -13,8 +13,8 @@ from pathlib import Path
 
 from calibration.disk import is_short
 
-FILES, EACH_BYTES = 16, 512 << 10
-_AT_ONCE = 4  # files given up for one deed
+FILES, EACH_BYTES = 64, 128 << 10
+_AT_ONCE = 16  # files given up for one deed
 _FREE_BYTES = 4 * FILES * EACH_BYTES  # laid down only where as much is free: it must not be what fills the disk
 
 

@@ -48,7 +48,7 @@ def open_lock(path: Path) -> int:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | how, 0o600)
         except OSError as error:
-            if error.errno not in (errno.EROFS, errno.ENOSPC):
+            if error.errno not in (errno.EROFS, errno.ENOSPC) or not path.exists():
                 raise
             return os.open(path, os.O_RDONLY | how)
     except OSError as error:

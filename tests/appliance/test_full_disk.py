@@ -254,3 +254,13 @@ def test_deleting_needs_no_room(site: SiteFolder, disk: Disk, full: str) -> None
         audit.record(site, "test.deed")
     audit.delete(site, "plate.remove", "monday", "", delete)
     assert not folder.exists() and audit.rows(site)[0].what == "plate.remove"
+
+
+def test_what_began_on_a_read_only_disk_has_its_row_later(site: SiteFolder, disk: Disk) -> None:
+    disk.read_only()
+    pauses.record(site, "start", "simulated:", "the night")
+    assert pauses.switch(site).owes
+    disk.writable()
+    pauses.catch_up(site.root)
+    (newest, *_) = audit.rows(site)
+    assert newest.what == "live.start" and "simulated:, the night" in newest.reason
