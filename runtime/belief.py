@@ -14,7 +14,7 @@ SURE, DOUBTFUL = 0.6, 0.35
 # Sure joints without which a handful of lines would be no body.
 FEWEST_SURE = 5
 # A doubtful person counts whose likeliest so many joints, a head and shoulders over a blanket, are as likely as this in
-# the mean. Chosen on one half of 34 photographs of rooms, 120 people who fell and 150 drawn wards without anybody.
+# the mean. Chosen on 34 photographs of rooms, 120 people who fell and 150 drawn wards without anybody.
 BEARING_JOINTS, BORNE_OUT = 5, 0.3
 # Limbs of arms, legs and trunk; lines of the face alone make no person.
 _BODY_LIMBS = tuple(limb for limb in LIMBS if min(limb) >= 5)

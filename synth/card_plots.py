@@ -237,7 +237,9 @@ def _viewpoints(figure: Any, axis: Any, sets: Sets) -> None:
     polar.set_theta_direction(-1)
     points = None
     for found, marker in zip(sets, ("o", "^"), strict=False):
-        views = np.array([_view(image) for image in found.images if image.get("in_ward")]).reshape(-1, 3)
+        views = np.array(
+            [_view(image) for image in found.images if image.get("in_ward") and "camera_from_bed" in image]
+        ).reshape(-1, 3)
         if len(views):
             points = polar.scatter(
                 np.radians(views[:, 0]), views[:, 2], c=views[:, 1], s=9, marker=marker, cmap="viridis", vmin=0, vmax=90

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,9 @@ class Fault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One picture; `number` is its own whole number: the id where the file's ids are numbers, else its row."""
+    """One picture; `number` is its own whole number: the id where the file's ids are numbers, else its row. said: the
+    entry as it is written.
+    """
 
     row: int
     number: int
@@ -49,6 +51,7 @@ class ImageRow:
     width: int
     height: int
     about: Attributes
+    said: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ def _images(rows: Sequence[tuple[int, dict[str, Any]]], faults: list[Fault]) -> 
             continue
         if key is not None:
             number = key if isinstance(key, int) else row
-            found[key] = ImageRow(row, number, name, width, height, _attributes(each, _PICTURE_FIELDS))
+            found[key] = ImageRow(row, number, name, width, height, _attributes(each, _PICTURE_FIELDS), each)
     if any(isinstance(key, str) for key in found):  # names: every picture is known by its row
         found = {key: _numbered(image) for key, image in found.items()}
     return found
@@ -193,7 +196,7 @@ def _is_file_name(name: Any) -> bool:
 
 
 def _numbered(image: ImageRow) -> ImageRow:
-    return ImageRow(image.row, image.row, image.file_name, image.width, image.height, image.about)
+    return replace(image, number=image.row)
 
 
 def _annotations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,7 @@ def read_labelled_set(place: Path) -> LabelledSet:
     if not path.is_file():
         raise WardposeError(f"holds no {path.name}", where=str(path.parent), mend="finish the data set with --resume")
     rows = read_coco(path).pictures
-    images = tuple(
-        dict(image.about) | {"id": image.number, "file_name": image.file_name, "width": image.width,
-                             "height": image.height}
-        for image, _ in rows
-    )  # fmt: skip
+    images = tuple(_entry(image) for image, _ in rows)
     by_image = {
         image.number: shown
         for image, people in rows
@@ -73,6 +70,18 @@ def read_labelled_set(place: Path) -> LabelledSet:
             mend="put them back, or go on with --resume",
         )  # fmt: skip
     return found
+
+
+def _entry(image: ImageRow) -> dict[str, Any]:
+    """What is shown of a picture: what the file says in COCO's way, and of ours where its camera stood."""
+    shown: dict[str, Any] = dict(image.about) | {
+        "id": image.number, "file_name": image.file_name, "width": image.width, "height": image.height,
+    }  # fmt: skip
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        pose = np.array(image.said.get("camera_from_bed"), dtype=np.float64)
+        if pose.shape == (4, 4) and np.isfinite(pose).all():
+            shown["camera_from_bed"] = pose
+    return shown
 
 
 def _annotation(image: ImageRow, person: PersonRow) -> dict[str, Any]:
