@@ -17,6 +17,7 @@ from appliance.jobs.processes import MARK, kill, mark_of, processes_of
 from appliance.jobs.store import KINDS, Job, JobStore
 from appliance.site.database import now
 from appliance.site.folder import REPOSITORY, SiteFolder, open_lock, open_log
+from calibration.disk import DiskError
 from calibration.processes import is_running, pid_of, process_identity
 
 SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
@@ -172,13 +173,17 @@ class JobRunner:
         else:
             why = f"its process ended without a word; see {self.store.log_file(job.id)}"
             state, result = "interrupted", ""
-        self.store.unwritten[job.id] = (state, why)  # what is true until the row says so
-        with self.site.database.transaction(immediate=True) as db:
-            db.execute(
-                "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
-                "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
-                (state, "" if state == "queued" else now(), result, why, state, job.id),
-            )
+        try:
+            with self.site.database.transaction(immediate=True) as db:
+                db.execute(
+                    "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
+                    "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
+                    (state, "" if state == "queued" else now(), result, why, state, job.id),
+                )
+        except DiskError:
+            if state not in ("done", "queued"):
+                self.store.unwritten[job.id] = (state, why)  # what is true until the row says so
+            raise
         self.store.unwritten.pop(job.id, None)
         if child := self._children.pop(job.id, None):
             child.wait()
