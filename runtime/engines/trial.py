@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 
 SECONDS = 120.0
 _MEMORY_BYTES = 16 * 2**30
@@ -50,6 +51,7 @@ def run_once(model: bytes, where: str, *, seconds: float = SECONDS) -> list[NDAr
 def _main(model: Path, answer: Path) -> int:
     from runtime.engines.onnx_engine import raw_run
 
+    keep_out_of_dumps()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     try:
         outputs = raw_run(model, _picture)

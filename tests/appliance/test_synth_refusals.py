@@ -48,9 +48,9 @@ def calibration_line() -> str:
         ('body = "smplx"\nbody_file = "SMPLX_MINE.npz"', ("SMPLX_MINE.npz", "v_template", "give an SMPLX_*.npz")),
         ('plates = ["nowhere"]\nCALIBRATION', ("nowhere", "holds no plate", "wardpose plates capture")),
         ('plates = ["nowhere"]', ("plates need a calibration", "choose the scenario site")),
-        ('backgrounds = "rooms"', ("rooms/torn.jpg", "broken", "remove it")),
+        ('backgrounds = "rooms"', ("rooms/torn.jpg", "damaged", "copy it again")),
         ('backgrounds = "nowhere"', ("nowhere", "no such folder", "name a folder")),
-        ('pose_source = "amass"\npose_folder = "mocap"', ("mocap", "no motion recordings", "give another folder")),
+        ('pose_source = "amass"\npose_folder = "mocap"', ("mocap", "no motion recordings", "convert them")),
         ('pose_source = "bvh"\npose_folder = "bvh"', ("walk.bvh", "no BVH recording", "export it anew")),
     ],
 )

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.cli.bench import _models as _measured
+from appliance.cli.bench import _models as models_of
 from appliance.cli.main import build_parser
+from appliance.cli.output import Output
 from benchmarks import infer, live, ring
 from benchmarks.yardsticks import ultralytics_ms
 from tests.runtime.onnx_graphs import constant_model, info
@@ -46,9 +47,9 @@ def test_a_box_measures_what_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Where no model was fetched, that is the detector which comes with the product, and no pose model."""
     monkeypatch.setattr("appliance.models.store.FETCHED", tmp_path / "nothing")
     options = build_parser().parse_args(["--home", str(tmp_path / "site"), "bench", "infer"])
-    found = _measured(options, ["detector", "pose"], lambda done, total, note: None)
+    found = models_of(options, Output(as_json=True), ["detector", "pose"])
     assert list(found) == ["detector"] and found["detector"].is_file()
-    assert _measured(options, [], lambda done, total, note: None) == {}
+    assert models_of(options, Output(as_json=True), []) == {}
 
 
 def test_a_yardstick_that_cannot_read_a_layout_is_left_out(tmp_path: Path) -> None:

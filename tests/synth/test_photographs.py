@@ -76,7 +76,7 @@ def test_an_empty_folder_and_a_missing_one_are_told(tmp_path: Path) -> None:
 
 def test_a_list_of_beds_that_is_none_is_told(folder: Path) -> None:
     (folder / BEDS).write_text('{"green.png": [1, 2]}')
-    with pytest.raises(WardposeError, match="is no list of beds"):
+    with pytest.raises(WardposeError, match=r"beds\.json: the bed of 'green\.png' is not x, y, width, height"):
         check_backdrops(scenario(folder))
 
 
