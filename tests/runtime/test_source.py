@@ -55,6 +55,20 @@ def test_a_path_without_options_stays_as_it_is(path: str) -> None:
     assert (head, options) == (path, {}) or set(options) <= set(RecordingConfig.model_fields)
 
 
+@given(
+    st.text(max_size=40)
+    | st.builds(
+        "{}:{}#{}={}".format, st.sampled_from(["simulated", "video", "recording", "kinect", "x"]), st.text(max_size=20),
+        st.sampled_from(["seed", "loop", "width", "photos_per_s", "realtime", "depth", "x"]), st.text(max_size=12),
+    )
+)  # fmt: skip
+def test_whatever_is_given_as_a_source_is_one_or_is_told_in_one_line(spec: str) -> None:
+    try:
+        make_source(spec)
+    except WardposeError as error:
+        assert "\n" not in str(error)
+
+
 def test_a_hash_in_a_file_name_is_no_option() -> None:
     assert split_options("/data/bed#4.mkv", RecordingConfig) == ("/data/bed#4.mkv", {})
     assert split_options("/data/bed#4.mkv#loop=1", RecordingConfig) == ("/data/bed#4.mkv", {"loop": "1"})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import tempfile
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +21,7 @@ from runtime.capture.photograph import read_photograph
 from runtime.capture.source import EndOfStream, StaleFrame, VideoConfig, make_source
 from runtime.capture.video import VideoSource
 from runtime.frames import Frame
+from tests.fuzz import broken_bytes
 
 
 def source_of(path: Path | str, **options: object) -> VideoSource:
@@ -242,3 +246,26 @@ def test_an_absent_usb_camera_is_refused() -> None:
     assert source.live
     with pytest.raises(WardposeError, match="no camera answers there"):
         source.open()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of every container one, with few pictures."""
+    folder = tmp_path_factory.mktemp("videos")
+    for ending in ("mp4", "mkv", "avi"):
+        make_video(folder / f"a.{ending}")
+    return folder
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), ending=st.sampled_from(["mp4", "mkv", "avi"]))
+def test_a_damaged_video_plays_or_says_why_in_one_line(videos: Path, data: st.DataObject, ending: str) -> None:
+    broken = data.draw(broken_bytes((videos / f"a.{ending}").read_bytes()))
+    with tempfile.NamedTemporaryFile(suffix=f".{ending}") as file:
+        Path(file.name).write_bytes(broken)
+        try:
+            frames = play(source_of(file.name, realtime=False))
+        except WardposeError as error:
+            assert "\n" not in str(error)
+        else:
+            assert frames and all(frame.color.ndim == 3 for frame in frames)
