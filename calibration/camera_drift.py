@@ -84,7 +84,7 @@ def take_background(
     of the room has structure to hold on to.
     """
     height, width = size_of(pictures[0])
-    camera = estimate.camera.resized(width, height)
+    camera = estimate.camera.cut(width, height)
     points, bright = find_spots(pictures[0])
     total, times = points.copy(), np.ones(len(points))
     for picture in pictures[1:]:

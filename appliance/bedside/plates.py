@@ -82,8 +82,8 @@ def capture(
     assert row is not None
     spec = plate_source(site, source)
     view = fuse(_look(site, spec, seconds, progress))
-    camera = estimate.camera.resized(view.camera.width, view.camera.height)
-    if abs(camera.fx / view.camera.fx - 1) > 0.02:
+    camera = estimate.camera.cut(view.camera.width, view.camera.height)
+    if max(abs(camera.fx / view.camera.fx - 1), abs(camera.fy / view.camera.fy - 1)) > 0.02:
         raise WardposeError(
             "its lens is not the calibration's", where=spec, mend="calibrate with this camera, then take the plate"
         )
