@@ -75,13 +75,13 @@ def read_k4a_calibration(
     depth_entry = _camera(cameras, "CALIBRATION_CameraLocationD0")
     color_entry = _camera(cameras, "CALIBRATION_CameraLocationPV0")
     inertial = _listed(root, "InertialSensors", "SensorType") if "InertialSensors" in root else {}
-    radius = float(depth_entry.get("MetricRadius", 0) or 0)
+    radius = _numbers([depth_entry.get("MetricRadius") or 0], 1, "depth camera: MetricRadius")[0]
     reference = np.asarray(np.linalg.inv(_transform(depth_entry, "depth camera")), dtype=np.float64)
     return K4aCalibration(
         color=_model(color_entry, "color camera", COLOR_MODES, color_size),
         depth=_model(depth_entry, "depth camera", DEPTH_MODES, depth_size),
         color_from_depth=_transform(color_entry, "color camera") @ reference,
-        depth_radius=radius if radius > 0 else float("inf"),
+        depth_radius=float(radius) if radius > 0 else float("inf"),
         accelerometer_from_depth=_inertial(inertial, "CALIBRATION_InertialSensorType_Accelerometer", reference),
         gyroscope_from_depth=_inertial(inertial, "CALIBRATION_InertialSensorType_Gyro", reference),
     )
@@ -97,7 +97,7 @@ def _parse(source: bytes | str | Mapping[str, Any]) -> Mapping[str, Any]:
             # The attachment of a recording ends in a NUL byte.
             text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
             source = json.loads(text.rstrip("\0\r\n\t "))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise _refusal(f"not JSON ({error})") from None
     root = source.get("CalibrationInformation") if isinstance(source, Mapping) else None
     if not isinstance(root, Mapping):
@@ -123,7 +123,7 @@ def _numbers(value: Any, count: int, field: str) -> NDArray[np.float64]:
         raise _refusal(f"{field} needs {count} numbers, got {len(value) if isinstance(value, list) else 'none'}")
     try:
         numbers = np.array(value[:count], dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _refusal(f"{field} holds something that is no number") from None
     if not np.isfinite(numbers).all():
         raise _refusal(f"{field} holds a number that is not finite")

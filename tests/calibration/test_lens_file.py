@@ -99,6 +99,22 @@ def test_a_damaged_lens_is_a_lens_or_one_line(tmp_path: Path, data: st.DataObjec
 KINECT = json.loads(k4a_calibration_json(CameraModel(1280, 720, 611.0, 611.0, 639.0, 366.0, tuple([0.1] * 8))))
 
 
+@pytest.mark.parametrize("junk", [10**400, "person", None])
+@pytest.mark.parametrize("field", ["MetricRadius", "ModelParameters"])
+def test_a_number_of_a_kinect_that_is_none_is_named(tmp_path: Path, field: str, junk: Any) -> None:
+    content = json.loads(json.dumps(KINECT))
+    depth = content["CalibrationInformation"]["Cameras"][0]
+    if field == "MetricRadius":
+        depth[field] = junk
+    else:
+        depth["Intrinsics"][field][0] = junk
+    if field == "MetricRadius" and junk is None:
+        assert read(tmp_path, content, (1280, 720)).fx > 0  # it says nothing, as if it were absent
+    else:
+        with pytest.raises(WardposeError, match=field):
+            read(tmp_path, content, (1280, 720))
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=damaged(KINECT))
 def test_a_damaged_calibration_of_a_kinect_is_a_lens_or_one_line(tmp_path: Path, content: Any) -> None:
