@@ -207,7 +207,9 @@ def test_a_live_path_that_was_stopped_without_a_service_does_not_come_back_with_
 def test_mending_and_what_was_installed_go_by_a_service_that_runs(client: ServiceClient, site: SiteFolder) -> None:
     (site.root / "site.db").chmod(0o644)
     told = json.loads(command(site, "doctor", "--mend", "--json").stdout)
-    assert told["mended"] == [f"{site.root / 'site.db'}: 0644 → 0600"]
+    assert f"{site.root / 'site.db'}: 0644 → 0600" in told["mended"]
+    # SQLite gives the files it makes beside the database its rights, should one be made just then.
+    assert all(line.startswith(str(site.root / "site.db")) for line in told["mended"])
     assert client.call("box.installed", names=["EGL", "Xvfb"]) == {"ok": True}
     assert [what for what, _, _ in rows(site)] == ["site.close", "box.setup"]
 
