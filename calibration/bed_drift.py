@@ -164,19 +164,25 @@ def measure_bed(points: NDArray[np.float64], references: Sequence[BedReference])
 
     references: of the same bed at the same place, its rails up or down; the one that fits best counts.
     """
-    found = [measured for reference in references if (measured := _measure(points, reference)) is not None]
-    return max(found, key=lambda measured: measured[0])[1] if found else None
-
-
-def _measure(points: NDArray[np.float64], reference: BedReference) -> tuple[float, BedPosition] | None:
-    """The position by one reference, and how sure it is, up to 1."""
-    bed = reference.bed
+    if not references:
+        return None
+    bed = references[0].bed
     tops = _tops(points, bed)
+    maps = [(height, _occupancy(tops, height)) for height in (0.0, *_surfaces(points, bed))]
+    found = [at for reference in references if (at := _measure(points, tops, maps, reference)) is not None]
+    return max(found, key=lambda at: at[0])[1] if found else None
+
+
+def _measure(
+    points: NDArray[np.float64], tops: NDArray[np.float32], maps: Sequence[tuple[float, NDArray[np.int8]]],
+    reference: BedReference,
+) -> tuple[float, BedPosition] | None:  # fmt: skip
+    """The position by one reference, and how sure it is, up to 1. maps: what is bed and what floor, by its height."""
+    bed = reference.bed
     rim = _cells_of(reference, reference.rim != 0)
     fixed = _cells_of(reference, (reference.rim != 0) & ~_rails_mask(bed))
     best: tuple[float, NDArray[np.float64], float, bool] | None = None
-    for height in (0.0, *_surfaces(points, bed)):
-        occupied = _occupancy(tops, height)
+    for height, occupied in maps:
         score, pose, other_rails = _place(occupied, rim, fixed)
         raised = _step_of_rim(tops, reference, pose, height)
         if raised is None or abs(raised - height) > _SAME_HEIGHT_M:

@@ -11,12 +11,11 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from appliance.box.silence import keep_silent
+from appliance import program
 from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
-from calibration.memory import keep_out_of_dumps
 from calibration.redaction import redacted
 
 _OUTPUT_LOST = 74  # sysexits.h: an error of input or output
@@ -56,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 130 stopped by the person, anything else failed."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     closed = usable_streams()
-    os.umask(0o077)  # pictures, logs and models are their owner's alone, those that libraries write too
-    keep_silent()
-    keep_out_of_dumps()
+    program.prepare()
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Known before the arguments are understood, so that a wrong argument is answered in JSON as well.

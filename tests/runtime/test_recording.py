@@ -8,6 +8,7 @@ import struct
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -34,6 +35,18 @@ def frame(recording: Path) -> Frame:
         return source.read()
 
 
+def tracks_of(source: Any, out: Any) -> dict[int, Any]:
+    """The recording's tracks in the file `out`, by number, with nothing in them yet; its calibration is."""
+    streams = {}
+    for stream in source.streams.video:
+        streams[stream.index] = out.add_stream_from_template(stream)
+        streams[stream.index].metadata.update(stream.metadata)
+        streams[stream.index].time_base = stream.time_base
+    attachment = next(stream for stream in source.streams if stream.type == "attachment")
+    out.add_attachment("calibration.json", "application/octet-stream", bytes(attachment.data))
+    return streams
+
+
 @pytest.fixture(scope="module")
 def longer(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real recording's packets five times over at 5 frames a second; frame 2 lacks its depth, and depth runs
@@ -42,13 +55,7 @@ def longer(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = {"allow_raw_vfw": "1"}  # depth and infrared are raw 16-bit images
     with av.open(str(recording)) as source, av.open(str(path), "w", format="matroska", options=raw) as out:
         out.metadata.update({key: value for key, value in source.metadata.items() if key.startswith("K4A_")})
-        streams = {}
-        for stream in source.streams.video:
-            streams[stream.index] = out.add_stream_from_template(stream)
-            streams[stream.index].metadata.update(stream.metadata)
-            streams[stream.index].time_base = stream.time_base
-        attachment = next(stream for stream in source.streams if stream.type == "attachment")
-        out.add_attachment("calibration.json", "application/octet-stream", bytes(attachment.data))
+        streams = tracks_of(source, out)
         packets = [packet for packet in source.demux(source.streams.video) if packet.size]
         contents = [(packet.stream.index, bytes(packet)) for packet in packets]
         for number in range(5):
@@ -197,13 +204,7 @@ def test_depth_belongs_to_the_colour_it_was_taken_with(recording: Path, tmp_path
     ):
         tags = {key: value for key, value in source.metadata.items() if key.startswith("K4A_")}
         out.metadata.update(tags | {"K4A_DEPTH_DELAY_NS": str(delay_ms * 1_000_000)})
-        streams = {}
-        for stream in source.streams.video:
-            streams[stream.index] = out.add_stream_from_template(stream)
-            streams[stream.index].metadata.update(stream.metadata)
-            streams[stream.index].time_base = stream.time_base
-        attachment = next(stream for stream in source.streams if stream.type == "attachment")
-        out.add_attachment("calibration.json", "application/octet-stream", bytes(attachment.data))
+        streams = tracks_of(source, out)
         packets = [packet for packet in source.demux(source.streams.video) if packet.size]
         contents = [(packet.stream.index, bytes(packet)) for packet in packets]
         written = [
