@@ -45,7 +45,8 @@ class Watch:
             if job.process and is_running(job.process):
                 with contextlib.suppress(psutil.Error):
                     own = psutil.Process(pid_of(job.process))
-                    self.seen |= {process_identity(p.pid) for p in (own, *own.children(recursive=True))} - {""}
+                    found = {process_identity(p.pid) for p in (own, *own.children(recursive=True))} - {""}
+                    self.seen = self.seen | found  # a new set: the test reads the former one meanwhile
 
     def alive(self) -> list[str]:
         return [identity for identity in self.seen if is_running(identity)]
