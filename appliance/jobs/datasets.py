@@ -7,17 +7,15 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.bedside import plates
-from appliance.site import audit, calibrations
+from appliance.site import audit, calibrations, intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -145,16 +143,13 @@ def delete_composed(site: SiteFolder) -> list[str]:
         # By their names as well: a copied site names the plates where they lay before.
         if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
             continue
+        gone = [site.pictures / folder.name, folder]
         try:
-            for path in (site.pictures / folder.name, folder):
-                if path.exists():
-                    shutil.rmtree(path)
-        except OSError as error:
-            problems.append(str(disk_error(error, folder)))
-            continue
-        with site.database.transaction(immediate=True) as db:
-            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
-        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+            intents.delete(site, "dataset.delete", folder.name, "a plate that it shows has ended", gone)
+            with site.database.transaction(immediate=True) as db:
+                db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+        except WardposeError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -170,6 +165,5 @@ def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress) -
     make_dataset(spec, out, resume=True, progress=progress)
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
-            shutil.rmtree(other, ignore_errors=True)
-            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
+            intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])
     return out / "annotations.json"

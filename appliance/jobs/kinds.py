@@ -6,6 +6,7 @@ returns figures for JSON. An exception from `progress` ends the work with what i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
@@ -52,7 +53,6 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     base = str(parameters.get("model") or base_model(site, task))
     data = _folder(_data(site, parameters))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
-    folder = store.new_folder(name)
     store.verify(base)
     chosen = TuneSettings(
         epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
@@ -64,8 +64,8 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     )  # fmt: skip
     begin = time.monotonic()
     asked = str(parameters["task"]) if parameters.get("task") else None
-    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
-    store.enlist(name, origin=f"tuned from {base} on {data.name}")
+    with store.adding(name, origin=f"tuned from {base} on {data.name}") as folder:
+        card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
     return {
         "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
         "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
@@ -113,9 +113,17 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
-    store = ModelStore(site)
     name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}
+    with intents.intend(site, "model.export", name, engine):
+        path = _export(site, name, engine, parameters, result, progress)
+    return result | {"onnx": str(path)}
+
+
+def _export(
+    site: SiteFolder, name: str, engine: str, parameters: Mapping[str, Any], result: dict[str, Any], progress: Progress
+) -> Path:
+    store = ModelStore(site)
     if store.card(name).format == "onnx":
         store.verify(name)  # an imported ONNX file is its own export
     else:
@@ -128,8 +136,7 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
         progress(0, 1, "building the TensorRT engine on this box")
         progress(1, 1, open_engine(path, prefer="tensorrt").name)
-    audit.record(site, "model.export", name, engine)
-    return result | {"onnx": str(path)}
+    return path
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -243,9 +250,13 @@ def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     store, options = ModelStore(site), options_from(parameters)
     target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
     start = store.folder(str(parameters["start"])) if parameters.get("start") else None
-    card = make_as_asked(options, target, start, progress)
-    if target.parent == site.models:
-        store.enlist(target.name, origin="made from synthetic images alone")
+    adding = (
+        store.adding(target.name, origin="made from synthetic images alone")
+        if target.parent == site.models
+        else contextlib.nullcontext()
+    )
+    with adding:
+        card = make_as_asked(options, target, start, progress)
     return {"model": card.name, "out": str(target), "scores": card.scores}
 
 
