@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from appliance import program
-from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station, study
+from appliance.cli import (
+    audit,
+    backgrounds,
+    bench,
+    calibrate,
+    camera,
+    demo,
+    live,
+    models,
+    plates,
+    retarget,
+    station,
+    study,
+)
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError

@@ -18,7 +18,9 @@ _WHERE = "wardpose study"
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("study", parents=[common], help="the paper's whole protocol, or whether targeting matters")
+    parser = commands.add_parser(
+        "study", parents=[common], help="the paper's whole protocol, or whether targeting matters"
+    )
     parser.add_argument(
         "what", nargs="?", choices=("protocol", "targeting"), default="protocol",
         help="protocol (default): tables 2-7, figures 8-10 and what the paper left open; targeting: the same number of "
@@ -26,7 +28,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--preset", choices=("small", "full"), default="small", help="how much of everything")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where all of it is kept (default: study-PRESET)")
-    parser.add_argument("--resume", action="store_true", help="go on with what DIR holds; nothing finished is done again")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with what DIR holds; nothing finished is done again"
+    )
     parser.add_argument(
         "--detectors", "--detector", nargs="+", metavar="NAME", help="detectors of this site (default: the one a box "
         "starts with; all with --preset full)",
@@ -36,7 +40,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--score", action="append", default=[], metavar="NAME=COCO.json[:IMAGES]", help="a real set to score on as well"
     )
     parser.add_argument("--coco", metavar="COCO.json[:IMAGES]", help="people to turn for the paper's set A")
-    parser.add_argument("--backgrounds", type=Path, metavar="DIR", help="photographs of rooms for the sweep of backgrounds")
+    parser.add_argument(
+        "--backgrounds", type=Path, metavar="DIR", help="photographs of rooms for the sweep of backgrounds"
+    )
     parser.add_argument("--count", type=int, default=800, help="targeting: images of each kind, default 800")
     parser.add_argument("--orders", type=int, default=3, help="targeting: trainings on each, default 3")
     parser.add_argument(
@@ -83,9 +89,13 @@ def _check(options: argparse.Namespace) -> None:
     if options.seed < 0:
         raise WardposeError(f"--seed must be 0 or more, got {options.seed}", where=_WHERE, mend="leave it out")
     if options.what == "targeting" and not options.score:
-        raise WardposeError("no photographs to score on", where=f"{_WHERE} targeting", mend="give --score NAME=COCO.json")
+        raise WardposeError(
+            "no photographs to score on", where=f"{_WHERE} targeting", mend="give --score NAME=COCO.json"
+        )
     if options.backgrounds is not None and not options.backgrounds.is_dir():
-        raise WardposeError("is no folder", where=str(options.backgrounds), mend="name a folder of photographs of rooms")
+        raise WardposeError(
+            "is no folder", where=str(options.backgrounds), mend="name a folder of photographs of rooms"
+        )
 
 
 def _planned(options: argparse.Namespace, store: ModelStore) -> tuple[Any, dict[str, Path]]:
@@ -106,7 +116,10 @@ def _planned(options: argparse.Namespace, store: ModelStore) -> tuple[Any, dict[
             asked = plan.targeting(detectors[0], scored, arms, options.count, options.orders, options.seed)
             return asked, {detectors[0].name: store.folder(detectors[0].name)}
         pose = store.start("pose")
-        poses = [_known(store, name, "pose") for name in (([pose] if pose else []) if options.poses is None else options.poses)]
+        poses = [
+            _known(store, name, "pose")
+            for name in (([pose] if pose else []) if options.poses is None else options.poses)
+        ]
         coco = _labelled(*evaluation_set(f"A={options.coco}")[1]) if options.coco else None
         rooms = str(options.backgrounds.absolute()) if options.backgrounds else None
         box = plan.Box(detectors, poses, coco, rooms, scored)

@@ -131,7 +131,7 @@ class Skeletons(_Cell):
 
 
 class Likeness(_Cell):
-    """Where pictures of several sets lie in the space of a detector's features, and how large their people's boxes are."""
+    """Where pictures of several sets lie among a detector's features, and how large their people's boxes are."""
 
     kind: Literal["likeness"] = "likeness"
     model: Model

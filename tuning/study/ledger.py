@@ -41,7 +41,7 @@ class Study:
 
 
 def carry_out(plan: Plan, folder: Path, work: Work, *, resume: bool = False, progress: Progress | None = None) -> Study:
-    """Do every cell of `plan` that is not done in `folder`, in order. An exception, Ctrl-C or a kill keeps all that are.
+    """Do every cell of `plan` that is not done in `folder`, in order. Whatever ends it, what is done is kept.
 
     resume: go on in a folder that already holds a study. Raises WardposeError where the folder holds something else or
     another run works in it.
@@ -90,7 +90,7 @@ def _kept(path: Path, fingerprint: str) -> dict[str, Any] | None:
 def _alone(folder: Path, resume: bool) -> Iterator[None]:
     """The folder, for this run alone."""
     try:
-        there = folder.is_dir() and any(name.name != ".lock" for name in folder.iterdir())
+        there = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
         if there and not (folder / PLAN_FILE).is_file():
             raise WardposeError(
                 "is not empty and holds no study", where=str(folder), mend="give an empty or new folder"
@@ -103,6 +103,9 @@ def _alone(folder: Path, resume: bool) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise WardposeError("another run works on this study", where=str(folder), mend="wait for it") from None
+            for place in (folder, folder / CELLS):
+                for left in place.glob(".*.part"):  # by a run that was killed while writing
+                    left.unlink(missing_ok=True)
             yield
     except OSError as error:
         raise disk_error(error, error.filename or folder) from error

@@ -27,7 +27,6 @@ from tuning.study.cells import (
 SETS = ("B", "C", "D")
 TARGETED = {1: "B", 2: "C"}  # the set that is made for each scenario
 NARROW = "ward-narrow"
-ALL = "every"  # as an amount in a sweep: all of a set's images
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +155,7 @@ def _protocol(size: Preset, box: Box, seed: int) -> Iterator[Cell]:
     yield Likeness(name="likeness", model=first.model(), sets=(*sets, *scored), pictures=size.alike)
 
 
-def _tuned(
-    detector: Known, data: str, order: int, scored: Sequence[str], epochs: int | None = None
-) -> Iterator[Cell]:
+def _tuned(detector: Known, data: str, order: int, scored: Sequence[str], epochs: int | None = None) -> Iterator[Cell]:
     """A detector tuned on a set, and its boxes on the targets."""
     name = tuned_name(detector.name, data, order, epochs)
     size = detector.size_for(targets.ward(1))
@@ -224,28 +221,28 @@ def _backgrounds(size: Preset, box: Box, detector: Known, seed: int) -> Iterator
         yield from _tuned(detector, name, order, ("ward-1", *box.scored))
 
 
-SIDE = 416  # pixels of a picture's side where photographs of every shape are scored
-
-
 def targeting(
     detector: Known, scored: Mapping[str, Labelled], arms: Mapping[str, Scenario], images: int, orders: int,
     seed: int = targets.TRAINING_SEED,
 ) -> Plan:  # fmt: skip
-    """The same number of images of each arm, tuned on as often, scored on the site's own photographs."""
+    """The same number of images of each arm, tuned on as often, scored on the site's own photographs.
+
+    Those have every shape, so that input and images are square, of the detector's longer side.
+    """
     return Plan(name="targeting", cells=tuple(_targeting(detector, scored, arms, images, orders, seed)))
 
 
 def _targeting(
     detector: Known, scored: Mapping[str, Labelled], arms: Mapping[str, Scenario], images: int, orders: int, seed: int
 ) -> Iterator[Cell]:
-    size = SIDE, SIDE
+    size = (detector.longer_side,) * 2
     for name, photographs in scored.items():
         yield photographs.cell(name)
     for target in scored:
         yield Boxes(name=boxes_name(detector.name, target), model=detector.model(), target=target, size=size)
     for order, (name, scenario) in product(range(orders), arms.items()):
         if not order:
-            square = scenario.having(width=SIDE, height=SIDE)
+            square = scenario.having(width=size[0], height=size[1])
             yield Images(name=name, scenario=square, count=images, seed=seed)
         tuned = tuned_name(detector.name, name, order)
         yield Tuning(name=tuned, model=detector.model(), data=name, size=size, seed=order)
