@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synth.scenario import Scenario
 
@@ -21,7 +22,17 @@ class _Cell(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")
+    longest: ClassVar[int] = 150  # a file is called after it
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or len(name) > cls.longest:
+            raise ValueError(
+                f"{name!r} is no name: letters, digits, dots, hyphens and underscores, {cls.longest} at most"
+            )
+        return name
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -91,6 +102,7 @@ Size = tuple[int, int]  # width and height of a model's input in pixels
 class Tuning(_Cell):
     """A model tuned on a set by its family's recipe, or for another number of epochs."""
 
+    longest: ClassVar[int] = 80  # a model is called after it
     kind: Literal["tuning"] = "tuning"
     model: Model
     data: str

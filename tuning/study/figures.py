@@ -91,7 +91,7 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, group in zip(axes.flat, groups, strict=False):
-        for place, (arm, changes) in enumerate(arms.items()):
+        for place, changes in enumerate(arms.values()):
             found = changes[group]
             color = _COLORS[place % len(_COLORS)]
             _intervals(axis, [place], [found], color, line=False)

@@ -31,10 +31,13 @@ NARROW = "ward-narrow"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How much of everything. images: of each set; wards: pictures of scenario 1 and 2; orders: trainings, on the
-    pictures in another order each; numbers, epochs: what is swept, on the targeted set of scenario 1; degrees: how far
-    the viewpoint is off; sweep: images of each set of the last two sweeps; posed: pictures of each ward that skeletons
-    are drawn in; alike: pictures of a set whose features are compared."""
+    """How much of everything.
+
+    images: of each set; wards: pictures of scenario 1 and 2; orders: trainings, on the pictures in another order each;
+    numbers, epochs: what is swept, on the targeted set of scenario 1; degrees: how far the viewpoint is off; sweep:
+    images of each set of the last two sweeps; people: images of a targeted set that a pose model is tuned on; posed:
+    pictures of each ward that skeletons are drawn in; alike: pictures of a set whose features are compared.
+    """
 
     images: int
     wards: tuple[int, int]
@@ -43,14 +46,21 @@ class Preset:
     epochs: tuple[int, ...]
     degrees: tuple[float, ...]
     sweep: int
+    people: int
     posed: int
     alike: int
 
 
+DEGREES = (0.0, 5.0, 15.0, 45.0, 90.0)
+# The full one has the paper's numbers of images and of real frames.
 PRESETS: Mapping[str, Preset] = {
-    "small": Preset(300, (100, 70), 1, (100,), (2, 4), (0, 5, 15, 45, 90), 150, 50, 40),
+    "small": Preset(
+        images=300, wards=(60, 45), orders=1, numbers=(100,), epochs=(2,), degrees=DEGREES, sweep=100, people=100,
+        posed=24, alike=20,
+    ),
     "full": Preset(
-        10_800, (224, 210), 3, (100, 300, 1_000, 3_000), (2, 3, 4, 5, 20), (0, 5, 15, 45, 90), 2_000, 210, 200
+        images=10_800, wards=(224, 210), orders=3, numbers=(100, 300, 1_000, 3_000), epochs=(2, 3, 4, 5, 20),
+        degrees=DEGREES, sweep=2_000, people=10_800, posed=210, alike=200,
     ),
 }  # fmt: skip
 
@@ -110,6 +120,11 @@ def skeletons_name(pose: str, detector: str | None, target: str) -> str:
     return f"{pose}.in.{detector or 'truth'}.on.{target}"
 
 
+def people_of(data: str) -> str:
+    """The part of a set that pose models are tuned on."""
+    return f"{data}.people"
+
+
 def protocol(preset: str, box: Box, seed: int = targets.TRAINING_SEED) -> Plan:
     """The paper's study on scenarios 1 and 2, and what it left open."""
     return Plan(name=preset, cells=tuple(_protocol(PRESETS[preset], box, seed)), left_out=_left_out(box))
@@ -148,10 +163,10 @@ def _protocol(size: Preset, box: Box, seed: int) -> Iterator[Cell]:
             )  # fmt: skip
     for order, name, detector in product(range(size.orders), sets, box.detectors):
         yield from _tuned(detector, name, order, scored)
-    yield from _posed(size, box)
     first = box.detectors[0]
     yield from _swept(size, first, seed)
     yield from _backgrounds(size, box, first, seed)
+    yield from _posed(size, box)
     yield Likeness(name="likeness", model=first.model(), sets=(*sets, *scored), pictures=size.alike)
 
 
@@ -178,9 +193,10 @@ def _posed(size: Preset, box: Box) -> Iterator[Cell]:
     for scenario, data in TARGETED.items():
         target = f"ward-{scenario}.posed"
         yield FirstImages(name=target, of=f"ward-{scenario}", count=size.posed)
+        yield FirstImages(name=people_of(data), of=data, count=size.people)
         for pose in box.poses:
-            tuned = tuned_name(pose.name, data, 0)
-            yield Tuning(name=tuned, model=pose.model(), data=data)
+            tuned = tuned_name(pose.name, people_of(data), 0)
+            yield Tuning(name=tuned, model=pose.model(), data=people_of(data))
             for cell in (None, tuned):
                 for detector, found in product(box.detectors, (None, data)):
                     boxes = None if found is None else tuned_name(detector.name, found, 0)

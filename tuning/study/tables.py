@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tuning.evaluate.significance import bonferroni, holm
 from tuning.study.findings import Change, Findings, Run, change, figure
-from tuning.study.plan import NARROW, SETS, TARGETED
+from tuning.study.plan import NARROW, SETS, TARGETED, people_of
 from tuning.study.workshop import EVERYBODY
 
 ALPHA = 0.05
@@ -159,12 +159,12 @@ def _skeleton_figures(found: Findings) -> Iterator[Table]:
     rows: list[tuple[Value, ...]] = []
     for scenario, pose, detector in _posed(found):
         target, data = f"ward-{scenario}.posed", TARGETED[scenario]
-        for tuned in (None, data):
+        for tuned in (None, people_of(data)):
             for who, boxes in ((detector, None), (detector, data), (None, None)):
                 runs = found.skeletons(pose, tuned, who, boxes, target)
                 if runs:
                     of = "the true ones" if who is None else f"{detector}{f' tuned on {boxes}' if boxes else ''}"
-                    rows.append((scenario, of, f"{pose}{f' tuned on {tuned}' if tuned else ''}", *_drawn(runs)))
+                    rows.append((scenario, of, f"{pose}{f' tuned on {data}' if tuned else ''}", *_drawn(runs)))
     if rows:
         yield Table("Table 3: skeletons on the boxes found", ("scenario", "boxes of", "pose model", *names), rows)
 
@@ -199,7 +199,7 @@ def _skeleton_tests(found: Findings) -> Iterator[Test]:
         target, data = f"ward-{scenario}.posed", TARGETED[scenario]
         none, boxes, both = (
             found.skeletons(pose, tuned, detector, by, target)
-            for tuned, by in ((None, None), (None, data), (data, data))
+            for tuned, by in ((None, None), (None, data), (people_of(data), data))
         )
         for name, before, after in (
             ("the detector", none, boxes),
