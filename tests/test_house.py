@@ -22,14 +22,17 @@ HEAVY = (
     "moderngl",
     "mujoco",
     "onnxruntime",
+    "polib",
     "pyk4a",
     "pyrender",
     "reportlab",
     "sklearn",
     "smplx",
+    "starlette",
     "tensorrt",
     "ultralytics",
     "usb",
+    "uvicorn",
 )
 
 
