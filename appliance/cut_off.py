@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from appliance.models.store import finish_adding
+from appliance.jobs.datasets import finish_deleting
+from appliance.models.store import finish_adding, finish_removing
 from appliance.site import intents
 from appliance.site.calibrations import finish_discarding
 from appliance.site.folder import SiteFolder
 
-_FINISHERS = {"model.add": finish_adding, "calibration.discard": finish_discarding}
+_FINISHERS = {
+    "model.add": finish_adding, "model.remove": finish_removing, "calibration.discard": finish_discarding,
+    "dataset.remove": finish_deleting, "dataset.delete": finish_deleting,
+}  # fmt: skip
 
 
 def settle(site: SiteFolder) -> list[str]:

@@ -72,6 +72,10 @@ def _tune(site: SiteFolder) -> None:
     _add_model(site, "third")
 
 
+def _remove_model(site: SiteFolder) -> None:
+    ModelStore(site).remove("second", "no longer wanted")
+
+
 def _promote(site: SiteFolder) -> None:
     ModelStore(site).record_promotion("second", accepted=True, reasons={"asked": "better"}, against="first")
 
@@ -97,6 +101,7 @@ OPERATIONS: dict[str, Callable[[SiteFolder], None]] = {
     "plates expired": _expire_plates,
     "model added": _tune,
     "model promoted": _promote,
+    "model removed": _remove_model,
     "setting changed": _set_setting,
     "pause": _pause,
     "job submitted": _submit,
@@ -133,7 +138,8 @@ def faults_of(site: SiteFolder) -> Iterator[str]:
         verify_weights(folder, card)
         if models.pop(folder.name, None) != card.sha256:
             yield f"the model {folder.name} has no row that tells of a change"
-        if ("model.add", folder.name) not in rows:
+        added, removed = (rows.count((f"model.{deed}", folder.name)) for deed in ("add", "remove"))
+        if added - removed != 1:
             yield f"the model {folder.name} stands without its audit row"
     if models:
         yield f"rows of models that are not there: {sorted(models)}"

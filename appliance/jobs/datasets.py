@@ -7,6 +7,8 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,9 +130,13 @@ def remove(site: SiteFolder, name: str, reason: str = "") -> None:
             if path.exists():
                 shutil.rmtree(path)
 
-    audit.delete(site, "dataset.remove", name, reason, delete)
-    with site.database.transaction(immediate=True) as db:
-        db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+    gone = [site.pictures / name, folder]
+    intents.delete(site, "dataset.remove", name, reason, gone, carry_out=delete, finisher=finish_deleting)
+
+
+def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a data set whose folder was deleted goes too."""
+    db.executemany("DELETE FROM datasets WHERE folder = ?", [(folder,) for folder in intent.deletes])
 
 
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
@@ -162,10 +168,9 @@ def delete_composed(site: SiteFolder) -> list[str]:
         if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
             continue
         gone = [site.pictures / folder.name, folder]
+        why = "a plate that it shows has ended"
         try:
-            intents.delete(site, "dataset.delete", folder.name, "a plate that it shows has ended", gone)
-            with site.database.transaction(immediate=True) as db:
-                db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+            intents.delete(site, "dataset.delete", folder.name, why, gone, finisher=finish_deleting)
         except WardposeError as error:
             problems.append(str(error))
     return problems

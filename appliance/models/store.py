@@ -277,12 +277,12 @@ class ModelStore:
 
         def delete() -> None:
             # The card first: without it the folder is no model, whatever a power cut leaves of it.
-            (folder / CARD_FILE).unlink()
-            shutil.rmtree(folder)
+            with contextlib.suppress(FileNotFoundError):
+                (folder / CARD_FILE).unlink()
+            if folder.exists():
+                shutil.rmtree(folder)
 
-        audit.delete(self.site, "model.remove", name, reason, delete)
-        with self.site.database.transaction(immediate=True) as db:
-            db.execute("DELETE FROM models WHERE name = ?", (name,))
+        intents.delete(self.site, "model.remove", name, reason, [folder], carry_out=delete, finisher=finish_removing)
 
     def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest decisions of the gate first."""
@@ -319,6 +319,11 @@ def finish_adding(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connecti
         "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) VALUES (?, ?, ?, ?, ?, ?)",
         (name, now(), card.task, site.relative(site.models / name), card.sha256, intent.reason),
     )
+
+
+def finish_removing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a model that was removed goes too."""
+    db.execute("DELETE FROM models WHERE name = ?", (intent.subject,))
 
 
 def _family(card: ModelCard) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
-from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -138,13 +137,8 @@ def discard(site: SiteFolder, number: int) -> None:
             f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used"
         )
     file = site.resolve(row.file)
-    with intents.intend(site, "calibration.discard", row.method, f"number {number}", deletes=[file]) as deed:
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            raise disk_error(error, file) from error
-        with deed.commit() as db:
-            finish_discarding(site, deed.intent, db)
+    why = f"number {number}"
+    intents.delete(site, "calibration.discard", row.method, why, [file], finisher=finish_discarding)
     forget_references(site)
 
 

@@ -96,11 +96,12 @@ def intend(
 
 def delete(
     site: SiteFolder, what: str, subject: str, reason: str, paths: Sequence[Path], *,
-    carry_out: Callable[[], None] | None = None,
+    carry_out: Callable[[], None] | None = None, finisher: Finisher | None = None,
 ) -> None:  # fmt: skip
     """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first.
 
-    carry_out: deletes them, where their order matters; does nothing where it is done already.
+    carry_out: deletes them, where their order matters; does nothing where it is done already. finisher: what else goes
+    with them; `settle` wants the same for what was cut off.
     """
 
     def away() -> None:
@@ -109,11 +110,21 @@ def delete(
         _remove(paths)
 
     try:
-        with intend(site, what, subject, reason, deletes=paths):
+        with intend(site, what, subject, reason, deletes=paths) as deed:
             away()
+            with deed.commit() as db:
+                if finisher is not None:
+                    finisher(site, deed.intent, db)
     except DiskError:
         away()
-        audit.record(site, what, subject, reason)
+        with audit.deed(site, what, subject, reason) as db:
+            db.execute(
+                "DELETE FROM intents WHERE what = ? AND subject = ? AND process = ?",
+                (what, subject, process_identity(os.getpid())),
+            )
+            told = [site.relative(path) for path in paths]
+            if finisher is not None:
+                finisher(site, Intent(0, "", "", what, subject, reason, "", deletes=tuple(told)), db)
 
 
 def settle(site: SiteFolder, finishers: Mapping[str, Finisher] | None = None) -> list[str]:

@@ -138,3 +138,15 @@ def _model(folder: Path) -> None:
         name=folder.name, task="detect", architecture="a", layout="yolo", width=64, height=64, sha256="0" * 64
     )
     save_model(folder, {"weight": np.zeros(2, np.float32)}, card)
+
+
+def test_a_model_is_removed_through_the_one_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from appliance.cli.main import main
+
+    site = prepare(tmp_path / "site")
+    home = ["--home", str(site.root)]
+    assert main(["models", "remove", "first", *home]) == 2 and "first is live" in capsys.readouterr().err
+    assert main(["models", "remove", "second", "--reason", "worse on every ward", *home]) == 0
+    (newest, *_) = audit.rows(site)
+    assert (newest.what, newest.subject, newest.reason) == ("model.remove", "second", "worse on every ward")
+    assert not (site.models / "second").exists() and not list(faults_of(site))
