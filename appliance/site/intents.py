@@ -139,6 +139,11 @@ def settle(site: SiteFolder, finishers: Mapping[str, Finisher] | None = None) ->
     return told
 
 
+def being_made(site: SiteFolder) -> list[str]:
+    """The paths that living programs are making."""
+    return [str(site.resolve(intent.made)) for intent in _waiting(site) if intent.made and _lives(site, intent)]
+
+
 def _begin(
     site: SiteFolder, what: str, subject: str, reason: str, told: dict[str, Any], finishers: Mapping[str, Finisher]
 ) -> Intent:

@@ -27,6 +27,8 @@ from runtime.display.server import Server
 from runtime.notify import notify
 from runtime.pause import PauseSwitch
 
+_BEAT_S = 0.5
+
 
 class DisplayServer:
     """Serves the page for one live process. It owns its threads; `close` ends them.
@@ -157,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as server:  # fmt: skip
             sys.stderr.write(f"display: {server.url}\n")
             notify("READY=1", f"STATUS={server.url}")
-            while not ending.wait(2.0):
+            while not ending.wait(_BEAT_S):
                 if server.alive:
                     notify("WATCHDOG=1")
             notify("STOPPING=1")
