@@ -25,6 +25,7 @@ from calibration.progress import Progress
 START_SECONDS = 20.0
 ANSWER_SECONDS = 660.0  # starting the live path may export a model first
 AT_ONCE_SECONDS = 2.0  # how long what must not wait waits for the service before it does without
+CROWDED_SECONDS = 5.0  # how long a place at the socket is tried for
 LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
 RUNNER_SECONDS = 10.0  # how long whoever runs the jobs may be away: a unit that ended is started again
 
@@ -225,12 +226,23 @@ class ServiceClient:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(self._answer_s)
             try:
-                connection.connect(str(service_socket(self.site)))
+                self._connect(connection)
             except OSError as error:
                 connection.close()
                 raise self._gone() from error
             self._connection, self._received = connection, b""
         return self._connection
+
+    def _connect(self, connection: socket.socket) -> None:
+        """Where many come at once, the kernel turns some away: they come again."""
+        until = time.monotonic() + CROWDED_SECONDS
+        while True:
+            try:
+                return connection.connect(str(service_socket(self.site)))
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _line(self, connection: socket.socket) -> bytes:
         while b"\n" not in self._received:
