@@ -30,6 +30,7 @@ from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.processes import is_running, pid_of, process_identity
 
+ROOM_FOR_A_ROW = 1 << 20  # bytes whose deletion lets the database write on
 CUT_OFF = "completed after it was cut off"
 # What else a completed intent of a kind writes, in the transaction of its audit row; may raise `WardposeError`.
 Finisher = Callable[[SiteFolder, "Intent", sqlite3.Connection], None]
@@ -98,7 +99,8 @@ def delete(
     site: SiteFolder, what: str, subject: str, reason: str, paths: Sequence[Path], *,
     carry_out: Callable[[], None] | None = None, finisher: Finisher | None = None,
 ) -> None:  # fmt: skip
-    """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first.
+    """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first where it makes room
+    for it; else nothing is deleted, and the `DiskError` is raised.
 
     carry_out: deletes them, where their order matters; does nothing where it is done already. finisher: what else goes
     with them; `settle` wants the same for what was cut off.
@@ -116,6 +118,8 @@ def delete(
                 if finisher is not None:
                     finisher(site, deed.intent, db)
     except DiskError:
+        if sum(_bytes(path) for path in paths) < ROOM_FOR_A_ROW and any(os.path.lexists(path) for path in paths):
+            raise
         away()
         with audit.deed(site, what, subject, reason) as db:
             db.execute(
@@ -219,6 +223,14 @@ def _plan(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lives(site: SiteFolder, intent: Intent) -> bool:
     return is_running(intent.process) and (str(site.root), intent.id) not in _ended
+
+
+def _bytes(path: Path) -> int:
+    total = 0
+    for each in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):
+            total += each.lstat().st_blocks * 512
+    return total
 
 
 def _remove(paths: Sequence[Path]) -> None:
