@@ -76,6 +76,12 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     ALTER TABLE jobs ADD COLUMN asked_by TEXT NOT NULL DEFAULT '';
     ALTER TABLE jobs ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
     """,
+    # Which weights were shown which held-out pictures, in their order: what the gate allows shrinks with each.
+    """
+    CREATE TABLE tries (
+        held_out TEXT NOT NULL, candidate TEXT NOT NULL, task TEXT NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (held_out, candidate));
+    """,
 )
 
 
