@@ -49,10 +49,8 @@ def test_effect_interval_p_and_who_was_asked_stand_in_one_statement() -> None:
     bound = allowed_p(GateSettings().significance, 1)
     interval = change.confidence_interval(1 - bound)
     assert f"a mean change of {(better - OLD).mean():+.3f}" in told
-    assert (
-        f"{100 * (1 - bound):.3g} % interval {interval.low:+.3f} to {interval.high:+.3f}, p = {change.pvalue:.2g} if nothing"
-        in told
-    )
+    level = f"{100 * (1 - bound):.3g} % interval"
+    assert f"{level} {interval.low:+.3f} to {interval.high:+.3f}, p = {change.pvalue:.2g} if nothing" in told
     assert "60 people in 30 pictures of 12 scenes: 40 better, 0 worse, 20 as before" in told
 
 
@@ -117,7 +115,7 @@ def test_a_gain_that_is_certain_and_too_small_does_not_pass() -> None:
 
 def test_each_further_candidate_on_the_same_pictures_must_show_more() -> None:
     rng = np.random.default_rng(3)
-    some = evaluation(OLD + 0.06 + rng.normal(0, 0.06, 12).repeat(5))
+    some = evaluation(OLD + 0.06 + rng.normal(0, 0.03, 12).repeat(5))
     assert verdict_of(ward=some)[0]
     passed, said = verdict_of(tries=40, ward=some)
     assert not passed and "candidate number 40 tried on these pictures" in said
