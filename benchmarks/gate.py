@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ class _Trial:
     def __init__(
         self, folder: Path, detector: Path, pose: Path | None, rng: np.random.Generator, progress: Progress | None
     ) -> None:
-        self._folder, self._detector, self._rng, self._progress = folder, detector, rng, progress
+        self._folder, self._in_use, self._rng, self._progress = folder, detector, rng, progress
         self._files = _pictures(folder, progress)
         pictures = {name: read_people(file, keypoints=True) for name, file in self._files.items()}
         groups = {name: groups_of(people, brightness(people)) for name, people in pictures.items()}
@@ -130,7 +130,7 @@ class _Trial:
         for kind, count in BROKEN.items():
             self._broken(kind, max(1, round(parts * count)))
         if train:
-            for kind, onnx, leaked in trained_models(self._folder, self._detector, self._files, self._progress):
+            for kind, onnx, leaked in trained_models(self._folder, self._in_use, self._files, self._progress):
                 self._judge_detector(kind, "real", Candidate(self._seen(onnx), self._boxes, leaked))
         return self._result()
 
@@ -246,7 +246,7 @@ class _Trial:
 
     def _broken(self, kind: str, count: int) -> None:
         """Files that are no models any more: whoever lets them through must be told so by their numbers."""
-        for path in broken_models(self._folder, self._detector, kind, count, self._rng):
+        for path in broken_models(self._folder, self._in_use, kind, count, self._rng):
             try:
                 found = self._seen(path)
             except (WardposeError, ValueError) as error:  # an answer that is not finite
@@ -284,7 +284,7 @@ class _Trial:
 
 
 def _detector_on(
-    pictures: list[Picture], found: Mapping[int, Detections], groups: Mapping[str, frozenset[int]], target: bool,
+    pictures: Sequence[Picture], found: Mapping[int, Detections], groups: Mapping[str, frozenset[int]], target: bool,
     scenes: frozenset[Any],
 ) -> Judged:  # fmt: skip
     where = scenes_of(pictures)
@@ -312,7 +312,7 @@ def _false(picture: Picture, boxes: Detections) -> int:
 
 
 def _pose_on(
-    pictures: list[Picture], found: Mapping[int, Skeletons], groups: Mapping[str, frozenset[int]], target: bool,
+    pictures: Sequence[Picture], found: Mapping[int, Skeletons], groups: Mapping[str, frozenset[int]], target: bool,
     scenes: frozenset[Any],
 ) -> Judged:  # fmt: skip
     shown = [picture for picture in pictures if picture.id in found]
