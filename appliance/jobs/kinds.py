@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
+from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
 from appliance.site import intents
@@ -23,6 +24,9 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
 from calibration.errors import WardposeError
 from calibration.progress import Progress
+
+# What the statistics want of every person and picture, and a table does not.
+_EACH = frozenset({"scores", "covered", "alarms", "oks", "seen", "cm"})
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     from tuning.coco_folder import read_people
     from tuning.families.family import TuneSettings
     from tuning.families.family import tune as tune_model
+    from tuning.gate.leaks import write_trained_on
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
@@ -66,9 +71,11 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     asked = str(parameters["task"]) if parameters.get("task") else None
     with store.adding(name, origin=f"tuned from {base} on {data.name}") as folder:
         card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
+        pictures = read_people(data / "annotations.json")
+        write_trained_on(folder, (picture.path for picture in pictures))
     return {
         "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
-        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "images": len(pictures), "width": card.width, "height": card.height,
         "seconds": time.monotonic() - begin,
     }  # fmt: skip
 
@@ -85,10 +92,11 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             f"{name} is a pose model and finds nobody by itself", where="evaluate",
             mend="add --keypoints, or name a detector",
         )  # fmt: skip
+    tries.note(site, tries.set_identity(data, Path(images) if images else None), name)
     size = (parameters.get("width"), parameters.get("height"))
     if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
         keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
-        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "seen", "images"})}
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={*_EACH, "images"})}
         answer = {"model": name, "width": card.width, "height": card.height} | figures
     else:
         detector = store.live("detect") if card.task == "pose" else name
@@ -99,8 +107,9 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
             turn_deg=turn, width=size[0], height=size[1],
         )  # fmt: skip
-        each = {"oks", "seen", "images"}  # what the statistics want of every person
-        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
+        figures = evaluation.model_dump(exclude={*_EACH, "keypoints"}, exclude_none=True)
+        if evaluation.keypoints is not None:
+            figures["keypoints"] = evaluation.keypoints.model_dump(exclude={*_EACH, "images"}, exclude_none=True)
         own = store.card(detector)
         answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
     with site.database.transaction(immediate=True) as db:
@@ -140,8 +149,8 @@ def _export(
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, upright, floor (other
-    ones)."""
+    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, fresh, upright, floor
+    (other ones)."""
     from appliance.jobs.promotion import decide
 
     return decide(site, parameters, progress)
