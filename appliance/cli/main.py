@@ -18,6 +18,7 @@ from appliance.cli import (
     bench,
     calibrate,
     camera,
+    data,
     demo,
     live,
     models,
@@ -59,7 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (demo, station, audit, camera, calibrate, plates, backgrounds, retarget, models, live, bench, study):
+    rooms = (
+        demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study,
+    )  # fmt: skip
+    for module in rooms:
         module.add(commands, behind)
     return parser
 

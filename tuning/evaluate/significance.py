@@ -104,10 +104,10 @@ def cluster_bootstrap(
     of = people if scenes is None else [scenes[person] for person in people]
     number = {scene: index for index, scene in enumerate(dict.fromkeys(of))}
     place = np.array([number[scene] for scene in of])
-    sums = np.bincount(place, [values[person] for person in people], len(number))
-    counts = np.bincount(place, minlength=len(number)).astype(np.float64)
+    each = np.array([values[person] for person in people], np.float64)
+    sums, counts = (np.bincount(place, w, len(number)).astype(np.float64) for w in (each, np.ones(len(people))))
     low, high = ratio_interval(sums, counts, level=level, resamples=resamples, seed=seed)
-    mean = float(np.mean([values[person] for person in people]))
+    mean = float(each.mean())
     return Interval(mean, min(low, mean), max(high, mean), len(people), len(number))
 
 
