@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.person_class import listed, person_classes
 from runtime.skeleton import KEYPOINTS
 from synth.coco_values import Id, area_of, box_of, identity, keypoints_of, shown, side, truth
@@ -116,12 +117,12 @@ def examine_coco(path: Path, *, keypoints: bool = False) -> tuple[CocoFile, list
 def _json(path: Path) -> dict[str, Any]:
     where = str(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise WardposeError("no such COCO file", where=where, mend="check the path") from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=where) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WardposeError(f"not JSON ({error})", where=where, mend="write the file again") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
         raise WardposeError(
