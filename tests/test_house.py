@@ -22,15 +22,18 @@ HEAVY = (
     "moderngl",
     "mujoco",
     "onnxruntime",
+    "polib",
     "pyk4a",
     "pyrender",
     "pyseccomp",
     "reportlab",
     "sklearn",
     "smplx",
+    "starlette",
     "tensorrt",
     "ultralytics",
     "usb",
+    "uvicorn",
 )
 
 

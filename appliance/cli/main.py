@@ -60,10 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    rooms = (
-        demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study,
-    )  # fmt: skip
-    for module in rooms:
+    modules = (demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study)
+    for module in modules:
         module.add(commands, behind)
     return parser
 

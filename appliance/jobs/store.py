@@ -174,6 +174,28 @@ class JobStore:
     def log_file(self, number: int) -> Path:
         return self.site.logs / f"job-{number:05d}.log"
 
+    def steps_file(self, number: int) -> Path:
+        """Where a job notes how it goes, a line each: seconds, done, total, note."""
+        return self.site.logs / f"job-{number:05d}.steps"
+
+    def steps(self, number: int) -> list[Step]:
+        """How a job went so far; its last attempt's where there were several."""
+        try:
+            lines = self.steps_file(number).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        found: list[Step] = []
+        for line in lines:
+            parts = line.split("\t", 3)
+            try:
+                step = Step(float(parts[0]), int(parts[1]), int(parts[2]), parts[3])
+            except (ValueError, IndexError):
+                continue  # cut off by a power cut
+            if found and step.seconds < found[-1].seconds:
+                found = []
+            found.append(step)
+        return found
+
     def log_tail(self, number: int, lines: int = 40) -> list[str]:
         """The last lines a job wrote."""
         path = self.log_file(number)
@@ -182,6 +204,16 @@ class JobStore:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - 64_000))
             return [redacted(line) for line in stream.read().decode(errors="replace").splitlines()[-lines:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a job was at one moment. seconds: since its process began."""
+
+    seconds: float
+    done: int
+    total: int
+    note: str
 
 
 def _job(row: sqlite3.Row) -> Job:

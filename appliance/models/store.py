@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import sys
 from collections.abc import Mapping
@@ -250,6 +251,31 @@ class ModelStore:
             audit.add(self.site, db, "model.rollback", name, reason)
         audit.seal(self.site)
         return name
+
+    def remove(self, name: str, reason: str = "") -> None:
+        """Delete a model of this site; raises `WardposeError` for one that is live, came with the box, or is the one
+        that a roll back of its task would put back."""
+        folder = self.folder(name)
+        card = read_card(folder)
+        if folder.parent != self.site.models:
+            raise WardposeError(f"{name} came with the box", mend="it is shared by every site of it, and stays")
+        if name == self.live(card.task):
+            raise WardposeError(f"{name} is live", mend="roll back first, or put another one live")
+        with self.site.database.transaction() as db:
+            row = db.execute(
+                "SELECT previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (card.task,)
+            ).fetchone()
+        if row is not None and row["previous"] == name:
+            raise WardposeError(f"{name} is what a roll back puts back", mend="it can go once another one went live")
+
+        def delete() -> None:
+            # The card first: without it the folder is no model, whatever a power cut leaves of it.
+            (folder / CARD_FILE).unlink()
+            shutil.rmtree(folder)
+
+        audit.delete(self.site, "model.remove", name, reason, delete)
+        with self.site.database.transaction(immediate=True) as db:
+            db.execute("DELETE FROM models WHERE name = ?", (name,))
 
     def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest decisions of the gate first."""
