@@ -7,7 +7,8 @@ One message: `version`, `state` (starting, live, no-signal, paused), `message` (
 `patient` (`place`: in-bed, on-edge, out-of-bed, nobody; `probability` of each; `for_s`: for how long it has been that;
 `seen`: whether the patient is among the people; `id`; `words`; null without a calibrated bed), `stale_s` (how old a
 picture shown as now may be), `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`,
-`stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
+`stages_ms`, and `engines`, `models`, `engines_refused` and `engines_told` ([{`stage`, `name`, `used`, `qualifies`,
+`why` (not), `ms`, `threads`}]) of the pipeline.
 One of the people: `id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
 where too little of one is sure), `role` (patient, other, unknown), `patient_p` (how likely the patient), `place`, both
 null without a calibrated bed, and `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL, SURE, limb_score, shows_skeleton
 from runtime.detections import Detections
+from runtime.engines.chain import EngineChain
 from runtime.frames import known_origin
 from runtime.pause import Pause
 from runtime.pipeline import LivePipeline, LiveResult
@@ -65,6 +67,12 @@ def live_message(
         said["engines"] = {stage: engine.name for stage, engine in engines.items()}
         said["models"] = {stage: engine.info.name for stage, engine in engines.items()}
         said["engines_refused"] = list(pipeline.detector.engine.why)
+        said["engines_told"] = [
+            {"stage": stage} | row
+            for stage, engine in engines.items()
+            if isinstance(engine, EngineChain)
+            for row in engine.told()
+        ]
     return said
 
 

@@ -22,6 +22,7 @@ HEAVY = (
     "moderngl",
     "mujoco",
     "onnxruntime",
+    "openvino",
     "pyk4a",
     "pyrender",
     "reportlab",
