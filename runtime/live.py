@@ -34,6 +34,7 @@ from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.renewal import ModelFiles, Renewal
 from runtime.state import STALE_S, State
+from runtime.unsureness import UnsurenessWatch
 
 _WAIT_S = 0.1
 _LONGEST_START_S = 1200.0
@@ -62,8 +63,10 @@ class LiveService:
         socket: Path,
         pause: PauseSwitch,
         load_bed: Callable[[], BedView | None] = lambda: None,
+        unsureness: UnsurenessWatch | None = None,
     ) -> None:
         self._reader, self._renewal, self._pause, self._load_bed = reader, renewal, pause, load_bed
+        self._unsureness = unsureness or UnsurenessWatch()
         self._pipeline: LivePipeline | None = None
         self._result: LiveResult | None = None
         self._finished: deque[float] = deque(maxlen=30)
@@ -82,10 +85,12 @@ class LiveService:
                 bed = self._load_bed()
                 self._pipeline = self._renewal.open()
                 self._pipeline.bed = bed
+                self._unsureness.use(self._pipeline.models)
             notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
             while not self._stop.is_set():
                 if self._renewal.next(self._pipeline):
                     notify(f"STATUS=live on {self._pipeline.engine}")
+                    self._unsureness.use(self._pipeline.models)
                 self._step(self._pipeline)
                 notify("WATCHDOG=1")
         finally:
@@ -142,6 +147,7 @@ class LiveService:
             if self._pause.active:  # while the frame was being worked on: its people are nobody's business any more
                 return
             self._result = result
+            self._unsureness.update(frame, result)
             self._finished.append(result.finished_at)
             self._say("live", self._renewal.trouble)
 
@@ -162,6 +168,7 @@ class LiveService:
                 message=message,
                 fps=fps,
                 pause=self._pause.state() if state == "paused" else None,
+                unsure=self._unsureness.told(),
             )
         )
 
@@ -205,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
     parser.add_argument("--engines", type=Path, metavar="DIR", help="where tried and compiled engines are kept")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="synthetic images of this site, to try engines on")
+    parser.add_argument("--unsureness", type=Path, metavar="FILE", help="where it is kept how unsure the models were")
     parser.add_argument("--confidence", type=float, help="least score of a person (default: the model's own threshold)")
     options: Any = parser.parse_args(arguments)
     keep_out_of_dumps()
@@ -216,7 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     renewal = Renewal(ModelFiles(options.detector, options.pose), wish, options.confidence)
     try:
         pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
-        service = LiveService(RingReader(options.ring), renewal, options.socket, pause, load_bed)
+        service = LiveService(
+            RingReader(options.ring), renewal, options.socket, pause, load_bed, UnsurenessWatch(options.unsureness)
+        )
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda *_: service.stop())
         service.run()

@@ -97,6 +97,12 @@ class LivePipeline:
         self.detector, self.pose = detector, pose
 
     @property
+    def models(self) -> str:
+        """The models' names, the detector's first."""
+        pose = "no pose model" if self.pose is None else self.pose.engine.info.name
+        return f"{self.detector.engine.info.name}, {pose}"
+
+    @property
     def engine(self) -> str:
         """The name of the engine the detector runs on."""
         return self.detector.engine.name

@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from appliance import program
-from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
+from appliance.cli import (
+    audit,
+    backgrounds,
+    bench,
+    calibrate,
+    camera,
+    demo,
+    engines,
+    live,
+    models,
+    plates,
+    retarget,
+    station,
+)
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
@@ -46,7 +59,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (demo, station, audit, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
+    for module in (
+        demo,
+        station,
+        audit,
+        camera,
+        calibrate,
+        plates,
+        backgrounds,
+        retarget,
+        models,
+        engines,
+        live,
+        bench,
+    ):
         module.add(commands, behind)
     return parser
 

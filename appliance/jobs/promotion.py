@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.jobs import datasets
+from appliance.live import takeover
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
 from appliance.site.folder import SiteFolder
@@ -61,7 +62,9 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
     asked = {"asked": str(parameters["reason"])} if parameters.get("reason") else {}  # earlier versions' jobs say none
     reasons = {"reasons": verdict.reasons, **asked, **figures}
+    was = store.live(card.task)
     store.record_promotion(name, accepted=verdict.passed, reasons=reasons, against=current)
+    taken_over = takeover.follow(site, card.task, was)
     return {
         "ok": verdict.passed,
         "model": name,
@@ -69,6 +72,7 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         "accepted": verdict.passed,
         "reasons": verdict.reasons,
         "live": store.live(card.task),
+        "taken_over": taken_over,
         **figures,
     }
 
