@@ -27,7 +27,7 @@ class EngineRow:
     used: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """`name`, `qualifies` (for all it was tried for), `why`, `detector_ms`, `pose_ms`, `threads`, `used` (for what)."""
+        """`name`, `qualifies` (for all it was tried for), `why`, `detector_ms`, `pose_ms`, `threads`, `used`."""
         tried = {task: v for task, v in (("detector", self.detector), ("pose", self.pose)) if v is not None}
         why = next((f"{task}: {v.why}" for task, v in tried.items() if not v.qualifies), "" if tried else NOT_TRIED)
         return {

@@ -48,9 +48,7 @@ def tell(site: SiteFolder, runs: LivePlan, task: str, model: str) -> None:
     wanted = replace(runs, **{_STAGES[task]: model})  # type: ignore[arg-type]
     detector, pose = model_file(site, wanted.detector), model_file(site, wanted.pose) if wanted.pose else None
     with ResultClient(result_socket(site)) as client:
-        answer = client.command("use", detector=str(detector), pose=str(pose) if pose else None)
-    if not answer.get("ok"):
-        raise WardposeError(str(answer.get("error", "it was refused")), where="the live process")
+        client.command("use", detector=str(detector), pose=str(pose) if pose else None)
 
 
 def _model(plan: dict[str, Any], task: str) -> str:
