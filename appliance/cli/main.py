@@ -18,6 +18,7 @@ from appliance.cli import (
     bench,
     calibrate,
     camera,
+    data,
     demo,
     engines,
     live,
@@ -25,6 +26,7 @@ from appliance.cli import (
     plates,
     retarget,
     station,
+    study,
 )
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
@@ -59,20 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (
-        demo,
-        station,
-        audit,
-        camera,
-        calibrate,
-        plates,
-        backgrounds,
-        retarget,
-        models,
-        engines,
-        live,
-        bench,
-    ):
+    modules = (
+        demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, engines, live, bench, study,
+    )  # fmt: skip
+    for module in modules:
         module.add(commands, behind)
     return parser
 
