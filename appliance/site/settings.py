@@ -96,6 +96,15 @@ class DisplaySettings(_Section):
     language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
 
 
+class TerminalSettings(_Section):
+    """The terminal UI"""
+
+    theme: Literal["dark", "light", "contrast"] = Field(
+        default="dark", title="dark, light, or contrast (high contrast)"
+    )
+    guide: str = Field(default="", title="steps of the set-up guide that a person saw to", max_length=200)
+
+
 class Settings(_Section):
     """All of `site.toml`."""
 
@@ -105,6 +114,7 @@ class Settings(_Section):
     tuning: TuningSettings = TuningSettings()
     live: LiveSettings = LiveSettings()
     display: DisplaySettings = DisplaySettings()
+    terminal: TerminalSettings = TerminalSettings()
 
 
 def load_settings(site: SiteFolder) -> Settings:
