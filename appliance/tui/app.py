@@ -44,7 +44,7 @@ KINDS: tuple[type[Page], ...] = (
     OverviewPage, CameraPage, CalibratePage, RetargetPage, ModelsPage, LivePage, PrivacyPage, SystemPage, GuidePage,
 )  # fmt: skip
 EVERYWHERE = ("guide", "pause", "undo", "history", "jump", "palette", "theme", "help", "quit")
-IN_FOOTER = ("guide", "pause", "undo", "history", "jump", "theme", "help", "quit")
+IN_FOOTER = ("guide", "pause", "undo", "history", "help", "quit")
 
 
 class WardposeApp(App[int]):
@@ -88,7 +88,7 @@ class WardposeApp(App[int]):
             self.register_theme(theme)
         self.theme_changed_signal.subscribe(self, self._use_inks)
         try:
-            wanted = load_settings(self.site).terminal.theme
+            wanted: str = load_settings(self.site).terminal.theme
         except WardposeError:
             wanted = DEFAULT  # the screens tell what is wrong with the settings
         self._ink.fill(wanted)
@@ -187,7 +187,7 @@ class WardposeApp(App[int]):
     def action_undo(self) -> None:
         undoing = self.done.take_undoing()
         if undoing is None:
-            self._page.say("nothing that can be undone was done here", "warn")
+            self._page.say("there is no deed of this terminal left to undo", "warn")
             return
         self._page.call(f"undoing: {undoing.what}", undoing.name, **undoing.parameters)
 
@@ -253,7 +253,8 @@ class WardposeApp(App[int]):
         severity = {"good": "information", "warn": "warning", "bad": "error"}.get(mark, "information")
         self.notify(words, title=f"#{job.id} {job_words.title(job)}", severity=severity, timeout=12)  # type: ignore[arg-type]
         mend = job_words.mend(job)
-        self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
+        with contextlib.suppress(NoMatches):  # a screen that is only just being put together: the toast tells it
+            self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
 
     def _show(self, page: Page, status: Mapping[str, Any], data: Any, problem: str) -> None:
         if page is self._page and not self.leaving.is_set():

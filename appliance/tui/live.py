@@ -28,7 +28,7 @@ DRAWN_EVERY_S = 1 / 30  # a terminal that is slower is waited for
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None where nothing is calibrated."""
+    """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None without a calibration."""
 
     page: str
     detector: str

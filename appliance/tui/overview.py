@@ -136,7 +136,7 @@ class OverviewPage(Page):
     AUTO_FOCUS = "#way"
 
     def contents(self) -> ComposeResult:
-        yield Static(id="answer")
+        yield Static(Text(NO_ALARM, WARN), id="answer")
         yield Way()
         yield Static(id="stage")
         with Horizontal(classes="columns"):
@@ -145,8 +145,8 @@ class OverviewPage(Page):
             with Vertical(classes="column"):
                 yield Static("Jobs", classes="title")
                 yield Static(id="jobs-now")
-                yield Static("Who did what", classes="title wide-only")
-                yield Static(id="deeds", classes="wide-only")
+                yield Static("Who did what", classes="title wide")
+                yield Static(id="deeds", classes="wide")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         looks = (self._models, self._doctor)
@@ -188,7 +188,7 @@ class OverviewPage(Page):
         elif waits is not None:
             second = Text.assemble(("Wait: ", "bold"), waits.told)
         else:
-            second = Text.assemble(("Nothing to do. ", "bold"), ("The next look comes by itself.", FAINT))
+            second = Text.assemble(("All is well. ", "bold"), ("The next look comes by itself.", FAINT))
         return Group(first, second)
 
     def _show_stage(self) -> None:

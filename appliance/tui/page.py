@@ -60,7 +60,7 @@ class Page(Screen[None]):
     LIST: ClassVar[str] = ""
     ACTIONS: ClassVar[tuple[Action, ...]] = ()
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (110, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave_field", "Leave the field", show=False),
         Binding("up", "step(-1)", "Up", show=False),
@@ -225,7 +225,7 @@ class Page(Screen[None]):
         """Do `then` only when the person says yes."""
         self.app.push_screen(Ask(question, yes), lambda answer: then() if answer else None)
 
-    def call(self, what: str, name: str, then: Callable[[Any], None] | None = None, **parameters: Any) -> None:
+    def call(self, what: str, name: str, then: Callable[[Any], None] | None = None, /, **parameters: Any) -> None:
         """Ask the service for something in the background."""
         self.work(what, lambda _: self.ask_service(name, **parameters), then)
 

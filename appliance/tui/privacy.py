@@ -100,7 +100,7 @@ class PrivacyPage(Page):
             lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what} ").append(row.subject, "bold")
             lines.append(f"  {row.reason[:120]}\n" if row.reason else "\n", FAINT)
         lines.rstrip()
-        self.query_one("#looks", Static).update(lines if data.looks else Text("nobody yet", FAINT))
+        self.query_one("#looks", Static).update(lines if data.looks else Text("none yet", FAINT))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         return {"remove": "" if plates.rows(self.site) else "there is no plate"}

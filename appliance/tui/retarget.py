@@ -360,8 +360,11 @@ class RetargetPage(Page):
         title = f"The newest of {folder.name}: drawn people, none of them real"
         self.work(
             "opening the newest images", lambda _: newest_images(folder),
-            lambda sheet: self.app.push_screen(PictureScreen(sheet, title)),
+            lambda sheet: self._show(sheet, title),
         )  # fmt: skip
+
+    def _show(self, sheet: Any, title: str) -> None:
+        self.app.push_screen(PictureScreen(sheet, title))
 
     def do_remove(self) -> None:
         made = [Path(item["folder"]) for item in datasets.listed(self.site) if Path(item["folder"]).is_dir()]
