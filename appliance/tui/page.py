@@ -60,7 +60,6 @@ class Page(Screen[None]):
     LIST: ClassVar[str] = ""
     ACTIONS: ClassVar[tuple[Action, ...]] = ()
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave_field", "Leave the field", show=False),
         Binding("up", "step(-1)", "Up", show=False),

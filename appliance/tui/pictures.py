@@ -95,9 +95,8 @@ class BedScreen(PictureScreen):
         warning: str = "",
     ) -> None:
         """new: whether it waits to be confirmed; warning: what speaks against using it."""
-        use = "y head and foot are right: use it"
         choices: tuple[tuple[str, str, str], ...] = (
-            ("y", "right", use.removeprefix("y ")),
+            ("y", "right", "head and foot are right: use it"),
             ("h", "swap", "swap head and foot"),
         )
         if new:
