@@ -25,7 +25,7 @@ _GROUND: Colour = (22, 27, 34)
 _GROUND_DEAD: Colour = (38, 38, 40)
 _WHITE: Colour = (236, 240, 244)
 _EDGE: Colour = (12, 14, 18)
-# Told apart by lightness too, for eyes that confuse red and green; display/page/page.js has the same ones.
+# Told apart by lightness too, for eyes that confuse red and green.
 PEOPLE: tuple[Colour, ...] = (
     (64, 180, 255),
     (255, 166, 64),

@@ -21,6 +21,7 @@ from appliance.cli import (
     calibrate,
     camera,
     completion,
+    data,
     demo,
     examples,
     home,
@@ -30,7 +31,8 @@ from appliance.cli import (
     plates,
     retarget,
     station,
-)  # fmt: skip
+    study,
+)
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
@@ -78,21 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (
-        demo,
-        station,
-        audit,
-        camera,
-        calibrate,
-        plates,
-        backgrounds,
-        retarget,
-        models,
-        live,
-        jobs,
-        bench,
+    modules = (
+        demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, jobs, bench, study,
         completion,
-    ):
+    )  # fmt: skip
+    for module in modules:
         module.add(commands, behind)
     examples.show(commands.choices)
     return parser

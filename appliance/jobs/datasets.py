@@ -7,7 +7,6 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def delete_composed(site: SiteFolder) -> list[str]:
     for described in sorted(site.datasets.glob("*/dataset.json")):
         folder = described.parent
         try:
-            used = json.loads(described.read_text())["spec"]["scenario"]["plates"]
+            used = parse_json(described.read_text())["spec"]["scenario"]["plates"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # none of ours
         # By their names as well: a copied site names the plates where they lay before.

@@ -21,6 +21,7 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from calibration.redaction import redacted
 from runtime.capture.secrets import keep
@@ -217,8 +218,8 @@ class Step:
 
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
-    values["parameters"] = json.loads(values["parameters"])
-    values["result"] = json.loads(values["result"]) if values["result"] else None
+    values["parameters"] = parse_json(values["parameters"])
+    values["result"] = parse_json(values["result"]) if values["result"] else None
     for name in ("heavy", "resumable", "cancel_requested"):
         values[name] = bool(values[name])
     return Job(**values)

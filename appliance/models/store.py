@@ -19,6 +19,7 @@ from appliance.site.folder import REPOSITORY, SiteFolder
 from appliance.site.people import current_user
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.plugins import plugin_names
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
@@ -88,7 +89,7 @@ class ModelStore:
         if not (path.is_file() and report.is_file()):
             return None
         try:
-            current = json.loads(report.read_text(encoding="utf-8"))["weights_sha256"] == card.sha256
+            current = parse_json(report.read_text(encoding="utf-8"))["weights_sha256"] == card.sha256
         except (ValueError, KeyError, TypeError):
             current = False
         return path if current else None
@@ -138,21 +139,14 @@ class ModelStore:
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
         width: int | None = None, height: int | None = None, layout: str | None = None, person_class: str | None = None,
     ) -> ModelCard:  # fmt: skip
-        """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
-        from tuning.import_model import import_model
+        """Take in foreign weights without executing anything they carry, in a process of its own with bounds; see
+        `tuning.import_model.import_model`."""
+        from tuning.families.family import ImportWish
+        from tuning.import_process import import_confined
 
         self.new_folder(name)
-        card = import_model(
-            path,
-            self.site.models,
-            name,
-            architecture=architecture,
-            licence=licence,
-            width=width,
-            height=height,
-            layout=layout,
-            person_class=person_class,
-        )
+        wish = ImportWish(name, architecture, width, height, layout, person_class)
+        card = import_confined(path, self.site.models, wish, licence=licence)
         self.enlist(name, origin=f"imported from {path.name}")
         return card
 
@@ -287,7 +281,7 @@ class ModelStore:
         """The newest decisions of the gate first."""
         with self.site.database.transaction() as db:
             found = db.execute("SELECT * FROM promotions ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-        return [dict(row) | {"reasons": json.loads(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
+        return [dict(row) | {"reasons": parse_json(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
 
     @property
     def _places(self) -> tuple[Path, ...]:

@@ -93,6 +93,7 @@ class DisplaySettings(_Section):
     """The page for the nurse, on this box's own screen only"""
 
     port: int = Field(default=8765, title="loopback port of the page", ge=1024, le=65535)
+    language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
 
 
 class TerminalSettings(_Section):

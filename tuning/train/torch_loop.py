@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from calibration.bounds import BATCH
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from tuning.store.outcome import Outcome
 from tuning.store.weights import State, read_safetensors, write_safetensors
@@ -273,7 +274,7 @@ def _restore(
     path: Path, model: Any, optimizer: Any, average: AveragedModel | None, fingerprint: str
 ) -> tuple[int, float, list[float]]:
     state, metadata = read_safetensors(path)
-    training = json.loads(metadata.get(_METADATA, "{}"))
+    training = parse_json(metadata.get(_METADATA, "{}"))
     if training.get("fingerprint") != fingerprint:
         raise WardposeError(
             "the checkpoint belongs to a training with other settings or data",
