@@ -20,7 +20,7 @@ from appliance.tui.guide import GuidePage
 from tests.appliance import terminal as driven
 from tests.appliance.terminal import on_screen, page, shows, terminal
 
-until = partial(driven.until, patience_s=240.0)  # jobs run within: a test that passes does not wait for it
+until = partial(driven.until, patience_s=900.0)  # jobs run within: a test that passes does not wait for it
 
 
 def free_port() -> int:
@@ -46,7 +46,7 @@ async def next_is(pilot: Pilot[int], title: str) -> None:
     await until(pilot, lambda: f"Next: {title}" in on_screen(pilot))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 async def test_the_guide_leads_from_nothing_to_live_by_keys(fetched: Path, served: SiteFolder) -> None:
     set_value(served, "synthesis", "count", 3)
     set_value(served, "display", "port", free_port())
