@@ -36,7 +36,7 @@ from appliance.tui.page import Page
 from appliance.tui.privacy import PrivacyPage
 from appliance.tui.retarget import RetargetPage
 from appliance.tui.system import SystemPage
-from appliance.tui.widgets import NO_ALARM, PAGES
+from appliance.tui.widgets import NO_ALARM, PAGES, Actions
 from calibration.errors import WardposeError
 
 LOOK_SECONDS = 1.0
@@ -107,6 +107,9 @@ class WardposeApp(App[int]):
 
     def _use_inks(self, theme: Any) -> None:
         self._ink.fill(theme.name)
+        for page in self._pages.values():
+            for actions in page.query(Actions):
+                actions.forget()
         self.look_again()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

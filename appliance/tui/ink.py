@@ -57,7 +57,7 @@ def themes() -> list[Theme]:
     return [
         Theme(
             name=name, primary=look.accent, secondary=look.faint, accent=look.accent, foreground=look.text,
-            background=look.ground, surface=look.panel, panel=look.panel, success=look.good, warning=look.warn,
+            background=look.ground, surface=look.raised, panel=look.panel, success=look.good, warning=look.warn,
             error=look.bad, boost=look.raised, dark=look.dark,
             variables={
                 "footer-background": look.panel,

@@ -253,7 +253,11 @@ class LivePage(Page):
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
         sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
         self.query_one("#headline", Static).update(Text(f"{sign} {headline}", colour))
-        self.query_one("#cells", Static).update(Text(f"\n{hint}", FAINT))
+        columns, rows = self._cells
+        middle = Text("\n" * max(rows // 2 - 1, 1), no_wrap=True)
+        for words, ink in ((f"{sign}  {headline.split(':')[0]}  {sign}", colour), ("", ""), (hint, FAINT)):
+            middle.append(f"{words:^{columns or 1}}\n", ink)
+        self.query_one("#cells", Static).update(middle)
         self._measure()
 
 

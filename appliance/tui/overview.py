@@ -188,7 +188,7 @@ class OverviewPage(Page):
         elif waits is not None:
             second = Text.assemble(("Wait: ", "bold"), waits.told)
         else:
-            second = Text.assemble(("All is well. ", "bold"), ("The next look comes by itself.", FAINT))
+            second = Text.assemble(("All is well. ", "bold"), ("This screen looks again by itself.", FAINT))
         return Group(first, second)
 
     def _show_stage(self) -> None:

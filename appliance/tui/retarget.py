@@ -121,8 +121,10 @@ class RetargetPage(Page):
     def _show_chosen(self) -> None:
         """What came of the job that the list stands on, and its curve."""
         job = self._job()
-        text, drawn = Text(), Text()
+        way = "images of this bed's view, detector and pose model tuned on them, the gate's verdict"
+        text, drawn = Text(f"No job yet. {self.keys.shown('all')} takes all steps: {way}.", FAINT), Text()
         if job is not None:
+            text = Text()
             words, mark = outcome(job)
             sign, ink = MARKS[mark]
             if not job.active:

@@ -117,6 +117,10 @@ class Actions(Vertical):
         note.update(Text("\n".join(lines), FAINT))
         note.display = bool(lines)
 
+    def forget(self) -> None:
+        """Write the reasons anew at the next look: the inks have changed."""
+        self._reasons = {}
+
     def why_not(self, action: str) -> str:
         return self._reasons.get(action, "")
 
