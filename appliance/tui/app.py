@@ -70,6 +70,7 @@ class WardposeApp(App[int]):
         self.site = site
         self.leaving = threading.Event()
         self.done, self.paces = DeedsDone(), Paces()
+        self.answered = False
         self._wake = threading.Event()
         for name in EVERYWHERE:
             action = "command_palette" if name == "palette" else name
@@ -225,10 +226,13 @@ class WardposeApp(App[int]):
         while not self.leaving.is_set():
             self._wake.clear()
             page, status, problem, data = self._page, {}, "", None
+            if not self.answered:  # what stands in files is told at once, before a service is even started
+                self._show_files(page)
             try:
                 if client is None:
                     client = ServiceClient.connect(self.site)
                 status = client.status()
+                self.answered = True
                 self._watch_jobs(JobStore(self.site).all(20))
             except WardposeError as error:
                 problem, client = str(error), None
@@ -242,6 +246,10 @@ class WardposeApp(App[int]):
             self._wake.wait(LOOK_SECONDS)
         if client is not None:
             client.close()
+
+    def _show_files(self, page: Page) -> None:
+        with contextlib.suppress(Exception):  # told by the look that follows
+            self.on_screen(self._show, page, {}, page.gather({}), "")
 
     def _watch_jobs(self, jobs: Iterable[Job]) -> None:
         """Take note of each job's pace, and tell of one that has ended since the last look."""

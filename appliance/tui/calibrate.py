@@ -27,7 +27,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Choose, Form
-from appliance.tui.ink import FAINT, GOOD, WARN
+from appliance.tui.ink import FAINT, GOOD, WARN, inked
 from appliance.tui.page import Page
 from appliance.tui.pictures import BedScreen
 from appliance.tui.way import known_words
@@ -320,7 +320,7 @@ class CalibratePage(Page):
 
 
 def _cells(row: calibrations.CalibrationRow, estimate: Any, used: bool) -> list[str | Text]:
-    state = Text("● in use", GOOD) if used else Text("earlier", FAINT) if row.confirmed else Text("▲ not seen", WARN)
+    state = inked("● in use", GOOD) if used else inked("earlier", FAINT) if row.confirmed else inked("▲ not seen", WARN)
     if isinstance(estimate, Exception):
         return [str(row.id), state, row.method, age(row.made_at), "unreadable", ""]
     view = estimate.viewpoint

@@ -19,7 +19,7 @@ from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import ModelStore
 from appliance.site.settings import load_settings
-from appliance.tui.ink import BOLD, FAINT, WARN
+from appliance.tui.ink import BOLD, FAINT, WARN, inked
 from appliance.tui.job_words import pace, told
 from appliance.tui.pace import guess_images, guess_judging, guess_tuning
 from appliance.tui.page import Page
@@ -117,7 +117,10 @@ class GuidePage(Page):
         for step in data.steps:
             sign, ink = MARKS[step.mark]
             rows.append(
-                (step.name, (Text(sign, ink), Text(step.title), Text(step.state[:26], FAINT), Text(step.left, FAINT)))
+                (
+                    step.name,
+                    (inked(sign, ink), Text(step.title), inked(step.state[:26], FAINT), inked(step.left, FAINT)),
+                )
             )
         self.fill(rows)
         if wanted is not None and wanted.name != self._stood:

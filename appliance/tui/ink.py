@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.text import Text
 from rich.theme import Theme as Inks
 from textual.theme import Theme
 
@@ -68,6 +69,11 @@ def themes() -> list[Theme]:
         )
         for name, look in LOOKS.items()
     ]  # fmt: skip
+
+
+def inked(text: str, ink: str) -> Text:
+    """A text in one ink; as a span of it, since Textual knows no names in a text's own style."""
+    return Text.assemble((text, ink))
 
 
 class InkPot:

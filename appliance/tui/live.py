@@ -17,7 +17,7 @@ from appliance.live.status import is_fresh, live_words
 from appliance.models.in_use import models_in_use
 from appliance.site import calibrations
 from appliance.site.settings import load_settings
-from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN, inked
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import NO_ALARM, Action, number
 from calibration.errors import WardposeError
@@ -58,7 +58,7 @@ class LivePage(Page):
         self._bed_of = 0
 
     def contents(self) -> ComposeResult:
-        yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
+        yield Static(inked(NO_ALARM, WARN), classes="hint", id="no-alarm")
         yield Static(id="headline")
         yield Static(id="cells")
         yield Static(id="figures", classes="hint")
@@ -252,7 +252,7 @@ class LivePage(Page):
 
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
         sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
-        self.query_one("#headline", Static).update(Text(f"{sign} {headline}", colour))
+        self.query_one("#headline", Static).update(inked(f"{sign} {headline}", colour))
         columns, rows = self._cells
         middle = Text("\n" * max(rows // 2 - 1, 1), no_wrap=True)
         for words, ink in ((f"{sign}  {headline.split(':')[0]}  {sign}", colour), ("", ""), (hint, FAINT)):

@@ -20,7 +20,7 @@ from appliance.models.store import ModelStore
 from appliance.site.settings import load_settings
 from appliance.tui.curves import curve, losses, rates
 from appliance.tui.dialogs import Choose, Reading
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.job_screen import JobScreen
 from appliance.tui.job_words import mend, outcome, pace
 from appliance.tui.new_images import newest_folder, newest_images
@@ -122,7 +122,7 @@ class RetargetPage(Page):
         """What came of the job that the list stands on, and its curve."""
         job = self._job()
         way = "images of this bed's view, detector and pose model tuned on them, the gate's verdict"
-        text, drawn = Text(f"No job yet. {self.keys.shown('all')} takes all steps: {way}.", FAINT), Text()
+        text, drawn = inked(f"No job yet. {self.keys.shown('all')} takes all steps: {way}.", FAINT), Text()
         if job is not None:
             text = Text()
             words, mark = outcome(job)
@@ -134,7 +134,7 @@ class RetargetPage(Page):
                 if then := mend(job):
                     text.append(f"\n→ {then}", WARN)
             elif speed := pace(job, self.wardpose.paces):
-                text = Text(f"#{job.id}: {speed}", FAINT)
+                text = inked(f"#{job.id}: {speed}", FAINT)
             text.append("\nEnter: its page, with result, curves and log", FAINT)
             if self.has_class("-wide"):
                 steps = JobStore(self.site).steps(job.id)

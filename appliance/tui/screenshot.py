@@ -18,6 +18,7 @@ from appliance.box.doctor import chromium
 from appliance.site.folder import SiteFolder
 from appliance.tui.app import KINDS, WardposeApp
 from appliance.tui.ink import LOOKS
+from appliance.tui.page import Page
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -37,6 +38,8 @@ async def screens(
         app.theme = theme
         for name in names:
             app.action_go(name)
+            while not (app.screen.status if isinstance(app.screen, Page) else None):
+                await pilot.pause(0.1)
             await pilot.pause(seconds)
             svg = app.export_screenshot(title="wardpose")
             # Its letters come from another computer; those of this one do as well.

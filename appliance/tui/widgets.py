@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.coordinate import Coordinate
 from textual.widgets import Button, DataTable, Static
 
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.keys import MEANINGS, Keys
 
 NO_ALARM = "It is no alarm and no medical device."
@@ -59,7 +59,7 @@ class Facts(Static):
             body = Text(fact.text)
             if fact.next:
                 body.append(f"\n→ {fact.next}", WARN)
-            table.add_row(Text(sign, colour), Text(fact.name), body)
+            table.add_row(inked(sign, colour), Text(fact.name), body)
         self.update(table)
 
 
@@ -114,7 +114,7 @@ class Actions(Vertical):
                 together.setdefault(why, []).append(action.label)
         lines = [f"{', '.join(labels)}: {why}" for why, labels in together.items()]
         note = self.query_one(".reasons", Static)
-        note.update(Text("\n".join(lines), FAINT))
+        note.update(inked("\n".join(lines), FAINT))
         note.display = bool(lines)
 
     def forget(self) -> None:
@@ -140,7 +140,7 @@ class Notice(Static):
 
     def say(self, text: str, mark: str = "") -> None:
         sign = f"{MARKS[mark][0]} " if mark else ""
-        self._said = Text(f"{sign}{text}" if text else "", MARKS[mark][1] if mark else "")
+        self._said = inked(f"{sign}{text}" if text else "", MARKS[mark][1] if mark else "")
         self._draw()
 
     def problem(self, text: str) -> None:
@@ -153,7 +153,7 @@ class Notice(Static):
         return f"{self._problem}\n{self._said.plain}".strip()
 
     def _draw(self) -> None:
-        lines = [line for line in (Text(self._problem, BAD), self._said) if line.plain]
+        lines = [line for line in (inked(self._problem, BAD), self._said) if line.plain]
         self.update(Text("\n").join(lines))
         self.display = bool(lines)
 
