@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="appliance.tui.screenshot", description=__doc__)
     parser.add_argument("out", type=Path, help="the folder they are written into, as terminal-SCREEN.png")
     parser.add_argument("--home", help="the site folder")
-    parser.add_argument("--screen", choices=SCREENS, action="append", help="only this one (may be said again)")
+    parser.add_argument(
+        "--screen", choices=SCREENS, action="append", help="this screen; may be said again (default: all)"
+    )
     parser.add_argument("--theme", choices=tuple(LOOKS), default="dark")
     parser.add_argument("--columns", type=int, default=110)
     parser.add_argument("--rows", type=int, default=32)

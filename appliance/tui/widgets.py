@@ -20,6 +20,7 @@ from appliance.tui.keys import MEANINGS, Keys
 
 NO_ALARM = "It is no alarm and no medical device."
 PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "privacy", "system")
+STILL_LOOKING = "this screen is only just looking"
 ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
 
 MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}
@@ -85,7 +86,7 @@ class Actions(Vertical):
     def __init__(self, keys: Keys, *actions: Action, **options: Any) -> None:
         super().__init__(classes="actions", **options)
         self._keys, self._actions = keys, actions
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, str] | None = None  # until something was looked at
 
     def compose(self) -> ComposeResult:
         rows: list[list[Action]] = [[]]
@@ -97,7 +98,7 @@ class Actions(Vertical):
             with Horizontal(classes="buttons"):
                 for action in row:
                     label = Text.assemble((self._keys.shown(action.means), "underline"), f" {action.label}")
-                    yield Button(label, id=action.id, variant=action.variant, compact=True)  # type: ignore[arg-type]
+                    yield Button(label, id=action.id, variant=action.variant, compact=True, disabled=True)  # type: ignore[arg-type]
         yield Static(classes="reasons")
 
     def allow(self, reasons: Mapping[str, str]) -> None:
@@ -119,10 +120,10 @@ class Actions(Vertical):
 
     def forget(self) -> None:
         """Write the reasons anew at the next look: the inks have changed."""
-        self._reasons = {}
+        self._reasons = None
 
     def why_not(self, action: str) -> str:
-        return self._reasons.get(action, "")
+        return STILL_LOOKING if self._reasons is None else self._reasons.get(action, "")
 
     def _width(self, action: Action) -> int:
         return len(self._keys.shown(action.means)) + len(action.label) + 6
