@@ -82,6 +82,12 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
         id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL,
         reason TEXT NOT NULL, plan TEXT NOT NULL, process TEXT NOT NULL);
     """,
+    # Which weights were shown which held-out pictures, in their order: what the gate allows shrinks with each.
+    """
+    CREATE TABLE tries (
+        held_out TEXT NOT NULL, candidate TEXT NOT NULL, task TEXT NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (held_out, candidate));
+    """,
 )
 
 

@@ -31,6 +31,7 @@ from tuning.study.cells import (
     Size,
     Skeletons,
     Tuning,
+    TurnedPeople,
 )
 from tuning.study.ledger import Results
 from tuning.study.real_people import Column, columns_of, score
@@ -72,6 +73,13 @@ class Workshop:
         _link(made / "images", whole / "images")
         write_bytes(made / LABELS, json.dumps(content, ensure_ascii=False).encode() + b"\n")
         return _set(made, len(content["images"]), len(content["annotations"]))
+
+    def _turned_people(self, cell: TurnedPeople, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
+        from tuning.study.turned_people import write_people
+
+        pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None, keypoints=True)
+        counted = write_people(pictures, made, cell.count, turned=cell.turned, seed=cell.seed, progress=progress)
+        return _set(made, *counted)
 
     def _photographs(self, cell: Photographs, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
         pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None)
