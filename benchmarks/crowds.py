@@ -10,10 +10,11 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 HELD = 200
 _DEEP = b"[" * 100_000
-_WRONG = (
+_WRONG: tuple[Any, ...] = (
     None, 7, "call", [], {}, {"call": 7}, {"call": None}, {"call": "status", "parameters": 7},
     {"call": "status", "parameters": []}, {"call": "nothing"}, {"call": "status", "version": "x"},
     {"call": "jobs.get", "parameters": {"id": "1; DROP"}}, {"call": "jobs.get", "parameters": {"id": 1 << 80}},

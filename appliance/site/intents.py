@@ -25,12 +25,11 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.atomic import disk_error, sync_folder
-from calibration.disk import DiskError
+from calibration.disk import ROOM, DiskError
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.processes import is_running, pid_of, process_identity
 
-ROOM_FOR_A_ROW = 1 << 20  # bytes whose deletion lets the database write on
 CUT_OFF = "completed after it was cut off"
 # What else a completed intent of a kind writes, in the transaction of its audit row; may raise `WardposeError`.
 Finisher = Callable[[SiteFolder, "Intent", sqlite3.Connection], None]
@@ -118,7 +117,7 @@ def delete(
                 if finisher is not None:
                     finisher(site, deed.intent, db)
     except DiskError:
-        if sum(_bytes(path) for path in paths) < ROOM_FOR_A_ROW and any(os.path.lexists(path) for path in paths):
+        if sum(_bytes(path) for path in paths) < ROOM and any(os.path.lexists(path) for path in paths):
             raise
         away()
         with audit.deed(site, what, subject, reason) as db:
