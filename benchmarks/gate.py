@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,19 +114,17 @@ class _Trial:
     def run(self, candidates: int, *, train: bool) -> dict[str, Any]:
         parts = candidates / 1000
         wanted = {kind: max(1, round(parts * count)) for kind, count in (DETECTORS | POSES | GOOD).items()}
-        done, total = 0, sum(wanted.values())
-        for kind, count in wanted.items():
-            if kind in POSES or kind == "better (pose)":
-                if self._joints is None:
-                    continue
-                trial: Callable[[str], None] = self._try_pose
+        if self._joints is None:
+            wanted = {kind: count for kind, count in wanted.items() if not _is_of_pose(kind)}
+        order = [kind for kind, count in wanted.items() for _ in range(count)]
+        self._rng.shuffle(order)
+        for done, kind in enumerate(order, 1):
+            if _is_of_pose(kind):
+                self._judge_pose(kind, self._pose(kind))
             else:
-                trial = self._try_detector
-            for _ in range(count):
-                trial(kind)
-                done += 1
-                if self._progress:
-                    self._progress(done, total, kind)
+                self._judge_detector(kind, "perturbed", self._detector(kind))
+            if self._progress:
+                self._progress(done, len(order), self._so_far())
         for kind, count in BROKEN.items():
             self._broken(kind, max(1, round(parts * count)))
         if train:
@@ -134,11 +132,10 @@ class _Trial:
                 self._judge_detector(kind, "real", Candidate(self._seen(onnx), self._boxes, leaked))
         return self._result()
 
-    def _try_detector(self, kind: str) -> None:
-        self._judge_detector(kind, "perturbed", self._detector(kind))
-
-    def _try_pose(self, kind: str) -> None:
-        self._judge_pose(kind, self._pose(kind))
+    def _so_far(self) -> str:
+        found = self._result()
+        bad, good = (f"{found[f'{sort}_passed']} of {found[f'{sort}_total']} {sort}" for sort in ("bad", "good"))
+        return f"passed so far: {bad}, {good}"
 
     def _detector(self, kind: str) -> Candidate:
         rng, sets, seen = self._rng, self._sets, self._boxes
@@ -281,6 +278,10 @@ class _Trial:
             "pictures": sum(map(len, self._sets.pictures.values())),
             "wrong": self._why,
         }
+
+
+def _is_of_pose(kind: str) -> bool:
+    return kind in POSES or kind == "better (pose)"
 
 
 def _detector_on(
