@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from runtime.detect import LIVE_NMS_IOU, PersonDetector, non_maximum_suppression
-from runtime.detections import Detections
+from runtime.detections import Detections, iou_matrix
 from runtime.engines.engine import open_engine
 from runtime.pose import PoseEstimator
 from runtime.skeleton import Skeletons
@@ -42,7 +42,7 @@ from synth.scenario import load_scenario
 from tuning.coco_folder import Picture, read_people, scenes_of
 from tuning.evaluate.coco import score_boxes
 from tuning.evaluate.groups import brightness
-from tuning.evaluate.keypoints import mean_confidence, summarise_keypoints
+from tuning.evaluate.keypoints import similarity
 from tuning.evaluate.person_score import person_scores
 from tuning.export import ExportReport
 from tuning.gate.guards import EMPTY, SEED, guard_specs
@@ -54,6 +54,7 @@ TARGET_PICTURES, FRESH_PICTURES = 120, 100
 GOOD_SHARE = 0.1  # as many truly better candidates as this share of the bad ones
 _SCENES_SHOWN = 0.85  # of the target's scenes, drawn anew for each candidate
 _MOST_BOXES = 20
+_SHOWN, _SOMEBODY_IOU = 0.25, 0.3  # score of a box that is shown, overlap from which it shows somebody
 _JITTER = 0.015  # of a box's size, by which two models that are as good differ
 _ITSELF = ExportReport(
     path="", sha256="", layout="nanodet", width=416, height=416, pictures=0, inputs="", max_error=0.0, tolerance=1e-3
@@ -66,6 +67,7 @@ DETECTORS = {
 BROKEN = {"NaN": 60, "truncated": 60}
 POSES = {"mirrored keypoints": 120, "label noise (pose)": 60, "no better (pose)": 50, "a lost group (pose)": 50}
 POSES |= {"leaked frames (pose)": 50, "half trained (pose)": 50}
+_LEAKED = frozenset({"leaked frames", "leaked frames (pose)"})
 GOOD = {"better": 60, "better (pose)": 40}
 
 
@@ -105,8 +107,10 @@ class _Trial:
         groups = {name: groups_of(people, brightness(people)) for name, people in pictures.items()}
         self._sets = Sets(pictures, groups)
         self._boxes = self._seen(detector)
-        self._pose_sets = Sets({n: p for n, p in pictures.items() if n != EMPTY}, groups)
+        self._usual = self._sets.without(FRESH)  # drawn afresh only for those that may have seen the others
+        self._pose_sets, self._usual_pose = self._sets.without(EMPTY), self._usual.without(EMPTY)
         self._joints = None if pose is None else _skeletons(pose, self._pose_sets)
+        self._shown: dict[tuple[int, str], Judged] = {}
         self._passed: Counter[tuple[str, str]] = Counter()
         self._total: Counter[tuple[str, str]] = Counter()
         self._why: dict[str, str] = {}
@@ -138,7 +142,7 @@ class _Trial:
         return f"passed so far: {bad}, {good}"
 
     def _detector(self, kind: str) -> Candidate:
-        rng, sets, seen = self._rng, self._sets, self._boxes
+        rng, sets, seen = self._rng, self._sets if kind in _LEAKED else self._usual, self._boxes
         if kind == "label noise":
             found = worse_boxes(
                 rng, sets, seen, noise=rng.uniform(0.05, 0.2), larger=rng.uniform(0, 0.2), miss=rng.uniform(0, 0.1)
@@ -160,7 +164,7 @@ class _Trial:
             one, other = (worse_boxes(rng, sets, seen, noise=_JITTER) for _ in range(2))
             return Candidate(other, one)
         elif kind == "a lost group":
-            lost = members(sets.group(rng, 30, [name for name in sets.pictures if name != FRESH]))
+            lost = members(sets.group(rng, 30))
             found = nearer_boxes(rng, sets, seen, share=0.8, amount=0.6, add=0.5, who=lambda *person: not lost(*person))
             found = worse_boxes(rng, sets, found, noise=0.15, miss=rng.uniform(0.3, 0.7), who=lost)
         elif kind == "leaked frames":
@@ -177,7 +181,7 @@ class _Trial:
 
     def _pose(self, kind: str) -> Candidate:
         assert self._joints is not None
-        rng, sets, seen = self._rng, self._pose_sets, self._joints
+        rng, sets, seen = self._rng, self._pose_sets if kind in _LEAKED else self._usual_pose, self._joints
         if kind == "mirrored keypoints":
             found = worse_joints(rng, sets, seen, mirrored=rng.uniform(0.3, 1))
         elif kind == "label noise (pose)":
@@ -188,7 +192,7 @@ class _Trial:
             one, other = (worse_joints(rng, sets, seen, noise=0.01) for _ in range(2))
             return Candidate(other, one)
         elif kind == "a lost group (pose)":
-            lost = members(sets.group(rng, 30, [name for name in sets.pictures if name != FRESH]))
+            lost = members(sets.group(rng, 30))
             found = nearer_joints(rng, sets, seen, share=0.8, amount=0.6, who=lambda *person: not lost(*person))
             found = worse_joints(rng, sets, found, noise=rng.uniform(0.05, 0.2), who=lost)
         elif kind == "leaked frames (pose)":
@@ -206,33 +210,33 @@ class _Trial:
         return Candidate(found, against, len(self._sets.pictures[TARGET]) if told else 0, () if told else (FRESH,))
 
     def _judge_detector(self, kind: str, sort: str, candidate: Candidate) -> None:
-        kept = self._scenes()
-        new, old = (
-            {
-                name: _detector_on(people, found[name], self._sets.groups[name], name in (TARGET, FRESH), kept)
-                for name, people in self._sets.pictures.items()
-                if name != FRESH or candidate.also
-            }
-            for found in (candidate.found, candidate.against)
-        )
-        self._judge(kind, sort, new, old, candidate)
+        self._judge(kind, sort, candidate, self._sets if candidate.also else self._usual, _detector_on, self._boxes)
 
     def _judge_pose(self, kind: str, candidate: Candidate) -> None:
-        kept = self._scenes()
-        new, old = (
-            {
-                name: _pose_on(people, found[name], self._sets.groups[name], name in (TARGET, FRESH), kept)
-                for name, people in self._pose_sets.pictures.items()
-                if name != FRESH or candidate.also
-            }
-            for found in (candidate.found, candidate.against)
-        )
-        self._judge(kind, "perturbed", new, old, candidate)
+        sets = self._pose_sets if candidate.also else self._usual_pose
+        self._judge(kind, "perturbed", candidate, sets, _pose_on, self._joints)
+
+    def _judged(self, found: Any, sets: Sets, look: Callable[..., Judged], known: Any) -> dict[str, Judged]:
+        """What was found on every set; of the models in use (`known`) it is reckoned once."""
+        shown = {}
+        for name, pictures in sets.pictures.items():
+            key = (id(known), name)
+            if found is known and key in self._shown:
+                shown[name] = self._shown[key]
+                continue
+            shown[name] = look(pictures, found[name], self._sets.groups[name], name in (TARGET, FRESH))
+            if found is known:
+                self._shown[key] = shown[name]
+        return shown
 
     def _judge(
-        self, kind: str, sort: str, new: Mapping[str, Judged], old: Mapping[str, Judged], candidate: Candidate
+        self, kind: str, sort: str, candidate: Candidate, sets: Sets, look: Callable[..., Judged], known: Any
     ) -> None:
-        verdict = judge(new, old, _ITSELF, target=TARGET, also=candidate.also, probed=Probed(leaked=candidate.leaked))
+        kept = self._scenes()
+        new, old = (self._judged(found, sets, look, known) for found in (candidate.found, candidate.against))
+        new[TARGET], old[TARGET] = (_only(one[TARGET], kept) for one in (new, old))
+        probed = Probed(leaked=candidate.leaked)
+        verdict = judge(new, old, _ITSELF, target=TARGET, also=candidate.also, probed=probed)
         self._count(kind, sort, verdict.passed, [reason for reason in verdict.reasons if reason.startswith("failed")])
 
     def _count(self, kind: str, sort: str, passed: bool, failed: list[str]) -> None:
@@ -284,11 +288,15 @@ def _is_of_pose(kind: str) -> bool:
     return kind in POSES or kind == "better (pose)"
 
 
+def _only(shown: Judged, scenes: frozenset[Any]) -> Judged:
+    """Of those scenes alone."""
+    scores = {person: score for person, score in shown.scores.items() if shown.scenes[person] in scenes}
+    return replace(shown, scores=scores)
+
+
 def _detector_on(
-    pictures: Sequence[Picture], found: Mapping[int, Detections], groups: Mapping[str, frozenset[int]], target: bool,
-    scenes: frozenset[Any],
-) -> Judged:  # fmt: skip
-    where = scenes_of(pictures)
+    pictures: Sequence[Picture], found: Mapping[int, Detections], groups: Mapping[str, frozenset[int]], target: bool
+) -> Judged:
     scores: dict[int, float] = {}
     alarms = 0
     for picture in pictures:
@@ -296,41 +304,43 @@ def _detector_on(
         each = person_scores(picture.boxes[counted], found[picture.id])
         scores |= zip(picture.ids[counted].tolist(), each.tolist(), strict=True)
         alarms += _false(picture, found[picture.id])
-    if target:
-        scores = {person: score for person, score in scores.items() if where[person] in scenes or not scenes}
-    guarded = 0.0 if target else score_boxes(pictures, found).AP50
-    return Judged("person score", scores, "AP50", guarded, where, len(pictures), alarms / len(pictures), groups)
+    guarded = 0.0 if target or not scores else score_boxes(pictures, found).AP50
+    where, false = scenes_of(pictures), alarms / len(pictures)
+    return Judged("person score", scores, "AP50", guarded, where, len(pictures), false, groups)
 
 
 def _false(picture: Picture, boxes: Detections) -> int:
-    from runtime.detections import iou_matrix
-
-    shown = boxes[boxes.score >= 0.25]
+    shown = boxes[boxes.score >= _SHOWN]
     shown = shown[non_maximum_suppression(shown.xyxy, shown.score, LIVE_NMS_IOU)]
     if not len(picture.ids) or not len(shown):
         return len(shown)
-    return int((iou_matrix(picture.boxes, shown.xyxy) < 0.3).all(0).sum())
+    return int((iou_matrix(picture.boxes, shown.xyxy) < _SOMEBODY_IOU).all(0).sum())
 
 
 def _pose_on(
-    pictures: Sequence[Picture], found: Mapping[int, Skeletons], groups: Mapping[str, frozenset[int]], target: bool,
-    scenes: frozenset[Any],
-) -> Judged:  # fmt: skip
-    shown = [picture for picture in pictures if picture.id in found]
-    people = {picture.id: _labelled(picture) for picture in shown}
-    ranks = {id: mean_confidence(skeletons) for id, skeletons in found.items()}
-    figures = summarise_keypoints(shown, found, people, ranks)
-    where, scores = scenes_of(pictures), dict(figures.seen)
-    if target:
-        scores = {person: score for person, score in scores.items() if where[person] in scenes or not scenes}
-    return Judged(
-        "similarity of visible joints", scores, "mean similarity", figures.mean_oks_visible or 0.0, where,
-        len(pictures), None, groups,
-    )  # fmt: skip
+    pictures: Sequence[Picture], found: Mapping[int, Skeletons], groups: Mapping[str, frozenset[int]], target: bool
+) -> Judged:
+    seen: dict[int, float] = {}
+    for picture in pictures:
+        for skeleton, row in zip(found[picture.id].keypoints, _rows(picture), strict=True):
+            truth = picture.keypoints[row]
+            visible = truth[:, 2] == 2
+            if visible.any():
+                area = float(picture.areas[row])
+                seen[int(picture.ids[row])] = similarity(skeleton, truth[:, :2], area, visible)
+    guarded = float(np.mean(list(seen.values()))) if seen else 0.0
+    where = scenes_of(pictures)
+    return Judged("similarity of visible joints", seen, "mean similarity", guarded, where, len(pictures), None, groups)
+
+
+def _rows(picture: Picture) -> list[int]:
+    """Who has labelled joints, and so a skeleton."""
+    rows: list[int] = np.flatnonzero(~picture.ignored & (picture.keypoints[..., 2] > 0).any(1)).tolist()
+    return rows
 
 
 def _labelled(picture: Picture) -> Detections:
-    boxes = picture.boxes[~picture.ignored & (picture.keypoints[..., 2] > 0).any(1)].astype(np.float32)
+    boxes = picture.boxes[_rows(picture)].astype(np.float32)
     return Detections(boxes, np.ones(len(boxes), np.float32))
 
 

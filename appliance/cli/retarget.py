@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.asking import add_reason, ask, carry_out
+from appliance.cli.asking import add_reason, carry_out
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
 from tuning.base_options import absolute_set, add_options
@@ -243,7 +243,13 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def roll_back(options: argparse.Namespace, out: Output) -> int:
-    name = ask(options, "models.rollback", task=options.task, reason=options.reason)["live"]
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
+    from appliance.site.folder import SiteFolder
+
+    site, asked = SiteFolder.open(options.home), {"task": options.task, "reason": options.reason}
+    # Whoever wants the model before back wants it now, and waits for no service to start.
+    name = ask_or_do(site, "models.rollback", lambda: Deeds(site).ask("models.rollback", **asked), **asked)["live"]
     out.say(f"{name} is live again")
     out.answer({"ok": True, "live": name})
     return 0
