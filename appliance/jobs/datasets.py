@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.bedside import plates
-from appliance.site import audit, calibrations
+from appliance.site import audit, calibrations, intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration import bounds
-from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -148,9 +147,13 @@ def remove(site: SiteFolder, name: str, reason: str = "") -> None:
             if path.exists():
                 shutil.rmtree(path)
 
-    audit.delete(site, "dataset.remove", name, reason, delete)
-    with site.database.transaction(immediate=True) as db:
-        db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+    gone = [site.pictures / name, folder]
+    intents.delete(site, "dataset.remove", name, reason, gone, carry_out=delete, finisher=finish_deleting)
+
+
+def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a data set whose folder was deleted goes too."""
+    db.executemany("DELETE FROM datasets WHERE folder = ?", [(folder,) for folder in intent.deletes])
 
 
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
@@ -181,16 +184,12 @@ def delete_composed(site: SiteFolder) -> list[str]:
         # By their names as well: a copied site names the plates where they lay before.
         if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
             continue
+        gone = [site.pictures / folder.name, folder]
+        why = "a plate that it shows has ended"
         try:
-            for path in (site.pictures / folder.name, folder):
-                if path.exists():
-                    shutil.rmtree(path)
-        except OSError as error:
-            problems.append(str(disk_error(error, folder)))
-            continue
-        with site.database.transaction(immediate=True) as db:
-            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
-        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+            intents.delete(site, "dataset.delete", folder.name, why, gone, finisher=finish_deleting)
+        except WardposeError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -213,8 +212,7 @@ def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress, *
     make_dataset(spec, out, resume=True, progress=progress)
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
-            shutil.rmtree(other, ignore_errors=True)
-            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
+            intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])
     return out / "annotations.json"
 
 
@@ -222,7 +220,7 @@ def _draws(site: SiteFolder, label: str, spec: DatasetSpec) -> int:
     """How often this held-out set has been drawn afresh: told by the seed of the one that is there."""
     for described in site.datasets.glob(f"{HELD_OUT}-{label}-*/dataset.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            seed = int(json.loads(described.read_bytes())["spec"]["seed"])
+            seed = int(parse_json(described.read_bytes())["spec"]["seed"])
             times, rest = divmod((seed - spec.seed) % (bounds.SEED.most + 1), _NEXT_SEED)
             if rest == 0 and times < _MOST_DRAWS:
                 return times

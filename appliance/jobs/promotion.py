@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.jobs import datasets
 from appliance.jobs.probing import probe
+from appliance.live import takeover
 from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
@@ -84,7 +85,9 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     }  # fmt: skip
     asked = {"asked": str(parameters["reason"])} if parameters.get("reason") else {}  # earlier versions' jobs say none
     reasons = {"reasons": verdict.reasons, **asked, **figures, "evidence": evidence}
+    was = store.live(card.task)
     store.record_promotion(name, accepted=verdict.passed, reasons=reasons, against=current)
+    taken_over = takeover.follow(site, card.task, was)
     return {
         "ok": verdict.passed,
         "model": name,
@@ -92,6 +95,7 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         "accepted": verdict.passed,
         "reasons": verdict.reasons,
         "live": store.live(card.task),
+        "taken_over": taken_over,
         **figures,
         "evidence": evidence,
     }
