@@ -42,11 +42,13 @@ _ITSELF = ExportReport(
 )
 # Of a thousand bad candidates; the rest are files that are broken.
 DETECTORS = {
-    "label noise": 100, "wrong viewpoint": 100, "half trained": 100, "no better": 100, "a lost group": 100,
-    "leaked frames": 100,
+    "label noise": 90, "wrong viewpoint": 90, "half trained": 90, "no better": 90, "a lost group": 90,
+    "leaked frames": 90,
 }  # fmt: skip
-POSES = {"mirrored keypoints": 120, "label noise (pose)": 60, "no better (pose)": 50, "a lost group (pose)": 50}
-POSES |= {"leaked frames (pose)": 50, "half trained (pose)": 50}
+POSES = {
+    "mirrored keypoints": 100, "label noise (pose)": 50, "no better (pose)": 50, "a lost group (pose)": 50,
+    "leaked frames (pose)": 45, "half trained (pose)": 45,
+}  # fmt: skip
 _LEAKED = frozenset({"leaked frames", "leaked frames (pose)"})
 GOOD = {"better": 60, "better (pose)": 40}
 

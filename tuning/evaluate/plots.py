@@ -1,19 +1,17 @@
-"""The figures of a report, as SVG. The one module of this floor that imports matplotlib."""
+"""The figures of a report, as SVG."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import WardposeError
+from tuning.drawing import figure_of, svg_of
 from tuning.evaluate.fairness import EVERYBODY, Estimate, GroupFigures
 
 BEFORE, AFTER = "#9a6a3a", "#1f6f8b"
-_GREY = "#8a8f98"
 
 
 def groups_figure(rows: Sequence[GroupFigures], measure: str, title: str, names: tuple[str, str]) -> str:
@@ -104,17 +102,13 @@ def _colours(count: int) -> tuple[str, ...]:
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise WardposeError("matplotlib is not installed", mend="pip install matplotlib") from error
-    with rc_context({"font.size": 9, "axes.edgecolor": _GREY, "axes.titlesize": 10}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(1, columns)
+    """A figure, and its one axis or its row of them."""
+    figure, axes = figure_of(1, columns, (width, height))
+    for axis in axes[0]:
+        axis.tick_params(labelsize=8.5)
+        axis.title.set_fontsize(10)
+    return figure, axes[0] if columns > 1 else axes[0][0]
 
 
 def _svg(figure: Any) -> str:
-    drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue()
+    return svg_of(figure).decode()
