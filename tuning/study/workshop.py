@@ -13,6 +13,7 @@ import numpy as np
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from tuning.coco_folder import Picture, read_people, scenes_of
@@ -64,7 +65,7 @@ class Workshop:
 
     def _first_images(self, cell: FirstImages, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
         whole = made.parent / results[cell.of]["folder"]
-        content = json.loads((whole / LABELS).read_bytes())
+        content = parse_json((whole / LABELS).read_bytes())
         content["images"] = content["images"][: cell.count]
         within = {image["id"] for image in content["images"]}
         content["annotations"] = [row for row in content["annotations"] if row["image_id"] in within]
