@@ -65,7 +65,7 @@ def neighbours(likeness: Mapping[str, Any], out: Path) -> Path:
 def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
     """Gain in person score by each thing that was swept, with its 95 % interval over scenes."""
     drawn = {name: tests for name, tests in swept.items() if tests}
-    figure, axes = _figure(1, len(drawn), (4.4 * len(drawn), 4.2))
+    figure, axes = _figure(1, len(drawn), (4.4 * len(drawn), 4.2), one_scale=True)
     for axis, (name, tests) in zip(axes[0], drawn.items(), strict=True):
         amounts = [test.names[0] for test in tests]
         numbers = [float(amount) for amount in amounts if isinstance(amount, int | float)]
@@ -87,7 +87,8 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
     """Gain in person score of every arm, a panel a group of people; a dot is a training."""
     groups = list(next(iter(arms.values())))
     columns = min(3, len(groups))
-    figure, axes = _figure(-(-len(groups) // columns), columns, (4.6 * columns, 3.6 * -(-len(groups) // columns)))
+    rows = -(-len(groups) // columns)
+    figure, axes = _figure(rows, columns, (4.6 * columns, 3.6 * rows), one_scale=True)
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, group in zip(axes.flat, groups, strict=False):
@@ -95,7 +96,7 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
             found = changes[group]
             color = _COLORS[place % len(_COLORS)]
             _intervals(axis, [place], [found], color, line=False)
-            for number, training in enumerate(found.trainings):
+            for number, training in enumerate(found.trainings if len(found.trainings) > 1 else ()):
                 axis.plot(place + 0.16 + 0.07 * number, training - found.before, "o", ms=4, mfc="none", mec=color)
         axis.axhline(0, color="0.7", lw=0.8, zorder=0)
         people = next(iter(arms.values()))[group].people
@@ -133,13 +134,14 @@ def _split(likeness: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return sets, [name for name in names if name not in sets]
 
 
-def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, Any]:
+def _figure(rows: int, columns: int, inches: tuple[float, float], *, one_scale: bool = False) -> tuple[Any, Any]:
+    """Axes (rows, columns); one_scale: gains are read off the same scale in all of them."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise WardposeError("matplotlib is not installed", mend="pip install matplotlib") from error
     figure = Figure(figsize=inches, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharey="all" if one_scale else "none")
 
 
 def _write(figure: Any, out: Path) -> Path:

@@ -112,7 +112,11 @@ def targeting_tables(found: Findings) -> list[Table]:
     rows = [
         (*test.names, *_tested(test.change, *both)) for test, *both in zip(tests, bonferroni(p), holm(p), strict=True)
     ]
-    told = "Means over trainings; spread: standard deviation of the person score from training to training."
+    trainings = len(found.boxes(detector, first, found.targets()[0]))
+    told = (
+        f"{detector}; {found.images(first)} images of each kind; trainings: {trainings}, figures their means, "
+        "spread the standard deviation of the person score from one to another."
+    )
     heads = ("people", "tuned on", *_FIGURES, "gain", "95 % low", "95 % high", "spread")
     corrected = f"Wilcoxon's p corrected for these {len(tests)} tests. {_VERDICT}"
     return [
