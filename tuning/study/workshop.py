@@ -79,8 +79,9 @@ class Workshop:
 
         if not made.is_dir():  # it appears whole
             made.parent.mkdir(parents=True, exist_ok=True)
-            angles = {} if cell.turned else {"least_deg": 0.0, "most_deg": 0.0}
-            settings = TurnSettings(count=cell.count, seed=cell.seed, **angles)
+            settings = TurnSettings(count=cell.count, seed=cell.seed)
+            if not cell.turned:
+                settings = settings.model_copy(update={"least_deg": 0.0, "most_deg": 0.0})
             turn_data(Path(cell.annotations), Path(cell.images) if cell.images else None, made, settings, progress)
         pictures = read_people(made / LABELS)
         return _set(made, len(pictures), sum(int((~picture.ignored).sum()) for picture in pictures))
