@@ -64,9 +64,8 @@ def neighbours(likeness: Mapping[str, Any], out: Path) -> Path:
 
 def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
     """Gain in person score by each thing that was swept, with its 95 % interval over scenes."""
-    drawn = {name: tests for name, tests in swept.items() if tests}
-    figure, axes = _figure(1, len(drawn), (4.4 * len(drawn), 4.2), one_scale=True)
-    for axis, (name, tests) in zip(axes[0], drawn.items(), strict=True):
+    figure, axes = _figure(1, len(swept), (4.4 * len(swept), 4.2), one_scale=True)
+    for axis, (name, tests) in zip(axes[0], swept.items(), strict=True):
         amounts = [test.names[0] for test in tests]
         numbers = [float(amount) for amount in amounts if isinstance(amount, int | float)]
         places = numbers or list(map(float, range(len(amounts))))

@@ -87,7 +87,7 @@ def open_tables(found: Findings) -> list[Table]:
         _sweep(found, "Gain against how far the viewpoint is off", "degrees", _by_degrees(found, detector)),
         _sweep(found, "Gain by background", "background", _by_background(found, detector)),
     ]
-    return [*(table for table in sweeps if table.rows), *_real(found)]
+    return [*(table for table in sweeps if len(table.rows) > 1), *_real(found)]
 
 
 def targeting_tables(found: Findings) -> list[Table]:
@@ -128,12 +128,13 @@ def targeting_tables(found: Findings) -> list[Table]:
 def sweeps(found: Findings) -> Mapping[str, list[Test]]:
     """The tests behind the tables of `open_tables`, by what is swept; each is named by its amount."""
     detector = found.detectors()[0]
-    return {
+    swept = {
         "images": list(_by_number(found, detector)),
         "epochs": list(_by_epochs(found, detector)),
         "degrees off": list(_by_degrees(found, detector)),
         "background": list(_by_background(found, detector)),
     }
+    return {name: tests for name, tests in swept.items() if len(tests) > 1}
 
 
 def _detection(found: Findings) -> Table:
