@@ -57,7 +57,8 @@ def markdown(report: Report) -> str:
     """The tables for a reader, and what they cost."""
     said = report.answer()
     lines = [
-        f"# {said['study']}: {said['cells']} cells, {said['cpu_minutes']:g} processor minutes in the runs that finished them",
+        f"# {said['study']}: {said['cells']} cells, "
+        f"{said['cpu_minutes']:g} processor minutes in the runs that finished them",
         *(f"\nLeft out: {what}: {why}." for what, why in said["left_out"].items()),
     ]
     for table in report.tables:
