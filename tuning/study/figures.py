@@ -64,7 +64,7 @@ def neighbours(likeness: Mapping[str, Any], out: Path) -> Path:
 def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
     """Gain in person score by each thing that was swept, with its 95 % interval over scenes."""
     drawn = {name: tests for name, tests in swept.items() if tests}
-    figure, axes = figure_of(1, len(drawn), (4.4 * len(drawn), 4.2))
+    figure, axes = figure_of(1, len(drawn), (4.4 * len(drawn), 4.2), one_scale=True)
     for axis, (name, tests) in zip(axes[0], drawn.items(), strict=True):
         amounts = [test.names[0] for test in tests]
         numbers = [float(amount) for amount in amounts if isinstance(amount, int | float)]
@@ -86,7 +86,8 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
     """Gain in person score of every arm, a panel a group of people; a dot is a training."""
     groups = list(next(iter(arms.values())))
     columns = min(3, len(groups))
-    figure, axes = figure_of(-(-len(groups) // columns), columns, (4.6 * columns, 3.6 * -(-len(groups) // columns)))
+    rows = -(-len(groups) // columns)
+    figure, axes = figure_of(rows, columns, (4.6 * columns, 3.6 * rows), one_scale=True)
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, group in zip(axes.flat, groups, strict=False):
@@ -94,7 +95,7 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
             found = changes[group]
             color = _COLORS[place % len(_COLORS)]
             _intervals(axis, [place], [found], color, line=False)
-            for number, training in enumerate(found.trainings):
+            for number, training in enumerate(found.trainings if len(found.trainings) > 1 else ()):
                 axis.plot(place + 0.16 + 0.07 * number, training - found.before, "o", ms=4, mfc="none", mec=color)
         axis.axhline(0, color="0.7", lw=0.8, zorder=0)
         people = next(iter(arms.values()))[group].people
