@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.appearance import appearance
 from runtime.bed_view import BedView
 from runtime.belief import counted, least_score
 from runtime.detect import PersonDetector
@@ -121,7 +122,8 @@ class LivePipeline:
 
         detections = self.detector.detect(frame.color)
         lap("detect")
-        detections = self.tracker.update(detections, frame.timestamp_s)
+        looks = appearance(frame.color, detections)
+        detections = self.tracker.update(detections, frame.timestamp_s, looks)
         lap("track")
         skeletons = Skeletons.empty()
         if self.pose is not None:
