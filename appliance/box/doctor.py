@@ -333,8 +333,13 @@ def _xvfb(site: SiteFolder) -> Check:
     return Check("Xvfb", bool(found), found or "not installed; the Kinect's depth needs it", SETUP, True)
 
 
+def chromium() -> str | None:
+    """The browser of this box; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 def _chromium(site: SiteFolder) -> Check:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = chromium()
     return Check(
         "Chromium",
         bool(found),

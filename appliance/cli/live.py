@@ -55,6 +55,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
     from appliance.cli.streams import is_terminal
+    from appliance.cli.watched import watched
     from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
@@ -62,10 +63,15 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
         raise WardposeError(
             "the terminal UI needs a terminal", mend="name a command, such as `wardpose status`; see `wardpose --help`"
         )
-    from appliance.tui.app import run
+    site = SiteFolder.open(options.home)
 
-    run(SiteFolder.open(options.home))
-    return 0
+    def show() -> int:
+        from appliance.tui.app import run
+
+        run(site)
+        return 0
+
+    return watched(show)
 
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
