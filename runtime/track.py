@@ -80,10 +80,10 @@ class Tracker:
         given = set(ids.tolist())
         lost = [t for t in self._tracks if t.id not in given]
         for place, track in _pairs(_met_again(boxes[left], [known[p] for p in left], lost, now_s)):
-            person = left[place]
+            person = int(left[place])
             lost[track].see(boxes[person], now_s, known[person], bool(alone[person]))
             ids[person] = lost[track].id
-        for person in np.flatnonzero(ids == 0):
+        for person in np.flatnonzero(ids == 0).tolist():
             self._tracks.append(_Track(self._next_id, boxes[person], now_s, known[person]))
             ids[person] = self._next_id
             self._next_id += 1
