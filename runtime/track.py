@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class _Track:
     id: int
     xyxy: NDArray[np.float64]
     seen_s: float
+    score: float
     look: NDArray[np.float64] | None = None
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
 
@@ -37,13 +38,15 @@ class _Track:
         moved = self.xyxy + self.velocity * min(now_s - self.seen_s, _GOES_ON_S)
         return np.concatenate([np.minimum(moved[:2], moved[2:]), np.maximum(moved[:2], moved[2:])])
 
-    def see(self, xyxy: NDArray[np.float64], now_s: float, look: NDArray[np.float64] | None, alone: bool) -> None:
+    def see(
+        self, xyxy: NDArray[np.float64], now_s: float, score: float, look: NDArray[np.float64] | None, alone: bool
+    ) -> None:
         elapsed = now_s - self.seen_s
         if elapsed > _GOES_ON_S:
             self.velocity = np.zeros(4)
         elif elapsed > 0:
             self.velocity += _VELOCITY_GAIN * ((xyxy - self.xyxy) / elapsed - self.velocity)
-        self.xyxy, self.seen_s = xyxy, now_s
+        self.xyxy, self.seen_s, self.score = xyxy, now_s, score
         if look is not None and (alone or self.look is None):  # where two overlap, a box shows both
             self.look = look if self.look is None else (1 - _LOOK_GAIN) * self.look + _LOOK_GAIN * look
 
@@ -60,6 +63,17 @@ class Tracker:
         self.iou, self.forget_s = iou, forget_s
         self._tracks: list[_Track] = []
         self._next_id = 1
+        self._shown_s = -np.inf
+
+    def between(self, now_s: float, width: int, height: int) -> Detections:
+        """Whom the last `update` saw, moved on to a frame on which no detector ran, within its width and height."""
+        there = [t for t in self._tracks if t.seen_s == self._shown_s and now_s >= t.seen_s]
+        if not there:
+            return replace(Detections.empty(), track_id=np.empty(0, np.int64))
+        boxes = np.clip(np.stack([t.predicted(now_s) for t in there]), 0, [width, height, width, height])
+        return Detections(
+            boxes.astype(np.float32), np.array([t.score for t in there], np.float32), np.array([t.id for t in there])
+        )
 
     def update(self, detections: Detections, now_s: float, looks: NDArray[np.floating] | None = None) -> Detections:
         """The same detections in the same order, each with its `track_id`. now_s: the frame's time, in seconds.
@@ -67,24 +81,25 @@ class Tracker:
         looks: (N, D) of `runtime.appearance`, each row a distribution; None: boxes alone tell.
         """
         self._tracks = [t for t in self._tracks if 0 <= now_s - t.seen_s <= self.forget_s]
-        boxes = detections.xyxy.astype(np.float64)
+        boxes, scores = detections.xyxy.astype(np.float64), detections.score.tolist()
+        self._shown_s = now_s
         known = [None] * len(boxes) if looks is None else [*np.asarray(looks, np.float64)]
         ids = np.zeros(len(boxes), np.int64)
         among = iou_matrix(boxes, boxes) - np.eye(len(boxes)) if len(boxes) else np.zeros((0, 0))
         alone = among.max(1, initial=0.0) < 0.1
         recent = [t for t in self._tracks if now_s - t.seen_s <= _GOES_ON_S]
         for person, track in _pairs(self._overlap(boxes, known, recent, now_s)):
-            recent[track].see(boxes[person], now_s, known[person], bool(alone[person]))
+            recent[track].see(boxes[person], now_s, scores[person], known[person], bool(alone[person]))
             ids[person] = recent[track].id
         left = np.flatnonzero(ids == 0)
         given = set(ids.tolist())
         lost = [t for t in self._tracks if t.id not in given]
         for place, track in _pairs(_met_again(boxes[left], [known[p] for p in left], lost, now_s)):
             person = int(left[place])
-            lost[track].see(boxes[person], now_s, known[person], bool(alone[person]))
+            lost[track].see(boxes[person], now_s, scores[person], known[person], bool(alone[person]))
             ids[person] = lost[track].id
         for person in np.flatnonzero(ids == 0).tolist():
-            self._tracks.append(_Track(self._next_id, boxes[person], now_s, known[person]))
+            self._tracks.append(_Track(self._next_id, boxes[person], now_s, scores[person], known[person]))
             ids[person] = self._next_id
             self._next_id += 1
         return Detections(detections.xyxy, detections.score, ids)
