@@ -18,6 +18,7 @@ from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, Turn
 from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.live.addresses import service_socket
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.roles import NOT_ALLOWED, require
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -260,5 +261,8 @@ def ask_or_do(site: SiteFolder, name: str, do: Callable[[], Any], /, **parameter
     try:
         with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
             return client.call(name, **parameters)
-    except WardposeError:  # what hinders the deed, it will say itself
-        return do()
+    except WardposeError as error:
+        if error.exit_code == NOT_ALLOWED:
+            raise
+        require(site, api.CALLS[name].may, name)
+        return do()  # what hinders the deed, it will say itself

@@ -24,6 +24,7 @@ from appliance.cli import (
     models,
     plates,
     retarget,
+    roles,
     station,
     study,
 )
@@ -60,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    modules = (demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study)
+    modules = (
+        demo, station, audit, roles, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study,
+    )  # fmt: skip
     for module in modules:
         module.add(commands, behind)
     return parser
