@@ -44,7 +44,7 @@ class AuditRow:
 
     @property
     def role(self) -> str:
-        """In which role it was done: `owner` where none were assigned then."""
+        """In which role it was done: `owner` where none were assigned then, `box` where it did so by itself."""
         return self.who.partition(" [")[2].removesuffix("]") or "owner"
 
 

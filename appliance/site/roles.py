@@ -78,9 +78,16 @@ def roles_of(who: str, given: Mapping[str, Role]) -> frozenset[Role]:
 
 
 def titled(db: sqlite3.Connection, who: str) -> str:
-    """`anna (as wardpose) [nurse]`: a person with the role in which they act, where roles are assigned."""
+    """`anna (as wardpose) [nurse]`: a person with the role in which they act, where roles are assigned.
+
+    What the box does by itself, under its own account with nobody logged in and no role, is its own: `wardpose [box]`.
+    """
     given = assigned_in(db)
-    return f"{who} [{', '.join(sorted(roles_of(who, given)))}]" if given else who
+    if not given:
+        return who
+    acting = roles_of(who, given)
+    by_itself = acting == {"viewer"} and who not in given and _is_own_account(who)
+    return f"{who} [{'box' if by_itself else ', '.join(sorted(acting))}]"
 
 
 def require(site: SiteFolder, may: Collection[Role], what: str) -> None:
@@ -96,7 +103,13 @@ def require(site: SiteFolder, may: Collection[Role], what: str) -> None:
 def is_the_box(site: SiteFolder, who: str) -> bool:
     """Whether that is the site's own account with nobody logged in behind it, as the bedside page's process is."""
     with contextlib.suppress(KeyError, OSError):
-        return who in (pwd.getpwuid(os.stat(site.root).st_uid).pw_name, pwd.getpwuid(os.geteuid()).pw_name)
+        return who == pwd.getpwuid(os.stat(site.root).st_uid).pw_name or _is_own_account(who)
+    return False
+
+
+def _is_own_account(who: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return who == pwd.getpwuid(os.geteuid()).pw_name
     return False
 
 
