@@ -225,6 +225,11 @@ def test_what_is_done_without_a_service_asks_for_the_role_too(staffed: SiteFolde
         assert ask_or_do(staffed, "live.pause", lambda: "done", reason="") == "done"
 
 
+def test_a_pause_wants_nothing_of_a_damaged_database(site: SiteFolder) -> None:
+    site.database.path.write_bytes(b"no database" * 1000)
+    assert ask_or_do(site, "live.pause", lambda: "done", reason="") == "done"
+
+
 def command(site: SiteFolder, *words: str, login: int | None = None, typed: str = "") -> tuple[int, dict[str, Any]]:
     environment = dict(os.environ, WARDPOSE_HOME=str(site.root)) | ({} if login is None else {"SUDO_UID": str(login)})
     ended = subprocess.run(
