@@ -22,6 +22,9 @@ from runtime.skeleton import KEYPOINTS
 from tuning.families.family import Reference, family_of
 from tuning.store.card import read_card, sha256_of
 
+# Simplifying widens weights that are kept in half precision: of more than this, no file could hold them.
+_SLIMMED_BYTES = 2**30 - 1
+
 
 class ExportReport(BaseModel):
     """How far the ONNX model is from the trained one. Errors are the largest over every number of every input."""
@@ -66,7 +69,7 @@ def export_onnx(
     with tempfile.TemporaryDirectory(prefix="wardpose-export-") as folder:
         draft = Path(folder) / "model.onnx"
         reference = family.export(card_dir, card, draft, width, height)
-        _finish(draft, info, slim=reference is not None)
+        _finish(draft, info, slim=reference is not None and draft.stat().st_size < _SLIMMED_BYTES)
         if progress:
             progress(1, 2, "comparing with the trained model")
         report = _compare(reference, draft, info, list(pictures), tolerance)

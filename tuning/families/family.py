@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,11 @@ class TuneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    recipe: Literal["wardpose", "paper"] = Field(default="wardpose", title="Whose numbers hold where none is said")
+    final_rate: float | None = Field(
+        default=None, title="Learning rate at the end of its pre-training, for the paper's recipe", gt=0, le=1
+    )
+    final_batch: int | None = Field(default=None, title="Images of a step of that pre-training", ge=1)
     epochs: int | None = Field(
         default=None, title="Passes over the images", ge=bounds.EPOCHS.least, le=bounds.EPOCHS.most
     )
@@ -56,6 +61,13 @@ class TuneSettings(BaseModel):
     seed: int = Field(default=0, title="Seed", ge=bounds.SEED.least, le=bounds.SEED.most)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
+    processes: int | None = Field(
+        default=None, title="Processes that train together (default: one for each GPU, else one)", ge=1, le=64
+    )
+
+    def asked(self) -> dict[str, Any]:
+        """What the weights depend on: whether it is the same tuning that was interrupted."""
+        return self.model_dump(mode="json", exclude={"threads", "alpha", "processes"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ LAYERS = frozenset((
     "Concat", "Detect", "v10Detect", "Pose", "nn.Upsample", "nn.MaxPool2d", "nn.ZeroPad2d", "nn.ConvTranspose2d",
     "nn.Identity",
 ))  # fmt: skip
-ACTIVATIONS = frozenset(("nn.SiLU()", "nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()"))
+ACTIVATIONS = frozenset(
+    ("nn.SiLU()", "nn.ReLU()", "torch.nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()")
+)
 
 
 @dataclass(slots=True)
