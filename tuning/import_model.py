@@ -9,7 +9,7 @@ from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
 from tuning.families.family import ImportWish, families
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
-from tuning.store.foreign import ForeignModel, read_foreign
+from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
 from tuning.store.save import whole_folder
 
@@ -30,16 +30,16 @@ def import_model(
 
     `.pt`: a checkpoint, converted once. `.safetensors`: a state dict whose architecture is `architecture`, the file's
     own metadata, or else recognised from the tensors' shapes. `.onnx`: by its description, else by its names, its
-    outputs and what it answers to a picture. width, height: the input size in pixels where it is to be chosen; layout,
-    person_class: of a detector's output, where the file leaves them open (a class by its number or name). Raises
-    WardposeError; an unfinished import leaves nothing behind.
+    outputs and what it answers to a picture. A folder: a detector of transformers, by its `config.json`. width, height:
+    the input size in pixels where it is to be chosen; layout, person_class: of a detector's output, where the file
+    leaves them open (a class by its number or name). Raises WardposeError; an unfinished import leaves nothing behind.
     """
     target = models_dir / name
     if target.exists():
         raise WardposeError(
             f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
         )
-    if not path.is_file():
+    if not path.exists():
         raise WardposeError("no such file", where=str(path), mend="check the path")
     if layout is not None and layout not in get_args(DetectorLayout):
         raise WardposeError(
@@ -47,6 +47,7 @@ def import_model(
             where=str(path),
             mend=f"choose one of: {', '.join(get_args(DetectorLayout))}",
         )
+    weights = path / FOLDER_WEIGHTS if path.is_dir() else path
     with whole_folder(target) as workplace:
         wish = ImportWish(name, architecture, width, height, layout, person_class)
         card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
@@ -54,7 +55,11 @@ def import_model(
             update={
                 "name": name,
                 "licence": licence,
-                "made": {"command": "wardpose models import", "file": path.name, "sha256": sha256_of(path)},
+                "made": {
+                    "command": "wardpose models import",
+                    "file": path.name,
+                    "sha256": sha256_of(path / FOLDER_WEIGHTS if path.is_dir() else path),
+                },
                 "sha256": sha256_of(weights_path(workplace, card)),
             }
         )

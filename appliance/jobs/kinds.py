@@ -144,7 +144,7 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     """Take in foreign weights without executing anything they carry. Parameters: file, name, architecture, licence,
     width and height (of its input), layout and person_class (of its output)."""
     path = Path(parameters["file"])
-    if not path.is_file():
+    if not path.exists():
         raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
     progress(0, 0, "reading the weights")
     card = ModelStore(site).import_file(

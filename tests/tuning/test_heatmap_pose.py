@@ -143,8 +143,11 @@ def test_weights_under_mmposes_names_are_imported(tmp_path: Path) -> None:
     card = import_model(folder / "weights.safetensors", tmp_path / "models", "own", width=64, height=64)
     assert card.family == "mmpose" and card.architecture == "vitpose-b"
     names = set(read_weights(folder, read_card(folder)))
-    assert {"backbone.layers.0.ln1.weight", "backbone.layers.1.ffn.layers.0.0.weight", "backbone.pos_embed",
-            "backbone.patch_embed.projection.bias", "head.final_layer.weight", "backbone.ln1.bias"} <= names  # fmt: skip
+    expected = {
+        "backbone.layers.0.ln1.weight", "backbone.layers.1.ffn.layers.0.0.weight", "backbone.pos_embed",
+        "backbone.patch_embed.projection.bias", "head.final_layer.weight", "backbone.ln1.bias",
+    }  # fmt: skip
+    assert expected <= names
 
 
 def test_augmented_samples_repeat(drawn_people: Path) -> None:

@@ -44,9 +44,7 @@ class DetectorRecipe(BaseModel):
         if settings.recipe == "paper":
             paper = paper_recipe(kind, settings)
             changes = paper.model_dump(include={"epochs", "batch", "optimizer", "learning_rate", "kept_epochs"})
-            plain = DetectionAugmentation(
-                margin=0, flip=FLIP, scale=(1, 1), quarter_turn=0, contrast=0, brightness=0, colour=0
-            )
+            plain = DetectionAugmentation.only_flips(FLIP)
             changes |= {"final_factor": 1.0, "warmup_steps": 0, "frozen_share": 0.0, "augmentation": plain}
             return self.model_copy(update=changes | {"frozen_convolutions": settings.frozen_layers})
         asked = {

@@ -349,9 +349,11 @@ def _optimizer(model: Any, settings: LoopSettings) -> Any:
     """Biases and normalisation weights are not decayed."""
     decayed: list[Any] = []
     free: list[Any] = []
+    seen: set[int] = set()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad:
+            if parameter.requires_grad and id(parameter) not in seen:  # heads may share theirs
+                seen.add(id(parameter))
                 (free if name == "bias" or parameter.ndim < 2 else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
     if settings.optimizer == "adamw":
