@@ -7,7 +7,7 @@ from typing import get_args
 
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
-from tuning.families.family import ImportWish, families
+from tuning.families.family import ImportWish, buildable, families
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
@@ -58,11 +58,49 @@ def import_model(
                 "made": {
                     "command": "wardpose models import",
                     "file": path.name,
-                    "sha256": sha256_of(path / FOLDER_WEIGHTS if path.is_dir() else path),
+                    "sha256": sha256_of(weights),
                 },
                 "sha256": sha256_of(weights_path(workplace, card)),
             }
         )
+        write_card(workplace, card)
+    return card
+
+
+def build_model(
+    architecture: str,
+    models_dir: Path,
+    name: str,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    seed: int = 0,
+) -> ModelCard:
+    """A model of random weights in `models_dir/name`, of an architecture that a family builds: to try the way from
+    tuning to export without weights, or to train from nothing. It finds nobody. Raises WardposeError for a name that no
+    family knows; an unfinished one leaves nothing behind."""
+    from tuning.train.torch_state import seed_everything
+
+    target = models_dir / name
+    if target.exists():
+        raise WardposeError(
+            f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
+        )
+    known = buildable()
+    if architecture not in known:
+        raise WardposeError(
+            f"no architecture is called {architecture!r}", where="wardpose models build",
+            mend=f"choose one of: {', '.join(known)}",
+        )  # fmt: skip
+    family = known[architecture]
+    with whole_folder(target) as workplace:
+        seed_everything(seed)
+        card = family.build(architecture, ImportWish(name, width=width, height=height), workplace)
+        made = {"command": "wardpose models build", "from": "random weights", "seed": seed}
+        card = card.model_copy(
+            update={"made": made, "licence": "none: random weights", "family": family.name,
+                    "sha256": sha256_of(weights_path(workplace, card))}
+        )  # fmt: skip
         write_card(workplace, card)
     return card
 

@@ -10,7 +10,9 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
@@ -22,6 +24,9 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
 from calibration.errors import WardposeError
 from calibration.progress import Progress
+
+if TYPE_CHECKING:
+    from tuning.families.family import TuneSettings
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -41,10 +46,9 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder;
-    default the newest) or data_of (the job that makes it), name (of the new model), epochs, width and height (of its
-    input)."""
+    default the newest) or data_of (the job that makes it), name (of the new model), recipe (wardpose, paper),
+    final_rate, final_batch, epochs, minutes, batch, rate, seed, processes, width and height (of its input)."""
     from tuning.coco_folder import read_people
-    from tuning.families.family import TuneSettings
     from tuning.families.family import tune as tune_model
 
     settings, store = load_settings(site).tuning, ModelStore(site)
@@ -54,14 +58,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
     folder = store.new_folder(name)
     store.verify(base)
-    chosen = TuneSettings(
-        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
-        batch=settings.batch or None,
-        learning_rate=settings.learning_rate or None,
-        frozen_layers=None if settings.freeze < 0 else settings.freeze,
-        longer_side=settings.image_size or None,
-        width=parameters.get("width"), height=parameters.get("height"),
-    )  # fmt: skip
+    chosen = _tuning(settings, parameters)
     begin = time.monotonic()
     asked = str(parameters["task"]) if parameters.get("task") else None
     card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
@@ -71,6 +68,24 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
         "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
         "seconds": time.monotonic() - begin,
     }  # fmt: skip
+
+
+def _tuning(settings: TuningSettings, parameters: Mapping[str, Any]) -> TuneSettings:
+    """What was asked for, before what the site's settings say; of the paper's recipe those change nothing."""
+    from tuning.families.family import TuneSettings
+
+    own: dict[str, Any] = {"longer_side": settings.image_size or None}
+    if parameters.get("recipe") != "paper":
+        frozen = None if settings.freeze < 0 else settings.freeze
+        own |= {"epochs": settings.epochs, "batch": settings.batch or None, "frozen_layers": frozen}
+        own |= {"learning_rate": settings.learning_rate or None}
+    names = {name: name for name in TuneSettings.model_fields} | {"rate": "learning_rate"}
+    asked = {names[key]: value for key, value in parameters.items() if key in names and value is not None}
+    try:
+        return TuneSettings(**own | asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WardposeError(f"{first['loc'][0]}: {first['msg']}", where="tune", mend="leave it out") from None
 
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -156,6 +171,22 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
         "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256,
         "width": card.width, "height": card.height,
     }  # fmt: skip
+
+
+def build(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a model of random weights. Parameters: architecture, name, width and height (of its input), seed."""
+    from tuning.import_model import build_model
+
+    store, name = ModelStore(site), str(parameters["name"])
+    store.new_folder(name)
+    progress(0, 0, "drawing random weights")
+    card = build_model(
+        str(parameters["architecture"]), site.models, name, width=parameters.get("width"),
+        height=parameters.get("height"), seed=int(parameters.get("seed") or 0),
+    )  # fmt: skip
+    store.enlist(name, origin="built of random weights")
+    return {"model": name, "architecture": card.architecture, "task": card.task, "width": card.width,
+            "height": card.height, "sha256": card.sha256}  # fmt: skip
 
 
 def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -256,6 +287,7 @@ JOB_KINDS = (
     JobKind("evaluate", "Evaluating", evaluate),
     JobKind("promote", "Judging", promote),
     JobKind("import", "Importing a model", take_in, resumable=False, heavy=False),
+    JobKind("build", "Building a model", build, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
     JobKind("preview", "Drawing a data set", preview, heavy=False),
     JobKind("base", "Making a base model", base, resumable=False),

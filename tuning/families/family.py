@@ -6,11 +6,11 @@ exports them. A site's own family registers in the entry-point group `wardpose.m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,27 @@ class ModelFamily(Protocol):
         extents), write the model folder `out_dir` and return its card. Blocks until done; an exception from `progress`
         cancels it, and nothing is left at `out_dir`."""
         ...
+
+
+@runtime_checkable
+class BuildableFamily(Protocol):
+    """A family that can begin with random weights, by an architecture's name."""
+
+    name: str
+
+    def architectures(self) -> Iterable[str]:
+        """The names of what it builds."""
+        ...
+
+    def build(self, architecture: str, wish: ImportWish, folder: Path) -> ModelCard:
+        """The card of a model of random weights, which are written into `folder`; the rest is as in `recognise`."""
+        ...
+
+
+def buildable() -> dict[str, BuildableFamily]:
+    """Every architecture that can be built by its name, and the family that does."""
+    able = (family for family in families() if isinstance(family, BuildableFamily))
+    return {architecture: family for family in able for architecture in family.architectures()}
 
 
 @cache

@@ -14,7 +14,7 @@ from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.detector_reading import person_class
 from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.families.paper_recipe import paper_recipe
-from tuning.families.yolo_names import is_yolo
+from tuning.families.yolo_names import KNOWN, is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
@@ -82,6 +82,23 @@ class Yolo:
         else:
             built = build_detector(card, foreign.state, person_class=person, where=where)
         write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: found.architecture})
+        return card
+
+    def architectures(self) -> tuple[str, ...]:
+        return KNOWN
+
+    def build(self, architecture: str, wish: ImportWish, folder: Path) -> ModelCard:
+        """A model of random weights in `folder`."""
+        from tuning.families.yolo_models import build_detector, build_pose
+
+        pose = architecture.endswith("-pose")
+        card = ModelCard(
+            name=wish.name, task="pose" if pose else "detect", architecture=architecture,
+            layout="yolo-pose" if pose else "yolo", width=wish.width or _SIZE, height=wish.height or _SIZE,
+            sha256="0" * 64,
+        )  # fmt: skip
+        built = (build_pose if pose else build_detector)(card, None)
+        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: architecture})
         return card
 
     def knows(self, card: ModelCard) -> bool:
