@@ -27,7 +27,9 @@ HEAVY = (
     "reportlab",
     "sklearn",
     "smplx",
+    "tensorboardX",
     "tensorrt",
+    "transformers",
     "ultralytics",
     "usb",
 )
