@@ -75,6 +75,18 @@ class RollBack(Why):
     task: Task = "detect"
 
 
+class OneModel(Why):
+    """A model of this site, by its name."""
+
+    name: str
+
+
+class OneDataSet(Why):
+    """A data set of this site, by its folder's name."""
+
+    name: str
+
+
 class KeepCalibration(Request):
     """List an estimate. estimate: the text of a calibration's file, as `calibration.files` writes it."""
 
@@ -258,6 +270,8 @@ CALLS: Mapping[str, Call] = {
     "jobs.cancel": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
     "models.rollback": Call(RollBack, NowLive),
+    "models.remove": Call(OneModel, Done),
+    "datasets.remove": Call(OneDataSet, Done),
     "calibrations.keep": Call(KeepCalibration, CalibrationRow),
     "calibrations.confirm": Call(ConfirmCalibration, CalibrationRow),
     "calibrations.discard": Call(OneCalibration, Done),

@@ -19,6 +19,7 @@ from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.live.addresses import service_socket
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 
 START_SECONDS = 20.0
@@ -107,7 +108,7 @@ class ServiceClient:
                 except BaseException:
                     self._close()  # interrupted: an answer is still to come, and belongs to nobody
                     raise
-        answer = json.loads(line)
+        answer = parse_json(line)
         if not answer["ok"]:
             raise WardposeError(**answer["error"])
         if name not in api.ANY_VERSION:

@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance import api, wire
 from appliance.bedside import camera_access, plates, recordings
-from appliance.jobs import requests
+from appliance.jobs import datasets, requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
 from appliance.live import reserve
 from appliance.live.foreground import Foreground
@@ -48,6 +48,8 @@ class Deeds:
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": lambda asked: api.NowLive(live=self.models.rollback(asked.task, asked.reason)),
+            "models.remove": self.remove_model,
+            "datasets.remove": self.remove_dataset,
             "calibrations.keep": self.keep_calibration,
             "calibrations.confirm": self.confirm_calibration,
             "calibrations.discard": self.discard_calibration,
@@ -79,6 +81,16 @@ class Deeds:
     def resume_job(self, asked: api.OneJob) -> Job:
         self._require_unpromised(self.jobs.get(asked.id).parameters.get("name"), but=asked.id)
         return self.jobs.resume(asked.id)
+
+    def remove_model(self, asked: api.OneModel) -> api.Done:
+        self._require_unused(asked.name)
+        self.models.remove(asked.name, asked.reason)
+        return api.Done()
+
+    def remove_dataset(self, asked: api.OneDataSet) -> api.Done:
+        self._require_unused(asked.name)
+        datasets.remove(self.site, asked.name, asked.reason)
+        return api.Done()
 
     def keep_calibration(self, asked: api.KeepCalibration) -> calibrations.CalibrationRow:
         from calibration.files import parse_estimate
@@ -157,6 +169,14 @@ class Deeds:
                 raise WardposeError(
                     f"job {job.id} ({job.title}, {job.state}) makes a model called {name!r}",
                     mend="choose another name, or wait for it",
+                )
+
+    def _require_unused(self, name: str) -> None:
+        """What a job works with is not taken from it."""
+        for job in self.jobs.all(1000, states=ACTIVE):
+            if any(Path(value).name == name for value in job.parameters.values() if isinstance(value, str)):
+                raise WardposeError(
+                    f"job {job.id} ({job.title}, {job.state}) uses {name}", mend="wait for it, or stop it"
                 )
 
     def _one_at_a_time(self, deed: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -16,7 +16,7 @@ import psutil
 
 from appliance import program
 from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
-from appliance.site.folder import SiteFolder
+from appliance.site.folder import SiteFolder, open_log
 from appliance.site.people import acting_as
 from calibration.disk import DiskError, trouble_of
 from calibration.errors import WardposeError
@@ -25,6 +25,7 @@ from calibration.redaction import redacted
 
 KEPT = "what the job had finished is kept: resume it then"
 PROGRESS_SECONDS = 0.2  # rows are written no more often
+STEP_SECONDS = 1.0  # nor are steps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +53,7 @@ class JobProcess:
         self.site, self.number, self.kinds = site, number, kinds
         self.store = JobStore(site, kinds)
         self._written_at = 0.0
+        self._began, self._noted_at = time.monotonic(), 0.0
         self._interrupted = False
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -99,11 +101,22 @@ class JobProcess:
         if done < total and time.monotonic() - self._written_at < PROGRESS_SECONDS:
             return
         self._written_at = time.monotonic()
+        self._note_step(done, total, note)
         with self.site.database.transaction(immediate=True) as db:
             db.execute("UPDATE jobs SET done = ?, total = ?, note = ? WHERE id = ?", (done, total, note, self.number))
             row = db.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (self.number,)).fetchone()
         if row["cancel_requested"] or self._interrupted:
             raise KeyboardInterrupt
+
+    def _note_step(self, done: int, total: int, note: str) -> None:
+        """Keep how it goes, so that a curve of it can be drawn later; the longer it runs the more seldom."""
+        seconds = time.monotonic() - self._began
+        if seconds - self._noted_at < max(STEP_SECONDS, seconds / 500):
+            return
+        self._noted_at = seconds
+        told = " ".join(redacted(note).split())[:200]
+        with contextlib.suppress(OSError), open_log(self.store.steps_file(self.number)) as stream:
+            stream.write(f"{seconds:.1f}\t{done}\t{total}\t{told}\n".encode())
 
     def _sign(self) -> bool:
         with self.site.database.transaction(immediate=True) as db:

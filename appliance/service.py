@@ -37,6 +37,7 @@ from appliance.site import audit, ballast, calibrations
 from appliance.site.folder import SiteFolder, open_lock
 from appliance.site.people import acting_as, person_at
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.redaction import redacted
 from runtime.notify import notify
 
@@ -337,7 +338,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 def _request(line: bytes) -> dict[str, Any]:
     try:
-        request = json.loads(line)
+        request = parse_json(line)
     except ValueError:
         request = None
     if not isinstance(request, dict) or not isinstance(request.get("call"), str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import time
@@ -17,6 +16,7 @@ import psutil
 
 from benchmarks import pyrender_baseline
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from synth.dataset import DatasetSpec, generate_sample, make_dataset
 from synth.sample import StageClock, open_renderer
@@ -137,7 +137,7 @@ def _distinct(folder: Path, count: int) -> dict[str, int]:
     """Different bodies, poses, blankets and looks, scaled from `count` pictures to 1,000."""
     found: dict[str, set[Any]] = {"bodies": set(), "poses": set(), "blankets": set(), "looks": set()}
     for path in (folder / "records").glob("*.json"):
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
         found["looks"].add(record["image"]["look"])
         for person in record["annotations"]:
             found["bodies"].add((person["age"], person["bmi"], person["sex"], person["height"]))

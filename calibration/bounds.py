@@ -24,6 +24,7 @@ BED_WIDTH_M = Bounds(0.3, 1.6)
 BED_HEIGHT_M = Bounds(0.15, 1.3)  # the mattress top above the floor
 BACKREST_DEG = Bounds(0, 80)
 
+PICTURE_PIXELS = 89_000_000  # of one picture: a quarter of a gigabyte of colours
 IMAGES = WholeBounds(1, 1_000_000)
 SEED = WholeBounds(0, 2**63 - 1)
 

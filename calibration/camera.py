@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import PICTURE_PIXELS
+
 Distortion = tuple[float, ...]
 NO_DISTORTION: Distortion = (0.0,) * 8
 # How many coefficients OpenCV's models have that are taken: none, k1 k2 p1 p2, with k3, with k4 k5 k6, with s1 … s4.
@@ -37,6 +39,8 @@ class CameraModel:
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f"image size must be positive, got {self.width}×{self.height}")
+        if self.width * self.height > PICTURE_PIXELS:
+            raise ValueError(f"pictures of {self.width}×{self.height} are larger than any camera's")
         if not (self.fx > 0 and self.fy > 0):
             raise ValueError(f"focal lengths must be positive, got fx={self.fx}, fy={self.fy}")
         if len(self.distortion) not in (8, 12):

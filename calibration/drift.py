@@ -23,6 +23,7 @@ from calibration.camera import CameraModel
 from calibration.camera_drift import BackgroundReference, CameraTurn, measure_turn, take_background
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate, perturbed
+from calibration.json_text import parse_json
 from calibration.posterior import pose_difference
 
 _FORMAT = 2  # 1 held pieces of the picture
@@ -66,7 +67,7 @@ class DriftReference:
     def load(cls, path: Path) -> DriftReference:
         """Read what `save` wrote; raises WardposeError for anything else."""
         try:
-            values = json.loads(path.read_text())
+            values = parse_json(path.read_text())
             if values["format"] != _FORMAT:
                 raise ValueError(f"its format is {values['format']}, not {_FORMAT}")
             camera = CameraModel.from_dict(values["camera"])

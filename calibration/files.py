@@ -10,6 +10,7 @@ import numpy as np
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.estimate import FORMAT_VERSION, CalibrationEstimate
+from calibration.json_text import parse_json
 from calibration.posterior import is_positive_definite
 
 MEND = "calibrate again, or restore the file from a backup"
@@ -40,8 +41,8 @@ def load_estimate(path: Path | str) -> CalibrationEstimate:
 def parse_estimate(content: bytes, where: str) -> CalibrationEstimate:
     """The estimate of a file's content; raises WardposeError that names `where` and the field at fault."""
     try:
-        values = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content.decode("utf-8"))
+    except ValueError as error:
         raise WardposeError(f"is not JSON ({error})", where=where, mend=MEND) from None
     if not isinstance(values, dict):
         raise WardposeError("holds no calibration", where=where, mend=MEND)

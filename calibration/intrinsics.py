@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from calibration.board import Board, BoardView, detect_board
 from calibration.camera import CameraModel, Distortion
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 # The picture's size: the size to which the normalised intrinsics scale, and the crop's upper left corner in it.
 # Source: Azure Kinect Sensor SDK, the camera modes' table (MIT).
@@ -96,8 +96,8 @@ def _parse(source: bytes | str | Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             # The attachment of a recording ends in a NUL byte.
             text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
-            source = json.loads(text.rstrip("\0\r\n\t "))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            source = parse_json(text.rstrip("\0\r\n\t "))
+        except ValueError as error:
             raise _refusal(f"not JSON ({error})") from None
     root = source.get("CalibrationInformation") if isinstance(source, Mapping) else None
     if not isinstance(root, Mapping):

@@ -11,6 +11,7 @@ from calibration.atomic import disk_error
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from calibration.intrinsics import read_k4a_calibration
+from calibration.json_text import parse_json
 
 LENS_KEY = "wardpose_lens"
 _EXAMPLE = (
@@ -39,8 +40,8 @@ def read_lens(path: Path, size: tuple[int, int]) -> CameraModel:
         raise disk_error(error, path) from None
     try:
         # The attachment of a Kinect's recording ends in a NUL byte.
-        values = json.loads(content.decode("utf-8-sig").rstrip("\0\r\n\t "))
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content.decode("utf-8-sig").rstrip("\0\r\n\t "))
+    except ValueError as error:
         kind = "YAML, as ROS and OpenCV write it" if _is_yaml(content) else f"not JSON ({error})"
         raise WardposeError(f"is {kind}", where=where, mend=_MEND) from None
     if isinstance(values, Mapping) and LENS_KEY in values:

@@ -22,6 +22,7 @@ from calibration.atomic import write_bytes
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 FORMAT_VERSION = 1
 DESCRIPTION = "plate.json"
@@ -100,12 +101,12 @@ def describe_plate(folder: Path) -> Mapping[str, Any]:
     """The description of the plate in `folder`, without its pictures; WardposeError where it holds none."""
     path = Path(folder) / DESCRIPTION
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise WardposeError("holds no plate", where=str(folder), mend=MEND) from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {error.strerror}", where=str(path), mend="check its rights") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WardposeError(f"is damaged: {error}", where=str(path), mend=MEND) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT_VERSION:
         raise WardposeError(f"is no plate of format {FORMAT_VERSION}", where=str(path), mend=MEND)
@@ -116,11 +117,12 @@ def load_plate(folder: Path) -> Plate:
     """The plate in `folder`; WardposeError that names the file and the field where it is missing or damaged."""
     values = describe_plate(folder)
     pictures = {"color.png": "RGB", "depth.png": "I;16", "measured.png": "L"}
-    color, depth, measured = (_read(Path(folder) / name, mode) for name, mode in pictures.items())
     try:
+        camera = CameraModel.from_dict(values["camera"])
+        size = (camera.width, camera.height)
+        color, depth, measured = (_read(Path(folder) / name, mode, size) for name, mode in pictures.items())
         return Plate(
-            color=color, depth=depth,
-            measured=np.asarray(measured > 0), camera=CameraModel.from_dict(values["camera"]),
+            color=color, depth=depth, measured=np.asarray(measured > 0), camera=camera,
             camera_from_bed=np.asarray(values["camera_from_bed"], dtype=np.float64), bed=Bed(**values["bed"]),
             calibration=str(values["calibration"]), noise=float(values["noise"]),
             captured_at=str(values["captured_at"]), expires_at=str(values["expires_at"]),
@@ -157,9 +159,9 @@ def _png(picture: NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _read(path: Path, mode: str) -> NDArray[Any]:
-    """The pixels of one of a plate's pictures, of Pillow's `mode`, which it was written in. Pillow holds each part
-    against its checksum; OpenCV would show what is left of a damaged one."""
+def _read(path: Path, mode: str, size: tuple[int, int]) -> NDArray[Any]:
+    """The pixels of one of a plate's pictures, of Pillow's `mode` and the `size` it was written in. Pillow holds each
+    part against its checksum; OpenCV would show what is left of a damaged one."""
     from PIL import Image
 
     try:
@@ -170,6 +172,8 @@ def _read(path: Path, mode: str) -> NDArray[Any]:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode != mode:
                 raise ValueError(f"of the kind {image.mode!r}, not {mode!r}")
+            if image.size != size:  # before it is decoded
+                raise ValueError("of {}×{} pixels, not {}×{}".format(*image.size, *size))
             return np.array(image)
     except Exception as error:  # what Pillow raises for a damaged file is bounded by no list
         raise WardposeError(f"is no whole picture ({error})", where=str(path), mend=MEND) from None

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 Message = dict[str, Any]
 
@@ -216,8 +217,8 @@ class ResultServer:
     def _answer(self, line: bytes) -> Message | None:
         """None for what is no command."""
         try:
-            command = json.loads(line)
-        except (ValueError, RecursionError):
+            command = parse_json(line)
+        except ValueError:
             return None
         if not isinstance(command, dict) or self._on_command is None:
             return None
@@ -333,7 +334,7 @@ class ResultClient:
                 self.close()
                 raise WardposeError("a message without an end", where=str(self.path))
             for line in lines:
-                message = json.loads(line)
+                message = parse_json(line)
                 if "refused" in message:
                     self.close()
                     raise WardposeError(str(message["refused"]), where=str(self.path), mend="close some of them")

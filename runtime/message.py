@@ -3,10 +3,15 @@
 One message: `version`, `state` (starting, live, no-signal, paused), `message` (why, in one line), `captured_at` and
 `finished_at` (this machine's monotonic clock, seconds; null where nothing was ever seen), `frame_index`, `width`,
 `height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
-`pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn)
-[{`id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box where too little of
-one is sure)}], `stale_s` (how old a picture shown as now may be), `sure` and `doubtful` (joint scores from which
-a limb is drawn solid and dashed), `fps`, `stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
+`pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn),
+`patient` (`place`: in-bed, on-edge, out-of-bed, nobody; `probability` of each; `for_s`: for how long it has been that;
+`seen`: whether the patient is among the people; `id`; `words`; null without a calibrated bed), `stale_s` (how old a
+picture shown as now may be), `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`,
+`stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
+One of the people: `id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
+where too little of one is sure), `role` (patient, other, unknown), `patient_p` (how likely the patient), `place`, both
+null without a calibrated bed, and `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is
+none; [] without depth).
 Pixels never travel.
 """
 
@@ -25,6 +30,7 @@ from runtime.frames import known_origin
 from runtime.pause import Pause
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.skeleton import LIMBS, Skeletons
+from runtime.stance import PLACES
 from runtime.state import STALE_S, LiveState, State
 
 VERSION = 1
@@ -43,7 +49,7 @@ def live_message(
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
     said |= {"sure": SURE, "doubtful": DOUBTFUL, "origin": None, "pause": pause and pause.to_dict()}
-    said["stale_s"] = STALE_S
+    said |= {"stale_s": STALE_S, "patient": None}
     if result is not None:
         said |= {"captured_at": result.captured_at, "finished_at": result.finished_at}
         said |= {"frame_index": result.frame_index, "width": result.width, "height": result.height}
@@ -51,6 +57,7 @@ def live_message(
         said["stages_ms"] = {stage: round(ms, 2) for stage, ms in result.stages_ms.items()}
         if state == "live":
             said["people"] = _people(result)
+            said["patient"] = result.patient and result.patient.to_dict()
     if pipeline is not None:
         engines = {"detector": pipeline.detector.engine}
         if pipeline.pose is not None:
@@ -107,9 +114,22 @@ def _people(result: LiveResult) -> list[dict[str, Any]]:
                 "score": round(float(result.detections.score[i]), 3),
                 "keypoints": [[round(float(x), 1), round(float(y), 1), round(float(s), 3)] for x, y, s in joints],
                 "shown": "skeleton" if skeleton else "box",
+                **_whereabouts(result, i),
             }
         )
     return people
+
+
+def _whereabouts(result: LiveResult, person: int) -> dict[str, Any]:
+    """Who a person is to the bed, and where."""
+    told: dict[str, Any] = {"role": "unknown", "patient_p": None, "place": None, "joints_m": []}
+    if result.roles is not None:
+        told["role"], told["place"] = result.roles.role(person), PLACES[result.roles.place[person]]
+        told["patient_p"] = round(float(result.roles.patient[person]), 3)
+    if result.joints_m is not None:
+        rounded = np.round(result.joints_m[person], 3).tolist()
+        told["joints_m"] = [joint if np.isfinite(joint).all() else None for joint in rounded]
+    return told
 
 
 def _limb_in_frame(joints: NDArray[np.floating], frame: tuple[int, int]) -> bool:

@@ -6,6 +6,7 @@ doubtful ones dashed; a person of whom too little is sure is a rounded box, neve
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -24,7 +25,7 @@ _GROUND: Colour = (22, 27, 34)
 _GROUND_DEAD: Colour = (38, 38, 40)
 _WHITE: Colour = (236, 240, 244)
 _EDGE: Colour = (12, 14, 18)
-# Told apart by lightness too, for eyes that confuse red and green; display/page/page.js has the same ones.
+# Told apart by lightness too, for eyes that confuse red and green.
 PEOPLE: tuple[Colour, ...] = (
     (64, 180, 255),
     (255, 166, 64),
@@ -38,6 +39,7 @@ _WARN: Colour = (242, 184, 62)
 _DEAD: Colour = (235, 94, 85)
 _FAINT: Colour = (96, 98, 102)
 
+_ENDS = (9, 10, 15, 16)  # COCO's wrists and ankles
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
@@ -114,11 +116,66 @@ def skeleton_cells(
             for start, end, limb in person.moved(zoom, shift).lines():
                 for a, b in [(start, end)] if limb >= SURE else _dashes(start, end, 1.0, 2.0):
                     cv2.line(dots, _pixel(a), _pixel(b), 1)
-    codes = np.zeros((rows, cols), np.int64)
+    return ["".join(chr(0x2800 + code) for code in line) for line in _codes(dots).tolist()]
+
+
+def side_cells(
+    skeletons: Skeletons, width: int, height: int, cols: int, rows: int, detections: Detections | None = None,
+    bed: NDArray[np.floating] | None = None,
+) -> list[list[tuple[str, str]]]:  # fmt: skip
+    """As `skeleton_cells`, in runs of (text, side): `left` and `right` limbs, `body` for what joins them and for boxes,
+    `bed`, or nothing. A sure wrist or ankle bears an L or an R, so that sides are told without colours too.
+
+    bed: the mattress's outline as a polyline (N, 2) px of the frame, NaN where it is out of sight.
+    """
+    layers = {side: np.zeros((rows * 4, cols * 2), np.uint8) for side in ("bed", "body", "left", "right")}
+    letters: dict[tuple[int, int], tuple[str, str]] = {}
+    if width > 0 and height > 0 and rows and cols:
+        zoom = min(cols * 2 / width, rows * 4 / height)
+        shift = (np.array([cols * 2 - 1, rows * 4 - 1]) - np.array([width, height]) * zoom) / 2
+        if bed is not None:
+            for start, end in itertools.pairwise(bed * zoom + shift):
+                if np.isfinite([*start, *end]).all():
+                    cv2.line(layers["bed"], _pixel(start), _pixel(end), 1)
+        for person in _people(skeletons, detections):
+            moved = person.moved(zoom, shift)
+            for start, end, limb, side in moved.sided_lines():
+                for a, b in [(start, end)] if limb >= SURE else _dashes(start, end, 1.0, 2.0):
+                    cv2.line(layers[side], _pixel(a), _pixel(b), 1)
+            for joint in _ENDS if person.skeleton else ():
+                x, y = _pixel(moved.points[joint] / (2, 4))
+                if person.score[joint] >= SURE and 0 <= x < cols and 0 <= y < rows:
+                    side = _side(joint, joint)
+                    letters[y, x] = (side[0].upper(), side)
+    return [_runs(layers, letters, row, cols) for row in range(rows)]
+
+
+def _runs(
+    layers: dict[str, NDArray[np.uint8]], letters: dict[tuple[int, int], tuple[str, str]], row: int, cols: int
+) -> list[tuple[str, str]]:
+    """One line of cells; a cell of several sides is of the one that stands before."""
+    runs: list[tuple[str, str]] = []
+    codes = {side: _codes(dots[row * 4 : row * 4 + 4])[0] for side, dots in layers.items()}
+    for col in range(cols):
+        there = [side for side in ("left", "right", "body", "bed") if codes[side][col]]
+        code = 0
+        for side in there:
+            code |= int(codes[side][col])
+        text, side = letters.get((row, col), (chr(0x2800 + code), there[0] if there else ""))
+        if runs and runs[-1][1] == side:
+            runs[-1] = (runs[-1][0] + text, side)
+        else:
+            runs.append((text, side))
+    return runs
+
+
+def _codes(dots: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Dots (4·rows, 2·cols) as braille codes (rows, cols)."""
+    codes = np.zeros((dots.shape[0] // 4, dots.shape[1] // 2), np.int64)
     for row, pair in enumerate(_BRAILLE):
         for col, bit in enumerate(pair):
             codes += dots[row::4, col::2].astype(np.int64) * bit
-    return ["".join(chr(0x2800 + code) for code in line) for line in codes.tolist()]
+    return codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +201,17 @@ class _Person:
             return [(a, b, SURE) for a, b in _sides(self.box)] if self.box is not None else []
         limbs = sorted(zip(limb_score(self.score).tolist(), LIMBS, strict=True))
         return [(self.points[a], self.points[b], believed) for believed, (a, b) in limbs if believed >= DOUBTFUL]
+
+    def sided_lines(self) -> list[tuple[NDArray[np.floating], NDArray[np.floating], float, str]]:
+        """As `lines`, each with its side: left, right, or body."""
+        if not self.skeleton:
+            return [(a, b, belief, "body") for a, b, belief in self.lines()]
+        limbs = sorted(zip(limb_score(self.score).tolist(), LIMBS, strict=True))
+        return [
+            (self.points[a], self.points[b], believed, _side(a, b))
+            for believed, (a, b) in limbs
+            if believed >= DOUBTFUL
+        ]
 
 
 def _people(skeletons: Skeletons, detections: Detections | None) -> list[_Person]:
@@ -191,6 +259,13 @@ def _draw(picture: NDArray[np.uint8], person: _Person, thick: int, *, vivid: boo
 def _pale(a: int, b: int) -> bool:
     """Whether a limb is a right one: COCO's even keypoints are, but for the nose; what joins two sides is not."""
     return 0 not in (a, b) and a % 2 == 0 and b % 2 == 0
+
+
+def _side(a: int, b: int) -> str:
+    """Of which side a limb is: COCO's odd keypoints are left ones; what joins two sides, or the nose, is the body."""
+    if 0 in (a, b) or (a % 2) != (b % 2):
+        return "body"
+    return "left" if a % 2 else "right"
 
 
 def _dashes(

@@ -30,6 +30,7 @@ from typing import Any
 from calibration.atomic import disk_error, sync_folder, write_bytes
 from calibration.disk import is_read_only
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 SOMEBODY = "somebody unknown"
 LIFT = "`wardpose resume` lifts it"
@@ -247,8 +248,8 @@ def _hand_over(journal: Path, keep: Callable[[dict[str, Any]], None]) -> int:
         kept = 0
         try:
             for line in lines:
-                with contextlib.suppress(ValueError, RecursionError):  # torn by a power cut: nobody can read it
-                    deed = json.loads(line)
+                with contextlib.suppress(ValueError):  # torn by a power cut: nobody can read it
+                    deed = parse_json(line)
                     if isinstance(deed, dict):
                         keep(deed)
                 kept += 1
@@ -292,9 +293,9 @@ def _write_at(descriptor: int, content: bytes, offset: int) -> None:
 def _read(path: Path) -> Pause | None:
     """What a pause's file says; None where that can't be read or understood."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         pause = Pause(*(str(values[name])[:200] for name in ("by", "since", "reason")))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return pause if not pause.since or _instant(pause.since) else Pause(pause.by, "", pause.reason)
 

@@ -1,4 +1,4 @@
-"""One frame in, one result out: detect, track, estimate poses, smooth."""
+"""One frame in, one result out: detect, track, estimate poses, say who is where, smooth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtime.bed_view import BedView
 from runtime.belief import counted, least_score
@@ -15,9 +16,13 @@ from runtime.detections import Detections
 from runtime.distinct import distinct_people, without_strays
 from runtime.engines.engine import open_engine
 from runtime.frames import Frame, Origin
+from runtime.lift import joints_in_bed_frame
+from runtime.one_patient import merged_in_bed
+from runtime.patient import PatientState, PatientWatch, Roles
 from runtime.pose import PoseEstimator
 from runtime.skeleton import Skeletons
 from runtime.smooth import OneEuroSmoother
+from runtime.stance import place_evidence
 from runtime.track import Tracker
 from runtime.turn import Aims, TurnMemory
 
@@ -28,7 +33,9 @@ class LiveResult:
 
     captured_at: the frame's own time; finished_at: `time.monotonic()` when the last stage ended, both in seconds.
     detections and skeletons have the same people in the same order (no skeletons without a pose model). stages_ms:
-    milliseconds of each stage, in the order they ran. origin: what the frame is of.
+    milliseconds of each stage, in the order they ran. origin: what the frame is of. roles, patient: who is the patient
+    and where, None without a calibrated bed in the picture. joints_m: (people, 17, 4) of `joints_in_bed_frame`, None
+    without depth.
     """
 
     frame_index: int
@@ -40,12 +47,16 @@ class LiveResult:
     skeletons: Skeletons
     stages_ms: dict[str, float] = field(default_factory=dict)
     origin: Origin = "unknown"
+    roles: Roles | None = None
+    patient: PatientState | None = None
+    joints_m: NDArray[np.float64] | None = None
 
 
 class LivePipeline:
     """The live path. It owns no thread: `process` blocks its caller until the result is there.
 
-    bed: where the bed is in the picture, which tells how somebody lies who was not tracked before.
+    bed: where the bed is in the picture, which tells how somebody lies who was not tracked before, who is the patient,
+    and where the patient is.
     """
 
     def __init__(
@@ -58,7 +69,7 @@ class LivePipeline:
     ) -> None:
         self.detector, self.pose, self.bed = detector, pose, bed
         self.tracker, self.smoother = tracker or Tracker(), smoother or OneEuroSmoother()
-        self.turns = TurnMemory()
+        self.turns, self.watch = TurnMemory(), PatientWatch()
 
     @classmethod
     def open(
@@ -112,8 +123,16 @@ class LivePipeline:
             people = distinct_people(detections, skeletons)
             detections, skeletons = detections[people], skeletons[people]
             lap("pose")
+        detections, skeletons, roles, patient = self._places(detections, skeletons, frame.timestamp_s, width, height)
+        if self.bed is not None:
+            lap("place")
+        if self.pose is not None:
             skeletons = self.smoother.update(skeletons, frame.timestamp_s)
             lap("smooth")
+        joints_m = None
+        if self.bed is not None and frame.depth is not None and len(skeletons):
+            joints_m = joints_in_bed_frame(self.bed, frame, skeletons)
+            lap("lift")
         return LiveResult(
             frame.index,
             frame.timestamp_s,
@@ -124,7 +143,23 @@ class LivePipeline:
             skeletons,
             stages_ms,
             frame.origin,
+            roles,
+            patient,
+            joints_m,
         )
+
+    def _places(
+        self, detections: Detections, skeletons: Skeletons, now_s: float, width: int, height: int
+    ) -> tuple[Detections, Skeletons, Roles | None, PatientState | None]:
+        """The people, the one patient's parts put together, with who is the patient and where."""
+        if self.bed is None:
+            return detections, skeletons, None, None
+        evidence = place_evidence(self.bed, skeletons, detections.xyxy, width, height)
+        if evidence is None:
+            return detections, skeletons, None, None
+        detections, skeletons, kept = merged_in_bed(detections, skeletons, evidence)
+        roles, patient = self.watch.update(detections, evidence[kept], now_s)
+        return detections, skeletons, roles, patient
 
     def _aims(self, detections: Detections, width: int, height: int) -> Aims:
         if self.bed is None:

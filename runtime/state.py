@@ -12,16 +12,23 @@ State = Literal["starting", "live", "no-signal", "paused"]
 
 STALE_S = 1.0
 """How old a picture may be that is shown as now. It travels in each message (`stale_s`): nobody else decides it."""
+GAP_S = 0.5
+"""How long no new picture may come until the last one counts as old, where the camera gives several a second."""
 SILENT_S = 2.0
 """How long the live process, which speaks at least once a second, may say nothing until it counts as hanging."""
 
-# Said in place of LIVE; display/page/page.js has the same words.
+# Said in place of LIVE; display/page/verdict.js has the same words.
 _NOT_THIS_BED: dict[Origin, str] = {
     "camera": "",
     "recording": "RECORDING, NOT LIVE NOW",
     "simulation": "SIMULATED, NOT THIS BED",
     "unknown": "UNKNOWN SOURCE, MAYBE NOT THIS BED",
 }
+
+
+def gap_s(fps: float | None) -> float:
+    """How long no new picture may come at that rate. A slow box gets the time of two pictures, at most `STALE_S`."""
+    return GAP_S if not fps or fps >= 2 / GAP_S else min(STALE_S, 2 / fps)
 
 
 def not_this_bed(origin: str) -> str:

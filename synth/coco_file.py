@@ -7,16 +7,16 @@ fault that names the list, the row (from 1) and the field. Nothing is dropped wi
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.person_class import listed, person_classes
 from runtime.skeleton import KEYPOINTS
+from synth.coco_values import Id, area_of, box_of, identity, keypoints_of, shown, side, truth
 
 Attributes = Mapping[str, str | int | float | bool]
 LISTS = ("images", "annotations", "categories")
@@ -25,10 +25,6 @@ _PICTURE_FIELDS = frozenset({"id", "file_name", "width", "height"})
 _PERSON_FIELDS = frozenset({"id", "image_id", "category_id", "area", "iscrowd", "num_keypoints"})
 _FARTHEST = 10  # times the picture's side: nobody's full extent reaches that far
 _ROUNDING_PX = 1.0  # by which a box may leave its picture
-_LARGEST_ID = 2**63
-_VALUES = 3 * len(KEYPOINTS)
-
-Id = int | str
 
 
 class Fault(ValueError):
@@ -84,37 +80,49 @@ def read_coco(path: Path, *, keypoints: bool = False) -> CocoFile:
     one, and how many there are.
     """
     where = str(path)
+    found, faults = examine_coco(path, keypoints=keypoints)
+    if faults:
+        rows = len({(fault.list, fault.row) for fault in faults})
+        more = f" ({rows} rows are wrong)" if rows > 1 else ""
+        raise WardposeError(f"{faults[0]}{more}", where=where, mend="mend the file, or write it again")
+    if not found.pictures:
+        raise WardposeError("the COCO file lists no pictures", where=where, mend="make the data set again")
+    return found
+
+
+def examine_coco(path: Path, *, keypoints: bool = False) -> tuple[CocoFile, list[Fault]]:
+    """What `read_coco` reads, of the rows that hold, and every fault of the others, in the file's order of lists.
+
+    Raises WardposeError for a file that is no COCO JSON or knows no person.
+    """
+    where = str(path)
     content = _json(path)
     faults: list[Fault] = []
     categories = _rows(content, "categories", faults)
     people = _people(categories, faults, keypoints=keypoints)
-    images = _images(_rows(content, "images", faults), faults)
-    found = _annotations(_rows(content, "annotations", faults), images, people, faults, keypoints=keypoints)
+    listed_images = _images(_rows(content, "images", faults), faults)
+    found = _annotations(_rows(content, "annotations", faults), listed_images, people, faults, keypoints=keypoints)
+    images = {key: image for key, image in listed_images.items() if image is not None}
     if not faults:
         faults += _misread(images, found)
-    if faults:
-        more = f" ({len(faults)} rows are wrong)" if len(faults) > 1 else ""
-        raise WardposeError(f"{faults[0]}{more}", where=where, mend="mend the file, or write it again")
-    if not people:
+    if not people and not faults:
         names = {row: str(each.get("name")) for row, each in categories}
         raise WardposeError(
             f"the COCO file has no category `person`, only {listed(names)}", where=where,
             mend="check which file this is, or name that category person",
         )  # fmt: skip
-    if not images:
-        raise WardposeError("the COCO file lists no pictures", where=where, mend="make the data set again")
-    return CocoFile(tuple((image, tuple(found.get(image.number, ()))) for image in images.values()))
+    return CocoFile(tuple((image, tuple(found.get(image.number, ()))) for image in images.values())), faults
 
 
 def _json(path: Path) -> dict[str, Any]:
     where = str(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise WardposeError("no such COCO file", where=where, mend="check the path") from None
     except OSError as error:
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=where) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WardposeError(f"not JSON ({error})", where=where, mend="write the file again") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
         raise WardposeError(
@@ -138,11 +146,11 @@ def _people(rows: Sequence[tuple[int, dict[str, Any]]], faults: list[Fault], *, 
     points: dict[Id, Any] = {}
     for row, each in rows:
         try:
-            key, name = _id(each.get("id")), each.get("name")
+            key, name = identity(each.get("id")), each.get("name")
             if key in ids:
-                raise ValueError(("id", f"{_shown(each['id'])} is that of row {ids[key]} too"))
+                raise ValueError(("id", f"{shown(each['id'])} is that of row {ids[key]} too"))
             if not isinstance(name, str):
-                raise ValueError(("name", f"is {_shown(name)}, no text"))
+                raise ValueError(("name", f"is {shown(name)}, no text"))
         except ValueError as error:
             faults.append(_fault("categories", row, "id", error))
             continue
@@ -162,28 +170,30 @@ def _plain(names: list[Any]) -> list[str]:
     return [str(name).strip().casefold().replace(" ", "_").replace("-", "_") for name in names]
 
 
-def _images(rows: Sequence[tuple[int, dict[str, Any]]], faults: list[Fault]) -> dict[Id, ImageRow]:
-    """The pictures by their ids as they are written."""
+def _images(rows: Sequence[tuple[int, dict[str, Any]]], faults: list[Fault]) -> dict[Id, ImageRow | None]:
+    """The pictures by their ids as they are written; None for one whose row does not hold."""
     keys = _keys(rows, "images", faults)
-    found: dict[Id, ImageRow] = {}
+    found: dict[Id, ImageRow | None] = {}
     files: dict[str, int] = {}
     for (row, each), key in zip(rows, keys, strict=True):
         try:
             name: Any = each.get("file_name")
             if not _is_file_name(name):
-                raise ValueError(("file_name", f"is {_shown(name)}, no file's name"))
+                raise ValueError(("file_name", f"is {shown(name)}, no file's name"))
             if name in files:
                 raise ValueError(("file_name", f"{name!r} is listed twice, in row {files[name]} too"))
             files[name] = row
-            width, height = (_side(each.get(field), field) for field in ("width", "height"))
+            width, height = (side(each.get(field), field) for field in ("width", "height"))
         except ValueError as error:
             faults.append(_fault("images", row, "file_name", error))
+            if key is not None:
+                found.setdefault(key, None)
             continue
         if key is not None:
             number = key if isinstance(key, int) else row
             found[key] = ImageRow(row, number, name, width, height, _attributes(each, _PICTURE_FIELDS), each)
     if any(isinstance(key, str) for key in found):  # names: every picture is known by its row
-        found = {key: _numbered(image) for key, image in found.items()}
+        found = {key: image and _numbered(image) for key, image in found.items()}
     return found
 
 
@@ -200,7 +210,7 @@ def _numbered(image: ImageRow) -> ImageRow:
 
 
 def _annotations(
-    rows: Sequence[tuple[int, dict[str, Any]]], images: Mapping[Id, ImageRow], people: Mapping[Id, bool],
+    rows: Sequence[tuple[int, dict[str, Any]]], images: Mapping[Id, ImageRow | None], people: Mapping[Id, bool],
     faults: list[Fault], *, keypoints: bool,
 ) -> dict[int, list[PersonRow]]:  # fmt: skip
     """The people by their pictures' numbers."""
@@ -211,20 +221,25 @@ def _annotations(
     found: dict[int, list[PersonRow]] = {}
     for (row, each), key in zip(rows, keys, strict=True):
         try:
-            category = _field(each, "category_id", _id)
+            category = _field(each, "category_id", identity)
             if category not in people:
-                raise ValueError(("category_id", f"{_shown(each['category_id'])} is no category of the file"))
+                raise ValueError(("category_id", f"{shown(each['category_id'])} is no category of the file"))
             if not people[category]:
                 continue
-            image = _field(each, "image_id", _id)
+            image = _field(each, "image_id", identity)
             if image not in images:
-                raise ValueError(("image_id", f"{_shown(each['image_id'])} is no picture of the file"))
+                raise ValueError(("image_id", f"{shown(each['image_id'])} is no picture of the file"))
+            wrong = _wrong(each, keypoints=keypoints)
+            faults += [_fault("annotations", row, "bbox", error) for error in wrong]
+            picture = images[image]
+            if wrong or picture is None:
+                continue
             person = _person(row, row if named or not isinstance(key, int) else key, each, keypoints=keypoints)
-            _inside(person, images[image])
+            _inside(person, picture)
         except ValueError as error:
             faults.append(_fault("annotations", row, "bbox", error))
             continue
-        found.setdefault(images[image].number, []).append(person)
+        found.setdefault(picture.number, []).append(person)
     return found
 
 
@@ -233,27 +248,41 @@ def _keys(rows: Sequence[tuple[int, dict[str, Any]]], name: str, faults: list[Fa
     found: list[Id | None] = []
     for row, each in rows:
         try:
-            found.append(_field(each, "id", _id))
+            found.append(_field(each, "id", identity))
         except ValueError as error:
             faults.append(_fault(name, row, "id", error))
             found.append(None)
-    times = Counter(key for key in found if key is not None)
-    if twice := [key for key, count in times.items() if count > 1]:
-        row = rows[max(place for place, key in enumerate(found) if key == twice[0])][0]
-        faults.append(Fault(name, row, "id", f"{len(twice)} ids are there more than once, first {twice[0]!r}"))
+    first: dict[Id, int] = {}
+    for (row, _), key in zip(rows, found, strict=True):
+        if key is not None and first.setdefault(key, row) != row:
+            faults.append(Fault(name, row, "id", f"{key!r} is that of row {first[key]} too"))
     return found
 
 
+def _wrong(each: Mapping[str, Any], *, keypoints: bool) -> list[ValueError]:
+    """What is wrong with each field of a person's row by itself."""
+    wrong: list[ValueError] = []
+    fields: tuple[tuple[str, Callable[[Any], Any]], ...] = (("bbox", box_of), ("iscrowd", truth), ("area", area_of))
+    for field, read in fields:
+        try:
+            _field(each, field, read)
+        except ValueError as error:
+            wrong.append(error)
+    try:
+        keypoints_of(each.get("keypoints"), wanted=keypoints)
+    except ValueError as error:
+        wrong.append(error)
+    return wrong
+
+
 def _person(row: int, number: int, each: Mapping[str, Any], *, keypoints: bool) -> PersonRow:
-    _, _, width, height = box = _box(each.get("bbox"))
-    if width < 0 or height < 0:
-        raise ValueError(("bbox", f"{list(box)} has a side below 0"))
-    ignored = _field(each, "iscrowd", _truth)
+    _, _, width, height = box = box_of(each.get("bbox"))
+    ignored = _field(each, "iscrowd", truth)
     if not ignored and not (width and height):
         raise ValueError(("bbox", f"{list(box)} is empty"))
     # Where no outline is known: a person fills about half of their box.
-    area = _field(each, "area", _area) or 0.53 * width * height
-    points = _keypoints(each.get("keypoints"), wanted=keypoints)
+    area = _field(each, "area", area_of) or 0.53 * width * height
+    points = keypoints_of(each.get("keypoints"), wanted=keypoints)
     return PersonRow(row, number, box, points, area, ignored, _attributes(each, _PERSON_FIELDS), each)
 
 
@@ -294,6 +323,8 @@ def _field(each: Mapping[str, Any], field: str, read: Callable[[Any], Any]) -> A
     try:
         return read(each.get(field))
     except ValueError as error:
+        if isinstance(error.args[0], tuple):
+            raise
         raise ValueError((field, str(error))) from None
 
 
@@ -301,88 +332,6 @@ def _fault(name: str, row: int, field: str, error: ValueError) -> Fault:
     said = error.args[0]
     field, what = said if isinstance(said, tuple) else (field, str(said))
     return Fault(name, row, field, what)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return "missing" if value is None else text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _id(value: Any) -> Id:
-    """A whole number, in whatever form it is written, or a name."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
-    if number and value == int(value):
-        return int(value)
-    if isinstance(value, str) and value.strip():
-        text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
-    raise ValueError(f"is {_shown(value)}, no whole number or name")
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"is {_shown(value)}, no number")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"is {_shown(value)}, no number") from None
-    if not math.isfinite(number):
-        raise ValueError(f"is {value}, not finite")
-    return number
-
-
-def _side(value: Any, field: str) -> int:
-    try:
-        number = _number(value)
-    except ValueError as error:
-        raise ValueError((field, str(error))) from None
-    if number != int(number) or not 1 <= number <= 100_000:
-        raise ValueError((field, f"is {_shown(value)}, no whole number of pixels"))
-    return int(number)
-
-
-def _box(value: Any) -> tuple[float, float, float, float]:
-    if not isinstance(value, list) or len(value) != 4:
-        raise ValueError(("bbox", f"is {_shown(value)}, not x, y, width, height"))
-    try:
-        x, y, width, height = (_number(each) for each in value)
-    except ValueError as error:
-        raise ValueError(("bbox", f"{_shown(value)}: one {error}")) from None
-    return x, y, width, height
-
-
-def _area(value: Any) -> float:
-    number = 0.0 if value is None else _number(value)
-    if number < 0:
-        raise ValueError(f"is {_shown(value)}, below 0")
-    return number
-
-
-def _truth(value: Any) -> bool:
-    """What `iscrowd` says: 0 or 1, or a truth value; nothing is no. A text is refused: programs take "0" for true."""
-    if value is None:
-        return False
-    if isinstance(value, bool | int | float) and value in (0, 1):
-        return bool(value)
-    raise ValueError(f"is {_shown(value)}, neither 0 nor 1")
-
-
-def _keypoints(value: Any, *, wanted: bool) -> tuple[float, ...] | None:
-    if value is None or value == []:
-        return None
-    if not isinstance(value, list) or len(value) % 3:
-        raise ValueError(("keypoints", f"is {_shown(value)}, no list of x, y, visibility"))
-    try:
-        numbers = tuple(_number(each) for each in value)
-    except ValueError as error:
-        raise ValueError(("keypoints", f"one {error}")) from None
-    if len(numbers) != _VALUES:
-        if wanted and any(numbers):
-            raise ValueError(("keypoints", f"are {len(numbers) // 3}, not COCO's {len(KEYPOINTS)}"))
-        return None
-    if wanted and not set(numbers[2::3]) <= {0.0, 1.0, 2.0}:
-        raise ValueError(("keypoints", "one has a visibility other than 0, 1 or 2"))
-    return numbers
 
 
 def _attributes(said: Mapping[str, Any], known: frozenset[str]) -> Attributes:

@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from calibration import bounds
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.processes import end_with_parent
 from calibration.progress import Progress
 from calibration.viewpoint import Viewpoint
@@ -140,7 +141,7 @@ def read_spec(folder: Path) -> DatasetSpec:
     """The specification a data set was made from; WardposeError where the folder holds none."""
     path = Path(folder) / "dataset.json"
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if content["format"] != FORMAT_VERSION:
             raise WardposeError(
                 f"data set format {content['format']} is not {FORMAT_VERSION}", where=str(path), mend="make it again"
@@ -178,8 +179,8 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
                 "already holds a data set", where=str(out), mend="go on with --resume, or give another folder"
             )
         # As written, not as read: a field that an older version did not know would be filled in with a default.
-        written = json.loads(described.read_bytes())["spec"]
-        if written | {"count": spec.count} != json.loads(spec.model_dump_json()):
+        written = parse_json(described.read_bytes())["spec"]
+        if written | {"count": spec.count} != parse_json(spec.model_dump_json()):
             raise WardposeError(
                 "holds a data set with other settings", where=str(out), mend="give another folder, or the same settings"
             )
@@ -200,7 +201,7 @@ def _prepare(spec: DatasetSpec, out: Path, resume: bool) -> None:
             left.unlink(missing_ok=True)
     content = {"format": FORMAT_VERSION, "spec": spec.model_dump(mode="json"), "versions": _versions()}
     if described.exists():
-        content["versions"] = json.loads(described.read_bytes())["versions"]
+        content["versions"] = parse_json(described.read_bytes())["versions"]
     write_bytes(described, _json(content))
 
 
@@ -327,7 +328,7 @@ def _put_together(spec: DatasetSpec, out: Path) -> int:
     for index in range(spec.count):
         path = _paths(out, index)[2]
         try:
-            record = json.loads(path.read_bytes())
+            record = parse_json(path.read_bytes())
         except ValueError:
             path.unlink()
             raise WardposeError("is damaged and was removed", where=str(path), mend="go on with --resume") from None

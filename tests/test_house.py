@@ -22,16 +22,20 @@ HEAVY = (
     "moderngl",
     "mujoco",
     "onnxruntime",
+    "polib",
     "pyk4a",
     "pyrender",
+    "pyseccomp",
     "reportlab",
     "sklearn",
     "smplx",
+    "starlette",
     "tensorboardX",
     "tensorrt",
     "transformers",
     "ultralytics",
     "usb",
+    "uvicorn",
 )
 
 
@@ -100,3 +104,14 @@ def test_cameras_are_opened_in_one_place_where_a_pause_holds() -> None:
             where = str(path.relative_to(REPOSITORY))
             for name in names_used(path) & set(allowed):
                 assert where in allowed[name], f"{where} uses {name}: ask appliance.bedside.camera_access for a picture"
+
+
+def test_foreign_json_is_parsed_in_one_place() -> None:
+    """Where its bound of nested brackets stands; the environment is made before anything of ours can be imported."""
+    parsing = [
+        str(path.relative_to(REPOSITORY))
+        for floor in FLOORS
+        for path in (REPOSITORY / floor).rglob("*.py")
+        if "json.loads(" in path.read_text() or "json.load(" in path.read_text()
+    ]
+    assert sorted(parsing) == ["appliance/environment.py", "calibration/json_text.py"]

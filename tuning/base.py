@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from tuning.base_options import TASKS, add_options, evaluation_set
 from tuning.coco_folder import Picture, read_people
@@ -103,7 +104,7 @@ def make_base(
         "data": _describe(folder),
         "images": len(trained),
         "seed": settings.seed,
-        "settings": json.loads(training.loop.model_dump_json()),
+        "settings": parse_json(training.loop.model_dump_json()),
         "augmentation": dict(training.augmentation),
         "steps": outcome.steps,
         "epochs": round(outcome.epochs, 2),
@@ -159,9 +160,9 @@ def _make_data(folder: Path, images: int, seed: int, resume: bool, progress: Pro
 def _describe(folder: Path) -> dict[str, Any]:
     """The data set's own specification, or at least its name."""
     try:
-        content = json.loads((folder / "dataset.json").read_bytes())
+        content = parse_json((folder / "dataset.json").read_bytes())
         spec = content.get("spec", {}) if isinstance(content, dict) else {}
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {"name": folder.name}
     scenario = spec.get("scenario")
     name = scenario.get("name") if isinstance(scenario, dict) else scenario

@@ -58,15 +58,19 @@ def read_people(annotations: Path, images_dir: Path | None = None, *, keypoints:
     `images/` there. keypoints: whether they are wanted; without, people of another count of them have none.
     WardposeError for what `read_coco` refuses, a picture that is not there, and one of another size than its row says.
     """
-    folders = [images_dir, images_dir.parent] if images_dir else [annotations.parent / "images", annotations.parent]
+    folders = picture_folders(annotations, images_dir)
     pictures, missing = [], []
     found = read_coco(annotations, keypoints=keypoints).pictures
     for image, people in found:
-        path = _locate(image, folders, str(annotations))
+        try:
+            path = picture_path(image, folders)
+        except Fault as fault:
+            raise WardposeError(str(fault), where=str(annotations), mend="write it relative to the file") from None
         if path is None:
             missing.append(image.file_name)
             continue
-        _check_size(image, path, str(annotations))
+        if wrong := size_fault(image, path):
+            raise WardposeError(str(wrong[0]), where=str(annotations), mend=wrong[1])
         boxes = np.array([person.box for person in people], np.float64).reshape(len(people), 4)
         boxes[:, 2:] += boxes[:, :2]
         pictures.append(
@@ -103,23 +107,29 @@ def _keypoints(people: Sequence[PersonRow]) -> NDArray[np.float64]:
     return np.array([person.keypoints or _UNLABELLED for person in people], np.float64).reshape(len(people), 17, 3)
 
 
-def _locate(image: ImageRow, folders: list[Path], where: str) -> Path | None:
-    """Where the picture lies; a name written on Windows is that of the same place here."""
+def picture_folders(annotations: Path, images_dir: Path | None = None) -> list[Path]:
+    """Where the pictures of a COCO file are looked for, the likeliest first."""
+    return [images_dir, images_dir.parent] if images_dir else [annotations.parent / "images", annotations.parent]
+
+
+def picture_path(image: ImageRow, folders: list[Path]) -> Path | None:
+    """Where the picture lies, None where nowhere; a name written on Windows is that of the same place here.
+
+    Raises Fault for a name that leads out of the folders.
+    """
     spelled = (image.file_name, image.file_name.replace("\\", "/"))
     for relative in map(Path, spelled):
         if relative.is_absolute() or ".." in relative.parts:
-            raise WardposeError(
-                f"{Fault('images', image.row, 'file_name', f'{image.file_name!r} leads out of the folder')}",
-                where=where, mend="write it relative to the file",
-            )  # fmt: skip
+            raise Fault("images", image.row, "file_name", f"{image.file_name!r} leads out of the folder")
         for folder in folders:
             if (folder / relative).is_file():
                 return folder / relative
     return None
 
 
-def _check_size(image: ImageRow, path: Path, where: str) -> None:
-    """Raise WardposeError where the labels cannot be those of the picture's pixels as they are looked at: upright."""
+def size_fault(image: ImageRow, path: Path) -> tuple[Fault, str] | None:
+    """The fault, and how to mend it, where the labels cannot be those of the picture's pixels as they are looked at:
+    upright. Raises WardposeError where it is no picture."""
     size = picture_size(path)
     says = (image.width, image.height)
     upright = f"is {size.width}×{size.height}, the file says {image.width}×{image.height}"
@@ -131,8 +141,5 @@ def _check_size(image: ImageRow, path: Path, where: str) -> None:
     elif size.orientation != 1 and (size.orientation not in _SWAPPED or size.width == size.height):
         what = "its EXIF tag turns it, and it cannot be told whether it was labelled before or after that"
     else:
-        return
-    raise WardposeError(
-        f"{Fault('images', image.row, 'width, height', f'{path.name} {what}')}", where=where,
-        mend=mend,
-    )  # fmt: skip
+        return None
+    return Fault("images", image.row, "width, height", f"{path.name} {what}"), mend

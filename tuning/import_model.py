@@ -33,37 +33,48 @@ def import_model(
     outputs and what it answers to a picture. A folder: a detector of transformers, by its `config.json`. width, height:
     the input size in pixels where it is to be chosen; layout, person_class: of a detector's output, where the file
     leaves them open (a class by its number or name). Raises WardposeError; an unfinished import leaves nothing behind.
+    Everything happens in this process, so what a hostile file may do to it is for the caller to bear;
+    `tuning.import_process` bounds it.
     """
-    target = models_dir / name
+    target, wish = models_dir / name, ImportWish(name, architecture, width, height, layout, person_class)
+    require_importable(path, target, wish)
+    with whole_folder(target) as workplace:
+        return take_in(path, workplace, wish, licence=licence)
+
+
+def require_importable(path: Path, target: Path, wish: ImportWish) -> None:
+    """Raise `WardposeError` for what needs no look into the file."""
     if target.exists():
         raise WardposeError(
-            f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
+            f"a model named {wish.name!r} is already here", where=str(target.parent), mend="choose another name"
         )
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():
         raise WardposeError("no such file", where=str(path), mend="check the path")
-    if layout is not None and layout not in get_args(DetectorLayout):
+    if wish.layout is not None and wish.layout not in get_args(DetectorLayout):
         raise WardposeError(
-            f"no layout is called {layout!r}",
+            f"no layout is called {wish.layout!r}",
             where=str(path),
             mend=f"choose one of: {', '.join(get_args(DetectorLayout))}",
         )
-    weights = path / FOLDER_WEIGHTS if path.is_dir() else path
-    with whole_folder(target) as workplace:
-        wish = ImportWish(name, architecture, width, height, layout, person_class)
-        card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
-        card = card.model_copy(
-            update={
-                "name": name,
-                "licence": licence,
-                "made": {
-                    "command": "wardpose models import",
-                    "file": path.name,
-                    "sha256": sha256_of(weights),
-                },
-                "sha256": sha256_of(weights_path(workplace, card)),
-            }
-        )
-        write_card(workplace, card)
+
+
+def weights_of(path: Path) -> Path:
+    """The file that holds a foreign model's weights."""
+    return path / FOLDER_WEIGHTS if path.is_dir() else path
+
+
+def take_in(path: Path, workplace: Path, wish: ImportWish, *, licence: str = "unknown") -> ModelCard:
+    """`import_model` into an empty folder that is there."""
+    card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
+    card = card.model_copy(
+        update={
+            "name": wish.name,
+            "licence": licence,
+            "made": {"command": "wardpose models import", "file": path.name, "sha256": sha256_of(weights_of(path))},
+            "sha256": sha256_of(weights_path(workplace, card)),
+        }
+    )
+    write_card(workplace, card)
     return card
 
 

@@ -37,6 +37,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     add_reason(run)
     run.set_defaults(run=run_live)
     display = commands.add_parser("display", parents=[common], help="serve the display page on this box's loopback")
+    display.add_argument("--address", action="store_true", help="only say the page's address with its key")
+    display.add_argument("--new-key", action="store_true", help="make a new key for the page and say its new address")
     display.set_defaults(run=show_display)
     stop = commands.add_parser("stop", parents=[common], help="end the live path, whoever started it")
     add_reason(stop)
@@ -93,9 +95,9 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     outages.note(site, "start", why="in a terminal")
     out.say(f"camera {wanted.source}, detector {wanted.detector}, pose {wanted.pose or 'none'}; Ctrl-C ends it")
     if wanted.display:
-        from appliance.site.settings import load_settings
+        from appliance.live.addresses import page_address
 
-        out.say(f"the page: http://127.0.0.1:{load_settings(site).display.port}/")
+        out.say(f"the page: {page_address(site)}")
     supervisor = Supervisor(site, specs, on_restart=lambda name, why: outages.note(site, "restart", name, why))
     meter, watch, picture = (
         LiveMeter(site),
@@ -269,11 +271,22 @@ def _line(figures: dict[str, Any], supervisor: Any, camera: dict[str, Any]) -> s
 
 
 def show_display(options: argparse.Namespace, out: Output) -> int:
+    from appliance.live.addresses import page_address, page_key_file
     from appliance.live.plan import become
     from appliance.site.folder import SiteFolder
-    from appliance.site.settings import load_settings
 
     site = SiteFolder.open(options.home)
-    out.say(f"http://127.0.0.1:{load_settings(site).display.port}/")
+    if options.new_key:
+        from runtime.display.page_key import new_key
+
+        new_key(page_key_file(site))
+    address = page_address(site)
+    if options.address or options.new_key:
+        out.say(address)
+        if options.new_key:
+            out.say("it holds as soon as the page is served anew, and the old one no longer")
+        out.answer({"ok": True, "address": address, "opener": str(page_key_file(site).with_suffix(".html"))})
+        return 0
+    out.say(f"{address}  (whoever has this address may watch and pause)")
     become(site, "display")
     return 0

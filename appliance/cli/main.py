@@ -12,7 +12,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from appliance import program
-from appliance.cli import audit, backgrounds, bench, calibrate, camera, demo, live, models, plates, retarget, station
+from appliance.cli import (
+    audit,
+    backgrounds,
+    bench,
+    calibrate,
+    camera,
+    data,
+    demo,
+    live,
+    models,
+    plates,
+    retarget,
+    station,
+    study,
+)
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
@@ -46,7 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    for module in (demo, station, audit, camera, calibrate, plates, backgrounds, retarget, models, live, bench):
+    modules = (demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study)
+    for module in modules:
         module.add(commands, behind)
     return parser
 

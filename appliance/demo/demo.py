@@ -21,6 +21,7 @@ from appliance.demo.report import answer_of, tell
 from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Journal:
         try:
-            stages = json.loads(path.read_text())
+            stages = parse_json(path.read_text())
         except (FileNotFoundError, ValueError):
             stages = {}
         return cls(path, stages if isinstance(stages, dict) else {})
@@ -156,7 +157,7 @@ def hold_out(site: SiteFolder, results: dict[str, dict[str, Any]], progress: Pro
     from appliance.jobs import datasets
 
     annotations = datasets.held_out(site, progress, count=HELD_OUT, source=SOURCE)
-    made = json.loads(annotations.read_bytes())
+    made = parse_json(annotations.read_bytes())
     return {"folder": str(annotations.parent), "images": len(made["images"]), "people": len(made["annotations"])}
 
 

@@ -7,7 +7,6 @@ newer wardpose begin a new one, and one that was cut off goes on.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
@@ -117,6 +117,24 @@ def listed(site: SiteFolder) -> list[dict[str, Any]]:
     return [dict(row) | {"folder": str(site.resolve(str(row["folder"])))} for row in rows]
 
 
+def remove(site: SiteFolder, name: str, reason: str = "") -> None:
+    """Delete a data set of this site, by its folder's name, with the sheets that show it; raises `WardposeError`."""
+    folder = next((each for each in site.datasets.iterdir() if each.name == name and each.is_dir()), None)
+    if folder is None:
+        raise WardposeError(f"no data set is called {name!r}", mend="see the screen 4 Retarget")
+
+    def delete() -> None:
+        # The list of pictures first: without it the folder is no data set, whatever a power cut leaves of it.
+        (folder / "annotations.json").unlink(missing_ok=True)
+        for path in (site.pictures / name, folder):
+            if path.exists():
+                shutil.rmtree(path)
+
+    audit.delete(site, "dataset.remove", name, reason, delete)
+    with site.database.transaction(immediate=True) as db:
+        db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+
+
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
     """Note a data set that was made, in place of an earlier one in the same folder."""
     stored = site.relative(folder)
@@ -139,7 +157,7 @@ def delete_composed(site: SiteFolder) -> list[str]:
     for described in sorted(site.datasets.glob("*/dataset.json")):
         folder = described.parent
         try:
-            used = json.loads(described.read_text())["spec"]["scenario"]["plates"]
+            used = parse_json(described.read_text())["spec"]["scenario"]["plates"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # none of ours
         # By their names as well: a copied site names the plates where they lay before.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from appliance.jobs.store import KINDS, Job, JobStore
 from appliance.site.database import now
 from appliance.site.folder import REPOSITORY, SiteFolder, open_lock, open_log
 from calibration.disk import DiskError
+from calibration.json_text import parse_json
 from calibration.processes import is_running, pid_of, process_identity
 
 SIGNING_SECONDS = 60.0  # how long a started process may take until it has signed its row
@@ -162,7 +162,7 @@ class JobRunner:
     def _finish(self, job: Job) -> None:
         job = self.store.get(job.id)  # its last word may have come since the row was read
         if job.outcome:
-            outcome = json.loads(job.outcome)
+            outcome = parse_json(job.outcome)
             state, result, why = outcome["state"], outcome["result"], outcome["error"]
         elif job.cancel_requested:
             state, result, why = "cancelled", "", ""

@@ -21,6 +21,7 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from calibration.redaction import redacted
 from runtime.capture.secrets import keep
@@ -173,6 +174,28 @@ class JobStore:
     def log_file(self, number: int) -> Path:
         return self.site.logs / f"job-{number:05d}.log"
 
+    def steps_file(self, number: int) -> Path:
+        """Where a job notes how it goes, a line each: seconds, done, total, note."""
+        return self.site.logs / f"job-{number:05d}.steps"
+
+    def steps(self, number: int) -> list[Step]:
+        """How a job went so far; its last attempt's where there were several."""
+        try:
+            lines = self.steps_file(number).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        found: list[Step] = []
+        for line in lines:
+            parts = line.split("\t", 3)
+            try:
+                step = Step(float(parts[0]), int(parts[1]), int(parts[2]), parts[3])
+            except (ValueError, IndexError):
+                continue  # cut off by a power cut
+            if found and step.seconds < found[-1].seconds:
+                found = []
+            found.append(step)
+        return found
+
     def log_tail(self, number: int, lines: int = 40) -> list[str]:
         """The last lines a job wrote."""
         path = self.log_file(number)
@@ -183,10 +206,20 @@ class JobStore:
             return [redacted(line) for line in stream.read().decode(errors="replace").splitlines()[-lines:]]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a job was at one moment. seconds: since its process began."""
+
+    seconds: float
+    done: int
+    total: int
+    note: str
+
+
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
-    values["parameters"] = json.loads(values["parameters"])
-    values["result"] = json.loads(values["result"]) if values["result"] else None
+    values["parameters"] = parse_json(values["parameters"])
+    values["result"] = parse_json(values["result"]) if values["result"] else None
     for name in ("heavy", "resumable", "cancel_requested"):
         values[name] = bool(values[name])
     return Job(**values)

@@ -20,6 +20,7 @@ from typing import Any
 from appliance.live.ownership import local
 from appliance.site.database import now, stamp
 from appliance.site.folder import SiteFolder
+from calibration.json_text import parse_json
 
 LARGEST_BYTES = 300_000
 LOST_SECONDS = 2.0  # a shorter gap is no outage
@@ -74,7 +75,7 @@ def events(site: SiteFolder, limit: int = 50) -> list[Event]:
     found = []
     for line in reversed(lines):
         with contextlib.suppress(ValueError, TypeError):
-            found.append(Event(**json.loads(line)))
+            found.append(Event(**parse_json(line)))
         if len(found) == limit:
             break
     return found

@@ -24,6 +24,7 @@ from appliance.site.folder import SiteFolder, open_lock
 from appliance.site.people import current_user
 from calibration.disk import is_read_only
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.processes import pid_of, process_identity
 
 KINDS = {"foreground": "in a terminal (`wardpose run`)", "service": "by the service"}
@@ -116,7 +117,7 @@ def owner(site: SiteFolder) -> Owner | None:
         if _locked(descriptor, fcntl.LOCK_SH, 0.0):
             return None
         try:
-            values = json.loads(os.pread(descriptor, 65536, 0))
+            values = parse_json(os.pread(descriptor, 65536, 0))
             return Owner(**{name: values[name] for name in ("kind", "who", "since", "process", "plan")})
         except (ValueError, KeyError, TypeError):
             return Owner("foreground", "somebody", "", "", {})  # it is only just saying so

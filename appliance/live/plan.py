@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.live import calibration_watch, outages, ownership
-from appliance.live.addresses import result_socket, ring_name, service_socket
+from appliance.live.addresses import page_key_file, result_socket, ring_name, service_socket
 from appliance.live.supervisor import ProcessSpec
 from appliance.models.store import ModelStore
 from appliance.site import calibrations
@@ -83,9 +83,10 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         command += ["--engine", live.engine] if live.engine else []
         return command + _bed(site, live.source)
     if name == "display":
-        port = str(load_settings(site).display.port)
-        return [*python, "runtime.display.service", "--socket", socket, "--port", port, *pause,
-                "--service", str(service_socket(site))]  # fmt: skip
+        display = load_settings(site).display
+        command = [*python, "runtime.display.service", "--socket", socket, "--port", str(display.port), *pause]
+        command += ["--service", str(service_socket(site)), "--key-file", str(page_key_file(site))]
+        return [*command, "--language", display.language, *_bed(site, live.source)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
 
 

@@ -12,6 +12,7 @@ from appliance.live.plan import LivePlan
 from appliance.site.folder import SiteFolder
 from calibration.atomic import disk_error, write_text
 from calibration.disk import DiskError, is_read_only
+from calibration.json_text import parse_json
 
 
 def remember(site: SiteFolder, wanted: LivePlan) -> None:
@@ -25,7 +26,7 @@ def remember(site: SiteFolder, wanted: LivePlan) -> None:
 def recall(site: SiteFolder) -> LivePlan | None:
     """What is wanted; None where nothing is. What can't be understood is told on standard error, and forgotten."""
     try:
-        return LivePlan(**json.loads(_file(site).read_text()))
+        return LivePlan(**parse_json(_file(site).read_text()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:

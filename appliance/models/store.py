@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from appliance.site.folder import REPOSITORY, SiteFolder
 from appliance.site.people import current_user
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.plugins import plugin_names
 from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, read_card, verify_weights, weights_path
 
@@ -87,7 +89,7 @@ class ModelStore:
         if not (path.is_file() and report.is_file()):
             return None
         try:
-            current = json.loads(report.read_text(encoding="utf-8"))["weights_sha256"] == card.sha256
+            current = parse_json(report.read_text(encoding="utf-8"))["weights_sha256"] == card.sha256
         except (ValueError, KeyError, TypeError):
             current = False
         return path if current else None
@@ -137,21 +139,14 @@ class ModelStore:
         self, path: Path, name: str, *, architecture: str | None = None, licence: str = "unknown",
         width: int | None = None, height: int | None = None, layout: str | None = None, person_class: str | None = None,
     ) -> ModelCard:  # fmt: skip
-        """Take in foreign weights without executing anything they carry; see `tuning.import_model.import_model`."""
-        from tuning.import_model import import_model
+        """Take in foreign weights without executing anything they carry, in a process of its own with bounds; see
+        `tuning.import_model.import_model`."""
+        from tuning.families.family import ImportWish
+        from tuning.import_process import import_confined
 
         self.new_folder(name)
-        card = import_model(
-            path,
-            self.site.models,
-            name,
-            architecture=architecture,
-            licence=licence,
-            width=width,
-            height=height,
-            layout=layout,
-            person_class=person_class,
-        )
+        wish = ImportWish(name, architecture, width, height, layout, person_class)
+        card = import_confined(path, self.site.models, wish, licence=licence)
         self.enlist(name, origin=f"imported from {path.name}")
         return card
 
@@ -257,11 +252,36 @@ class ModelStore:
         audit.seal(self.site)
         return name
 
+    def remove(self, name: str, reason: str = "") -> None:
+        """Delete a model of this site; raises `WardposeError` for one that is live, came with the box, or is the one
+        that a roll back of its task would put back."""
+        folder = self.folder(name)
+        card = read_card(folder)
+        if folder.parent != self.site.models:
+            raise WardposeError(f"{name} came with the box", mend="it is shared by every site of it, and stays")
+        if name == self.live(card.task):
+            raise WardposeError(f"{name} is live", mend="roll back first, or put another one live")
+        with self.site.database.transaction() as db:
+            row = db.execute(
+                "SELECT previous FROM promotions WHERE task = ? AND accepted = 1 ORDER BY id DESC LIMIT 1", (card.task,)
+            ).fetchone()
+        if row is not None and row["previous"] == name:
+            raise WardposeError(f"{name} is what a roll back puts back", mend="it can go once another one went live")
+
+        def delete() -> None:
+            # The card first: without it the folder is no model, whatever a power cut leaves of it.
+            (folder / CARD_FILE).unlink()
+            shutil.rmtree(folder)
+
+        audit.delete(self.site, "model.remove", name, reason, delete)
+        with self.site.database.transaction(immediate=True) as db:
+            db.execute("DELETE FROM models WHERE name = ?", (name,))
+
     def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest decisions of the gate first."""
         with self.site.database.transaction() as db:
             found = db.execute("SELECT * FROM promotions ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-        return [dict(row) | {"reasons": json.loads(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
+        return [dict(row) | {"reasons": parse_json(row["reasons"]), "accepted": bool(row["accepted"])} for row in found]
 
     @property
     def _places(self) -> tuple[Path, ...]:

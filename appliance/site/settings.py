@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -93,6 +93,16 @@ class DisplaySettings(_Section):
     """The page for the nurse, on this box's own screen only"""
 
     port: int = Field(default=8765, title="loopback port of the page", ge=1024, le=65535)
+    language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
+
+
+class TerminalSettings(_Section):
+    """The terminal UI"""
+
+    theme: Literal["dark", "light", "contrast"] = Field(
+        default="dark", title="dark, light, or contrast (high contrast)"
+    )
+    guide: str = Field(default="", title="steps of the set-up guide that a person saw to", max_length=200)
 
 
 class Settings(_Section):
@@ -104,6 +114,7 @@ class Settings(_Section):
     tuning: TuningSettings = TuningSettings()
     live: LiveSettings = LiveSettings()
     display: DisplaySettings = DisplaySettings()
+    terminal: TerminalSettings = TerminalSettings()
 
 
 def load_settings(site: SiteFolder) -> Settings:

@@ -17,6 +17,7 @@ from appliance.site import audit
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 _NAME = "settings"
 Values = Mapping[str, Mapping[str, Any]]  # of each section, by name; without passwords
@@ -57,7 +58,7 @@ def notice(site: SiteFolder, read: Callable[[], tuple[str, Values]], defaults: V
 
 def _seen(db: sqlite3.Connection) -> dict[str, Any] | None:
     row = db.execute("SELECT value FROM noted WHERE name = ?", (_NAME,)).fetchone()
-    return json.loads(row["value"]) if row else None
+    return parse_json(row["value"]) if row else None
 
 
 def _is_seen(seen: dict[str, Any] | None, text: str) -> bool:

@@ -1,25 +1,39 @@
-"""The terminal UI: seven screens, one thread that looks at the box once a second, and no truth of its own."""
+"""The terminal UI: its screens, one thread that looks at the box once a second, and no truth of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
-from textual.app import App
+from rich.text import Text
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.screen import Screen
 
-from appliance.client import ServiceClient
+from appliance.client import ServiceClient, ask_or_do
+from appliance.jobs.store import Job, JobStore
+from appliance.live import pauses
 from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings
+from appliance.tui import job_words
 from appliance.tui.calibrate import CalibratePage
 from appliance.tui.camera import CameraPage
-from appliance.tui.dialogs import Reading
+from appliance.tui.deeds_done import DeedsDone
+from appliance.tui.dialogs import Ask, Reading
+from appliance.tui.guide import GuidePage
+from appliance.tui.ink import DEFAULT, FAINT, LOOKS, InkPot, themes
+from appliance.tui.jump import Jump
+from appliance.tui.keys import MEANINGS, Keys, load_keys
 from appliance.tui.live import LivePage
 from appliance.tui.models import ModelsPage
 from appliance.tui.overview import OverviewPage
+from appliance.tui.pace import Paces
 from appliance.tui.page import Page
+from appliance.tui.privacy import PrivacyPage
 from appliance.tui.retarget import RetargetPage
 from appliance.tui.system import SystemPage
 from appliance.tui.widgets import NO_ALARM, PAGES
@@ -27,8 +41,10 @@ from calibration.errors import WardposeError
 
 LOOK_SECONDS = 1.0
 KINDS: tuple[type[Page], ...] = (
-    OverviewPage, CameraPage, CalibratePage, RetargetPage, ModelsPage, LivePage, SystemPage,
+    OverviewPage, CameraPage, CalibratePage, RetargetPage, ModelsPage, LivePage, PrivacyPage, SystemPage, GuidePage,
 )  # fmt: skip
+EVERYWHERE = ("guide", "pause", "undo", "history", "jump", "palette", "theme", "help", "quit")
+IN_FOOTER = ("guide", "pause", "undo", "history", "jump", "theme", "help", "quit")
 
 
 class WardposeApp(App[int]):
@@ -36,51 +52,159 @@ class WardposeApp(App[int]):
 
     TITLE = "wardpose"
     CSS_PATH = "wardpose.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(str(number), f"go('{name}')", name.capitalize(), show=False)  # the tabs show them
-            for number, name in enumerate(PAGES, start=1)
-        ),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit"),
+        Binding(str(number), f"go('{name}')", name.capitalize(), show=False)  # the tabs show them
+        for number, name in enumerate(PAGES, start=1)
     ]
 
     def __init__(self, site: SiteFolder) -> None:
+        self._trouble = ""
+        try:
+            self.keys = load_keys(site)
+        except WardposeError as error:
+            self.keys, self._trouble = Keys(), str(error)
         super().__init__()
         self.site = site
         self.leaving = threading.Event()
+        self.done, self.paces = DeedsDone(), Paces()
         self._wake = threading.Event()
-        self._pages = {kind.TAB: kind(site) for kind in KINDS}
+        for name in EVERYWHERE:
+            action = "command_palette" if name == "palette" else name
+            self._bindings._add_binding(
+                Binding(
+                    self.keys[name], action, MEANINGS[name].word, show=name in IN_FOOTER,
+                    key_display=self.keys.shown(name), priority=name in ("palette", "jump"),
+                )
+            )  # fmt: skip
+        self._pages = {kind.TAB: kind(site, self.keys) for kind in KINDS}
         self._page: Page = self._pages[PAGES[0]]
+        self._ink = InkPot(self.console)
+        self._jobs: dict[int, str] | None = None
 
     def on_mount(self) -> None:
-        self.theme = "textual-dark"
+        for theme in themes():
+            self.register_theme(theme)
+        self.theme_changed_signal.subscribe(self, self._use_inks)
+        try:
+            wanted = load_settings(self.site).terminal.theme
+        except WardposeError:
+            wanted = DEFAULT  # the screens tell what is wrong with the settings
+        self._ink.fill(wanted)
+        self.theme = wanted
         for name, page in self._pages.items():
             self.install_screen(page, name)
         self.push_screen(PAGES[0])
+        if self._trouble:
+            self.notify(self._trouble, title="Your own keys", severity="warning", timeout=20)
         threading.Thread(target=self._watch, name="terminal UI watch", daemon=True).start()
 
     def on_unmount(self) -> None:
         self.leaving.set()
         self._wake.set()
 
+    def _use_inks(self, theme: Any) -> None:
+        self._ink.fill(theme.name)
+        self.look_again()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action of every screen, and those that are everywhere."""
+        for name, page in self._pages.items():
+            yield SystemCommand(f"{name.capitalize()}: open", page.ABOUT.split(". ")[0], partial(self.action_go, name))
+            for action in page.ACTIONS:
+                told = f"key {self.keys.shown(action.means)}: {MEANINGS[action.means].phrase}"
+                yield SystemCommand(
+                    f"{name.capitalize()}: {action.label}", told, partial(self.take, name, action.id)
+                )  # fmt: skip
+        for name in EVERYWHERE:
+            if name != "palette":
+                meaning = MEANINGS[name]
+                act = getattr(self, f"action_{name}")
+                yield SystemCommand(meaning.word, f"key {self.keys.shown(name)}: {meaning.phrase}", act)
+        for name, look in LOOKS.items():
+            yield SystemCommand(f"Theme: {look.words}", "kept in the site", partial(self._choose_theme, name))
+
     def action_go(self, name: str) -> None:
-        """Open one of the seven screens."""
+        """Open one of the screens."""
         if name != self._page.TAB:
             self._page = self._pages[name]
             self.switch_screen(name)
             self.look_again()
 
+    def take(self, name: str, action: str) -> None:
+        """Open a screen and take one of its actions, once it has seen how the box is."""
+        self.action_go(name)
+        page = self._pages[name]
+        page.take_when_seen(action)
+
+    def action_guide(self) -> None:
+        self.action_go("guide")
+
     def action_help(self) -> None:
         page = self._page
-        own = "\n".join(f"  {action.key:<6} {action.label}" for action in page.ACTIONS)
-        everywhere = (
-            "  1-7    the screens\n  Tab    the next button or field, Enter presses it\n  Esc    leaves a field\n"
-            "  ?      this help\n  q      leaves; the live path and the jobs go on"
+        own = "\n".join(
+            f"  {self.keys.shown(action.means):<6} {MEANINGS[action.means].phrase}" for action in page.ACTIONS
         )
-        text = "\n\n".join(filter(None, (page.ABOUT, own, everywhere, NO_ALARM)))
+        everywhere = "\n".join(f"  {self.keys.shown(name):<6} {MEANINGS[name].phrase}" for name in EVERYWHERE)
+        moving = (
+            f"  1-{len(PAGES)}    the screens\n  ↑ ↓    the list of the screen; Enter opens what it stands on\n"
+            "  Tab    the next button or field\n  Esc    leaves a field, shows the whole list"
+        )
+        if page.LIST:
+            moving += f"\n  {self.keys.shown('filter'):<6} {MEANINGS['filter'].phrase}"
+        text = "\n\n".join(filter(None, (page.ABOUT, own, moving, everywhere, NO_ALARM)))
         self.push_screen(Reading(f"{page.TAB.capitalize()}", text))
+
+    def action_history(self) -> None:
+        text = Text()
+        for deed in self.done.newest_first():
+            text.append(f"{deed.at}  ", FAINT).append(deed.name, "bold").append(f"  {deed.told}", FAINT)
+            text.append(f"  {deed.ended}\n")
+        self.push_screen(Reading("What this terminal asked the service to do, the newest first", text or "nothing yet"))
+
+    def action_pause(self) -> None:
+        """Pause at once, from anywhere; where it is paused, ask whether to go on."""
+        page, held = self._page, pauses.switch(self.site).state()
+        reason = page.here
+        if held is None:
+            # By itself where the service does not answer at once.
+            page.work("pausing", lambda _: ask_or_do(self.site, "live.pause", lambda: pauses.pause(self.site)))
+            return
+
+        def resume() -> None:
+            page.work(
+                "resuming",
+                lambda _: ask_or_do(
+                    self.site, "live.resume", lambda: pauses.resume(self.site, reason), reason=reason
+                ),
+            )  # fmt: skip
+
+        self.push_screen(
+            Ask(f"It is {held.words()}. Look again?", "Look again"), lambda yes: resume() if yes else None
+        )  # fmt: skip
+
+    def action_undo(self) -> None:
+        undoing = self.done.take_undoing()
+        if undoing is None:
+            self._page.say("nothing that can be undone was done here", "warn")
+            return
+        self._page.call(f"undoing: {undoing.what}", undoing.name, **undoing.parameters)
+
+    def action_jump(self) -> None:
+        if isinstance(self.screen, Page):
+            self.push_screen(Jump(self.screen), lambda widget: widget.focus() if widget is not None else None)
+
+    def action_theme(self) -> None:
+        names = list(LOOKS)
+        self._choose_theme(names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else DEFAULT)
+
+    def _choose_theme(self, name: str) -> None:
+        before = self.theme
+        self.theme = name
+        page = self._page
+        page.can_undo("the theme", "settings.set", section="terminal", name="theme", value=before)
+        page.call(f"theme {LOOKS[name].words}", "settings.set", section="terminal", name="theme", value=name)
 
     def look_again(self) -> None:
         """Look at the box now instead of within a second."""
@@ -101,6 +225,7 @@ class WardposeApp(App[int]):
                 if client is None:
                     client = ServiceClient.connect(self.site)
                 status = client.status()
+                self._watch_jobs(JobStore(self.site).all(20))
             except WardposeError as error:
                 problem, client = str(error), None
             try:
@@ -113,6 +238,22 @@ class WardposeApp(App[int]):
             self._wake.wait(LOOK_SECONDS)
         if client is not None:
             client.close()
+
+    def _watch_jobs(self, jobs: Iterable[Job]) -> None:
+        """Take note of each job's pace, and tell of one that has ended since the last look."""
+        jobs = list(jobs)
+        self.paces.look(jobs)
+        before, self._jobs = self._jobs, {job.id: job.state for job in jobs}
+        for job in jobs if before is not None else ():
+            if not job.active and (before or {}).get(job.id) in ("queued", "running"):
+                self.on_screen(self._tell_of, job)
+
+    def _tell_of(self, job: Job) -> None:
+        words, mark = job_words.outcome(job)
+        severity = {"good": "information", "warn": "warning", "bad": "error"}.get(mark, "information")
+        self.notify(words, title=f"#{job.id} {job_words.title(job)}", severity=severity, timeout=12)  # type: ignore[arg-type]
+        mend = job_words.mend(job)
+        self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
 
     def _show(self, page: Page, status: Mapping[str, Any], data: Any, problem: str) -> None:
         if page is self._page and not self.leaving.is_set():

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
+from textual.widgets import DataTable, Static
 
 from appliance.bedside.calibrate import (
     calibrate_by_depth,
+    calibrate_by_hand,
     calibrate_tags,
     camera_of,
     print_tag_sheet,
@@ -22,47 +25,52 @@ from appliance.live import pauses
 from appliance.site import calibrations
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
-from appliance.tui.dialogs import Blank, Form
+from appliance.tui.dialogs import Blank, Choose, Form
+from appliance.tui.ink import FAINT, GOOD, WARN
 from appliance.tui.page import Page
-from appliance.tui.pictures import PictureScreen
-from appliance.tui.widgets import Action, Actions, Fact, Facts, when
+from appliance.tui.pictures import BedScreen
+from appliance.tui.way import known_words
+from appliance.tui.widgets import Action, Fact, Facts, age, choose, selected, when
+from calibration.errors import WardposeError
 from calibration.progress import Progress
 
-CHOICES = (
-    ("y", "right", "head and foot are right"),
-    ("t", "turned", "they are turned round"),
-    ("d", "discard", "discard"),
+METHODS = (
+    ("tags", "by the tag sheet on the empty bed: the finest"),
+    ("depth", "by depth, without a sheet: a camera that measures it"),
+    ("corners", "by the mattress's four corners, picked on the picture"),
+    ("manual", "by a tape measure: the coarsest"),
+)
+PAPERS = (
+    ("sheet", "one large page, for a print shop or a plotter"),
+    ("a3", "A3 pages to glue together"),
+    ("a4", "A4 pages to glue together: many"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """estimate and used are `CalibrationEstimate`s: of the newest row, and of the one in use."""
+    """rows: the newest first, each with its `CalibrationEstimate`, or why it can't be read."""
 
     settings: Settings
-    newest: calibrations.CalibrationRow | None
-    estimate: Any
-    row: calibrations.CalibrationRow | None
-    used: Any
+    rows: tuple[tuple[calibrations.CalibrationRow, Any], ...]
+    used: int | None
 
 
 class CalibratePage(Page):
     TAB = "calibrate"
+    LIST = "#calibrations"
     ABOUT = (
         "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
         "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing "
-        "uses a calibration that nobody has confirmed. Without a sheet: by depth (p), or by its four corners (k). "
-        "The bed's measures stand in site.toml."
+        "uses a calibration that nobody has confirmed. Without a sheet: by depth, by the mattress's corners, or by a "
+        "tape measure. An earlier calibration can be used again: Enter or y on its row. "
+        "The bed's measures are settings (8 System)."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("print", "Print the tag sheet", "s", brief="Sheet"),
-        Action("tags", "Calibrate by the sheet", "c", "primary", brief="Calibrate"),
-        Action("depth", "Calibrate by depth", "p", brief="Depth"),
-        Action("corners", "Pick its corners", "k", brief="Corners"),
-        Action("look", "Show the bed in the picture", "o", brief="Show"),
-        Action("right", "Head and foot are right", "y", "success", brief="Right"),
-        Action("turned", "They are turned round", "t", brief="Turned"),
-        Action("discard", "Discard", "d", "error", brief="Discard"),
+        Action("calibrate", "Calibrate", "calibrate", "primary"),
+        Action("open", "Look at it and use it", "use"),
+        Action("print", "Write the tag sheet", "write"),
+        Action("discard", "Discard", "delete", "error"),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -71,82 +79,126 @@ class CalibratePage(Page):
 
     def contents(self) -> ComposeResult:
         yield Facts(id="facts")
-        yield Actions(*self.ACTIONS)
+        yield self.actions()
+        yield Static("Calibrations, the newest first", classes="title")
+        table: DataTable[Any] = DataTable(id="calibrations", cursor_type="row")
+        table.add_columns("#", "", "by", "made", "camera known to", "seen from")
+        yield table
+        yield Static(id="about", classes="hint")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        settings = load_settings(self.site)
-        rows = calibrations.rows(self.site)
-        newest = rows[0] if rows else None
-        row = next((row for row in rows if row.confirmed), None)
-        return Seen(settings, newest, self._load(newest), row, self._load(row))
+        rows = calibrations.rows(self.site, 50)
+        used = next((row.id for row in rows if row.confirmed), None)
+        return Seen(load_settings(self.site), tuple((row, self._load(row)) for row in rows), used)
 
-    def _load(self, row: calibrations.CalibrationRow | None) -> Any:
-        if row is None:
-            return None
+    def _load(self, row: calibrations.CalibrationRow) -> Any:
         if row.file not in self._loaded:
-            self._loaded[row.file] = calibrations.load(self.site, row)
+            try:
+                self._loaded[row.file] = calibrations.load(self.site, row)
+            except (WardposeError, ValueError, OSError) as error:
+                return error
         return self._loaded[row.file]
 
     def show(self, data: Seen) -> None:
-        bed = data.settings.bed
+        bed, keys = data.settings.bed, self.keys
         facts = [
             Fact("Bed", f"{bed.length:.2f} × {bed.width:.2f} m, top {bed.height:.2f} m above the floor"),
             Fact("Camera", data.settings.camera.source),
         ]
-        if data.row is None:
+        newest = data.rows[0] if data.rows else None
+        used = next((pair for pair in data.rows if pair[0].id == data.used), None)
+        if used is None:
             facts.append(Fact("In use", "no calibration is confirmed", "off"))
+        elif isinstance(used[1], Exception):
+            facts.append(Fact("In use", f"number {used[0].id} can't be read: {used[1]}", "bad", "calibrate again"))
         else:
-            facts.append(Fact("In use", describe(data.row, data.used), "good"))
-        if data.newest is not None and not data.newest.confirmed:
+            facts.append(Fact("In use", f"number {used[0].id}: {known_words(used[1])}", "good"))
+        if newest is not None and not newest[0].confirmed and not isinstance(newest[1], Exception):
             from calibration.outline import where_the_head_is
 
-            asked = f"{where_the_head_is(data.estimate)}: look at it (o), then say y, t or d"
-            facts.append(Fact("To confirm", describe(data.newest, data.estimate), "warn", asked))
-        elif data.newest is None:
-            facts.append(Fact("Next", "s prints the tag sheet; lay it on the empty bed; c calibrates", "warn"))
+            told = f"number {newest[0].id}: {where_the_head_is(newest[1])}"
+            facts.append(Fact("To confirm", told, "warn", "Enter shows the bed in the picture; then say y or h"))
+        elif newest is None:
+            how = f"{keys.shown('write')} writes the tag sheet; lay it on the empty bed"
+            facts.append(Fact("Next", f"{how}; {keys.shown('calibrate')} calibrates", "warn"))
         self.query_one(Facts).show(facts)
+        self.fill([(str(row.id), _cells(row, estimate, row.id == data.used)) for row, estimate in data.rows])
+        self._list().display = bool(data.rows)
+        about = self._chosen()
+        self.query_one("#about", Static).update(describe(*about) if about else "")
 
     def refuse(self, data: Seen) -> dict[str, str]:
         held = (self.status.get("pause") or {}).get("words", "")  # a camera that runs live is looked at from there
-        waiting = (
-            "" if data.newest is not None and not data.newest.confirmed else "no calibration waits to be confirmed"
-        )
-        return {
-            "tags": held, "depth": held, "corners": held,
-            "look": held or ("" if data.newest is not None else "calibrate first"),
-            "right": waiting, "turned": waiting, "discard": waiting,
-        }  # fmt: skip
+        chosen = self._chosen()
+        none = "" if chosen else "there is no calibration yet"
+        kept = "a confirmed one is kept, to explain what was made from it" if chosen and chosen[0].confirmed else ""
+        return {"calibrate": held, "open": none or held, "discard": none or kept}
+
+    def _chosen(self) -> tuple[calibrations.CalibrationRow, Any] | None:
+        key = selected(self._list())
+        rows = self._data.rows if self._data is not None else ()
+        return next(((row, estimate) for row, estimate in rows if str(row.id) == key), None)
+
+    def on_data_table_row_highlighted(self) -> None:
+        if self._data is not None:
+            about = self._chosen()
+            self.query_one("#about", Static).update(describe(*about) if about else "")
+
+    def on_data_table_row_selected(self) -> None:
+        self.action_act("open")
 
     def do_print(self) -> None:
-        blanks = [
-            Blank("file", "PDF file", str(self.site.pictures / "tag-sheet.pdf")),
-            Blank("paper", "Paper: sheet (one large page), a3 or a4 (tiles)", "a4"),
-        ]
-        self.app.push_screen(Form("The tag sheet for the bed of site.toml", blanks, "Write the PDF"), self._print)
+        self.app.push_screen(Choose("The tag sheet as a PDF, for the bed of the settings", PAPERS), self._where)
 
-    def _print(self, given: dict[str, str] | None) -> None:
-        if not given:
-            return
-        path = Path(given["file"]).expanduser()
+    def _where(self, paper: str) -> None:
+        if paper:
+            where = Blank("file", "PDF file, on a USB stick for instance", str(self.site.pictures / "tag-sheet.pdf"))
+            form = Form("Where to write it. From another computer: scp fetches it over ssh.", [where], "Write the PDF")
+            self.app.push_screen(form, lambda given: self._print(given["file"], paper) if given else None)
 
-        def write(_: Progress) -> int:
-            from calibration.errors import WardposeError
-
-            if given["paper"] not in ("sheet", "a3", "a4"):
-                raise WardposeError(f"there is no paper {given['paper']!r}", mend="choose sheet, a3 or a4")
-            return print_tag_sheet(self.site, path, paper=given["paper"])
-
+    def _print(self, file: str, paper: str) -> None:
+        path = Path(file).expanduser()
         self.work(
             "writing the tag sheet",
-            write,
-            lambda pages: self.say(f"{path}: {pages} pages; print at 100 % and measure the 100 mm ruler", "good"),
+            lambda _: print_tag_sheet(self.site, path, paper=paper),
+            lambda pages: self.say(
+                f"{path}: {pages} page{'' if pages == 1 else 's'}; print at 100 % and measure the 100 mm ruler", "good"
+            ),
         )
 
-    def do_tags(self) -> None:
+    def do_calibrate(self) -> None:
+        self.app.push_screen(
+            Choose("Calibrate how?", METHODS), lambda how: getattr(self, f"_by_{how}")() if how else None
+        )
+
+    def _by_tags(self) -> None:
         self._calibrate("looking for the tag sheet", calibrate_tags)
 
-    def do_depth(self) -> None:
+    def _by_depth(self) -> None:
         self._calibrate("looking for the bed in depth", calibrate_by_depth)
+
+    def _by_manual(self) -> None:
+        blanks = [
+            Blank("azimuth_deg", "Azimuth, degrees: 0 from the foot end, 90 from the patient's right", "0"),
+            Blank("elevation_deg", "Elevation above the mattress, degrees", "45"),
+            Blank("distance", "Distance from the mattress's middle, metres", "2.5"),
+        ]
+        form = Form("By a tape measure. It is coarse: ± some centimetres and degrees.", blanks, "Calibrate")
+        self.app.push_screen(form, self._measured)
+
+    def _measured(self, given: dict[str, str] | None) -> None:
+        if given is None:
+            return
+        try:
+            measures = {name: float(text.replace(",", ".")) for name, text in given.items()}
+        except ValueError:
+            self.say("a measure is no number; write it as 2.5", "bad")
+            return
+
+        def by_hand(*arguments: Any, progress: Progress, on_better: Any) -> Any:
+            return calibrate_by_hand(*arguments, on_better=on_better, **measures)
+
+        self._calibrate("taking a picture", by_hand)
 
     def _calibrate(self, title: str, method: Callable[..., Any]) -> None:
         best: dict[str, Any] = {}
@@ -154,22 +206,23 @@ class CalibratePage(Page):
         def keep_picture(frame: Any, estimate: Any) -> None:
             best.update(color=frame.color, estimate=estimate)
 
-        def calibrate(progress: Progress) -> None:
+        def calibrate(progress: Progress) -> Any:
             self._ask_to_look("calibration", title)
-            self._keep(method(self.site, progress=progress, on_better=keep_picture))
+            return self._keep(method(self.site, progress=progress, on_better=keep_picture))
 
-        self.work(title, calibrate, lambda _: self._show_bed(best["color"], best["estimate"], asking=True))
+        self.work(title, calibrate, lambda row: self._show_bed(best["color"], best["estimate"], row))
 
-    def _keep(self, estimate: Any) -> None:
+    def _keep(self, estimate: Any) -> Any:
         from calibration.files import estimate_text
 
-        self.ask_service("calibrations.keep", estimate=estimate_text(estimate))
+        row = self.ask_service("calibrations.keep", estimate=estimate_text(estimate))
         self._ask_to_look("picture", "the bed drawn on the picture")
+        return row
 
     def _ask_to_look(self, what: str, why: str) -> None:
         self.ask_service("camera.look", what=what, reason=f"{why}, {self.here}")
 
-    def do_corners(self) -> None:
+    def _by_corners(self) -> None:
         def take(_: Progress) -> Any:
             self._ask_to_look("calibration", "the mattress's corners picked on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
@@ -183,7 +236,7 @@ class CalibratePage(Page):
                 self.work(
                     "fitting the bed to the corners",
                     lambda _: self._fit_corners(corners, frame),
-                    lambda estimate: self._show_bed(frame.color, estimate, asking=True),
+                    lambda fitted: self._show_bed(frame.color, *fitted),
                 )
 
         self.app.push_screen(CornerPicker(frame.color, pauses.switch(self.site)), solve)
@@ -192,57 +245,95 @@ class CalibratePage(Page):
         from calibration.corners import calibrate_corners
 
         estimate = calibrate_corners(corners, camera_of(frame, None), site_bed(self.site))
-        self._keep(estimate)
-        return estimate
+        return estimate, self._keep(estimate)
 
-    def do_look(self) -> None:
-        newest = calibrations.rows(self.site, 1)[0]
+    def do_open(self) -> None:
+        chosen = self._chosen()
+        assert chosen is not None
+        row, estimate = chosen
+        if isinstance(estimate, Exception):
+            raise WardposeError(f"number {row.id} can't be read: {estimate}", mend="calibrate again")
 
         def take(_: Progress) -> Any:
-            estimate = calibrations.load(self.site, newest)
             self._ask_to_look("picture", "the bed drawn on the picture")
             (frame,) = take_pictures(self.site, tag_source(self.site), 1)
-            return frame.color, estimate
+            return frame.color
 
-        self.work("taking a picture", take, lambda seen: self._show_bed(*seen, asking=not newest.confirmed))
+        self.work("taking a picture", take, lambda color: self._show_bed(color, estimate, {"id": row.id}))
 
-    def _show_bed(self, color: Any, estimate: Any, *, asking: bool) -> None:
-        from calibration.outline import where_the_head_is
+    def _show_bed(self, color: Any, estimate: Any, row: Mapping[str, Any]) -> None:
+        number = int(row["id"])
+        known = next((one for one in calibrations.rows(self.site) if one.id == number), None)
+        new = known is not None and not known.confirmed
+        screen = BedScreen(
+            color, estimate, pause=pauses.switch(self.site), new=new, warning=self._coarser(number, estimate)
+        )  # fmt: skip
+        choose(self._list(), str(number))
+        self.app.push_screen(screen, lambda answer: self._answered(answer or "", number))
 
-        title = f"The bed as calibrated; {where_the_head_is(estimate)}."
-        screen = PictureScreen(color, title, estimate, CHOICES if asking else (), pause=pauses.switch(self.site))
-        self.app.push_screen(screen, lambda answer: getattr(self, f"do_{answer}")() if answer else None)
+    def _coarser(self, number: int, estimate: Any) -> str:
+        """What is said of an estimate that knows less than the one in use."""
+        used = calibrations.current_row(self.site)
+        if used is None or used.id == number:
+            return ""
+        before = self._load(used)
+        if isinstance(before, Exception) or estimate.centre_sigma_mm <= 1.5 * before.centre_sigma_mm:
+            return ""
+        return (
+            f"COARSER than number {used.id} in use, which knows the camera to ± {before.centre_sigma_mm / 10:.1f} cm."
+        )
 
-    def do_right(self) -> None:
-        self._confirm(turned=False)
+    def _answered(self, answer: str, number: int) -> None:
+        if answer == "discard":
+            self._discard(number)
+        elif answer:
+            self._confirm(number, turned=answer == "turned")
+        else:
+            self.say("left as it was; Enter on its row shows it again", "warn")
 
-    def do_turned(self) -> None:
-        self._confirm(turned=True)
-
-    def _confirm(self, *, turned: bool) -> None:
+    def _confirm(self, number: int, *, turned: bool) -> None:
         self.call(
             "confirming",
             "calibrations.confirm",
             lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
+            id=number,
             turned=turned,
             reason=f"seen and confirmed {self.here}",
         )
 
     def do_discard(self) -> None:
-        newest = calibrations.rows(self.site, 1)[0]
+        chosen = self._chosen()
+        assert chosen is not None
+        self._discard(chosen[0].id)
+
+    def _discard(self, number: int) -> None:
+        row = calibrations.find(self.site, number)
         self.ask(
-            f"Discard calibration {newest.id} ({newest.method}, {when(newest.made_at)})? It can't be brought back.",
+            f"Discard calibration {row.id} ({row.method}, {when(row.made_at)})? It can't be brought back.",
             "Discard it",
-            lambda: self.call("discarding", "calibrations.discard", id=newest.id),
+            lambda: self.call("discarding", "calibrations.discard", id=row.id),
         )
+
+
+def _cells(row: calibrations.CalibrationRow, estimate: Any, used: bool) -> list[str | Text]:
+    state = Text("● in use", GOOD) if used else Text("earlier", FAINT) if row.confirmed else Text("▲ not seen", WARN)
+    if isinstance(estimate, Exception):
+        return [str(row.id), state, row.method, age(row.made_at), "can't be read", ""]
+    view = estimate.viewpoint
+    known = f"± {estimate.centre_sigma_mm / 10:.1f} cm ± {estimate.rotation_sigma_deg:.1f}°"
+    seen = f"{view.azimuth_deg:.0f}° {view.elevation_deg:.0f}° {view.distance:.1f} m"
+    return [str(row.id), state, row.method, age(row.made_at), known, seen]
 
 
 def describe(row: calibrations.CalibrationRow, estimate: Any) -> str:
     """A calibration in one sentence, with how well it is known."""
+    if isinstance(estimate, Exception):
+        return f"number {row.id}: {estimate}"
     view = estimate.viewpoint
     notes = f". Note: {'; '.join(estimate.notes)}" if estimate.notes else ""
     return (
-        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m, "
+        f"Number {row.id}, by {row.method}, {when(row.made_at)}: {known_words(estimate)}. The camera stands at "
+        f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m; "
         f"known to ± {estimate.rotation_sigma_deg:.2f}° and ± {estimate.centre_sigma_mm:.0f} mm; "
-        f"reprojection {row.reprojection_px:.2f} px; number {row.id}, by {row.method}, {when(row.made_at)}{notes}"
+        f"reprojection {row.reprojection_px:.2f} px{notes}"
     )

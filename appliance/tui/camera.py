@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import DataTable, Input, Label, Static
@@ -17,10 +18,11 @@ from appliance.box import cameras
 from appliance.live import pauses
 from appliance.site import calibrations
 from appliance.site.settings import load_settings
-from appliance.tui.dialogs import Blank, Form
+from appliance.tui.dialogs import Blank, Choose, Form
+from appliance.tui.ink import FAINT
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
-from appliance.tui.widgets import Action, Actions, Fact, Facts, fill, selected
+from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, selected
 from calibration.progress import Progress
 from calibration.redaction import redacted
 
@@ -38,17 +40,19 @@ class Seen:
 
 class CameraPage(Page):
     TAB = "camera"
+    LIST = "#kinds"
     ABOUT = (
-        "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, probe it, "
+        "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, examine it, "
         "and then use it. A look through the camera asks for a reason and leaves a row in the audit trail. "
         "A plate is a picture of the empty bed with its depth, into which training images put their people: empty the "
         "bed, step aside, take it, and keep it only if nobody is in it. It is deleted after 30 days."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("probe", "Probe", "p", "primary", brief="Probe"),
-        Action("use", "Use on this site", "u", brief="Use"),
-        Action("look", "Look through it", "o", brief="Look"),
-        Action("plate", "Take a plate of the empty bed", "e", brief="Plate"),
+        Action("probe", "Examine it", "examine", "primary"),
+        Action("use", "Use on this site", "use"),
+        Action("look", "Look through it", "look"),
+        Action("plate", "Take a plate", "plate"),
+        Action("remove", "Delete a plate", "delete", "error"),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -62,11 +66,14 @@ class CameraPage(Page):
         with Horizontal(classes="field"):
             yield Label("Source")
             yield Input(id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE")
-        yield Actions(*self.ACTIONS)
-        yield Static("Kinds of source", classes="title")
+        yield self.actions()
+        yield Static("Kinds of source; Enter puts one into the field", classes="title")
         table: DataTable[Any] = DataTable(id="kinds", cursor_type="row")
         table.add_columns("kind", "usable", "what it is")
         yield table
+        yield Static(id="about", classes="hint")
+        yield Static("Plates of the empty bed", classes="title", id="plates-title")
+        yield Static(id="plates")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         if not self._kinds:
@@ -92,7 +99,16 @@ class CameraPage(Page):
         facts += [self._probe_fact(), _plates_fact(data.plates)]
         self.query_one(Facts).show(facts)
         rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]
-        fill(self.query_one("#kinds", DataTable), rows)
+        self.fill(rows)
+        lines = Text()
+        for row in data.plates:
+            sign, ink = MARKS["good" if row.usable else "off"]
+            lines.append(f"{sign} ", ink).append(row.name, "bold").append(f"  taken {age(row.captured_at)}")
+            lines.append(f", until {row.expires_at[:10]}{'' if row.usable else f', {row.why}'}\n", FAINT)
+        lines.rstrip()
+        self.query_one("#plates", Static).update(lines)
+        for part in ("#plates", "#plates-title"):
+            self.query_one(part, Static).display = bool(data.plates)
 
     def refuse(self, data: Seen) -> dict[str, str]:
         plan = (self.status.get("live") or {}).get("plan") or {}
@@ -107,17 +123,25 @@ class CameraPage(Page):
             "probe": held or ("the live path has this camera open; stop it first (6 Live)" if same else ""),
             "look": held,
             "plate": held or first,
+            "remove": "" if data.plates else "there is no plate",
         }
+
+    def on_data_table_row_highlighted(self) -> None:
+        kind = next((one for one in self._kinds if one["name"] == selected(self._list())), None)
+        self.query_one("#about", Static).update(Text(f"{kind['name']}: {_about(kind)}") if kind else "")
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         kind = selected(self.query_one("#kinds", DataTable))
         field = self.query_one("#source", Input)
         field.value = EXAMPLES.get(kind, kind)
         field.focus()
-        field.cursor_position = len(field.value)
+        # After the focus, which selects everything: typing goes on behind what stands there.
+        self.call_after_refresh(lambda: setattr(field, "cursor_position", len(field.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.action_act("probe")
+        super().on_input_submitted(event)
+        if event.input.id == "source":
+            self.action_act("probe")
 
     @property
     def _spec(self) -> str:
@@ -126,7 +150,8 @@ class CameraPage(Page):
 
     def do_probe(self) -> None:
         spec = self._spec
-        self.work(f"probing {spec}", lambda _: cameras.probe(self.site, spec), self._show_probe)
+        self._probed = None  # what an earlier one found is not of this one
+        self.work(f"examining {spec}", lambda _: cameras.probe(self.site, spec), self._show_probe)
 
     def _show_probe(self, found: dict[str, Any]) -> None:
         self._probed = found
@@ -135,7 +160,7 @@ class CameraPage(Page):
     def _probe_fact(self) -> Fact:
         found = self._probed
         if found is None:
-            return Fact("Probe", "not probed yet", "off", "p probes the source in the field")
+            return Fact("Examined", "not yet", "off", f"{self.keys.shown('examine')} examines the source in the field")
         text = (
             f"{found['source']}: {found['width']}×{found['height']}, {found['fps']:.1f} fps, "
             f"depth {found['depth'] or 'none'}, lens {'known' if found['calibrated'] else 'unknown'}, "
@@ -146,7 +171,7 @@ class CameraPage(Page):
             if found["calibrated"]
             else "calibrate with --intrinsics on the command line, or take a source that knows its lens"
         )
-        return Fact("Probe", text, "good" if found["fps"] > 0 else "warn", lens)
+        return Fact("Examined", text, "good" if found["fps"] > 0 else "warn", lens)
 
     def do_use(self) -> None:
         spec = self._spec
@@ -155,7 +180,9 @@ class CameraPage(Page):
             from runtime.capture.source import check_spec
 
             check_spec(spec)  # a source that can't be is refused before it is written down
+            before = load_settings(self.site).camera.source
             self.ask_service("settings.set", section="camera", name="source", value=spec)
+            self.can_undo("the choice of a camera", "settings.set", section="camera", name="source", value=before)
 
         def tell(_: Any) -> None:
             self.query_one("#source", Input).value = redacted(spec)
@@ -189,6 +216,18 @@ class CameraPage(Page):
         self.say("the look was written into the audit trail", "good")
         title = f"{frame.source}  {width}×{height}  reason: {reason}"
         self.app.push_screen(PictureScreen(frame.color, title, pause=pauses.switch(self.site)))
+
+    def do_remove(self) -> None:
+        names = [(row.name, f"{row.name}, taken {age(row.captured_at)}") for row in plates.rows(self.site)]
+
+        def remove(name: str) -> None:
+            self.ask(
+                f"Delete the plate {name}? It can't be brought back; images made over it go with it.",
+                "Delete it",
+                lambda: self.call(f"deleting {name}", "plates.remove", name=name, reason=self.here),
+            )
+
+        self.app.push_screen(Choose("Delete which plate?", names), lambda name: remove(name) if name else None)
 
     def do_plate(self) -> None:
         def take(progress: Progress) -> Any:
@@ -232,7 +271,7 @@ def _plates_fact(rows: tuple[plates.PlateRow, ...]) -> Fact:
         until = min(row.expires_at for row in used)[:10]
         return Fact("Plates", f"{len(used)} of the empty bed in use, the first until {until}", "good")
     why = f"{rows[-1].name} is {rows[-1].why}" if rows else ""
-    return Fact("Plates", "none of the empty bed in use", "off", why or "e takes one: training images look more real")
+    return Fact("Plates", "none of the empty bed in use", "off", why or "k takes one: training images look more real")
 
 
 def _about(kind: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Pictures in a terminal's cells, two pixels to each; with the bed drawn on them where a calibration is judged."""
+"""Pictures in a terminal's cells, two pixels to each, in the colours that the terminal has; with the bed drawn on them
+where a calibration is judged."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
     from calibration.estimate import CalibrationEstimate
 
-OUTLINE = (255, 212, 0)
+OUTLINE = (255, 215, 0)
+SHADES = " ░▒▓█"  # where a terminal has no colours
+_COLOURFUL = 56  # by how much a pixel's channels differ before it is more than grey
 
 
 def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
@@ -21,26 +24,85 @@ def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
     return max(1, int(width * zoom)), max(1, int(height * zoom / 2))
 
 
-def in_cells(color: NDArray[np.uint8], columns: int, rows: int, estimate: CalibrationEstimate | None = None) -> Text:
-    """The picture (H, W, 3) RGB in half blocks, within `columns` × `rows`; with the bed of `estimate` drawn on it."""
+def in_cells(
+    color: NDArray[np.uint8], columns: int, rows: int, estimate: CalibrationEstimate | None = None,
+    system: str | None = "truecolor",
+) -> Text:  # fmt: skip
+    """The picture (H, W, 3) RGB in half blocks, within `columns` × `rows`; with the bed of `estimate` drawn on it.
+
+    system: the terminal's colours as `rich.console.Console.color_system` has them; None for none at all.
+    """
     import cv2
+    import numpy as np
 
     columns, rows = fitted(color.shape[1], color.shape[0], columns, rows)
-    small = cv2.resize(color, (columns, 2 * rows), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(color, (columns, 2 * rows), interpolation=cv2.INTER_AREA), np.uint8)
     labels: dict[tuple[int, int], str] = {}
     if estimate is not None:
         small = (0.6 * small).astype("uint8")
+    small = in_few_colours(small, system)
+    if estimate is not None:
         labels = _draw_bed(small, estimate)
+    return _shaded(small, labels) if system is None else _half_blocks(small, labels)
+
+
+def in_few_colours(picture: NDArray[np.uint8], system: str | None) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) RGB in the colours of a terminal: as it is in truecolor; else a ramp of greys, dithered in
+    an ordered pattern, and a few plain hues for what is really coloured. The nearest of 256 colours would paint a grey
+    floor olive and a white sheet pink: its cube has no colours between grey and loud."""
+    import numpy as np
+
+    if system in ("truecolor", "windows"):
+        return picture
+    steps = {"256": 25, "standard": 3}.get(system or "", len(SHADES) - 1)
+    height, width = picture.shape[:2]
+    pattern = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
+    threshold = np.tile(pattern, (height // 4 + 1, width // 4 + 1))[:height, :width]
+    values = picture.astype(np.float64)
+    light = values @ np.array([0.299, 0.587, 0.114])
+    # A fine ramp wants little of the pattern: the eye sees the pattern before it sees the step.
+    level = np.clip(np.round(light / 255 * steps + threshold), 0, steps)
+    few = np.repeat(np.round(level * 255 / steps)[..., None], 3, axis=2)
+    spread = values.max(axis=2) - values.min(axis=2)
+    if system == "256":
+        loud = spread > _COLOURFUL
+        cube = np.array([0, 95, 135, 175, 215, 255])
+        nearest = cube[np.abs(values[..., None] - cube).argmin(axis=-1)]
+        few[loud] = nearest[loud]
+    return few.astype(np.uint8)
+
+
+def _half_blocks(small: NDArray[np.uint8], labels: dict[tuple[int, int], str]) -> Text:
     text = Text(no_wrap=True, end="")
+    rows, columns = small.shape[0] // 2, small.shape[1]
+    pixels = small.tolist()
     for row in range(rows):
         for column in range(columns):
-            upper, lower = small[2 * row, column].tolist(), small[2 * row + 1, column].tolist()
+            upper, lower = pixels[2 * row][column], pixels[2 * row + 1][column]
             if letter := labels.get((column, row)):
-                text.append(letter, "bold #11151b on #ffd400")
+                text.append(letter, "bold #000000 on #ffd700")
             else:
                 text.append("▀", f"rgb({upper[0]},{upper[1]},{upper[2]}) on rgb({lower[0]},{lower[1]},{lower[2]})")
         text.append("\n" if row < rows - 1 else "")
     return text
+
+
+def _shaded(small: NDArray[np.uint8], labels: dict[tuple[int, int], str]) -> Text:
+    """By density alone; the outline in crosses, since it has no colour to stand out by."""
+    rows, columns = small.shape[0] // 2, small.shape[1]
+    lines = []
+    for row in range(rows):
+        line = ""
+        for column in range(columns):
+            pair = small[2 * row : 2 * row + 2, column]
+            if letter := labels.get((column, row)):
+                line += letter
+            elif (pair == OUTLINE).all(axis=1).any():
+                line += "+"
+            else:
+                line += SHADES[round(float(pair.mean()) / 255 * (len(SHADES) - 1))]
+        lines.append(line)
+    return Text("\n".join(lines), no_wrap=True, end="")
 
 
 def _draw_bed(small: NDArray[np.uint8], estimate: CalibrationEstimate) -> dict[tuple[int, int], str]:

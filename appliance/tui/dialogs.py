@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Static
+from textual.widgets import Button, Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from appliance.tui.ink import BAD, FAINT
 
 
 class Ask(ModalScreen[bool]):
@@ -36,6 +40,36 @@ class Ask(ModalScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
+
+
+class Choose(ModalScreen[str]):
+    """One of a few; the answer is its name, empty when the person thinks better of it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "leave", "Cancel")]
+    AUTO_FOCUS = "OptionList"
+
+    def __init__(self, question: str, choices: Sequence[tuple[str, str]]) -> None:
+        """choices: (name, words) each; a digit chooses as well as the arrows and Enter."""
+        super().__init__()
+        self._question, self._choices = question, choices
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._question))
+            options = [Option(Text(f"{i} {words}"), id=name) for i, (name, words) in enumerate(self._choices, start=1)]
+            yield OptionList(*options)
+            yield Static(Text("↑ ↓ and Enter, or its number; Esc leaves", FAINT))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(str(event.option.id))
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key.isdigit() and 1 <= int(event.key) <= len(self._choices):
+            event.stop()
+            self.dismiss(self._choices[int(event.key) - 1][0])
+
+    def action_leave(self) -> None:
+        self.dismiss("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +123,7 @@ class Form(ModalScreen[dict[str, str] | None]):
         given = {blank.name: self.query_one(f"#{blank.name}", Input).value.strip() for blank in self._blanks}
         missing = [blank for blank in self._blanks if blank.needed and not given[blank.name]]
         if missing:
-            self.query_one("#missing", Static).update(Text(f"still empty: {missing[0].label}", "#ff7b72"))
+            self.query_one("#missing", Static).update(Text(f"still empty: {missing[0].label}", BAD))
             self.query_one(f"#{missing[0].name}", Input).focus()
             return
         self.dismiss(given)
@@ -110,7 +144,7 @@ class Reading(ModalScreen[None]):
             yield Static(Text(self._title, "bold"))
             with VerticalScroll():
                 yield Static(self._text)
-            yield Static(Text("Esc closes this", "#9aa4af"))
+            yield Static(Text("Esc closes this", FAINT))
 
     def action_leave(self) -> None:
         self.dismiss(None)

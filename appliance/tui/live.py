@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,26 +12,28 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from appliance.client import ask_or_do
-from appliance.live import pauses
 from appliance.live.addresses import result_socket
 from appliance.live.status import is_fresh, live_words
 from appliance.models.in_use import models_in_use
+from appliance.site import calibrations
 from appliance.site.settings import load_settings
+from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN
 from appliance.tui.page import Host, Page
-from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, number
+from appliance.tui.widgets import NO_ALARM, Action, number
 from calibration.errors import WardposeError
-from calibration.progress import Progress
 from runtime.state import people_words
 
-DRAWN_EVERY_S = 0.08  # a dozen times a second: more flickers over ssh
+DRAWN_EVERY_S = 1 / 30  # a terminal that is slower is waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
+    """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None where nothing is calibrated."""
+
     page: str
     detector: str
     pose: str
+    bed: Any = None
 
 
 class LivePage(Page):
@@ -42,38 +44,58 @@ class LivePage(Page):
         "on when this terminal is closed; the page for the nurse is on this box's own screen."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("start", "Start", "s", "primary", brief="Start"),
-        Action("stop", "Stop", "x", "error", brief="Stop"),
-        Action("pause", "Pause", "p", "warning", brief="Pause"),
-        Action("resume", "Resume", "r", "success", brief="Resume"),
+        Action("start", "Start", "start", "primary"),
+        Action("stop", "Stop", "stop", "error"),
+        Action("look", "See the picture", "look"),
     )
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._shown = threading.Event()
         self._cells = (0, 0)
-        self._listening = False
+        self._awaited = ""  # what was started and shows no picture yet
+        self._bed: Any = None
+        self._bed_of = 0
 
     def contents(self) -> ComposeResult:
         yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
         yield Static(id="headline")
         yield Static(id="cells")
         yield Static(id="figures", classes="hint")
-        yield Actions(*self.ACTIONS)
+        yield self.actions()
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         now = models_in_use(self.site)
         port = load_settings(self.site).display.port
-        return Seen(f"http://127.0.0.1:{port}/", now["detect"], now["pose"])
+        self._look_up_bed()
+        return Seen(f"http://127.0.0.1:{port}/", now["detect"], now["pose"], self._bed)
+
+    def _look_up_bed(self) -> None:
+        row = calibrations.current_row(self.site)
+        if row is None or row.id == self._bed_of:
+            return
+        import numpy as np
+
+        from calibration.outline import project_bed_outline
+
+        estimate = calibrations.load(self.site, row)
+        camera = estimate.camera
+        self._bed, self._bed_of = project_bed_outline(estimate) / np.array([camera.width, camera.height]), row.id
 
     def show(self, data: Seen) -> None:
         live = self.status.get("live") or {}
         plan = live.get("plan")
+        if self._awaited and is_fresh(self.status):
+            self.say(f"{self._awaited} gives a live picture", "good")
+            self._awaited = ""
         words, mark = live_words(self.status)
         if not is_fresh(self.status):
             colour = {"warn": WARN, "off": FAINT}.get(mark, BAD)
-            hint = "Nothing is being looked at. r lifts the pause" if self.status.get("pause") else ""
-            self._draw_nothing(words, colour, hint or ("" if plan else "s starts the live path"))
+            lifts = f"Nothing is being looked at. {self.keys.shown('pause')} asks, and lifts the pause"
+            hint = lifts if self.status.get("pause") else ""
+            self._draw_nothing(
+                words, colour, hint or ("" if plan else f"{self.keys.shown('start')} starts the live path")
+            )
         lines = []
         if owner := live.get("owner"):
             lines.append(owner["words"])
@@ -102,14 +124,16 @@ class LivePage(Page):
 
     def refuse(self, data: Seen) -> dict[str, str]:
         live = self.status.get("live") or {}
-        paused = bool(self.status.get("pause"))
         theirs = "somebody else runs it; stop it first" if live.get("plan") and not self.status.get("own") else ""
         return {
             "start": "the service does not answer" if not live else theirs,
             "stop": "" if live.get("runs") else "nothing runs",
-            "pause": "it is paused" if paused else "",
-            "resume": "" if paused else "it is not paused",
+            "look": (self.status.get("pause") or {}).get("words", ""),
         }
+
+    def do_look(self) -> None:
+        """The camera's screen asks for the reason and writes it down."""
+        self.wardpose.take("camera", "look")
 
     def do_start(self) -> None:
         if (self.status.get("live") or {}).get("plan"):
@@ -125,11 +149,14 @@ class LivePage(Page):
         self.call(
             "starting the live path (the first start prepares the models, which may take a minute)",
             "live.start",
-            lambda plan: self.say(
-                f"starting {plan['detector']} on {plan['source']}; the first picture takes a moment", "good"
-            ),
+            self._started,
             reason=self.here,
         )
+
+    def _started(self, plan: dict[str, Any]) -> None:
+        self._awaited = f"{plan['detector']} on {plan['source']}"
+        self.can_undo("the start of the live path", "live.stop", reason=f"undone {self.here}")
+        self.say(f"starting {self._awaited}; the first picture takes a moment", "good")
 
     def do_stop(self) -> None:
         live = self.status.get("live") or {}
@@ -137,18 +164,15 @@ class LivePage(Page):
         self.ask(
             f"Stop the live path?{theirs} Nobody sees a skeleton until it is started again.",
             "Stop it",
-            lambda: self.call("stopping", "live.stop", reason=self.here),
+            self._stop,
         )
 
-    def do_pause(self) -> None:
-        # By itself where the service does not answer at once.
-        self.work("pausing", lambda _: ask_or_do(self.site, "live.pause", lambda: pauses.pause(self.site)))
-
-    def do_resume(self) -> None:
-        def resume(_: Progress) -> None:
-            ask_or_do(self.site, "live.resume", lambda: pauses.resume(self.site, self.here), reason=self.here)
-
-        self.work("resuming", resume)
+    def _stop(self) -> None:
+        plan = (self.status.get("live") or {}).get("plan") or {}
+        self.call("stopping", "live.stop", reason=self.here)
+        if plan and self.status.get("own"):
+            self.can_undo("the stop of the live path", "live.start", source=plan["source"], detector=plan["detector"],
+                          pose=plan["pose"] or None, display=plan["display"], reason=f"undone {self.here}")  # fmt: skip
 
     def on_mount(self) -> None:
         self._shown.set()
@@ -198,7 +222,7 @@ class LivePage(Page):
 
     def _tell(self, app: Host, message: dict[str, Any]) -> None:
         from runtime.message import people_of, state_of
-        from runtime.overlay import skeleton_cells
+        from runtime.overlay import side_cells
 
         state = state_of(message)
         detections, skeletons = people_of(message)
@@ -206,23 +230,47 @@ class LivePage(Page):
         if not state.fresh:
             app.on_screen(self._draw_nothing, state.headline(), BAD, "")
         elif columns and rows:
-            lines = skeleton_cells(skeletons, message["width"], message["height"], columns, rows, detections)
+            size = message["width"], message["height"]
+            bed = None if self._bed is None else self._bed * size
+            lines = side_cells(skeletons, *size, columns, rows, detections, bed)
             people = message["people"]
             boxes = sum(person.get("shown") == "box" for person in people)
             mark = ("●", GOOD) if state.live else ("▲", WARN)
-            app.on_screen(self._draw, mark, state.headline(), "\n".join(lines), len(people), boxes)
+            app.on_screen(
+                self._draw, mark, state.headline(), _text(lines), people_words(len(people)), boxes, _sure(people)
+            )
 
-    def _draw(self, mark: tuple[str, str], headline: str, cells: str, people: int, boxes: int) -> None:
+    def _draw(self, mark: tuple[str, str], headline: str, cells: Text, people: str, boxes: int, sure: str) -> None:
         """boxes: so many of the people are drawn as a box, since too little of a skeleton is sure."""
-        drawn = f"  {people_words(people)}{f', {boxes} as a box' if boxes else ''}"
+        drawn = f"  {people}{f', {boxes} as a box' if boxes else ''}{sure}"
         sign, colour = mark
         self.query_one("#headline", Static).update(Text.assemble((f"{sign} {headline}", colour), (drawn, FAINT)))
-        if not people:
-            cells = "\nNobody detected, which does not mean that nobody is there."
-        self.query_one("#cells", Static).update(Text(cells, no_wrap=True))
+        if people == people_words(0):
+            cells = Text("\nNobody detected, which does not mean that nobody is there.\n").append_text(cells)
+        self.query_one("#cells", Static).update(cells)
         self._measure()
 
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
-        self.query_one("#headline", Static).update(Text(f"■ {headline}", colour))
+        sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
+        self.query_one("#headline", Static).update(Text(f"{sign} {headline}", colour))
         self.query_one("#cells", Static).update(Text(f"\n{hint}", FAINT))
         self._measure()
+
+
+def _text(lines: list[list[tuple[str, str]]]) -> Text:
+    inks = {"left": LEFT, "right": RIGHT, "bed": FAINT}
+    text = Text(no_wrap=True)
+    for line in lines:
+        for cells, side in line:
+            text.append(cells, inks.get(side, ""))
+        text.append("\n")
+    text.rstrip()
+    return text
+
+
+def _sure(people: Sequence[Mapping[str, Any]]) -> str:
+    """How sure the joints that are drawn are, and which colour is which side."""
+    scores = [joint[2] for person in people for joint in person.get("keypoints") or () if len(joint) > 2 and joint[2]]
+    if not scores:
+        return ""
+    return f", joints sure to {100 * sum(scores) / len(scores):.0f} %; L left, R right"

@@ -18,8 +18,10 @@ from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
+from appliance.tui.ink import FAINT, GOOD, WARN
 from appliance.tui.page import Page
-from appliance.tui.widgets import FAINT, GOOD, WARN, Action, Actions, fill, selected, when
+from appliance.tui.verdicts import verdict_text
+from appliance.tui.widgets import Action, selected
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
@@ -38,7 +40,7 @@ class Seen:
 
 class ModelsPage(Page):
     TAB = "models"
-    AUTO_FOCUS = "#models"  # whose row the actions are about
+    LIST = "#models"
     ABOUT = (
         "Every model of this site. Import never executes what a file carries: safetensors and ONNX are read as data; "
         "a .pt is converted once by an allow-list. A model goes live only through the gate, and is taken back by a "
@@ -46,14 +48,13 @@ class ModelsPage(Page):
         "registry, or from a file on a USB stick."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("fetch", "Fetch", "f", brief="Fetch"),
-        Action("import", "Import a file", "i", "primary", brief="Import"),
-        Action("verify", "Verify", "v"),
-        Action("card", "Its card", "d", brief="Card"),
-        Action("score", "Score", "e"),
-        Action("export", "Export", "x"),
-        Action("promote", "Judge and promote", "j", brief="Judge"),
-        Action("back", "Roll back", "b", brief="Roll back"),
+        Action("promote", "Judge, put live if better", "judge", "primary"),
+        Action("back", "Roll back", "back"),
+        Action("fetch", "Fetch", "fetch"),
+        Action("import", "Import a file", "import"),
+        Action("score", "Score", "score"),
+        Action("export", "Export", "write"),
+        Action("remove", "Delete", "delete", "error"),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -63,10 +64,10 @@ class ModelsPage(Page):
     def contents(self) -> ComposeResult:
         yield Static(classes="hint", id="lacking")
         table: DataTable[Any] = DataTable(id="models", cursor_type="row")
-        table.add_columns("model", "task", "live", "input", "family", "from", "licence")
+        table.add_columns("model", "task", "live", "input", "from", "family", "licence")
         yield table
         yield Static(classes="hint", id="about")
-        yield Actions(*self.ACTIONS)
+        yield self.actions()
         yield Static("Decisions", classes="title")
         yield Static(id="decisions")
 
@@ -84,20 +85,14 @@ class ModelsPage(Page):
 
     def show(self, data: Seen) -> None:
         self._seen = data
-        fill(self.query_one("#models", DataTable), [(model.name, _cells(model)) for model in data.models])
-        self.query_one("#models", DataTable).display = bool(data.models)
+        self.fill([(model.name, _cells(model)) for model in data.models])
+        self._list().display = bool(data.models)
         lacking = _lacking(data)
         self.query_one("#lacking", Static).display = bool(lacking.plain)
         self.query_one("#lacking", Static).update(lacking)
         self.query_one("#about", Static).update(_about(self._model) if self._model else "")
-        lines = [
-            f"{when(row['at'])}  {KINDS[row['task']]} {row['model']} {'is live' if row['accepted'] else 'was refused'}"
-            f"{' (rolled back)' if 'rollback' in row['reasons'] else ''}, by {row['who']}"
-            for row in data.promotions
-        ]
-        self.query_one("#decisions", Static).update(
-            Text("\n".join(lines) or "none yet: this box runs what it began with")
-        )
+        text = Text("\n").join(verdict_text(row) for row in data.promotions[:4])
+        self.query_one("#decisions", Static).update(text or Text("none yet: this box runs what it began with"))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         model = self._model
@@ -106,24 +101,23 @@ class ModelsPage(Page):
         promoted = any(row["accepted"] and row["task"] == task for row in data.promotions)
         return {
             "fetch": "" if data.lacking else "they are all here",
-            "verify": none,
-            "card": none,
             "score": none,
             "export": none or ("it is ONNX already" if model and model.onnx else ""),
             "promote": none or ("it is live" if model and model.live else ""),
+            "remove": none or _stays(model),
             "back": none or ("" if promoted else f"no {KINDS[task]} was promoted yet"),
         }
 
     @property
     def _model(self) -> Model | None:
-        key = selected(self.query_one("#models", DataTable))
+        key = selected(self._list())
         return next((model for model in self._seen.models if model.name == key), None)
 
     def on_data_table_row_highlighted(self) -> None:
-        self.wardpose.look_again()
+        self.query_one("#about", Static).update(_about(self._model) if self._model else "")
 
     def on_data_table_row_selected(self) -> None:
-        self.action_act("card")
+        self.do_card()
 
     def do_fetch(self) -> None:
         blanks = [Blank("source", "File (.tgz) instead of the registry", needed=False)]
@@ -165,16 +159,6 @@ class ModelsPage(Page):
                 f"{card['model']}: {card['architecture']}, {KINDS[card['task']]}, {card['width']}×{card['height']}",
                 "good",
             ),
-        )
-
-    def do_verify(self) -> None:
-        model = self._model
-        assert model is not None
-        name = model.name
-        self.work(
-            f"verifying {name}",
-            lambda _: ModelStore(self.site).verify(name),
-            lambda card: self.say(f"{name} is intact (sha256 {card.sha256[:16]}…)", "good"),
         )
 
     def do_card(self) -> None:
@@ -228,7 +212,7 @@ class ModelsPage(Page):
         )
 
     def _queued(self, job: dict[str, Any]) -> None:
-        self.say(f"queued as #{job['id']}; see 4 Retarget", "good")
+        self.say(f"asked for as #{job['id']}; what comes of it is told here, 4 Retarget has its page", "good")
 
     def do_back(self) -> None:
         model, store = self._model, ModelStore(self.site)
@@ -245,10 +229,17 @@ class ModelsPage(Page):
         )  # fmt: skip
 
 
+def _stays(model: Model | None) -> str:
+    """Why a model can't be deleted; empty where it can."""
+    if model is None:
+        return ""
+    return "it came with the box" if model.built_in else "it is live" if model.live else ""
+
+
 def _cells(model: Model) -> tuple[str | Text, ...]:
     live = Text("● live", GOOD) if model.live else Text("")
     origin = model.parent or ("built in" if model.source == "built in" else "fetched" if model.built_in else "imported")
-    return (model.name, KINDS[model.task], live, f"{model.width}×{model.height}", model.family or "unknown", origin,
+    return (model.name, KINDS[model.task], live, f"{model.width}×{model.height}", origin, model.family or "unknown",
             model.licence)  # fmt: skip
 
 

@@ -1,126 +1,238 @@
-"""Overview: how the box is at a glance, and what to do next."""
+"""Overview: the way as a picture, whether the box works, and what to do next."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from rich.console import Group
+from rich.table import Table
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.widgets import Static
 
 from appliance.jobs.store import Job, JobStore
-from appliance.live.status import is_fresh, live_words
-from appliance.models.in_use import KINDS, told_in_use
-from appliance.site import calibrations
-from appliance.site.settings import load_settings
+from appliance.live.status import is_fresh
+from appliance.models.in_use import told_in_use
+from appliance.site import audit
+from appliance.tui.ink import BOLD, FAINT, WARN
+from appliance.tui.job_words import pace, told
 from appliance.tui.page import Page
-from appliance.tui.widgets import NO_ALARM, WARN, Fact, Facts, number, when
-from calibration.errors import WardposeError
-from runtime.state import people_words
-
-CAMERA_MARKS = {"streaming": "good", "absent": "off", "paused": "warn"}
+from appliance.tui.way import Stage, next_stage, the_way
+from appliance.tui.widgets import MARKS, NO_ALARM, Fact, Facts, bar, when
+from runtime.state import not_this_bed
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What Overview shows. Problems that don't concern the whole screen stand in their own rows."""
 
+    way: tuple[Stage, ...]
     facts: tuple[Fact, ...]
+    jobs: tuple[Job, ...]
+    deeds: tuple[audit.AuditRow, ...]
+
+
+class Way(Static, can_focus=True):
+    """The stages in a line, one of them selected by the arrows or the mouse; Enter goes there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "Stage before", show=False),
+        Binding("right", "step(1)", "Stage after", show=False),
+        Binding("up", "step(-1)", "Stage before", show=False),
+        Binding("down", "step(1)", "Stage after", show=False),
+        Binding("enter", "open", "Go there"),
+    ]
+
+    class Opened(Message):
+        """Somebody wants to go to a stage."""
+
+        def __init__(self, stage: Stage) -> None:
+            super().__init__()
+            self.stage = stage
+
+    def __init__(self) -> None:
+        super().__init__(id="way")
+        self._stages: tuple[Stage, ...] = ()
+        self._at = 0
+        self._moved = False
+
+    @property
+    def stage(self) -> Stage | None:
+        return self._stages[self._at] if self._stages else None
+
+    def show(self, stages: tuple[Stage, ...]) -> None:
+        self._stages = stages
+        if not self._moved and (first := next_stage(stages)) is not None:
+            self._at = stages.index(first)
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def on_focus(self) -> None:
+        self._draw()
+
+    def action_step(self, by: int) -> None:
+        self._moved = True
+        self._at = (self._at + by) % max(len(self._stages), 1)
+        self._draw()
+
+    def action_open(self) -> None:
+        if self.stage is not None:
+            self.post_message(self.Opened(self.stage))
+
+    def on_click(self, event: events.Click) -> None:
+        if self._stages and self.size.width:
+            at = min(event.x * len(self._stages) // self.size.width, len(self._stages) - 1)
+            again, self._at, self._moved = at == self._at, at, True
+            self._draw()
+            if again:
+                self.action_open()
+
+    def _draw(self) -> None:
+        if not self._stages or not self.size.width:
+            return
+        width = self.size.width // len(self._stages)
+        self.update(Text("\n").join(_line(self._stages, self._at, width, part) for part in range(5)))
+
+
+def _line(stages: Sequence[Stage], at: int, width: int, part: int) -> Text:
+    """One of the picture's five lines: the line with the marks, names, states, figures, ages."""
+    line = Text(no_wrap=True)
+    for index, stage in enumerate(stages):
+        sign, ink = MARKS[stage.mark]
+        if part == 0:
+            rail = "━" if stage.done else "╌"
+            rail_ink = ink if stage.done else FAINT
+            last = index == len(stages) - 1
+            line.append("▶" if index == at else " ", BOLD.get(ink, ink))
+            line.append(sign, BOLD.get(ink, ink))
+            line.append(" " if last else " " + rail * max(width - 4, 0) + " ", rail_ink)
+            continue
+        text = (_name(stage, width), stage.state, stage.figure, stage.age)[part - 1]
+        style = ("bold reverse" if index == at else "bold", ink, "", FAINT)[part - 1]
+        held = f"{text[: width - 1]}"
+        line.append(held, style if held else "")
+        line.append(" " * (width - len(held)))
+    return line
+
+
+def _name(stage: Stage, width: int) -> str:
+    return stage.name.capitalize() if len(stage.name) < width else stage.name.capitalize().replace("tion", "te")
 
 
 class OverviewPage(Page):
     TAB = "overview"
-    ABOUT = "How the box is, and what to do next. A new box: 2 Camera, 3 Calibrate, 4 Retarget, 6 Live, in this order."
+    ABOUT = (
+        "The way from a bare box to a live one, and how it is. ← and → choose a stage, Enter goes there. "
+        "● is well, ▲ wants a look, ■ is wrong, ○ is not there yet. A new box: g opens the set-up guide."
+    )
+    AUTO_FOCUS = "#way"
 
     def contents(self) -> ComposeResult:
-        yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
-        yield Facts(id="facts")
+        yield Static(id="answer")
+        yield Way()
+        yield Static(id="stage")
+        with Horizontal(classes="columns"):
+            with Vertical(classes="column"):
+                yield Facts(id="facts")
+            with Vertical(classes="column"):
+                yield Static("Jobs", classes="title")
+                yield Static(id="jobs-now")
+                yield Static("Who did what", classes="title wide-only")
+                yield Static(id="deeds", classes="wide-only")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        looks = (self._live, self._camera, self._calibration, self._drift, self._models, self._jobs, self._doctor)
-        return Seen(tuple(fact for look in looks for fact in look(status)))
+        looks = (self._models, self._doctor)
+        facts = tuple(fact for look in looks for fact in look(status))
+        jobs = tuple(JobStore(self.site).all(20))
+        return Seen(the_way(self.site, status), facts, jobs, tuple(audit.rows(self.site, 12)))
 
     def show(self, data: Seen) -> None:
+        self.query_one("#answer", Static).update(self._answer(data))
+        way = self.query_one(Way)
+        way.show(data.way)
+        self._show_stage()
         self.query_one(Facts).show(data.facts)
+        self.query_one("#jobs-now", Static).update(self._jobs(data.jobs))
+        lines = Text(no_wrap=True, overflow="ellipsis")
+        for row in data.deeds:
+            lines.append(f"{when(row.at)} ", FAINT).append(f"{row.who} {row.what} ").append(f"{row.subject}\n", FAINT)
+        lines.rstrip()
+        self.query_one("#deeds", Static).update(lines)
 
-    def _live(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        words, mark = live_words(status)
-        live = status.get("live") or {}
-        if is_fresh(status):
-            words += f", {people_words(live['people'])}, camera to skeleton {number(live['p50_ms'], 'ms')}"
-            words += f", on {live['engine']}"
-        nexts = {
-            "off": "6 Live: start it when all below is right",
-            "bad": "6 Live, 7 System: see what is wrong",
-        }
-        if status.get("pause"):
-            nexts["warn"] = "6 Live: r lifts the pause"
-        yield Fact("Live", words, mark, nexts.get(mark, ""))
-        if owner := live.get("owner"):
-            yield Fact("Run by", owner["words"], "good" if live["plan"] else "off")
-
-    def _camera(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        try:
-            source = load_settings(self.site).camera.source
-        except WardposeError as error:
-            yield Fact("Settings", str(error), "bad", "correct site.toml; this screen looks again every second")
-            return
-        camera = status.get("camera") or {"state": "absent", "message": "", "source": "", "fps": 0.0}
-        state, text = camera["state"], source
-        if state == "streaming":
-            text += f": delivers {camera['fps']:.1f} fps"
-        elif state == "absent":
-            text += ": not in use now"
-        elif state == "paused":
-            text += f": {camera['message']}"
+    def _answer(self, data: Seen) -> Group:
+        """Is it working, and what do I do now?"""
+        live = self.status.get("live") or {}
+        if is_fresh(self.status):
+            other = not_this_bed(live.get("origin", "unknown"))
+            works = ("It works, on what is not this bed", "warn") if other else ("It works", "good")
+        elif self.status.get("pause"):
+            works = ("It is paused: nothing is looked at", "warn")
+        elif not self.status:
+            works = ("Asking the service …", "off")
         else:
-            text += f": {state}{', ' + camera['message'] if camera['message'] else ''}"
-        nexts = "" if state in CAMERA_MARKS else "2 Camera: probe it"
-        yield Fact("Camera", text, CAMERA_MARKS.get(state, "warn"), nexts)
+            works = ("It does not work yet", "off") if not live.get("runs") else ("It does not work now", "bad")
+        sign, ink = MARKS[works[1]]
+        first = Text.assemble((f"{sign} {works[0]}", BOLD.get(ink, ink)), ("   " + NO_ALARM, WARN))
+        wanted = next_stage(data.way)
+        waits = next((stage for stage in data.way if stage.state in ("at work", "starting")), None)
+        if wanted is not None and (waits is None or wanted.mark == "bad"):
+            second = Text.assemble(("Do now: ", "bold"), wanted.next, ("   g: the set-up guide", FAINT))
+        elif waits is not None:
+            second = Text.assemble(("Wait: ", "bold"), waits.told)
+        else:
+            second = Text.assemble(("Nothing to do. ", "bold"), ("The next look comes by itself.", FAINT))
+        return Group(first, second)
 
-    def _calibration(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        rows = calibrations.rows(self.site)
-        row = next((row for row in rows if row.confirmed), None)
-        if row is None:
-            if rows:
-                yield Fact(
-                    "Calibration", "the newest is not confirmed yet", "warn", "3 Calibrate: confirm head and foot"
-                )
-            else:
-                yield Fact(
-                    "Calibration", "none yet", "off", "3 Calibrate: print the tag sheet, lay it on the empty bed"
-                )
+    def _show_stage(self) -> None:
+        stage = self.query_one(Way).stage
+        if stage is None:
             return
-        try:
-            view = calibrations.load(self.site, row).viewpoint
-        except (WardposeError, ValueError, OSError) as error:
-            yield Fact("Calibration", f"number {row.id} can't be read: {error}", "bad", "3 Calibrate: calibrate again")
-            return
-        text = (
-            f"azimuth {view.azimuth_deg:.1f}°, elevation {view.elevation_deg:.1f}°, distance {view.distance:.2f} m "
-            f"(by {row.method}, {when(row.made_at)})"
-        )
-        newer = rows[0].id != row.id
-        yield Fact("Calibration", text, "good", "3 Calibrate: a newer one waits to be confirmed" if newer else "")
+        sign, ink = MARKS[stage.mark]
+        text = Text.assemble((f"{sign} {stage.name.capitalize()}: ", BOLD.get(ink, ink)), stage.told)
+        if stage.next:
+            text.append(f"\n→ {stage.next}", WARN)
+        text.append(f"\n  Enter opens {stage.page.capitalize()}", FAINT)
+        self.query_one("#stage", Static).update(text)
 
-    def _drift(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        drift = status.get("drift") or {"state": "off"}
-        if drift["state"] == "off":
-            return
-        words, mark, nexts = (
-            drift["text"],
-            {"steady": "good", "drifted": "bad", "blind": "warn"}.get(drift["state"], "off"),
-            "",
-        )
-        if drift["state"] == "drifted":
-            nexts = "3 Calibrate: calibrate again" + (
-                ", then 4 Retarget: tune to the new view" if drift["retune"] else ""
-            )
-        elif drift["state"] == "blind":
-            nexts = "3 Calibrate: nobody would notice a bumped camera"
-        yield Fact("Watch", words, mark, nexts)
+    def action_step(self, by: int) -> None:
+        self.query_one(Way).action_step(by)
+        self._show_stage()
+
+    def on_way_opened(self, event: Way.Opened) -> None:
+        self.wardpose.action_go(event.stage.page)
+
+    def on_key(self, event: events.Key) -> None:
+        self.call_after_refresh(self._show_stage)
+
+    def on_click(self, event: events.Click) -> None:
+        self.call_after_refresh(self._show_stage)
+
+    def _jobs(self, jobs: Sequence[Job]) -> Text | Table:
+        active = [job for job in reversed(jobs) if job.active]
+        if not jobs:
+            return Text("none yet", FAINT)
+        if not active:
+            return Text.assemble(("last: ", FAINT), told(jobs[0]))
+        table = Table.grid(padding=(0, 1))
+        table.add_column(ratio=1)
+        for job in active[:3]:
+            line = Text(told(job))
+            if speed := pace(job, self.wardpose.paces):
+                line.append(f" ({speed})", FAINT)
+            table.add_row(line)
+            if job.state == "running" and job.total:
+                table.add_row(bar(job.fraction, 30))
+        if len(active) > 3:
+            table.add_row(Text(f"and {len(active) - 3} more queued", FAINT))
+        return table
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
         fetch, tune = "5 Models: f fetches those trained on photographs", "4 Retarget: tune them to this bed"
@@ -135,21 +247,9 @@ class OverviewPage(Page):
                 yield Fact(name, model.text, "good", "" if model.tuned else tune)
                 tune = tune if model.tuned else ""
 
-    def _jobs(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        jobs = JobStore(self.site).all(20)
-        active = [job for job in reversed(jobs) if job.active]
-        for job in active[:4]:
-            yield Fact("Job", told(job), "good" if job.state == "running" else "off")
-        if len(active) > 4:
-            yield Fact("Job", f"and {len(active) - 4} more queued", "off")
-        if not active and jobs:
-            stopped = jobs[0].state != "done"
-            nexts = "4 Retarget: resume it, or see its log" if stopped else ""
-            yield Fact("Last job", told(jobs[0]), "warn" if stopped else "good", nexts)
-        elif not active:
-            yield Fact("Jobs", "none yet", "off")
-
     def _doctor(self, status: Mapping[str, Any]) -> Iterator[Fact]:
+        if owner := (status.get("live") or {}).get("owner"):
+            yield Fact("Run by", owner["words"], "good" if status["live"]["plan"] else "off")
         health = status.get("health") or {"ok": None, "checks": []}
         lacking = [check for check in health["checks"] if not check["ok"] and not check["optional"]]
         for check in lacking:
@@ -157,12 +257,3 @@ class OverviewPage(Page):
         if not lacking:
             words = "nothing needs mending" if health["ok"] else "has not looked yet"
             yield Fact("Doctor", words, "good" if health["ok"] else "off")
-
-
-def told(job: Job) -> str:
-    """A job in one line."""
-    task, model = job.parameters.get("task"), job.parameters.get("model")
-    what = f" the {KINDS[task]}" if task in KINDS else f" {model}" if model else ""
-    amount = f" {job.done} of {job.total} ({100 * job.fraction:.0f} %)" if job.state == "running" and job.total else ""
-    why = f": {job.error or job.note}" if job.error or (job.note and job.active) else ""
-    return f"#{job.id} {job.title}{what}: {job.state}{amount}{why}"

@@ -67,11 +67,50 @@ class PictureScreen(ModalScreen[str]):
         for key, answer, _ in self._choices:
             if event.key == key:
                 event.stop()
-                self.dismiss(answer)
+                self.action_answer(answer)
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
 
     def _draw(self) -> None:
         columns, rows = self.app.size
-        self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 3, self._estimate))
+        system = self.app.console.color_system
+        self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 4, self._estimate, system))
+        self.query_one("#title", Static).update(Text(self._title))
+
+
+class BedScreen(PictureScreen):
+    """The bed of an estimate drawn on the picture, for a person to say where head and foot are.
+
+    Swapping them is drawn before anybody says yes to it. Returns `right` or `turned`, `discard`, or nothing.
+    """
+
+    def __init__(
+        self, color: NDArray[np.uint8], estimate: CalibrationEstimate, *, pause: PauseSwitch, new: bool, warning: str = ""
+    ) -> None:  # fmt: skip
+        """new: whether it waits to be confirmed; warning: what speaks against using it."""
+        use = "y head and foot are right: use it"
+        choices = (("y", "right", use.removeprefix("y ")), ("h", "swap", "swap head and foot"))
+        if new:
+            choices = (*choices, ("d", "discard", "discard it"))
+        self._warning, self._turned = warning, False
+        super().__init__(color, self._words(estimate), estimate, choices, pause=pause)
+
+    def action_answer(self, answer: str) -> None:
+        from calibration.estimate import turned_round
+
+        if answer == "swap":
+            assert self._estimate is not None
+            self._estimate, self._turned = turned_round(self._estimate), not self._turned
+            self._title = self._words(self._estimate)
+            self._draw()
+            return
+        self.dismiss("turned" if answer == "right" and self._turned else answer)
+
+    def _words(self, estimate: CalibrationEstimate) -> str:
+        from appliance.tui.way import known_words
+        from calibration.outline import where_the_head_is
+
+        swapped = "Swapped, not yet in use: " if self._turned else "As calibrated: "
+        warning = f" {self._warning}" if self._warning else ""
+        return f"{swapped}{where_the_head_is(estimate)}; {known_words(estimate)}.{warning}"

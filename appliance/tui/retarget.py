@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Input, Label, Static
 
 from appliance.client import ServiceClient
@@ -20,13 +20,21 @@ from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
 from appliance.site import calibrations
 from appliance.site.settings import Settings, load_settings
-from appliance.tui.dialogs import Reading
+from appliance.tui.curves import curve, losses, rates
+from appliance.tui.dialogs import Choose, Reading
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.job_screen import JobScreen
+from appliance.tui.job_words import mend, outcome, pace
+from appliance.tui.new_images import newest_folder, newest_images
+from appliance.tui.pace import Guess, Paces, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
+from appliance.tui.pictures import PictureScreen
 from appliance.tui.verdicts import verdict_text
-from appliance.tui.widgets import BAD, FAINT, GOOD, WARN, Action, Actions, Fact, Facts, bar, fill, selected, when
+from appliance.tui.widgets import MARKS, Action, Fact, Facts, bar, choose, selected, span, when
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
+LONG_SECONDS = 60.0
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
 NO_POSE = "no pose model on this box"
 
@@ -68,26 +76,29 @@ class Seen:
 
 class RetargetPage(Page):
     TAB = "retarget"
+    LIST = "#jobs"
     ABOUT = (
         "Synthetic images for exactly this camera's view, the detector and the pose model tuned on the same images, "
         "and a gate that lets each go live only if it beats the one in use on held-out pictures. 'All steps' queues "
         "everything; the jobs go on when this terminal is closed, and one that was interrupted is resumed where it "
-        "was. One model alone is judged, exported, scored or taken back on the screen 5 Models."
+        "was. One model alone is exported, scored or taken back on the screen 5 Models."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("everything", "All steps", "a", "primary", brief="All steps"),
-        Action("make", "Make images", "m"),
-        Action("tune", "Tune detector", "t"),
-        Action("pose", "Tune pose", "p"),
-        Action("judge", "Judge", "j", brief="Judge"),
-        Action("cancel", "Cancel the job", "c", brief="Cancel"),
-        Action("resume", "Resume it", "r", brief="Resume"),
-        Action("log", "Its log", "l", brief="Log"),
+        Action("everything", "All steps", "all", "primary"),
+        Action("make", "Make images", "make"),
+        Action("tune", "Tune a model", "tune"),
+        Action("judge", "Judge", "judge"),
+        Action("cancel", "Stop the job", "stop"),
+        Action("resume", "Resume it", "resume"),
+        Action("log", "Its log", "log"),
+        Action("images", "See the images", "look"),
+        Action("remove", "Delete images", "delete", "error"),
     )
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._seen: Seen | None = None
+        self._newest = 0
 
     def contents(self) -> ComposeResult:
         yield Facts(id="facts")
@@ -96,12 +107,17 @@ class RetargetPage(Page):
             yield Input(id="count", type="integer", compact=True)
             yield Label("  Epochs")
             yield Input(id="epochs", type="integer", compact=True)
-        yield Actions(*self.ACTIONS)
-        table: DataTable[Any] = DataTable(id="jobs", cursor_type="row")
-        table.add_columns("#", "job", "progress", "state")
-        yield table
-        yield Static("Last decisions", classes="title", id="verdict-title")
-        yield Static(id="verdict")
+        yield self.actions()
+        with Horizontal(classes="columns"):
+            with Vertical(classes="column"):
+                table: DataTable[Any] = DataTable(id="jobs", cursor_type="row")
+                table.add_columns("#", "job", "progress", "how it goes")
+                yield table
+                yield Static(id="chosen")
+            with Vertical(classes="column"):
+                yield Static(id="curve", classes="curve")
+                yield Static("Last decisions of the gate", classes="title", id="verdict-title")
+                yield Static(id="verdict")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         settings, store = load_settings(self.site), ModelStore(self.site)
@@ -139,13 +155,39 @@ class RetargetPage(Page):
         if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
             facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
-        fill(self.query_one("#jobs", DataTable), [(str(job.id), _cells(job, data.task_of(job))) for job in data.jobs])
-        first = bool(data.jobs) and not self.query_one("#jobs", DataTable).display
-        self.query_one("#jobs", DataTable).display = bool(data.jobs)
-        if first:
-            self.call_after_refresh(self._focus_jobs)
+        self.fill([(str(job.id), _cells(job, data.task_of(job), self.wardpose.paces)) for job in data.jobs])
+        table = self._list()
+        table.display = bool(data.jobs)
+        if self._newest and any(job.id == self._newest for job in data.jobs):
+            choose(table, str(self._newest))
+            self._newest = 0
+        self._show_chosen()
         self.query_one("#verdict-title", Static).display = bool(data.verdicts)
         self.query_one("#verdict", Static).update(Text("\n").join(verdict_text(row) for row in data.verdicts))
+
+    def _show_chosen(self) -> None:
+        """What came of the job that the list stands on, and its curve."""
+        job = self._job()
+        text, drawn = Text(), Text()
+        if job is not None:
+            words, mark = outcome(job)
+            sign, ink = MARKS[mark]
+            if not job.active:
+                text = Text.assemble((f"{sign} #{job.id} ", ink), words)
+                if (seconds := seconds_of(job)) is not None:
+                    text.append(f" ({span(seconds)})", FAINT)
+                if then := mend(job):
+                    text.append(f"\n→ {then}", WARN)
+            elif speed := pace(job, self.wardpose.paces):
+                text = Text(f"#{job.id}: {speed}", FAINT)
+            text.append("\nEnter: its page, with result, curves and log", FAINT)
+            if self.has_class("-wide"):
+                steps = JobStore(self.site).steps(job.id)
+                points = losses(steps)
+                drawn = curve(points, 60, 5, "loss") if points else curve(rates(steps), 60, 5, "rate, a second")
+        self.query_one("#chosen", Static).update(text)
+        self.query_one("#curve", Static).update(drawn)
+        self.query_one("#curve", Static).display = bool(drawn.plain)
 
     def refuse(self, data: Seen) -> dict[str, str]:
         uncalibrated = "" if data.calibrated else "calibrate first (3)"
@@ -156,16 +198,18 @@ class RetargetPage(Page):
         return {
             "everything": uncalibrated or data.subjects["detect"].why,
             "make": uncalibrated,
-            "tune": data.subjects["detect"].why or no_images,
-            "pose": data.subjects["pose"].why or no_images,
+            "tune": no_images
+            or ("" if any(one.base for one in data.subjects.values()) else data.subjects["detect"].why),
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
             "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
             "log": no_job,
+            "images": "" if newest_folder(self.site) else "make images first",
+            "remove": no_images,
         }
 
     def _job(self) -> Job | None:
-        key = selected(self.query_one("#jobs", DataTable))
+        key = selected(self._list())
         return next((job for job in self._seen.jobs if str(job.id) == key), None) if self._seen else None
 
     def _number(self, field: str) -> int:
@@ -183,19 +227,19 @@ class RetargetPage(Page):
         self.work("queueing", submit, self._say_queued)
 
     def _say_queued(self, ids: Sequence[int]) -> None:
-        self.say(f"queued: {', '.join(f'#{number}' for number in ids)}", "good")
-
-    def action_act(self, name: str) -> None:
-        try:
-            super().action_act(name)
-        except WardposeError as error:
-            self.say(str(error), "bad")
+        self._newest = ids[0]
+        several = f", the first is {self._newest}" if len(ids) > 1 else ""
+        self.say(f"asked for: {', '.join(f'#{number}' for number in ids)}{several}; Enter follows it", "good")
 
     def do_everything(self) -> None:
         """Images; what there is of detector and pose model tuned on them; both judged."""
         assert self._seen is not None
         count, epochs = self._number("count"), self._number("epochs")
         subjects = {task: one.base for task, one in self._seen.subjects.items() if one.base}
+        jobs = self._seen.jobs
+        guess = guess_images(jobs, count)
+        for task in subjects:
+            guess = guess + guess_tuning(jobs, task, count, epochs) + guess_judging(jobs)
 
         def submit(_: Progress) -> list[int]:
             made = {"scenario": "site", "count": count, "seed": load_settings(self.site).synthesis.seed}
@@ -212,23 +256,48 @@ class RetargetPage(Page):
                 ]
                 return [images, *(int(client.submit(kind, parameters)["id"]) for kind, parameters in jobs)]
 
-        self.work("queueing", submit, self._say_queued)
+        models = " and ".join(KINDS[task] for task in subjects)
+        passes = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+        self.ask(
+            f"Make {count} images, tune {models} on them for {passes} each, and let the gate judge them? "
+            f"{_about(guess)} What proves better goes live. The jobs go on when this terminal is closed.",
+            "Begin",
+            lambda: self.work("queueing", submit, self._say_queued),
+        )
 
     def do_make(self) -> None:
-        self._queue(("synth", {"scenario": "site", "count": self._number("count")}))
+        assert self._seen is not None
+        count = self._number("count")
+        self._before_long(
+            f"Make {count} images?", guess_images(self._seen.jobs, count),
+            lambda: self._queue(("synth", {"scenario": "site", "count": count})),
+        )  # fmt: skip
+
+    def _before_long(self, question: str, guess: Guess, then: Callable[[], None]) -> None:
+        """Ask before what takes longer than a person waits; what does not is done at once."""
+        if guess.seconds < LONG_SECONDS:
+            then()
+        else:
+            self.ask(f"{question} {_about(guess)}", "Begin", then)
 
     def do_tune(self) -> None:
-        self._tune("detect")
-
-    def do_pose(self) -> None:
-        self._tune("pose")
+        assert self._seen is not None
+        tasks = [task for task, one in self._seen.subjects.items() if one.base]
+        choices = [(task, f"the {KINDS[task]}, from {self._seen.subjects[task].base}") for task in tasks]
+        if self._seen.subjects["pose"].why:
+            self.say(self._seen.subjects["pose"].why, "warn")
+        self.app.push_screen(Choose("Tune which?", choices), lambda task: self._tune(task) if task else None)
 
     def _tune(self, task: str) -> None:
         assert self._seen is not None and self._seen.dataset is not None
         base, data = self._seen.subjects[task].base, Path(self._seen.dataset["folder"])
         name = self._free_name(f"{base}-{data.name}")
-        parameters = {"model": base, "task": task, "data": str(data), "name": name}
-        self._queue(("tune", parameters | {"epochs": self._number("epochs")}))
+        epochs, images = self._number("epochs"), int(self._seen.dataset["images"])
+        parameters = {"model": base, "task": task, "data": str(data), "name": name, "epochs": epochs}
+        self._before_long(
+            f"Tune the {KINDS[task]} on {images} images, epochs: {epochs}?",
+            guess_tuning(self._seen.jobs, task, images, epochs), lambda: self._queue(("tune", parameters)),
+        )  # fmt: skip
 
     def _free_name(self, wish: str) -> str:
         """A name that no model has, nor one of a job that is still to come, or can be resumed."""
@@ -241,7 +310,8 @@ class RetargetPage(Page):
         judged = self._seen.judgeable
         held = " and ".join(f"{name} against {self._seen.subjects[task].live}" for task, name in judged.items())
         self.ask(
-            f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out.",
+            f"Judge {held} on held-out pictures of this bed? What proves better goes live; what does not stays out. "
+            f"{_about(guess_judging(self._seen.jobs))}",
             "Judge",
             lambda: self._queue(*(("promote", {"model": name, "reason": self.here}) for name in judged.values())),
         )
@@ -252,23 +322,27 @@ class RetargetPage(Page):
         ids = [job.id, *(other.id for other in followers(job, self._seen.jobs) if other.active)]
         behind = f" and the {len(ids) - 1} behind it that need it" if len(ids) > 1 else ""
         self.ask(
-            f"Cancel #{job.id} {job.title}{behind}? What is finished is kept.",
-            "Cancel it",
-            lambda: self._each("cancelling", "cancel", ids[::-1]),
+            f"Stop #{job.id} {job.title}{behind}? What is finished is kept, and r resumes it.",
+            "Stop it",
+            lambda: self._stop(ids),
         )
+
+    def _stop(self, ids: Sequence[int]) -> None:
+        for number in ids[::-1]:
+            self.can_undo(f"stopping #{number}", "jobs.resume", id=number)
+        self._each("stopping", "jobs.cancel", ids[::-1])
 
     def do_resume(self) -> None:
         job = self._job()
         assert job is not None and self._seen is not None
         self._each(
-            "resuming", "resume_job", [job.id, *(f.id for f in followers(job, self._seen.jobs) if f.state in STOPPED)]
+            "resuming", "jobs.resume", [job.id, *(f.id for f in followers(job, self._seen.jobs) if f.state in STOPPED)]
         )
 
     def _each(self, what: str, call: str, ids: Sequence[int]) -> None:
         def ask_service(_: Progress) -> None:
-            with ServiceClient.connect(self.site) as client:
-                for number in ids:
-                    getattr(client, call)(number)
+            for number in ids:
+                self.ask_service(call, id=number)
 
         self.work(f"{what} {', '.join(f'#{number}' for number in sorted(ids))}", ask_service)
 
@@ -276,19 +350,48 @@ class RetargetPage(Page):
         job = self._job()
         assert job is not None
         lines = JobStore(self.site).log_tail(job.id, 200)
-        self.app.push_screen(Reading(f"#{job.id} {job.title}: {job.state}", "\n".join(lines) or "it wrote nothing"))
+        text = "\n".join(lines) or f"Its log is empty. {outcome(job)[0]}"
+        self.app.push_screen(Reading(f"#{job.id} {job.title}: {job.state}", text))
 
-    def on_screen_resume(self) -> None:
-        self.call_after_refresh(self._focus_jobs)
+    def do_images(self) -> None:
+        """The newest training images: synthetic, so that nobody's reason is asked."""
+        folder = newest_folder(self.site)
+        assert folder is not None
+        title = f"The newest of {folder.name}: drawn people, none of them real"
+        self.work(
+            "opening the newest images", lambda _: newest_images(folder),
+            lambda sheet: self.app.push_screen(PictureScreen(sheet, title)),
+        )  # fmt: skip
 
-    def _focus_jobs(self) -> None:
-        """Let the arrows choose a job, where there is one; Esc lets them scroll the screen."""
-        table = self.query_one("#jobs", DataTable)
-        if table.display and self.focused in (None, self.query_one("#body")):
-            table.focus(scroll_visible=False)
+    def do_remove(self) -> None:
+        made = [Path(item["folder"]) for item in datasets.listed(self.site) if Path(item["folder"]).is_dir()]
+        mine = [folder.name for folder in made if folder.parent == self.site.datasets]
+
+        def remove(name: str) -> None:
+            self.ask(
+                f"Delete the images {name}? They can be made again from the same seed.", "Delete them",
+                lambda: self.call(f"deleting {name}", "datasets.remove", name=name, reason=self.here),
+            )  # fmt: skip
+
+        choices = Choose("Delete which images?", [(name, name) for name in mine])
+        self.app.push_screen(choices, lambda name: remove(name) if name else None)
+
+    def on_data_table_row_selected(self) -> None:
+        if (job := self._job()) is not None:
+            wants = {"stop": "cancel", "resume": "resume", "log": "log"}
+            screen = JobScreen(self, job.id)
+            self.app.push_screen(screen, lambda want: self.action_act(wants[want]) if want else None)
 
     def on_data_table_row_highlighted(self) -> None:
-        self.wardpose.look_again()
+        if self._seen is not None:
+            self._show_chosen()
+
+
+def _about(guess: Guess) -> str:
+    """How long something will take, in a sentence that says how well that is known."""
+    if guess.measured:
+        return f"About {span(guess.seconds)}, by this box's earlier jobs."
+    return f"Perhaps {span(guess.seconds)}; this box has done no such job yet that would tell."
 
 
 def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
@@ -329,13 +432,19 @@ def _subject_fact(task: str, one: Subject) -> Fact:
     return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
 
 
-def _cells(job: Job, task: str) -> list[str | Text]:
+def _cells(job: Job, task: str, paces: Paces) -> list[str | Text]:
     subject = str(job.parameters.get("name") or job.parameters.get("model") or job.parameters.get("count") or "")
     title = f"{job.title} the {KINDS[task]}" if task in KINDS else job.title
     if subject and task not in KINDS and len(subject) <= 14:
         title += f" ({subject})"
-    told = job.error or (job.note if job.active else "")
+    told = pace(job, paces) or job.note if job.state == "running" else outcome(job)[0]
     if job.cancel_requested and job.active:
         told = "stopping"
     state = Text.assemble((job.state, STATE_COLOURS.get(job.state, "")), f" {told}" if told else "")
-    return [str(job.id), Text(title), bar(1.0 if job.state == "done" else job.fraction, 10), state]
+    return [str(job.id), Text(title), bar(1.0 if job.state == "done" else job.fraction, 10), _short(state)]
+
+
+def _short(state: Text) -> Text:
+    """In a row that is not cut off at the terminal's edge; the whole stands below the table."""
+    state.truncate(34, overflow="ellipsis")
+    return state

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
+import psutil
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Static
 
 from appliance.box import doctor
 from appliance.site import audit
+from appliance.tui.dialogs import Choose, Reading
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN
 from appliance.tui.page import Page
-from appliance.tui.widgets import BAD, FAINT, GOOD, NO_ALARM, WARN, Action, Actions, Fact, Facts, fill, when
+from appliance.tui.settings_screen import SettingsScreen
+from appliance.tui.widgets import NO_ALARM, Action, Fact, Facts, fill, when
 from calibration.progress import Progress
+from calibration.redaction import redacted
 
 LICENCE = "AGPL-3.0-or-later"
 
@@ -30,12 +36,12 @@ class Seen:
 
 class SystemPage(Page):
     TAB = "system"
-    ABOUT = (
-        "What the doctor finds, how to mend it, the processes of the live path, and the audit trail, which only grows."
-    )
+    ABOUT = "What the doctor finds, how to mend it, the settings, the logs, and the processes of the live path."
     ACTIONS: ClassVar[tuple[Action, ...]] = (
-        Action("examine", "Examine again", "e", "primary", brief="Examine"),
-        Action("stop", "Stop the service", "x", "error", brief="Stop"),
+        Action("examine", "Examine again", "examine", "primary"),
+        Action("settings", "Settings", "settings"),
+        Action("log", "Logs", "log"),
+        Action("stop", "Stop the service", "stop", "error"),
     )
 
     def __init__(self, *arguments: Any) -> None:
@@ -44,17 +50,21 @@ class SystemPage(Page):
 
     def contents(self) -> ComposeResult:
         yield Facts(id="facts")
-        yield Actions(*self.ACTIONS)
-        yield Static("Doctor", classes="title")
-        yield Static(id="doctor")
-        yield Static("Processes of the live path", classes="title", id="processes-title")
-        table: DataTable[Any] = DataTable(id="processes", cursor_type="none")
-        table.add_columns("process", "state", "restarts", "says")
-        yield table
-        yield Static("Starts, restarts and outages of the last day", classes="title", id="outages-title")
-        yield Static(id="outages")
-        yield Static("Audit trail, the newest first", classes="title")
-        yield Static(id="audit")
+        yield self.actions()
+        with Horizontal(classes="columns"):
+            with Vertical(classes="column"):
+                yield Static("Doctor", classes="title")
+                yield Static(id="doctor")
+            with Vertical(classes="column"):
+                yield Static("Processes of the live path", classes="title", id="processes-title")
+                table: DataTable[Any] = DataTable(id="processes", cursor_type="none")
+                table.can_focus = False
+                table.add_columns("process", "state", "restarts", "says")
+                yield table
+                yield Static("Starts, restarts and outages of the last day", classes="title", id="outages-title")
+                yield Static(id="outages")
+                yield Static("Audit trail, the newest first", classes="title")
+                yield Static(id="audit")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         if self._report is None:
@@ -63,7 +73,13 @@ class SystemPage(Page):
         service = f"process {status['pid']}" if status else "does not answer"
         facts = (
             Fact("Site folder", str(self.site.root)),
-            Fact("Disk", f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB free"),
+            Fact(
+                "Disk",
+                f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB free",
+                "good" if disk.free > 2e9 else "warn",
+            ),
+            *_warmth(),
+            *_engine(status),
             Fact("Service", service, "good" if status else "bad"),
             *_run_by(status),
             Fact("Versions", _versions()),
@@ -107,6 +123,21 @@ class SystemPage(Page):
 
         self.work("examining this box", examine)
 
+    def do_settings(self) -> None:
+        self.app.push_screen(SettingsScreen(self))
+
+    def do_log(self) -> None:
+        logs = sorted(self.site.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)[:9]
+        choices = [(path.name, f"{path.name}, {path.stat().st_size / 1e3:.0f} kB") for path in logs]
+        if not choices:
+            self.say("there is no log yet", "warn")
+            return
+        self.app.push_screen(Choose("Which log?", choices), lambda name: self._read(name) if name else None)
+
+    def _read(self, name: str) -> None:
+        text = (self.site.logs / name).read_text(errors="replace")[-20_000:]
+        self.app.push_screen(Reading(name, redacted(text) or "it is empty"))
+
     def do_stop(self) -> None:
         self.ask(
             "Stop the service? The live path ends with it and running jobs are interrupted; they can be resumed. "
@@ -121,6 +152,21 @@ def _run_by(status: Mapping[str, Any]) -> tuple[Fact, ...]:
     owner, told = (status.get("live") or {}).get("owner"), status.get("outages")
     run = (Fact("Live path", owner["words"], "good"),) if owner else ()
     return (*run, Fact("So far", told["words"])) if told else run
+
+
+def _warmth() -> tuple[Fact, ...]:
+    """The warmest sensor of each kind that this machine tells of."""
+    try:
+        sensors = psutil.sensors_temperatures()
+    except (AttributeError, OSError):
+        return ()
+    said = [f"{name} {max(one.current for one in each):.0f} °C" for name, each in sensors.items() if each]
+    return (Fact("Warmth", ", ".join(said)),) if said else ()
+
+
+def _engine(status: Mapping[str, Any]) -> tuple[Fact, ...]:
+    engine = (status.get("live") or {}).get("engine")
+    return (Fact("Engine", f"{engine} finds the people now", "good"),) if engine else ()
 
 
 def _restarts(process: Mapping[str, Any]) -> str:

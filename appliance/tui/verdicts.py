@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from appliance.models.in_use import KINDS
-from appliance.tui.widgets import BAD, FAINT, GOOD, when
+from appliance.tui.ink import BAD, FAINT, GOOD
+from appliance.tui.job_words import change_words
+from appliance.tui.widgets import when
 
 # As the evaluation names them, and as a person reads them.
 FIGURES = {
@@ -31,6 +34,8 @@ def verdict_text(row: Mapping[str, Any]) -> Text:
     else:
         went, colour = ("went live", GOOD) if row["accepted"] else ("was refused", BAD)
     text = Text.assemble(f"{KINDS[row['task']].capitalize()} ", (row["model"], "bold"), " ", (went, colour))
+    if (change := change_words(before, after)) and "rollback" not in reasons:
+        text.append(f": {change}")
     text.append(f" ({when(row['at'])}, {row['who']})\n", FAINT)
     if row["previous"] and row["previous"] != row["model"]:
         text.append(f"  {'before it' if row['accepted'] else 'in use stays'}: {row['previous']}\n", FAINT)
@@ -44,3 +49,16 @@ def verdict_text(row: Mapping[str, Any]) -> Text:
     for reason in reasons.get("reasons", []):
         text.append(f"  - {reason}\n", BAD if reason.startswith("failed") else "")
     return text
+
+
+def figures_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table | None:
+    """The figures that two models were compared by; None where there are none."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=FAINT)
+    for column in ("figure", "in use", "judged", "change"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    for name, said in FIGURES.items():
+        if name in after:
+            old, new = before.get(name), after[name]
+            change = Text("") if old is None else Text(f"{new - old:+.3f}", GOOD if new >= old else BAD)
+            table.add_row(said, "–" if old is None else f"{old:.3f}", f"{new:.3f}", change)
+    return table if table.row_count else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
@@ -15,23 +15,25 @@ from textual.containers import Horizontal, Vertical
 from textual.coordinate import Coordinate
 from textual.widgets import Button, DataTable, Static
 
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.keys import MEANINGS, Keys
+
 NO_ALARM = "It is no alarm and no medical device."
-PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "system")
+PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "privacy", "system")
 ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
 
-GOOD, WARN, BAD, FAINT = "#4ac97e", "#f2b83e", "#ff7b72", "#9aa4af"
 MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}
 
 
 class Tabs(Static):
-    """The seven screens with their keys; a click opens one."""
+    """The screens with their keys; a click opens one."""
 
     def __init__(self, here: str) -> None:
         parts = []
         for number, name in enumerate(PAGES, start=1):
             style = "reverse bold" if name == here else ""
-            parts.append(f"[{style} @click=app.go('{name}')] {number} {name.capitalize()} [/]")
-        super().__init__("".join(parts), id="tabs")
+            parts.append(f"[{style} @click=app.go('{name}')]{number} {name.capitalize()}[/]")
+        super().__init__(" ".join(parts), id="tabs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +65,38 @@ class Facts(Static):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something a person can do on a screen, by its button or its key. brief: its name in the footer."""
+    """Something a person can do on a screen, by its button or its key.
+
+    means: what its key means, see `appliance.tui.keys`. The button shows the key, so that the footer need not.
+    """
 
     id: str
     label: str
-    key: str
+    means: str
     variant: str = "default"
-    brief: str = ""
 
-    def binding(self) -> Binding:
-        return Binding(self.key, f"act('{self.id}')", self.brief or self.label, show=bool(self.brief))
+    def binding(self, keys: Keys) -> Binding:
+        return Binding(keys[self.means], f"act('{self.id}')", MEANINGS[self.means].word, show=False)
 
 
 class Actions(Vertical):
     """Buttons for some actions. What can't be done now is dimmed, and a line below says why."""
 
-    def __init__(self, *actions: Action, **options: Any) -> None:
+    def __init__(self, keys: Keys, *actions: Action, **options: Any) -> None:
         super().__init__(classes="actions", **options)
-        self._actions = actions
+        self._keys, self._actions = keys, actions
         self._reasons: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         rows: list[list[Action]] = [[]]
         for action in self._actions:
-            if rows[-1] and sum(_width(other) for other in [*rows[-1], action]) > ROW_WIDTH:
+            if rows[-1] and sum(self._width(other) for other in [*rows[-1], action]) > ROW_WIDTH:
                 rows.append([])
             rows[-1].append(action)
         for row in rows:
             with Horizontal(classes="buttons"):
                 for action in row:
-                    label = Text.assemble((action.key, "underline"), f" {action.label}")
+                    label = Text.assemble((self._keys.shown(action.means), "underline"), f" {action.label}")
                     yield Button(label, id=action.id, variant=action.variant, compact=True)  # type: ignore[arg-type]
         yield Static(classes="reasons")
 
@@ -116,6 +120,9 @@ class Actions(Vertical):
     def why_not(self, action: str) -> str:
         return self._reasons.get(action, "")
 
+    def _width(self, action: Action) -> int:
+        return len(self._keys.shown(action.means)) + len(action.label) + 6
+
 
 class Notice(Static):
     """One place above the footer for what just happened, and for what is wrong as long as it is."""
@@ -128,7 +135,8 @@ class Notice(Static):
         self._draw()
 
     def say(self, text: str, mark: str = "") -> None:
-        self._said = Text(text, MARKS[mark][1] if mark else "")
+        sign = f"{MARKS[mark][0]} " if mark else ""
+        self._said = Text(f"{sign}{text}" if text else "", MARKS[mark][1] if mark else "")
         self._draw()
 
     def problem(self, text: str) -> None:
@@ -165,8 +173,15 @@ def fill(table: DataTable[Text], rows: Sequence[tuple[str, Sequence[str | Text]]
         table.move_cursor(row=keys.index(before))
 
 
-def selected(table: DataTable[Text]) -> str:
-    """The key of the row under the cursor; empty when there is none."""
+def choose(table: DataTable[Any], key: str) -> None:
+    """Put the cursor on the row with that key, where there is one."""
+    keys = [str(row.value) for row in table.rows]
+    if key in keys:
+        table.move_cursor(row=keys.index(key))
+
+
+def selected(table: DataTable[Any]) -> str:
+    """The key of the row the cursor is on, empty when there is none."""
     if not table.row_count or table.cursor_row >= table.row_count:
         return ""
     return str(table.coordinate_to_cell_key(Coordinate(table.cursor_row, 0)).row_key.value)
@@ -183,9 +198,22 @@ def when(stamp: str) -> str:
     return datetime.fromisoformat(stamp).astimezone().strftime("%d %b %H:%M") if stamp else ""
 
 
+def age(stamp: str) -> str:
+    """How long ago a stored UTC time was, in one figure; empty for none."""
+    if not stamp:
+        return ""
+    at = datetime.fromisoformat(stamp)
+    seconds = (datetime.now(UTC) - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds()
+    return f"{span(max(seconds, 0.0))} ago" if seconds >= 60 else "just now"
+
+
+def span(seconds: float) -> str:
+    """A stretch of time in one figure: 40 s, 12 min, 3 h, 5 days."""
+    for size, most, unit in ((1, 90, "s"), (60, 5400, "min"), (3600, 129_600, "h")):
+        if seconds < most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
+
+
 def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     return "unknown" if value is None else f"{value:.{digits}f}{f' {unit}' if unit else ''}"
-
-
-def _width(action: Action) -> int:
-    return len(action.key) + len(action.label) + 6

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import PICTURE_PIXELS
+
 # Transfer characteristics of ITU-T H.273 whose values, taken as they are, show everything dull: PQ and HLG.
 _HDR = (16, 18)
 
@@ -51,6 +53,7 @@ def pictures(container: Any) -> Iterator[tuple[NDArray[np.uint8], float | None]]
     if int(stream.codec_context.color_trc) in _HDR:
         raise BrokenFile("its brightness is meant for HDR screens, PQ or HLG")
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(PICTURE_PIXELS)}  # the decoder asks before it makes room
     for packet in container.demux(stream):
         try:
             frames = packet.decode()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraModel
+from calibration.json_text import parse_json
 from runtime.frames import Frame, ImuSample, known_origin
 
 _PLANES: dict[str, np.dtype[Any]] = {
@@ -55,7 +56,7 @@ def decode_frame(description: bytes, payload: NDArray[np.uint8]) -> Frame:
     Raises `ValueError` where they don't belong together or are damaged.
     """
     try:
-        values = json.loads(description)
+        values = parse_json(description)
         planes = _split(values["planes"], payload)
         imu = values["imu"]
         return Frame(

@@ -6,7 +6,6 @@ captures come through a pipe. Nothing here imports pyk4a.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from calibration.intrinsics import K4aCalibration, read_k4a_calibration
+from calibration.json_text import parse_json
 from runtime.capture.kinect_usb import usb_problem
 from runtime.capture.kinect_worker import HEADER, MAGIC
 from runtime.capture.recording import decode_jpeg
@@ -289,7 +289,7 @@ def _receive(pipe: Any) -> tuple[dict[str, Any], bytes] | None:
     if len(text) + len(planes) < text_bytes + planes_bytes:
         return None
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:  # what isn't UTF-8 too
         return None
     return (content, planes) if isinstance(content, dict) else None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import PICTURE_PIXELS
 from calibration.errors import WardposeError
 
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -80,15 +81,22 @@ def _opened(content: Any, where: str) -> Iterator[Any]:
             warnings.simplefilter("ignore", UserWarning)  # about tags that a damaged file has
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+                if image.width * image.height > PICTURE_PIXELS:  # before it is decoded
+                    raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
                 yield image
     except UnidentifiedImageError:
         raise WardposeError("is no picture", where=where, mend="remove it or save it as JPEG or PNG") from None
     except WardposeError:
         raise
-    # What Pillow's decoders raise for damaged files is not bounded by any list.
-    except (Exception, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise WardposeError(
-            f"the picture is damaged or too large ({error})", where=where, mend="copy it again from its source"
+            f"the picture is too large ({error})", where=where,
+            mend=f"make it smaller: {PICTURE_PIXELS // 1_000_000} million pixels at most",
+        ) from None  # fmt: skip
+    # What Pillow's decoders raise for damaged files is not bounded by any list.
+    except Exception as error:
+        raise WardposeError(
+            f"the picture is damaged ({error})", where=where, mend="copy it again from its source"
         ) from None
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import PICTURE_PIXELS
 from calibration.errors import WardposeError
 from calibration.intrinsics import K4aCalibration, read_k4a_calibration
 from runtime.capture.k4a_file import COPY_AGAIN, K4aFile, RawCapture, RecordingInfo
@@ -22,6 +23,8 @@ from runtime.capture.source import CaptureSource, EndOfStream, RecordingConfig, 
 from runtime.frames import Frame
 
 _log = logging.getLogger(__name__)
+# The markers of a JPEG that begin a frame, which says how large the picture is.
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class RecordingSource(CaptureSource):
@@ -167,8 +170,27 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     # cameras fill their buffer with zeros.
     if not data.startswith(b"\xff\xd8") or b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:
         return None
+    size = jpeg_size(data)
+    if size is None or size[0] * size[1] > PICTURE_PIXELS:
+        return None
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
     return None if image is None else np.asarray(image, dtype=np.uint8)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height as a JPEG's head says, which is read and nothing else; None where it has none."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # filling
+            place += 1
+        elif marker in _FRAME_MARKERS:
+            return int.from_bytes(data[place + 7 : place + 9]), int.from_bytes(data[place + 5 : place + 7])
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD9:  # without a length
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
 
 
 def _calibration(file: K4aFile) -> K4aCalibration:

@@ -89,3 +89,58 @@ def _close_cracks(depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
         crack = (here == 0) & (before > 0) & (after > 0) & (np.abs(before - after) * 50 < before)
         here[crack] = np.maximum(before, after)[crack]
     return depth
+
+
+# Relative step and reach (metres) of the search along a pixel's ray; how near to its point a reading must lie.
+_STEP, _NEAREST_M, _FARTHEST_M = 0.01, 0.3, 8.0
+_NEAR_M, _NEAR_PART = 0.015, 0.01
+
+
+def depth_at(
+    frame: Frame, camera: CameraModel, pixels: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Depth (K,) in metres along the *colour* camera's axis at its pixels (K, 2), and the spread (K,) of the readings
+    around; NaN where the depth camera sees no surface on a pixel's ray.
+
+    Each pixel's ray is followed outwards until it meets a reading: a few thousand points instead of the whole image
+    that `register_depth` makes. camera: of the colour picture in which the pixels are.
+    Raises `ValueError` where the frame has no depth or no calibration of it.
+    """
+    depth, depth_camera, color_from_depth = _geometry(frame)
+    depth_from_color = np.linalg.inv(color_from_depth)
+    reach = _NEAREST_M * (1 + _STEP) ** np.arange(math.ceil(math.log(_FARTHEST_M / _NEAREST_M) / math.log1p(_STEP)))
+    rays = camera.unproject(pixels)
+    points = rays[:, None] * reach[:, None]  # (K, steps, 3)
+    there = points @ depth_from_color[:3, :3].T + depth_from_color[:3, 3]
+    ahead = there[..., 2] > 0.05
+    seen = depth_camera.project(np.where(ahead[..., None], there, [0.0, 0.0, 1.0]).reshape(-1, 3))
+    seen = np.nan_to_num(seen, nan=-1e6, posinf=-1e6, neginf=-1e6)
+    column, row = np.clip(np.rint(seen), -1e6, 1e6).astype(np.int64).reshape(*ahead.shape, 2).transpose(2, 0, 1)
+    inside = ahead & (column >= 0) & (row >= 0) & (column < depth.shape[1]) & (row < depth.shape[0])
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
+    reading = np.where(inside, depth[row, column] / 1000.0, 0.0)
+    gap = np.abs(reading - there[..., 2])
+    met = (reading > 0) & (gap <= _NEAR_M + _NEAR_PART * there[..., 2])
+    # Among the first readings that the ray meets, the nearest to it.
+    first = met.argmax(1)
+    window = np.arange(met.shape[1]) - first[:, None]
+    at = np.where(met & (window >= 0) & (window <= 3), gap, np.inf).argmin(1)
+    index = np.arange(len(rays))
+    behind = reading[index, at] - there[index, at, 2]
+    found = met.any(1)
+    z, spread = np.where(found, reach[at] + behind, np.nan), np.full(len(rays), np.nan)
+    spread[found] = _spread(depth, row[index, at][found], column[index, at][found])
+    return z, spread
+
+
+def _spread(depth: NDArray[np.uint16], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Standard deviation (K,) in metres of the readings in the 3 × 3 pixels around each; its own is one of them."""
+    around = np.stack(
+        [
+            depth[np.clip(row + down, 0, depth.shape[0] - 1), np.clip(column + right, 0, depth.shape[1] - 1)]
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+        ],
+        axis=1,
+    )
+    return np.asarray(np.nanstd(np.where(around > 0, around / 1000.0, np.nan), axis=1))

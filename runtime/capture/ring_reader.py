@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -13,6 +12,7 @@ from typing import Self, cast, get_args
 
 import numpy as np
 
+from calibration.json_text import parse_json
 from runtime.capture.frame_codec import decode_frame
 from runtime.capture.ring_layout import (
     HEADER,
@@ -116,7 +116,7 @@ class RingReader:
                 length, crc = STATE.unpack_from(data)
                 body = data[STATE.size : STATE.size + length]
                 if zlib.crc32(body) == crc and len(body) == length > 0:
-                    status = RingStatus(**json.loads(body))
+                    status = RingStatus(**parse_json(body))
                     if status.state in get_args(CaptureState):
                         return status
         return RingStatus("absent", "the frame ring's state is damaged")

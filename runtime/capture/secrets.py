@@ -18,6 +18,7 @@ from pathlib import Path
 
 from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.redaction import HIDDEN, redacted, restored, secrets_in, split_address
 
 _lock = threading.Lock()
@@ -100,7 +101,7 @@ def _place(spec: str) -> str:
 
 def _read(path: Path) -> _Known:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bounds import PICTURE_PIXELS
 from calibration.errors import WardposeError
 from calibration.redaction import encoded_address, host_of, redacted
 from runtime.capture.container import BrokenFile, open_container, pictures
@@ -258,6 +259,12 @@ class _CameraThread:
                 "no camera answers there",
                 where=self._label,
                 mend="check that it is plugged in, switched on and not in use",
+            )
+        width, height = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > PICTURE_PIXELS:
+            self._capture.release()
+            raise WardposeError(
+                f"its pictures of {width:.0f}×{height:.0f} are too large", where=self._label, mend="set a smaller size"
             )
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self._changed = threading.Condition()

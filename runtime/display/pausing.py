@@ -10,6 +10,7 @@ import json
 import socket
 from pathlib import Path
 
+from calibration.json_text import parse_json
 from runtime.pause import PauseSwitch
 
 WHO = "somebody at the bedside page"
@@ -49,7 +50,7 @@ class PagePause:
                 connection.connect(str(self._service))
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 with connection.makefile("rb") as answers:
-                    answer = json.loads(answers.readline(_LONGEST_ANSWER))
+                    answer = parse_json(answers.readline(_LONGEST_ANSWER))
         except (OSError, ValueError):
             return False
         return isinstance(answer, dict) and answer.get("ok") is True

@@ -1,63 +1,46 @@
-"""The page's server: loopback only, nothing fetched from elsewhere, nothing but skeletons.
+"""The bedside page: loopback only, nothing fetched from elsewhere, nothing but skeletons, and for nobody but the user
+who can read its key.
 
     python -m runtime.display.service --socket PATH --port 8765
-
-A request must name this host in its `Host` header, so that a foreign page can't reach the box by giving its own name
-this address; a command must besides carry a header that no foreign page can send without asking first.
 """
 
 from __future__ import annotations
 
 import argparse
 import ipaddress
-import json
 import signal
+import socket as sockets
 import sys
 import threading
 from collections.abc import Sequence
-from functools import partial
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
+from runtime.display import page_key
+from runtime.display.app import AtThisAddress, BedOf, Page
 from runtime.display.hub import Hub
 from runtime.display.pausing import PagePause
+from runtime.display.server import Server
 from runtime.notify import notify
 from runtime.pause import PauseSwitch
-
-_PAGE = Path(__file__).with_name("page")
-_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-# Pages that may watch at once: each holds a thread.
-_MOST_WATCHERS = 16
-_EVENT_WAIT_S = 0.25
 
 
 class DisplayServer:
     """Serves the page for one live process. It owns its threads; `close` ends them.
 
-    pause: the site's; a live process that hangs can't keep it from holding. service: the socket of the site's service,
-    which is asked for a pause first (see `PagePause`).
-
-    host: a loopback address. port: 0 picks a free one; see `port`. Raises WardposeError for an address that others
-    could reach and for a port that is taken.
+    socket: the live process's. pause: the site's; a live process that hangs can't keep it from holding. key_file: where
+    the page's key is, or is made (see `page_key`). service: the socket of the site's service, which is asked for a
+    pause first (see `PagePause`). calibration: of the camera whose picture is live. host: a loopback address. port: 0
+    picks a free one; see `port`. Raises WardposeError for an address that others could reach, for a port that is taken
+    and for a key or a calibration that can't be read.
     """
 
     def __init__(
-        self, socket: Path, pause: PauseSwitch, *, service: Path | None = None, host: str = "127.0.0.1",
-        port: int = 8765,
+        self, socket: Path, pause: PauseSwitch, key_file: Path, *, service: Path | None = None,
+        calibration: Path | None = None, tongue: str = "en", host: str = "127.0.0.1", port: int = 8765,
     ) -> None:  # fmt: skip
         if host != "localhost" and not _is_loopback(host):
             raise WardposeError(
@@ -65,28 +48,42 @@ class DisplayServer:
                 where="--host",
                 mend="use 127.0.0.1",
             )
+        self.key = page_key.page_key(key_file)
+        bed_of = _bed_of(calibration)
+        listener = _listen(host, port)
+        self.port = int(listener.getsockname()[1])
+        self.opener = key_file.with_suffix(".html")
         self.hub = Hub(socket, pause)
-        watchers = threading.BoundedSemaphore(_MOST_WATCHERS)
         try:
-            self._http = _Http((host, port), partial(_Handler, self.hub, PagePause(pause, service), watchers))
-        except OSError as error:
+            page_key.write_opener(self.opener, self.port, self.key)
+            self._page = Page(self.hub, PagePause(pause, service), self.key, bed_of, tongue)
+        except WardposeError:
             self.hub.close()
-            raise WardposeError(
-                f"can't serve on port {port} ({error.strerror or error})", where=host, mend="choose another --port"
-            ) from error
-        self.port = int(self._http.server_address[1])
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.1,), name="display", daemon=True)
-        self._thread.start()
+            listener.close()
+            raise
+        self.hub.on_change = self._page.changed
+        here = {f"{name}:{self.port}" for name in ("127.0.0.1", "localhost")}
+        self._server = Server(AtThisAddress(self._page.application, here), listener, self._page.here)
 
     @property
     def url(self) -> str:
+        """The page's address, without the key that opens it."""
         return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def watching(self) -> int:
+        """How many pages watch now."""
+        return self._page.watching
+
+    @property
+    def alive(self) -> bool:
+        """Whether its threads still do their work."""
+        return self.hub.alive and self._server.alive
 
     def close(self) -> None:
         """Hang up on every page and stop."""
         self.hub.close()
-        self._http.shutdown()
-        self._http.server_close()
+        self._server.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,100 +94,37 @@ class DisplayServer:
         self.close()
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+def _listen(host: str, port: int) -> sockets.socket:
+    listener = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
+    listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise WardposeError(
+            f"can't serve on port {port} ({error.strerror or error})", where=host, mend="choose another --port"
+        ) from error
+    return listener
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that closes its window is no error; anything else is told in one line."""
-        error = sys.exception()
-        if not isinstance(error, ConnectionError | TimeoutError):
-            sys.stderr.write(f"display: {type(error).__name__}: {error}\n")
 
+def _bed_of(calibration: Path | None) -> BedOf:
+    """The bed's parts in a picture of some size, computed once a size."""
+    if calibration is None:
+        return lambda width, height: []
+    from runtime.bed_view import BedView
+    from runtime.display.bed_picture import bed_picture
 
-class _Handler(BaseHTTPRequestHandler):
-    server_version, sys_version = "wardpose", ""
-    timeout = 30
+    view = BedView.load(calibration)
+    known: dict[tuple[int, int], list[dict[str, Any]]] = {}
 
-    def __init__(self, hub: Hub, pause: PagePause, watchers: threading.BoundedSemaphore, *arguments: Any) -> None:
-        self._hub, self._pause, self._watchers = hub, pause, watchers
-        super().__init__(*arguments)
+    def bed_of(width: int, height: int) -> list[dict[str, Any]]:
+        if (width, height) not in known:
+            known.clear()
+            known[width, height] = bed_picture(view, width, height)
+        return known[width, height]
 
-    def do_GET(self) -> None:
-        if not self._addressed_here():
-            return
-        if self.path == "/events":
-            self._events()
-        elif self.path in _FILES:
-            name, kind = _FILES[self.path]
-            self._reply(HTTPStatus.OK, (_PAGE / name).read_bytes(), kind)
-        else:
-            self._refuse(HTTPStatus.NOT_FOUND, "no such page")
-
-    def do_POST(self) -> None:
-        if not self._addressed_here():
-            return
-        command = self.path.removeprefix("/")
-        if command not in ("pause", "resume"):
-            self._refuse(HTTPStatus.NOT_FOUND, "no such command")
-        elif self.headers.get("X-Wardpose") != "page":
-            self._refuse(HTTPStatus.FORBIDDEN, "commands come from the page itself")
-        else:
-            try:
-                if command == "pause":
-                    self._pause.set()
-                else:
-                    self._pause.lift()
-            except WardposeError as error:
-                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-                return
-            self._reply(
-                HTTPStatus.OK, json.dumps({"ok": True, "paused": self._pause.active}).encode(), "application/json"
-            )
-
-    def _addressed_here(self) -> bool:
-        port = self.server.server_address[1]  # type: ignore[index]
-        here = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
-        origin = self.headers.get("Origin")
-        if self.headers.get("Host") in here and (origin is None or origin.removeprefix("http://") in here):
-            return True
-        self._refuse(HTTPStatus.FORBIDDEN, "this page is served to this box only")
-        return False
-
-    def _events(self) -> None:
-        if not self._watchers.acquire(blocking=False):
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many pages are open")
-            return
-        try:
-            self._headers(HTTPStatus.OK, "text/event-stream; charset=utf-8")
-            self.end_headers()
-            number = 0
-            while not self._hub.closed:
-                number, message = self._hub.after(number, _EVENT_WAIT_S)
-                self.wfile.write(b"data: " + json.dumps(message).encode() + b"\n\n")
-        finally:
-            self._watchers.release()
-
-    def _reply(self, status: HTTPStatus, body: bytes, kind: str) -> None:
-        self._headers(status, kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _refuse(self, status: HTTPStatus, why: str) -> None:
-        self._reply(status, f"{why}\n".encode(), "text/plain; charset=utf-8")
-
-    def _headers(self, status: HTTPStatus, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Security-Policy", _POLICY)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("Cache-Control", "no-store")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Who looked when is not written down here: the audit is the appliance's."""
+    return bed_of
 
 
 def _is_loopback(host: str) -> bool:
@@ -204,7 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m runtime.display.service", description=__doc__.splitlines()[0])
     parser.add_argument("--socket", required=True, type=Path, help="the live process's socket")
     parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
+    parser.add_argument("--key-file", type=Path, metavar="PATH", help="the page's key (default: beside the socket)")
     parser.add_argument("--service", type=Path, metavar="PATH", help="the socket of the site's service")
+    parser.add_argument("--calibration", type=Path, metavar="PATH", help="of the camera whose picture is live")
+    parser.add_argument("--language", default="en", help="of the page (default en)")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="default 8765; 0 picks a free one")
     options: Any = parser.parse_args(arguments)
@@ -215,12 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
     try:
         with DisplayServer(
-            options.socket, pause, service=options.service, host=options.host, port=options.port
-        ) as server:
+            options.socket, pause, options.key_file or options.socket.with_name("page.key"), service=options.service,
+            calibration=options.calibration, tongue=options.language, host=options.host, port=options.port,
+        ) as server:  # fmt: skip
             sys.stderr.write(f"display: {server.url}\n")
             notify("READY=1", f"STATUS={server.url}")
             while not ending.wait(2.0):
-                if server.hub.alive:
+                if server.alive:
                     notify("WATCHDOG=1")
             notify("STOPPING=1")
     except WardposeError as error:

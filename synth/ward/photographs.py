@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calibration.bed import Bed
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.capture.photograph import read_photograph
 from synth.color import linear
 from synth.render.mesh import Mesh
@@ -30,6 +31,7 @@ BEDS = "beds.json"
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _FLOOR_M = 8.0  # side of the floor on which shadows fall
+_MOST_KEPT_BYTES = 256 << 20
 _MOST_ENLARGED = 2.5  # a photograph enlarged further is a blur
 
 
@@ -71,8 +73,8 @@ def _beds(path: Path) -> dict[str, tuple[float, float, float, float]]:
         return {}
     mend = "write it with `wardpose backgrounds`, or remove it"
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise WardposeError(f"is no list of beds: {error}", where=str(path), mend=mend) from None
     if not isinstance(content, dict):
         raise WardposeError("is no list of beds", where=str(path), mend=mend)
@@ -94,9 +96,16 @@ def read(path: str) -> NDArray[np.uint8]:
     return read_photograph(Path(path))
 
 
-@lru_cache(maxsize=64)
+_KEPT: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
+
+
 def _kept(path: str) -> NDArray[np.uint8]:
-    return read(path)
+    """`read`, once for the pictures used last; what they take together is bounded, not their number."""
+    picture = _KEPT.pop(path, None)
+    _KEPT[path] = picture = read(path) if picture is None else picture
+    while len(_KEPT) > 1 and sum(each.nbytes for each in _KEPT.values()) > _MOST_KEPT_BYTES:
+        _KEPT.popitem(last=False)
+    return picture
 
 
 def backdrop(

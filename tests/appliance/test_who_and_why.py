@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from appliance import wire
 from appliance.api import CALLS
 from appliance.client import ServiceClient
 from appliance.live import ownership, pauses
-from appliance.live.addresses import service_socket
+from appliance.live.addresses import page_key_file, service_socket
 from appliance.site import audit, calibrations
 from appliance.site.folder import REPOSITORY, SiteFolder
 from appliance.site.people import current_user
@@ -32,6 +31,7 @@ from runtime.display.service import DisplayServer
 from tests.appliance.test_live_path import command, photographs, terminal_run, wait_for  # noqa: F401
 from tests.appliance.test_one_door import EXAMPLES
 from tests.appliance.test_plates import plate_of
+from tests.runtime.page_client import press, watching
 from tuning.base_options import add_options, options_from
 
 SAY_WHY = {
@@ -118,21 +118,18 @@ def test_a_recording_has_its_beginning_and_its_end_from_the_service(
     ]
 
 
-def press(server: DisplayServer, button: str) -> None:
-    """Press a button of the page."""
-    asked = urllib.request.Request(f"{server.url}{button}", method="POST", headers={"X-Wardpose": "page"})
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        assert json.load(answer)["ok"]
-
-
 def test_the_page_pauses_by_the_service_which_has_written_it_down_when_it_answers(
     client: ServiceClient, site: SiteFolder, tmp_path: Path
 ) -> None:
-    with DisplayServer(tmp_path / "live.sock", pauses.switch(site), service=service_socket(site), port=0) as server:
-        press(server, "pause")
+    service = service_socket(site)
+    with (
+        DisplayServer(tmp_path / "live.sock", pauses.switch(site), page_key_file(site), service=service, port=0) as shown,
+        watching(shown) as page,
+    ):
+        assert press(page, "pause")["ok"]
         assert client.status()["pause"]["by"] == WHO
         assert [(what, who) for what, who, _ in rows(site)] == [("live.pause", WHO)]
-        press(server, "resume")
+        assert press(page, "resume")["ok"]
         assert not pauses.switch(site).active
     (what, who, why) = rows(site)[-1]
     assert (what, who) == ("live.resume", WHO) and PRESSED in why

@@ -19,7 +19,7 @@ from runtime.skeleton import Skeletons
 from runtime.state import STALE_S, LiveState, not_this_bed, people_words
 from tests.conftest import REPOSITORY
 
-PAGE = (REPOSITORY / "runtime" / "display" / "page" / "page.js").read_text()
+PAGE = (REPOSITORY / "runtime" / "display" / "page" / "verdict.js").read_text()
 
 
 @pytest.mark.parametrize("origin", sorted(set(get_args(Origin)) - {"camera"}) + ["something new"])
@@ -101,18 +101,18 @@ def test_how_old_a_live_picture_may_be_travels_in_the_message() -> None:
         assert not state_of(said, now_s=100.0 + allowed + 0.01).fresh
 
 
-# What the page says of a message 0.7 s after it came, where a picture may be 0.5 s, 1 s or an unknown time old.
+# What the page says 0.45 s and 0.7 s after a message came and after its picture was new, where a picture may be so old
+# and so long without a successor, or nobody said how old.
 VERDICTS = """
-const nothing = new Proxy(() => {}, { get: () => nothing, set: () => true, apply: () => nothing });
-globalThis.document = nothing;
-globalThis.requestAnimationFrame = () => {};
-globalThis.EventSource = class { };
-const says = eval(require("fs").readFileSync(0, "utf8") + `;(stale_s) => {
-  message = { state: "live", origin: "camera", stale_s };
-  [heardAt, capturedAt] = [1000, 1000];
-  return verdict(1700).title;
-}`);
-console.log(JSON.stringify([0.5, 1, undefined].map(says)));
+const source = "data:text/javascript," + encodeURIComponent(require("fs").readFileSync(0, "utf8"));
+import(source).then(({ verdict }) => {
+  const says = ([stale_s, gap_s], heardAt, now) => {
+    const message = { state: "live", origin: "camera", people: [{}], stale_s, gap_s };
+    return verdict({ message, heardAt, newAt: 1000, capturedAt: 1000 }, "", now).state;
+  };
+  const allowed = [[1, 0.5], [0.4, 0.5], [1, 0.9], [undefined, 0.5], [1, undefined]];
+  console.log(JSON.stringify(allowed.map((ages) => [says(ages, 1000, 1450), says(ages, 1650, 1700)])));
+});
 """
 
 
@@ -120,4 +120,10 @@ def test_the_page_goes_by_the_age_that_the_message_allows() -> None:
     if (node := shutil.which("node")) is None:
         pytest.skip("node is not installed (apt install nodejs)")
     asked = subprocess.run([node, "-e", VERDICTS], input=PAGE, capture_output=True, text=True, check=True)
-    assert json.loads(asked.stdout) == ["NO LIVE PICTURE", "LIVE", "NO LIVE PICTURE"]
+    assert json.loads(asked.stdout) == [
+        ["live", "lost"],  # stale within half a second of the last new picture
+        ["lost", "lost"],
+        ["live", "live"],
+        ["lost", "lost"],
+        ["lost", "lost"],
+    ]

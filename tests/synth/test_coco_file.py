@@ -111,10 +111,11 @@ def first(kind: str, **fields: Any) -> Callable[[Coco], None]:
 REFUSED: dict[str, tuple[Callable[[Coco], None], str]] = {
     "every picture has the id 0": (
         both(each("images", "id", lambda _: 0), each("annotations", "image_id", lambda _: 0)),
-        r"images row 3, id: 1 ids are there more than once, first 0",
+        r"images row 2, id: 0 is that of row 1 too \(2 rows are wrong\)",
     ),
     "every picture is listed twice": (
-        lambda content: content["images"].extend(copy.deepcopy(content["images"])), "images row 4, id: 3 ids",
+        lambda content: content["images"].extend(copy.deepcopy(content["images"])),
+        "images row 4, id: 11 is that of row 1 too",
     ),
     "a picture is listed twice with ids of its own": (
         lambda content: content["images"].append(content["images"][0] | {"id": 99}), "images row 4, file_name.* twice",

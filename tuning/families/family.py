@@ -22,6 +22,7 @@ from calibration.plugins import is_shipped, load_plugin, plugin_names
 from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
+from tuning.data_check import require_sound
 from tuning.store.card import ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 
@@ -169,7 +170,8 @@ def tune(
 ) -> ModelCard:
     """Tune the model in `folder` on the COCO folder `data_dir` into the new model folder `out_dir`.
 
-    task: `detect` or `pose`, refused where the model is for the other.
+    task: `detect` or `pose`, refused where the model is for the other. A data set with a fault is refused before the
+    first step.
     """
     card = read_card(folder)
     if task is not None and card.task != task:
@@ -179,6 +181,7 @@ def tune(
         )
     if out_dir.exists():
         raise WardposeError("a model is already here", where=str(out_dir), mend="choose another name")
+    require_sound(data_dir, task=card.task, progress=progress)
     return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
 
 

@@ -6,7 +6,6 @@ its own export, so that there is no export error and no batch-norm statistic to 
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from runtime.model_info import METADATA_KEY, ModelInfo
 from tuning.coco_folder import Picture, read_people
@@ -164,8 +164,8 @@ class GraphFamily(ABC):
         where, mend = str(foreign.path), "export the model again"
         if METADATA_KEY in foreign.metadata:
             try:
-                info = ModelInfo.model_validate(json.loads(foreign.metadata[METADATA_KEY]))
-            except (ValidationError, json.JSONDecodeError):
+                info = ModelInfo.model_validate(parse_json(foreign.metadata[METADATA_KEY]))
+            except ValueError:
                 raise WardposeError("its description does not hold", where=where, mend=mend) from None
             if info.layout not in self.layouts:
                 return None

@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from calibration.errors import WardposeError
 from tuning.families.onnx_operators import OPERATORS
+from tuning.store.foreign import lies_elsewhere
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 26
 MAX_BYTES = 2 * 2**30 - 1  # protobuf's own bound
@@ -79,8 +80,7 @@ def _require(model: onnx.ModelProto) -> None:
     graph = model.graph
     if not graph.node or not graph.output:
         raise WardposeError("its graph is empty", mend="copy the file again")
-    tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
+    if lies_elsewhere(model):
         raise WardposeError("its weights lie in other files", mend="save it as one ONNX file")
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:

@@ -8,7 +8,10 @@ theirs is imported, constructed or called. Any other name is refused before it i
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,6 +26,11 @@ from tuning.store.foreign_names import listed_names
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_TENSOR_BYTES = 4 * 2**30
+UNPACKED = 4  # storages, as often as large as the file, at most: weights hardly shrink when they are packed
+LEAST_BYTES = 16 * 2**20  # that a small file may unpack to
+MOST_REPEATED = 1 << 16  # numbers of a tensor that is longer than its storage
+MAX_NODES = 1_000_000  # modules, parameters and pieces of a description, counted as often as they are met
+MAX_DEPTH = 32
 _DTYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
@@ -78,11 +86,14 @@ class _RefusedError(Exception):
 
 
 class _TensorReader(pickle.Unpickler):
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(io.BytesIO(archive.read(f"{root}data.pkl")))
+    def __init__(self, path: Path, archive: zipfile.ZipFile, root: str) -> None:
+        content = archive.read(f"{root}data.pkl")
+        _require_modest(content)
+        super().__init__(io.BytesIO(content))
         self._archive, self._root = archive, root
         self._storages: dict[str, NDArray[Any]] = {}
-        self._tensor_bytes = 0
+        self._most_bytes = min(MAX_TENSOR_BYTES, LEAST_BYTES + UNPACKED * os.stat(path).st_size)
+        self._storage_bytes, self._tensor_bytes = 0, 0
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
@@ -110,9 +121,8 @@ class _TensorReader(pickle.Unpickler):
         if key not in self._storages:
             dtype = _DTYPES[storage.name]
             member = self._archive.getinfo(f"{self._root}data/{key}")
-            self._tensor_bytes += member.file_size
-            if self._tensor_bytes > MAX_TENSOR_BYTES:
-                raise _RefusedError("more than 4 GiB of tensors")
+            self._storage_bytes += member.file_size
+            self._require_room(self._storage_bytes)
             values = np.frombuffer(self._archive.read(member), dtype)
             if len(values) < int(count):
                 raise ValueError(f"storage {key} is truncated")
@@ -121,21 +131,46 @@ class _TensorReader(pickle.Unpickler):
             self._storages[key] = values
         return self._storages[key]
 
-    @staticmethod
     def _tensor(
-        storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
+        self, storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
     ) -> NDArray[Any]:
+        if len(size) > MAX_DEPTH:
+            raise ValueError("a tensor of too many axes")
         last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+        if offset < 0 or min(stride, default=0) < 0 or min(size, default=0) < 0:
+            raise ValueError("a tensor reaches outside its storage")
         if min(size, default=1) == 0:
             return np.empty(size, storage.dtype)
-        if offset < 0 or min(stride, default=0) < 0 or min(size, default=0) < 0 or last >= len(storage):
+        if last >= len(storage):
             raise ValueError("a tensor reaches outside its storage")
+        if math.prod(size) > max(len(storage), MOST_REPEATED):  # the same numbers again and again, by a step of nought
+            raise ValueError("a tensor larger than its storage")
+        self._tensor_bytes += math.prod(size) * storage.itemsize
+        self._require_room(self._tensor_bytes)
         view = np.lib.stride_tricks.as_strided(
             storage[offset:], tuple(size), tuple(step * storage.itemsize for step in stride), writeable=False
         )
-        if view.nbytes > MAX_TENSOR_BYTES:
-            raise ValueError("a tensor of more than 4 GiB")
         return np.ascontiguousarray(view).reshape(tuple(size))
+
+    def _require_room(self, asked: int) -> None:
+        if asked > self._most_bytes:
+            raise ValueError("more tensors than a file of its size holds")
+
+
+def _require_modest(content: bytes) -> None:
+    """Refuse a pickle that asks for room out of all proportion before it is read: pickle makes its table of what is
+    kept as long as the largest number in it, and byte arrays as large as they say.
+
+    Raises ValueError.
+    """
+    kept = 0
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            kept += 1
+            if int(argument or 0) > 2 * kept + 1024:
+                raise ValueError("a table with next to nothing in it")
+        elif operation.name in ("BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER", "EXT1", "EXT2", "EXT4"):
+            raise ValueError(f"{operation.name}, which no checkpoint holds")
 
 
 def _inert(*_args: object) -> _Record:
@@ -158,9 +193,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             root = pickles[0].removesuffix("data.pkl")
             if archive.getinfo(pickles[0]).file_size > MAX_PICKLE_BYTES:
                 raise WardposeError("its pickle is larger than any checkpoint's", where=where, mend=mend)
-            if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-                raise WardposeError("its tensors are big-endian", where=where, mend=mend)
-            content = _TensorReader(archive, root).load()
+            if f"{root}byteorder" in archive.namelist():
+                with archive.open(f"{root}byteorder") as member:
+                    if member.read(16) != b"little":
+                        raise WardposeError("its tensors are big-endian", where=where, mend=mend)
+            content = _TensorReader(path, archive, root).load()
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise WardposeError(f"cannot be read ({error.strerror})", where=where, mend="check the path") from None
     except zipfile.BadZipFile:
@@ -171,7 +208,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             where=where,
             mend=mend,
         ) from None
-    except WardposeError:
+    except (WardposeError, MemoryError):
         raise
     except Exception as error:  # a damaged or hostile pickle may fail in any way; none of them may pass for a model
         raise WardposeError(f"damaged checkpoint ({type(error).__name__}: {error})", where=where, mend=mend) from None
@@ -183,11 +220,11 @@ def _interpret(content: Any, where: str) -> Checkpoint:
         content = content.get("ema") or content.get("model")
     if isinstance(content, _Record):
         state: dict[str, NDArray[Any]] = {}
-        _collect(content, "", state, depth=0)
+        _collect(content, where, state)
         layers = content.attributes.get("yaml")
         names = content.attributes.get("names")
         names = listed_names(names)
-        layers = layers if isinstance(layers, dict) and _plain(layers) else None
+        layers = layers if isinstance(layers, dict) and _is_plain(layers) else None
         classes = layers.get("nc") if layers else None
         if not state:
             raise WardposeError("the checkpoint holds no tensors", where=where, mend="check which file this is")
@@ -197,23 +234,52 @@ def _interpret(content: Any, where: str) -> Checkpoint:
     raise WardposeError("the checkpoint holds no model", where=where, mend="check which file this is")
 
 
-def _collect(module: _Record, prefix: str, state: dict[str, NDArray[Any]], depth: int) -> None:
-    """Gather parameters and persistent buffers under the names `state_dict()` would give them."""
-    if depth > 32:
-        raise WardposeError("its modules are nested too deeply", mend="ask for the weights as .safetensors or .onnx")
-    transient = module.attributes.get("_non_persistent_buffers_set") or set()
-    for group in ("_parameters", "_buffers"):
-        for name, value in (module.attributes.get(group) or {}).items():
-            if isinstance(value, np.ndarray) and name not in transient:
-                state[f"{prefix}{name}"] = value
-    for name, child in (module.attributes.get("_modules") or {}).items():
-        if isinstance(child, _Record):
-            _collect(child, f"{prefix}{name}.", state, depth + 1)
+def _collect(content: _Record, where: str, state: dict[str, NDArray[Any]]) -> None:
+    """Gather parameters and persistent buffers under the names `state_dict()` would give them.
+
+    A module that stands in several places counts in each, so a short file can describe a tree without end.
+    """
+    waiting, met = [(content, "", 0)], 0
+    while waiting:
+        module, prefix, depth = waiting.pop()
+        attributes = {name: _mapping(module.attributes.get(name)) for name in ("_parameters", "_buffers", "_modules")}
+        met += 1 + sum(len(group) for group in attributes.values())
+        if depth > MAX_DEPTH or met > MAX_NODES:
+            raise WardposeError(
+                "its modules are nested too deeply, or too often", where=where,
+                mend="ask for the weights as .safetensors or .onnx",
+            )  # fmt: skip
+        transient = module.attributes.get("_non_persistent_buffers_set")
+        transient = transient if isinstance(transient, set) else set()
+        for group in ("_parameters", "_buffers"):
+            for name, value in attributes[group].items():
+                if isinstance(value, np.ndarray) and isinstance(name, str) and name not in transient:
+                    state[f"{prefix}{name}"] = value
+        for name, child in reversed(attributes["_modules"].items()):
+            if isinstance(child, _Record) and isinstance(name, str):
+                waiting.append((child, f"{prefix}{name}.", depth + 1))
 
 
-def _plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str | int) and _plain(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(_plain(item) for item in value)
-    return value is None or isinstance(value, str | int | float | bool)
+def _mapping(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a description is of plain values, and no larger than any is."""
+    waiting, met = [(value, 0)], 0
+    while waiting:
+        piece, depth = waiting.pop()
+        met += 1
+        if met > MAX_NODES or depth > MAX_DEPTH:
+            return False
+        if isinstance(piece, dict):
+            if not all(isinstance(key, str | int) for key in piece):
+                return False
+            waiting.extend((each, depth + 1) for each in piece.values())
+        elif isinstance(piece, list | tuple):
+            waiting.extend((each, depth + 1) for each in piece)
+        elif not (piece is None or isinstance(piece, str | int | float | bool)):
+            return False
+        if len(waiting) > MAX_NODES:
+            return False
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from tuning.store.checkpoint import read_checkpoint
 from tuning.store.foreign_names import class_names, listed_names
 from tuning.store.weights import OWN_ENTRY, State, read_safetensors
 
-MAX_ONNX_BYTES = 2 * 2**30
+MAX_BYTES = {".onnx": 2 * 2**30, ".safetensors": 4 * 2**30, ".pt": 4 * 2**30, ".pth": 4 * 2**30}
 FOLDER_CONFIG, FOLDER_WEIGHTS = "config.json", "model.safetensors"
 MAX_CONFIG_BYTES = 4 * 2**20
 
@@ -71,6 +71,8 @@ def read_foreign(path: Path) -> ForeignModel:
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="check the path")
     suffix = path.suffix.lower()
+    if path.stat().st_size > MAX_BYTES.get(suffix, path.stat().st_size):
+        raise WardposeError("larger than any model", where=str(path), mend="check which file this is")
     if suffix == ".onnx":
         return _read_onnx(path)
     if suffix == ".safetensors":
@@ -100,7 +102,7 @@ def _read_folder(path: Path) -> ForeignModel:
     try:
         if (path / FOLDER_CONFIG).stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError("larger than any description")
-        config = json.loads((path / FOLDER_CONFIG).read_bytes())
+        config = parse_json((path / FOLDER_CONFIG).read_bytes())
         if not isinstance(config, dict):
             raise ValueError("no object")
     except (ValueError, RecursionError) as error:
@@ -113,17 +115,35 @@ def _read_onnx(path: Path) -> ForeignModel:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     where = str(path)
-    if path.stat().st_size > MAX_ONNX_BYTES:
-        raise WardposeError("larger than any model", where=where, mend="check which file this is")
     try:
         model = onnx.load(where, load_external_data=False)
     except (DecodeError, ValueError) as error:
         raise WardposeError(
             f"not an ONNX file ({type(error).__name__})", where=where, mend="copy the file again"
         ) from None
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if lies_elsewhere(model):
         raise WardposeError("its weights lie in other files", where=where, mend="save it as one ONNX file")
     if not model.graph.node or not model.graph.output:
         raise WardposeError("the ONNX file is cut off or empty", where=where, mend="copy the file again")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return ForeignModel(path, graph=model, metadata=metadata, names=class_names(metadata))
+
+
+def lies_elsewhere(model: Any) -> bool:
+    """Whether any tensor of an ONNX model, however deep it lies, is to be read from another file.
+
+    protobuf refuses messages nested more than 100 deep, so this walk ends.
+    """
+    import onnx
+
+    waiting: list[Any] = [model]
+    while waiting:
+        message = waiting.pop()
+        if isinstance(message, onnx.TensorProto):
+            if message.data_location == onnx.TensorProto.EXTERNAL or message.external_data:
+                return True
+            continue
+        for about, value in message.ListFields():
+            if about.type == about.TYPE_MESSAGE:
+                waiting.extend([value] if hasattr(value, "ListFields") else value)
+    return False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from calibration.json_text import parse_json
 
 # ultralytics and YOLOv5 write `names`; others one of these.
 _NAMES = ("names", "class_names", "classes", "labels", "class_labels")
@@ -53,7 +54,7 @@ def _value(text: str) -> Any:
     text = text.strip()
     if not text or len(text) > _LONGEST:
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (parse_json, ast.literal_eval):
         try:
             return read(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

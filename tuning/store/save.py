@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.atomic import write_bytes
+from calibration.json_text import parse_json
 from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
 from tuning.store.weights import OWN_ENTRY, State, write_safetensors
 
@@ -79,11 +79,11 @@ def made_by_tuning(
         "steps": outcome.steps,
         "seconds": round(outcome.seconds, 1),
         "loss": outcome.loss,
-        "settings": json.loads(settings.model_dump_json(exclude_none=True)),
+        "settings": parse_json(settings.model_dump_json(exclude_none=True)),
     }
     if outcome.loop:
         made["loop"] = dict(outcome.loop)
-    return made if recipe is None else made | {"recipe": json.loads(recipe.model_dump_json())}
+    return made if recipe is None else made | {"recipe": parse_json(recipe.model_dump_json())}
 
 
 def record_files(folder: Path) -> list[Path]:

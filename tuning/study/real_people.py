@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,17 +42,25 @@ def read_columns(sets: Sets) -> list[Column]:
     columns: list[Column] = []
     for name, (coco_json, images_dir) in sets.items():
         pictures = read_people(coco_json, images_dir)
-        if any(lying(picture).any() for picture in pictures):
-            columns += [
-                _column(f"{name}: lying, wide boxes", pictures, lambda picture: lying(picture) & _wide(picture)),
-                _column(f"{name}: lying", pictures, lying),
-                _column(f"{name}: others", pictures, lambda picture: ~lying(picture)),
-            ]
-        else:
+        if not any(lying(picture).any() for picture in pictures):
             columns.append(Column(name, tuple(pictures)))
-        held_out = [picture for picture in pictures if picture.about.get("split") == _HELD_OUT_SPLIT]
-        if 0 < len(held_out) < len(pictures):
-            columns.append(Column(f"{name}: {_HELD_OUT_SPLIT}", tuple(held_out)))
+        columns += [replace(column, name=f"{name}: {column.name}") for column in columns_of(pictures)]
+    return columns
+
+
+def columns_of(pictures: Sequence[Picture]) -> list[Column]:
+    """The parts of a set that count by themselves: lying people with wide boxes, all lying and all others, where it
+    tells postures, and a part of COCO that is marked as held out."""
+    columns = []
+    if any(lying(picture).any() for picture in pictures):
+        columns = [
+            _column("lying, wide boxes", pictures, lambda picture: lying(picture) & _wide(picture)),
+            _column("lying", pictures, lying),
+            _column("others", pictures, lambda picture: ~lying(picture)),
+        ]
+    held_out = [picture for picture in pictures if picture.about.get("split") == _HELD_OUT_SPLIT]
+    if 0 < len(held_out) < len(pictures):
+        columns.append(Column(_HELD_OUT_SPLIT, tuple(held_out)))
     return columns
 
 
@@ -91,7 +99,7 @@ def _wide(picture: Picture) -> NDArray[np.bool_]:
     return wide
 
 
-def _column(name: str, pictures: list[Picture], choose: Callable[[Picture], NDArray[np.bool_]]) -> Column:
+def _column(name: str, pictures: Sequence[Picture], choose: Callable[[Picture], NDArray[np.bool_]]) -> Column:
     kept = [
         replace(picture, ignored=picture.ignored | ~choose(picture))
         for picture in pictures

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from tuning.store.weights import State, read_safetensors, write_safetensors
 from tuning.train.torch_state import load_into, state_of
 
@@ -58,7 +59,7 @@ def save_training(
 def restore_training(path: Path, model: Any, optimizer: Any, average: Any | None, fingerprint: str) -> Standing:
     """Fill model, optimiser and average from the checkpoint; WardposeError where it is another training's."""
     state, metadata = read_safetensors(path)
-    training = json.loads(metadata.get(_METADATA, "{}"))
+    training = parse_json(metadata.get(_METADATA, "{}"))
     if training.get("fingerprint") != fingerprint:
         raise WardposeError(
             "the checkpoint belongs to a training with other settings or data",

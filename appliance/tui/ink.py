@@ -1,0 +1,91 @@
+"""The colours: three themes, and the few inks that texts are written in, which follow the theme.
+
+A text names an ink ("good", "warn", "bad", "faint", "accent" and their bold forms) and no colour; the console knows
+what each is in the theme of the moment. Signs and words say the same, so that colour is nowhere the only sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.theme import Theme as Inks
+from textual.theme import Theme
+
+GOOD, WARN, BAD, FAINT, ACCENT, LEFT, RIGHT = "good", "warn", "bad", "faint", "accent", "left", "right"
+BOLD = {name: f"{name}_bold" for name in (GOOD, WARN, BAD, FAINT, ACCENT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One theme. ground, panel, raised: backgrounds from the deepest up; the others are what is written on them."""
+
+    words: str
+    dark: bool
+    ground: str
+    panel: str
+    raised: str
+    text: str
+    good: str
+    warn: str
+    bad: str
+    faint: str
+    accent: str
+    left: str
+    right: str
+
+
+LOOKS = {
+    "dark": Look(
+        "dark", True, "#11151b", "#1d2530", "#2c3a4c", "#e6ebf0", "#4ac97e", "#f2b83e", "#ff7b72", "#9aa4af", "#8cc4ff",
+        "#40b4ff", "#ffd9a0",
+    ),
+    "light": Look(
+        "light", False, "#fbfaf7", "#e9e6df", "#cfd9e6", "#1b2026", "#0b6b37", "#7a4d00", "#a81818", "#565e66",
+        "#0b4f8f", "#0b5cad", "#8a4b00",
+    ),
+    "contrast": Look(
+        "high contrast", True, "#000000", "#000000", "#303030", "#ffffff", "#00ff7f", "#ffd800", "#ff8f8f", "#d8d8d8",
+        "#8fd3ff", "#66ccff", "#ffd800",
+    ),
+}  # fmt: skip
+DEFAULT = "dark"
+
+
+def themes() -> list[Theme]:
+    """The themes as Textual wants them."""
+    return [
+        Theme(
+            name=name, primary=look.accent, secondary=look.faint, accent=look.accent, foreground=look.text,
+            background=look.ground, surface=look.panel, panel=look.panel, success=look.good, warning=look.warn,
+            error=look.bad, boost=look.raised, dark=look.dark,
+            variables={
+                "footer-background": look.panel,
+                "footer-description-foreground": look.text, "footer-key-foreground": look.accent,
+                "block-cursor-background": look.raised, "block-cursor-foreground": look.text,
+                "block-cursor-text-style": "bold", "input-selection-background": look.raised,
+            },
+        )
+        for name, look in LOOKS.items()
+    ]  # fmt: skip
+
+
+class InkPot:
+    """The inks that a console knows, changed with the theme."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._filled = console, False
+
+    def fill(self, name: str) -> None:
+        """Write in the inks of theme `name` from here on."""
+        if self._filled:
+            self._console.pop_theme()
+        self._console.push_theme(inks(name))
+        self._filled = True
+
+
+def inks(name: str) -> Inks:
+    look = LOOKS.get(name, LOOKS[DEFAULT])
+    named = {ink: getattr(look, ink) for ink in (GOOD, WARN, BAD, FAINT, ACCENT, LEFT, RIGHT)}
+    bold = {BOLD[ink]: f"bold {named[ink]}" for ink in BOLD}
+    return Inks(named | bold | {"letter": f"bold {look.ground} on {look.warn}"})

@@ -1,0 +1,145 @@
+"""A job in sentences: what it is, how far it is, what came of it, and what to do then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appliance.jobs.store import DEFECT, STOPPED, Job
+from appliance.models.in_use import KINDS
+from appliance.tui.pace import Paces
+from appliance.tui.widgets import span
+
+_RATES = {"synth": "images/s", "tune": "steps/s"}
+
+
+def title(job: Job, task: str = "") -> str:
+    """What is done, and to what. task: `detect` or `pose`, where the job itself does not say."""
+    task = str(job.parameters.get("task") or task)
+    if task in KINDS:
+        return f"{job.title} the {KINDS[task]}"
+    subject = str(job.parameters.get("model") or job.parameters.get("count") or "")
+    return f"{job.title} ({subject})" if subject and len(subject) <= 20 else job.title
+
+
+def told(job: Job) -> str:
+    """A job in one line: how far it is, or what came of it."""
+    if job.state == "running":
+        amount = f" {job.done} of {job.total}" if job.total else ""
+        return (
+            f"#{job.id} {title(job)}:{amount}{f', {job.note}' if job.note else ''}"
+            if amount or job.note
+            else (f"#{job.id} {title(job)}: begins")
+        )
+    if job.state == "queued":
+        return f"#{job.id} {title(job)}: waits for its turn"
+    return f"#{job.id} {title(job)}: {outcome(job)[0]}"
+
+
+def pace(job: Job, paces: Paces) -> str:
+    """Rate and time left of a running job, as far as they are known."""
+    rate, left = paces.rate(job), paces.left_s(job)
+    if job.state != "running" or rate is None or left is None:
+        return ""
+    unit = _RATES.get(job.kind, "a second")
+    speed = f"{rate:.1f} {unit}" if rate >= 1 else f"{60 * rate:.1f} a minute"
+    return f"{speed}, {span(left)} left"
+
+
+def outcome(job: Job) -> tuple[str, str]:
+    """What came of a job that has ended, in one sentence, and its mark."""
+    if job.state == "failed":
+        return f"failed: {job.error or 'it did not say why'}", "bad"
+    if job.state in STOPPED:
+        return f"{job.state}{f': {job.error}' if job.error else ''}; what was finished is kept", "warn"
+    if job.state != "done":
+        return ("waits for its turn" if job.state == "queued" else "goes on"), ""
+    result = job.result or {}
+    say = _OUTCOMES.get(job.kind)
+    return say(result) if say else ("done", "good")
+
+
+def mend(job: Job) -> str:
+    """What to do next, after how a job ended; empty where nothing is."""
+    if job.state == "failed" and job.error.startswith(DEFECT):
+        return "report it with its log (l)"
+    if job.state in STOPPED:
+        return "r resumes it where it stopped" if job.resumable else "start it again"
+    if job.kind == "promote" and job.state == "done" and not (job.result or {}).get("accepted"):
+        return "make more images (4 Retarget: m), or tune for more epochs, and judge again"
+    if job.kind == "promote" and job.state == "done":
+        return "start the live path anew to use it (6 Live: s)"
+    if job.kind == "synth" and job.state == "done":
+        return "tune on them (4 Retarget: t)"
+    if job.kind == "tune" and job.state == "done":
+        return "let the gate judge it (4 Retarget: j)"
+    return ""
+
+
+def score_words(figures: Mapping[str, Any]) -> str:
+    """An evaluation's main figures."""
+    said = []
+    if figures.get("person_score") is not None:
+        said.append(f"person score {figures['person_score']:.3f}")
+    for name in ("AP", "AR"):
+        if figures.get(name) is not None:
+            said.append(f"{name} {figures[name]:.3f}")
+    keypoints = figures.get("keypoints") or {}
+    if keypoints.get("mean_oks") is not None:
+        said.append(f"mean OKS {keypoints['mean_oks']:.3f}")
+    return ", ".join(said) or "no figure"
+
+
+def change_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The figure that the gate judges by, before and after."""
+    for name, said in (("person_score", "person score"), ("keypoints_mean_oks", "mean OKS"), ("AP", "AP")):
+        if after.get(name) is not None:
+            old = f"{before[name]:.3f} → " if before.get(name) is not None else ""
+            return f"{said} {old}{after[name]:.3f}"
+    return ""
+
+
+def _made(result: Mapping[str, Any]) -> tuple[str, str]:
+    name = Path(str(result.get("out", ""))).name
+    return f"{result.get('images', 'the')} images are made{f' in {name}' if name else ''}", "good"
+
+
+def _tuned(result: Mapping[str, Any]) -> tuple[str, str]:
+    on = f" on {result['images']} images" if result.get("images") else ""
+    return f"{result.get('model', 'the model')} is tuned{on}", "good"
+
+
+def _scored(result: Mapping[str, Any]) -> tuple[str, str]:
+    on = f" on {result['images']} pictures" if result.get("images") else ""
+    return f"{result.get('model', '')}: {score_words(result)}{on}", "good"
+
+
+def _judged(result: Mapping[str, Any]) -> tuple[str, str]:
+    change = change_words(result.get("before") or {}, result.get("after") or {})
+    if result.get("accepted"):
+        return f"{result.get('model', 'the model')} went live{f': {change}' if change else ''}", "good"
+    why = next((r for r in result.get("reasons", ()) if r.startswith("failed")), "it does not prove better")
+    return f"refused: {f'{change}; ' if change else ''}{why.removeprefix('failed: ')}", "warn"
+
+
+def _taken_in(result: Mapping[str, Any]) -> tuple[str, str]:
+    size = f", {result['width']}×{result['height']}" if result.get("width") else ""
+    return f"{result.get('model')} is imported: {KINDS.get(str(result.get('task')), 'a model')}{size}", "good"
+
+
+def _fetched(result: Mapping[str, Any]) -> tuple[str, str]:
+    added = result.get("added") or []
+    return f"fetched {', '.join(map(str, added))}" if added else "they were all here", "good"
+
+
+def _exported(result: Mapping[str, Any]) -> tuple[str, str]:
+    error = result.get("max_error")
+    off = f", at most {error:.2g} off the trained one" if isinstance(error, float) else ""
+    return f"{result.get('model')} is ready to run ({result.get('engine', 'onnx')}{off})", "good"
+
+
+_OUTCOMES = {
+    "synth": _made, "tune": _tuned, "evaluate": _scored, "promote": _judged, "import": _taken_in, "fetch": _fetched,
+    "export": _exported,
+}  # fmt: skip

@@ -1,0 +1,129 @@
+// Puts into words and shapes, many times a second, what may be said now.
+
+import { Link } from "/link.js";
+import { Scene } from "/scene.js";
+import { peopleWords, verdict } from "/verdict.js";
+import { clock, lasting, learn, say } from "/words.js";
+
+const DAY = [7, 19];
+const NIGHT = [22, 6];
+const FAILED_MS = 8000;
+
+const element = (id) => document.getElementById(id);
+const scene = new Scene(element("scene"));
+const dead = element("dead").getAnimations()[0];
+const seen = { message: null, heardAt: null, capturedAt: null, newAt: null };
+let link = null;
+let failedUntil = 0;
+
+function hear(said) {
+  const now = performance.now();
+  seen.heardAt = now;
+  if (said.bed) scene.bed = said.bed;
+  if (typeof said.age_ms === "number") {
+    if (said.frame_index !== seen.message?.frame_index || seen.capturedAt === null) seen.newAt = now;
+    seen.capturedAt = now - said.age_ms;
+  } else {
+    seen.capturedAt = null;
+  }
+  seen.message = said;
+}
+
+function write(id, text) {
+  const place = element(id);
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function show(id, shown) {
+  element(id).hidden = !shown;
+}
+
+function light(hour) {
+  if (hour >= DAY[0] && hour < DAY[1]) return "day";
+  return hour >= NIGHT[0] || hour < NIGHT[1] ? "night" : "evening";
+}
+
+function sinceWords(seconds) {
+  if (seconds === null) return "";
+  const since = clock(new Date(Date.now() - 1000 * seconds));
+  return say("since {time}, {lasting}", { time: since, lasting: lasting(seconds) });
+}
+
+function paint() {
+  const now = performance.now();
+  dead.currentTime = 0;  // while this script lives, the sign that it does not stays hidden
+  const said = verdict(seen, link.trouble, now);
+  const fresh = said.state === "live" || said.state === "elsewhere";
+  document.body.dataset.state = said.state;
+  document.body.dataset.light = light(new Date().getHours());
+  write("clock", clock(new Date()));
+
+  show("live", said.state === "live");
+  write("live-word", say("LIVE"));
+  show("warning", said.state === "elsewhere");
+  write("warning", said.state === "elsewhere" ? say(said.word) : "");
+  const where = !fresh || !said.place ? "" :
+    [say(said.place), said.forS === null ? "" : sinceWords(said.forS), said.hidden ? say("hidden now") : ""]
+      .filter(Boolean).join(" · ");
+  write("where", where);
+
+  show("lost", said.state === "lost");
+  write("lost-word", say("NO SIGNAL"));
+  show("told", said.state === "lost");
+  if (said.state === "lost") {
+    write("told-what", say(said.what));
+    write("told-do", say(said.todo));
+    write("told-detail", said.detail ? say("For the engineer: {what}", { what: said.detail }) : "");
+  }
+
+  show("paused", said.state === "paused");
+  write("paused-word", say("PAUSED"));
+  if (said.state === "paused") pausedWords(said.pause);
+
+  show("waiting", said.state === "starting");
+  write("waiting-word", said.state === "starting" ? say(said.word) : "");
+  write("waiting-detail", said.detail ? say("For the engineer: {what}", { what: said.detail }) : "");
+
+  const drawn = scene.draw(fresh ? seen.message : null, now);
+  show("empty", fresh && Boolean(said.nobody));
+  write("empty-word", fresh && said.nobody ? say(said.nobody) : "");
+  write("empty-detail", !fresh || !said.nobody ? "" : said.nobody === "NOBODY IN BED" ? "" :
+    say("Nobody detected does not mean that nobody is there."));
+  element("scene").setAttribute("aria-label", fresh ? say(peopleWords(drawn), { n: drawn }) : "");
+
+  const engine = seen.message?.engines?.detector;
+  write("figures", !fresh ? "" : [
+    say(peopleWords(drawn), { n: drawn }),
+    engine ? say("{n} pictures a second, {engine}", { n: Math.round(seen.message.fps), engine }) : "",
+  ].filter(Boolean).join(" · "));
+  write("no-alarm", say("Skeleton only. No image is shown, stored or sent. Not an alarm and not a medical device."));
+
+  const paused = said.state === "paused";
+  write("pause", paused ? say("Resume") : say("Pause"));
+  element("pause").disabled = link.answering !== null || link.trouble !== "" || seen.heardAt === null;
+  show("failed", now < failedUntil);
+  requestAnimationFrame(paint);
+}
+
+function pausedWords(pause) {
+  const by = pause?.by === "somebody at the bedside page" ? say("somebody at the bedside page") : pause?.by;
+  write("paused-by", by ? say("by {name}", { name: by }) : "");
+  const since = pause?.since ? (Date.now() - Date.parse(pause.since)) / 1000 : null;
+  write("paused-since", since === null || Number.isNaN(since) ? "" : sinceWords(Math.max(0, since)));
+  write("paused-why", pause?.reason ?? "");
+}
+
+async function press() {
+  const command = seen.message?.state === "paused" ? "resume" : "pause";
+  const answer = await link.ask(command);
+  if (answer.ok) return;
+  const failed = command === "pause" ? "The pause could not be set." : "The pause could not be lifted.";
+  write("failed", [say(failed), say("Try again."), answer.what].filter(Boolean).join(" "));
+  failedUntil = performance.now() + FAILED_MS;
+}
+
+element("pause").addEventListener("click", press);
+learn().catch(() => {}).finally(() => {
+  link = new Link(hear);
+  requestAnimationFrame(paint);
+});
