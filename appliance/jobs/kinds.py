@@ -49,7 +49,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     default the newest) or data_of (the job that makes it), name (of the new model), recipe (wardpose, paper),
     final_rate, final_batch, epochs, minutes, batch, rate, seed, processes, width and height (of its input)."""
     from tuning.coco_folder import read_people
-    from tuning.families.family import tune as tune_model
+    from tuning.families.together import tune_together
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
@@ -61,7 +61,7 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     chosen = _tuning(settings, parameters)
     begin = time.monotonic()
     asked = str(parameters["task"]) if parameters.get("task") else None
-    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
+    card = tune_together(store.folder(base), data, folder, chosen, progress, task=asked)
     store.enlist(name, origin=f"tuned from {base} on {data.name}")
     return {
         "name": name, "model": name, "task": card.task, "base": base, "data": str(data),

@@ -23,6 +23,7 @@ from tuning.families.heatmap_pose import HeatmapPose
 from tuning.families.heatmap_samples import HeatmapSamples, heatmap_target
 from tuning.families.mmpose_adapter import mmpose_models
 from tuning.families.person_crops import PADDING, PoseAugmentation, affine
+from tuning.families.rtmpose import RtmPose
 from tuning.families.top_down import POSE_MEAN, POSE_STD
 from tuning.import_model import import_model
 from tuning.store.card import read_card, sha256_of, write_card
@@ -31,11 +32,12 @@ from tuning.store.weights import read_weights
 MAP = (SIZE[0] // 4, SIZE[1] // 4)
 
 
-def built(folder: Path, architecture: str, side: int = 64) -> Path:
+def built(folder: Path, architecture: str, side: int = 64, family: str = "mmpose") -> Path:
     """A model folder of random weights."""
     folder.mkdir(parents=True)
-    card = HeatmapPose().build(architecture, ImportWish("drawn", width=side, height=side), folder)
-    write_card(folder, card.model_copy(update={"family": "mmpose", "sha256": sha256_of(folder / card.weights)}))
+    maker = HeatmapPose() if family == "mmpose" else RtmPose()
+    card = maker.build(architecture, ImportWish("drawn", width=side, height=side), folder)
+    write_card(folder, card.model_copy(update={"family": family, "sha256": sha256_of(folder / card.weights)}))
     return folder
 
 

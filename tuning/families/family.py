@@ -173,6 +173,15 @@ def tune(
     task: `detect` or `pose`, refused where the model is for the other. A data set with a fault is refused before the
     first step.
     """
+    card = require_tunable(folder, data_dir, out_dir, task=task, progress=progress)
+    return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
+
+
+def require_tunable(
+    folder: Path, data_dir: Path, out_dir: Path, *, task: str | None = None, progress: Progress | None = None
+) -> ModelCard:
+    """The card of a model that can be tuned so; WardposeError where the task, the place or the data set speaks against
+    it."""
     card = read_card(folder)
     if task is not None and card.task != task:
         wanted = {"detect": "detector", "pose": "pose model"}
@@ -182,7 +191,7 @@ def tune(
     if out_dir.exists():
         raise WardposeError("a model is already here", where=str(out_dir), mend="choose another name")
     require_sound(data_dir, task=card.task, progress=progress)
-    return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
+    return card
 
 
 def input_size(card: ModelCard, settings: TuneSettings, pictures: list[Picture]) -> tuple[int, int]:

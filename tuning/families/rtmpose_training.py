@@ -112,8 +112,8 @@ def train_pose(
     if not len(samples):
         raise WardposeError("no person has keypoints to learn from", mend="make a data set with keypoints")
     outcome = fit(
-        module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
-        progress=progress,
+        module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, loss_grows=True, checkpoint=checkpoint,
+        resume=resume, progress=progress,
     )  # fmt: skip
     module.to("cpu")
     return outcome
