@@ -7,8 +7,8 @@ It writes into the folder `out`:
 
 - `metrics.jsonl`, a line of JSON for every step: `step`, `steps`, `epoch`, `loss`, and any further numbers;
 - `checkpoint.safetensors`, the model's weights, when it has ended;
-- `model.onnx`, the model for pictures [1, 3, height, width] to [1, M, 4 + classes]: boxes as centre and size in parts of
-  the picture, and scores of 0…1 (layout `detr` of `runtime.model_info`);
+- `model.onnx`, the model for pictures [1, 3, height, width] to [1, M, 4 + classes]: boxes as centre and size in parts
+  of the picture, and scores of 0…1 (layout `detr` of `runtime.model_info`);
 - anything else that it wants to go on from, named `resume*`.
 
 Given the same task again with the same `out`, it goes on from what it left there. On SIGINT it saves that and ends with
