@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +19,26 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 
-class Toy(torch.nn.Module):
+class Toy(torch.nn.Module):  # type: ignore[misc]
     """Pictures (B, 3, H, W) of 0…1 to (B, 1, 4 + classes)."""
 
-    def __init__(self, classes):
+    def __init__(self, classes: int) -> None:
         super().__init__()
         self.trunk = torch.nn.Sequential(
             torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.SiLU(), torch.nn.Conv2d(8, 16, 3, 2, 1), torch.nn.SiLU()
         )
         self.head = torch.nn.Linear(16, 4 + classes)
 
-    def forward(self, pictures):
-        return torch.sigmoid(self.head(self.trunk(pictures).mean((2, 3))))[:, None]
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = torch.sigmoid(self.head(self.trunk(pictures).mean((2, 3))))[:, None]
+        return answer
 
 
-def samples(task):
+def samples(task: dict[str, Any]) -> list[tuple[Path, Any]]:
     """Each picture's file and the largest person's box: centre and size in parts of the picture."""
     folder = Path(task["data"])
     content = json.loads((folder / "annotations.json").read_text())
-    boxes = {}
+    boxes: dict[int, list[float]] = {}
     for row in content["annotations"]:
         if row["image_id"] not in boxes or row["bbox"][2] * row["bbox"][3] > np.prod(boxes[row["image_id"]][2:]):
             boxes[row["image_id"]] = row["bbox"]
@@ -50,17 +52,17 @@ def samples(task):
     return found
 
 
-def write(path, tensors, metadata=None):
+def write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Whole or not at all: a file that is cut off would be gone on from."""
-    save_file(tensors, f"{path}.part", metadata)
+    save_file(tensors, f"{path}.part")
     os.replace(f"{path}.part", path)
 
 
-def tune(task, model, out):
+def tune(task: dict[str, Any], model: Toy, out: Path) -> bool:
     data, size, resume = samples(task), (task["width"], task["height"]), out / "resume.safetensors"
     optimizer = torch.optim.SGD(model.parameters(), lr=task["learning_rate"])  # without momentum: no state of its own
     batches = -(-len(data) // task["batch"])
-    step, stopping = 0, []
+    step, stopping = 0, list[bool]()
     if resume.exists():
         kept = load_file(resume)
         step = int(kept.pop("step"))
@@ -71,10 +73,8 @@ def tune(task, model, out):
             epoch, place = divmod(step, batches)
             order = np.random.default_rng((task["seed"], epoch)).permutation(len(data))
             chosen = [data[i] for i in order[place * task["batch"] : (place + 1) * task["batch"]]]
-            pictures = [
-                np.asarray(Image.open(path).convert("RGB").resize(size), np.float32) / 255 for path, _ in chosen
-            ]
-            answer = model(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))[:, 0]
+            pictures = [np.asarray(Image.open(path).convert("RGB").resize(size), np.float32) for path, _ in chosen]
+            answer = model(torch.from_numpy(np.stack(pictures) / 255).permute(0, 3, 1, 2))[:, 0]
             truth = torch.from_numpy(np.stack([box for _, box in chosen]))
             loss = (answer[:, :4] - truth).abs().mean() - answer[:, 4 + task["person_class"]].log().mean()
             optimizer.zero_grad()
@@ -88,7 +88,7 @@ def tune(task, model, out):
     return not stopping
 
 
-def main():
+def main() -> int:
     task = json.loads(Path(sys.argv[1]).read_text())
     torch.manual_seed(task["seed"])
     if task["threads"]:

@@ -81,8 +81,9 @@ def without_network(before: Callable[[], None]) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
 
     def begin() -> None:
+        if libc.unshare(_NEW_USER | _NEW_NETWORK):
+            libc.unshare(_NEW_NETWORK)  # root needs no namespace of users for it
         before()
-        libc.unshare(_NEW_USER | _NEW_NETWORK)
 
     return begin
 
