@@ -50,7 +50,9 @@ def build(task: dict[str, Any]) -> Any:
     import mmdet.models  # noqa: F401 (registers the models)
     from mmdet.registry import MODELS
     from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
 
+    init_default_scope("mmdet")
     MMLogger.get_current_instance().setLevel("ERROR")
     attention.IS_CUDA_AVAILABLE = False  # by torch's operators on a GPU too
     norm = {"type": "BN", "requires_grad": False}
