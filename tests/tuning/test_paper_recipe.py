@@ -31,7 +31,7 @@ def test_every_published_rate_says_where_it_stands(kind: str) -> None:
 
 
 def test_of_a_model_whose_rate_nobody_published_it_is_asked() -> None:
-    with pytest.raises(WardposeError, match="movenet ended is not published.*--final-rate RATE"):
+    with pytest.raises(WardposeError, match=r"movenet ended is not published.*--final-rate RATE"):
         paper_recipe("movenet", PAPER)
     said = PAPER.model_copy(update={"final_rate": 1e-4, "final_batch": 64})
     assert paper_recipe("movenet", said).learning_rate == pytest.approx(0.1 * 1e-4 * 16 / 64)

@@ -1,5 +1,6 @@
-"""The whole graphs of YOLOv6-L and -L6, of an eighth of their channels: taken in, trained a step, exported, decoded; and
-ultralytics' own of L's kind."""
+"""The whole graphs of YOLOv6-L and -L6, of an eighth of their channels: taken in, trained a step, exported, decoded.
+Beside them ultralytics' own graph of that kind.
+"""
 
 from __future__ import annotations
 
