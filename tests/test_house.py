@@ -22,6 +22,7 @@ HEAVY = (
     "moderngl",
     "mujoco",
     "onnxruntime",
+    "openvino",
     "polib",
     "pyk4a",
     "pyrender",

@@ -98,7 +98,6 @@ NO_PROMISE = {
     "can't serve on port … (…)",
     "combine it with the newest calibration, where nothing has moved since",
     "it can't be tuned",
-    "it wrote nothing",
     "nobody would notice a bumped camera",
     "not kept;",
     "nothing needs mending",

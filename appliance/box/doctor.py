@@ -71,7 +71,7 @@ def examine(site: SiteFolder) -> Report:
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
         _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
         _database, _audit, _unwritten, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only,
-        _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
+        _gpu, _tensorrt, _engines, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -314,6 +314,12 @@ def _tensorrt(site: SiteFolder) -> Check:
     return Check("TensorRT", there, detail, "optional: install wardpose's extra `gpu`", True)
 
 
+def _engines(site: SiteFolder) -> Check:
+    from appliance.live.engines import engine_words
+
+    return Check("inference engines", True, engine_words(site), optional=True)
+
+
 def _egl(site: SiteFolder) -> Check:
     missing = [name for name in ("EGL", "GL") if not ctypes.util.find_library(name)]
     detail = (
@@ -327,8 +333,13 @@ def _xvfb(site: SiteFolder) -> Check:
     return Check("Xvfb", bool(found), found or "not installed; the Kinect's depth needs it", SETUP, True)
 
 
+def chromium() -> str | None:
+    """The browser of this box; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 def _chromium(site: SiteFolder) -> Check:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = chromium()
     return Check(
         "Chromium",
         bool(found),

@@ -55,6 +55,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
     from appliance.cli.streams import is_terminal
+    from appliance.cli.watched import watched
     from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
@@ -62,10 +63,15 @@ def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
         raise WardposeError(
             "the terminal UI needs a terminal", mend="name a command, such as `wardpose status`; see `wardpose --help`"
         )
-    from appliance.tui.app import run
+    site = SiteFolder.open(options.home)
 
-    run(SiteFolder.open(options.home))
-    return 0
+    def show() -> int:
+        from appliance.tui.app import run
+
+        run(site)
+        return 0
+
+    return watched(show)
 
 
 def run_live(options: argparse.Namespace, out: Output) -> int:
@@ -126,6 +132,8 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
             line = f"{held.words()}; `wardpose resume` lifts it" if held else _line(figures, supervisor, camera)
             if (drifted := watch.figures())["state"] == "drifted":
                 line += f"; {drifted['text']}: calibrate again"
+            if figures["state"] == "live" and (unsure := figures["unsure"]) and unsure["words"]:
+                line += f"; {unsure['words']}"
             told = _tell(out, line, told, lively=figures["state"] == "live")
         why = "it has run as long as it should"
     except KeyboardInterrupt:

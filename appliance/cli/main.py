@@ -9,7 +9,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Any, NoReturn
 
 from appliance import program
 from appliance.cli import (
@@ -18,8 +19,13 @@ from appliance.cli import (
     bench,
     calibrate,
     camera,
+    completion,
     data,
     demo,
+    engines,
+    examples,
+    home,
+    jobs,
     live,
     models,
     plates,
@@ -27,6 +33,7 @@ from appliance.cli import (
     station,
     study,
 )
+from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
@@ -42,6 +49,14 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise WardposeError(message, where=self.prog, mend=f"see `{self.prog} --help`")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            if near := nearest(str(value), [str(choice) for choice in action.choices or ()]):
+                raise argparse.ArgumentError(action, f"there is no {value!r}; did you mean {near!r}?") from error
+            raise
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
@@ -53,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Tunes a person detector to one bed's camera with synthetic images and shows a live skeleton. "
         "With no command it opens the terminal UI. It is no alarm and no medical device.",
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"wardpose {version('wardpose')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     # Options may stand before or behind the command; a default behind must not undo what stood before.
     behind = argparse.ArgumentParser(add_help=False)
@@ -60,9 +76,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    modules = (demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, bench, study)
-    for module in modules:
+    looking, making = (demo, station, audit, camera, calibrate, plates, backgrounds), (data, retarget, models)
+    for module in (*looking, *making, engines, live, jobs, bench, study, completion):
         module.add(commands, behind)
+    examples.show(commands.choices)
     return parser
 
 
@@ -101,19 +118,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], out: Output) -> int:
     parser = build_parser()
+    completion.complete(parser)
     options, rest = parser.parse_known_args(arguments)
     if options.command is None:
         if rest:
             parser.error(f"unrecognised: {' '.join(rest)}")
+        home.require_no_mistake(options, out)
         return live.open_terminal_ui(options, out)
     if rest:
         if options.command != "test":
-            parser.error(f"`{options.command}` does not know: {' '.join(rest)}")
+            parser.error(f"`{options.command}` does not know: {' '.join(rest)}{_meant(options.command, rest)}")
         options.rest = rest
+    home.require_no_mistake(options, out)
     from appliance.live import pauses
 
     pauses.catch_up(options.home)
     return int(options.run(options, out))
+
+
+def _meant(command: str, rest: Sequence[str]) -> str:
+    """Which option of a command somebody may have meant, in words."""
+    commands = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    known = [option for action in commands.choices[command]._actions for option in action.option_strings]
+    near = nearest(rest[0].partition("=")[0], known) if rest[0].startswith("-") else ""
+    return f"; did you mean {near}?" if near else ""
 
 
 def _fail(out: Output, text: str, code: int) -> int:

@@ -1,4 +1,4 @@
-"""wardpose models list, fetch, import, build, verify."""
+"""wardpose models list, fetch, import, build, verify, remove."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.asking import carry_out
+from appliance.cli.asking import add_reason, ask, carry_out
 from appliance.cli.output import Output
 
 
@@ -50,6 +50,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
     verify.add_argument("name", nargs="*", help="default: all")
     verify.set_defaults(run=verify_models)
+    removing = kinds.add_parser("remove", parents=[common], help="delete a model of this site that nothing runs on")
+    removing.add_argument("name")
+    add_reason(removing)
+    removing.set_defaults(run=remove_model)
 
 
 def list_models(options: argparse.Namespace, out: Output) -> int:
@@ -93,6 +97,13 @@ def import_model(options: argparse.Namespace, out: Output) -> int:
     size = f"{card['width']}×{card['height']}"
     out.say(f"{card['model']}: {card['architecture']}, {card['task']}, {size}; sha256 {card['sha256'][:16]}…")
     out.answer({"ok": True} | {name: card[name] for name in ("model", "architecture", "task", "sha256")})
+    return 0
+
+
+def remove_model(options: argparse.Namespace, out: Output) -> int:
+    ask(options, "models.remove", name=options.name, reason=options.reason)
+    out.say(f"{options.name} is deleted")
+    out.answer({"ok": True, "model": options.name})
     return 0
 
 

@@ -89,6 +89,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)"
     )
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
+    promote.add_argument(
+        "--fresh", action="store_true", default=None,
+        help="draw new held-out pictures, on which no candidate was tried: what the gate allows begins anew",
+    )  # fmt: skip
     promote.add_argument("--upright", type=Path, metavar="COCO.json", help="pictures on which it must not get worse")
     promote.add_argument(
         "--floor",
@@ -205,7 +209,7 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def promote_model(options: argparse.Namespace, out: Output) -> int:
-    given = {"model": options.name} | _values(options, "data", "images", "upright", "floor", "reason")
+    given = {"model": options.name} | _values(options, "data", "images", "fresh", "upright", "floor", "reason")
     result = carry_out(options, out, "judging", "promote", given)
     for reason in result["reasons"]:
         out.say(f"- {reason}")

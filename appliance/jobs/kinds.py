@@ -6,6 +6,7 @@ returns figures for JSON. An exception from `progress` ends the work with what i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,10 @@ from pydantic import ValidationError
 
 from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
+from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
@@ -27,6 +29,9 @@ from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from tuning.families.family import TuneSettings
+
+# What the statistics want of every person and picture, and a table does not.
+_EACH = frozenset({"scores", "covered", "alarms", "oks", "seen", "cm"})
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -50,22 +55,24 @@ def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     final_rate, final_batch, epochs, minutes, batch, rate, seed, processes, width and height (of its input)."""
     from tuning.coco_folder import read_people
     from tuning.families.together import tune_together
+    from tuning.gate.leaks import write_trained_on
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
     base = str(parameters.get("model") or base_model(site, task))
     data = _folder(_data(site, parameters))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
-    folder = store.new_folder(name)
     store.verify(base)
     chosen = _tuning(settings, parameters)
     begin = time.monotonic()
     asked = str(parameters["task"]) if parameters.get("task") else None
-    card = tune_together(store.folder(base), data, folder, chosen, progress, task=asked)
-    store.enlist(name, origin=f"tuned from {base} on {data.name}")
+    with store.adding(name, origin=f"tuned from {base} on {data.name}") as folder:
+        card = tune_together(store.folder(base), data, folder, chosen, progress, task=asked)
+        pictures = read_people(data / "annotations.json")
+        write_trained_on(folder, (picture.path for picture in pictures))
     return {
         "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
-        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "images": len(pictures), "width": card.width, "height": card.height,
         "seconds": time.monotonic() - begin,
     }  # fmt: skip
 
@@ -100,10 +107,11 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             f"{name} is a pose model and finds nobody by itself", where="evaluate",
             mend="add --keypoints, or name a detector",
         )  # fmt: skip
+    tries.note(site, tries.set_identity(data, Path(images) if images else None), name)
     size = (parameters.get("width"), parameters.get("height"))
     if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
         keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
-        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "seen", "images"})}
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={*_EACH, "images"})}
         answer = {"model": name, "width": card.width, "height": card.height} | figures
     else:
         detector = store.live("detect") if card.task == "pose" else name
@@ -114,8 +122,9 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
             turn_deg=turn, width=size[0], height=size[1],
         )  # fmt: skip
-        each = {"oks", "seen", "images"}  # what the statistics want of every person
-        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
+        figures = evaluation.model_dump(exclude={*_EACH, "keypoints"}, exclude_none=True)
+        if evaluation.keypoints is not None:
+            figures["keypoints"] = evaluation.keypoints.model_dump(exclude={*_EACH, "images"}, exclude_none=True)
         own = store.card(detector)
         answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
     with site.database.transaction(immediate=True) as db:
@@ -128,9 +137,17 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
-    store = ModelStore(site)
     name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}
+    with intents.intend(site, "model.export", name, engine):
+        path = _export(site, name, engine, parameters, result, progress)
+    return result | {"onnx": str(path)}
+
+
+def _export(
+    site: SiteFolder, name: str, engine: str, parameters: Mapping[str, Any], result: dict[str, Any], progress: Progress
+) -> Path:
+    store = ModelStore(site)
     if store.card(name).format == "onnx":
         store.verify(name)  # an imported ONNX file is its own export
     else:
@@ -143,13 +160,12 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
         progress(0, 1, "building the TensorRT engine on this box")
         progress(1, 1, open_engine(path, prefer="tensorrt").name)
-    audit.record(site, "model.export", name, engine)
-    return result | {"onnx": str(path)}
+    return path
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, upright, floor (other
-    ones)."""
+    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, fresh, upright, floor
+    (other ones)."""
     from appliance.jobs.promotion import decide
 
     return decide(site, parameters, progress)
@@ -178,13 +194,16 @@ def build(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -
     from tuning.import_model import build_model
 
     store, name = ModelStore(site), str(parameters["name"])
-    store.new_folder(name)
     progress(0, 0, "drawing random weights")
-    card = build_model(
-        str(parameters["architecture"]), site.models, name, width=parameters.get("width"),
-        height=parameters.get("height"), seed=int(parameters.get("seed") or 0),
-    )  # fmt: skip
-    store.enlist(name, origin="built of random weights")
+    with store.adding(name, origin="built of random weights") as folder:
+        card = build_model(
+            str(parameters["architecture"]),
+            folder.parent,
+            name,
+            width=parameters.get("width"),
+            height=parameters.get("height"),
+            seed=int(parameters.get("seed") or 0),
+        )
     return {"model": name, "architecture": card.architecture, "task": card.task, "width": card.width,
             "height": card.height, "sha256": card.sha256}  # fmt: skip
 
@@ -274,9 +293,13 @@ def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     store, options = ModelStore(site), options_from(parameters)
     target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
     start = store.folder(str(parameters["start"])) if parameters.get("start") else None
-    card = make_as_asked(options, target, start, progress)
-    if target.parent == site.models:
-        store.enlist(target.name, origin="made from synthetic images alone")
+    adding = (
+        store.adding(target.name, origin="made from synthetic images alone")
+        if target.parent == site.models
+        else contextlib.nullcontext()
+    )
+    with adding:
+        card = make_as_asked(options, target, start, progress)
     return {"model": card.name, "out": str(target), "scores": card.scores}
 
 

@@ -71,11 +71,13 @@ class ExportParameters(Request):
 
 
 class PromoteParameters(Why):
-    """Put a model live if it proves better on held-out pictures; by default simulated ones of this site."""
+    """Put a model live if it proves better on held-out pictures; by default simulated ones of this site. fresh: draw
+    such as no candidate was tried on."""
 
     model: str
     data: str | None = None
     images: str | None = None
+    fresh: bool | None = None
     upright: str | None = None
     floor: str | None = None
 

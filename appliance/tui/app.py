@@ -36,7 +36,7 @@ from appliance.tui.page import Page
 from appliance.tui.privacy import PrivacyPage
 from appliance.tui.retarget import RetargetPage
 from appliance.tui.system import SystemPage
-from appliance.tui.widgets import NO_ALARM, PAGES
+from appliance.tui.widgets import NO_ALARM, PAGES, Actions
 from calibration.errors import WardposeError
 
 LOOK_SECONDS = 1.0
@@ -44,7 +44,7 @@ KINDS: tuple[type[Page], ...] = (
     OverviewPage, CameraPage, CalibratePage, RetargetPage, ModelsPage, LivePage, PrivacyPage, SystemPage, GuidePage,
 )  # fmt: skip
 EVERYWHERE = ("guide", "pause", "undo", "history", "jump", "palette", "theme", "help", "quit")
-IN_FOOTER = ("guide", "pause", "undo", "history", "jump", "theme", "help", "quit")
+IN_FOOTER = ("guide", "pause", "undo", "history", "help", "quit")
 
 
 class WardposeApp(App[int]):
@@ -66,9 +66,11 @@ class WardposeApp(App[int]):
         except WardposeError as error:
             self.keys, self._trouble = Keys(), str(error)
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
         self.site = site
         self.leaving = threading.Event()
         self.done, self.paces = DeedsDone(), Paces()
+        self.answered = False
         self._wake = threading.Event()
         for name in EVERYWHERE:
             action = "command_palette" if name == "palette" else name
@@ -88,7 +90,7 @@ class WardposeApp(App[int]):
             self.register_theme(theme)
         self.theme_changed_signal.subscribe(self, self._use_inks)
         try:
-            wanted = load_settings(self.site).terminal.theme
+            wanted: str = load_settings(self.site).terminal.theme
         except WardposeError:
             wanted = DEFAULT  # the screens tell what is wrong with the settings
         self._ink.fill(wanted)
@@ -106,6 +108,9 @@ class WardposeApp(App[int]):
 
     def _use_inks(self, theme: Any) -> None:
         self._ink.fill(theme.name)
+        for page in self._pages.values():
+            for actions in page.query(Actions):
+                actions.forget()
         self.look_again()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
@@ -187,7 +192,7 @@ class WardposeApp(App[int]):
     def action_undo(self) -> None:
         undoing = self.done.take_undoing()
         if undoing is None:
-            self._page.say("nothing that can be undone was done here", "warn")
+            self._page.say("there is no deed of this terminal left to undo", "warn")
             return
         self._page.call(f"undoing: {undoing.what}", undoing.name, **undoing.parameters)
 
@@ -221,10 +226,13 @@ class WardposeApp(App[int]):
         while not self.leaving.is_set():
             self._wake.clear()
             page, status, problem, data = self._page, {}, "", None
+            if not self.answered:  # what stands in files is told at once, before a service is even started
+                self._show_files(page)
             try:
                 if client is None:
                     client = ServiceClient.connect(self.site)
                 status = client.status()
+                self.answered = True
                 self._watch_jobs(JobStore(self.site).all(20))
             except WardposeError as error:
                 problem, client = str(error), None
@@ -238,6 +246,10 @@ class WardposeApp(App[int]):
             self._wake.wait(LOOK_SECONDS)
         if client is not None:
             client.close()
+
+    def _show_files(self, page: Page) -> None:
+        with contextlib.suppress(Exception):  # told by the look that follows
+            self.on_screen(self._show, page, {}, page.gather({}), "")
 
     def _watch_jobs(self, jobs: Iterable[Job]) -> None:
         """Take note of each job's pace, and tell of one that has ended since the last look."""
@@ -253,7 +265,8 @@ class WardposeApp(App[int]):
         severity = {"good": "information", "warn": "warning", "bad": "error"}.get(mark, "information")
         self.notify(words, title=f"#{job.id} {job_words.title(job)}", severity=severity, timeout=12)  # type: ignore[arg-type]
         mend = job_words.mend(job)
-        self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
+        with contextlib.suppress(NoMatches):  # a screen that is only just being put together: the toast tells it
+            self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
 
     def _show(self, page: Page, status: Mapping[str, Any], data: Any, problem: str) -> None:
         if page is self._page and not self.leaving.is_set():

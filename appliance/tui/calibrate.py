@@ -23,10 +23,11 @@ from appliance.bedside.calibrate import (
 from appliance.bedside.camera_access import take_pictures
 from appliance.live import pauses
 from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.corner_picker import CornerPicker
 from appliance.tui.dialogs import Blank, Choose, Form
-from appliance.tui.ink import FAINT, GOOD, WARN
+from appliance.tui.ink import FAINT, GOOD, WARN, inked
 from appliance.tui.page import Page
 from appliance.tui.pictures import BedScreen
 from appliance.tui.way import known_words
@@ -150,7 +151,7 @@ class CalibratePage(Page):
     def do_print(self) -> None:
         self.app.push_screen(Choose("The tag sheet as a PDF, for the bed of the settings", PAPERS), self._where)
 
-    def _where(self, paper: str) -> None:
+    def _where(self, paper: str | None) -> None:
         if paper:
             where = Blank("file", "PDF file, on a USB stick for instance", str(self.site.pictures / "tag-sheet.pdf"))
             form = Form("Where to write it. From another computer: scp fetches it over ssh.", [where], "Write the PDF")
@@ -195,8 +196,11 @@ class CalibratePage(Page):
             self.say("a measure is no number; write it as 2.5", "bad")
             return
 
-        def by_hand(*arguments: Any, progress: Progress, on_better: Any) -> Any:
-            return calibrate_by_hand(*arguments, on_better=on_better, **measures)
+        def by_hand(site: SiteFolder, *, progress: Progress, on_better: Any) -> Any:
+            return calibrate_by_hand(
+                site, azimuth_deg=measures["azimuth_deg"], elevation_deg=measures["elevation_deg"],
+                distance=measures["distance"], on_better=on_better,
+            )  # fmt: skip
 
         self._calibrate("taking a picture", by_hand)
 
@@ -316,9 +320,9 @@ class CalibratePage(Page):
 
 
 def _cells(row: calibrations.CalibrationRow, estimate: Any, used: bool) -> list[str | Text]:
-    state = Text("● in use", GOOD) if used else Text("earlier", FAINT) if row.confirmed else Text("▲ not seen", WARN)
+    state = inked("● in use", GOOD) if used else inked("earlier", FAINT) if row.confirmed else inked("▲ not seen", WARN)
     if isinstance(estimate, Exception):
-        return [str(row.id), state, row.method, age(row.made_at), "can't be read", ""]
+        return [str(row.id), state, row.method, age(row.made_at), "unreadable", ""]
     view = estimate.viewpoint
     known = f"± {estimate.centre_sigma_mm / 10:.1f} cm ± {estimate.rotation_sigma_deg:.1f}°"
     seen = f"{view.azimuth_deg:.0f}° {view.elevation_deg:.0f}° {view.distance:.1f} m"

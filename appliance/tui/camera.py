@@ -42,8 +42,8 @@ class CameraPage(Page):
     TAB = "camera"
     LIST = "#kinds"
     ABOUT = (
-        "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, examine it, "
-        "and then use it. A look through the camera asks for a reason and leaves a row in the audit trail. "
+        "Where the frames come from. Choose a kind in the table (Enter puts it into the field), complete it, "
+        "examine it, and then use it. A look through the camera asks for a reason and leaves a row in the audit trail. "
         "A plate is a picture of the empty bed with its depth, into which training images put their people: empty the "
         "bed, step aside, take it, and keep it only if nobody is in it. It is deleted after 30 days."
     )
@@ -222,7 +222,7 @@ class CameraPage(Page):
 
         def remove(name: str) -> None:
             self.ask(
-                f"Delete the plate {name}? It can't be brought back; images made over it go with it.",
+                f"Delete the plate {name}? It can't be brought back. Images made over it go too.",
                 "Delete it",
                 lambda: self.call(f"deleting {name}", "plates.remove", name=name, reason=self.here),
             )

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from calibration.estimate import CalibrationEstimate
 
 OUTLINE = (255, 215, 0)
+# Of the 256: a hue's place on the circle, and its quiet colours from dark to light.
+_DARK = ((0, 0, 0), (38, 38, 38), (78, 78, 78))
+HUES = (
+    (0.0, (*_DARK, (135, 95, 95), (175, 135, 135), (215, 175, 175), (255, 215, 215))),
+    (36.0, (*_DARK, (135, 95, 95), (175, 135, 95), (215, 175, 135), (255, 215, 175))),
+    (72.0, (*_DARK, (135, 135, 95), (175, 175, 135), (215, 215, 175), (255, 255, 215))),
+    (108.0, (*_DARK, (95, 135, 95), (135, 175, 135), (175, 215, 175), (215, 255, 215))),
+    (144.0, (*_DARK, (95, 135, 95), (135, 175, 135), (175, 215, 175), (215, 255, 215))),
+    (180.0, (*_DARK, (95, 135, 135), (135, 175, 175), (175, 215, 215), (215, 255, 255))),
+    (216.0, (*_DARK, (95, 95, 135), (95, 135, 175), (135, 175, 215), (175, 215, 255))),
+    (252.0, (*_DARK, (95, 95, 135), (135, 135, 175), (175, 175, 215), (215, 215, 255))),
+    (288.0, (*_DARK, (135, 95, 135), (175, 135, 175), (215, 175, 215), (255, 215, 255))),
+    (324.0, (*_DARK, (135, 95, 135), (175, 135, 175), (215, 175, 215), (255, 215, 255))),
+)
 SHADES = " ░▒▓█"  # where a terminal has no colours
 _COLOURFUL = 56  # by how much a pixel's channels differ before it is more than grey
 
@@ -60,16 +74,32 @@ def in_few_colours(picture: NDArray[np.uint8], system: str | None) -> NDArray[np
     threshold = np.tile(pattern, (height // 4 + 1, width // 4 + 1))[:height, :width]
     values = picture.astype(np.float64)
     light = values @ np.array([0.299, 0.587, 0.114])
+    if steps < 10:  # few greys are spent on what there is
+        low, high = np.percentile(light, [2, 98])
+        light = np.clip((light - low) / max(high - low, 32.0), 0, 1) * 255
     # A fine ramp wants little of the pattern: the eye sees the pattern before it sees the step.
     level = np.clip(np.round(light / 255 * steps + threshold), 0, steps)
     few = np.repeat(np.round(level * 255 / steps)[..., None], 3, axis=2)
     spread = values.max(axis=2) - values.min(axis=2)
     if system == "256":
-        loud = spread > _COLOURFUL
-        cube = np.array([0, 95, 135, 175, 215, 255])
-        nearest = cube[np.abs(values[..., None] - cube).argmin(axis=-1)]
-        few[loud] = nearest[loud]
+        _tint(few, values, light, threshold, spread > _COLOURFUL)
     return few.astype(np.uint8)
+
+
+def _tint(
+    few: NDArray[np.float64], values: NDArray[np.float64], light: NDArray[np.float64],
+    threshold: NDArray[np.float64], loud: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Give the loud pixels of `few` the ramp of their hue, dithered between its steps as the greys are."""
+    import numpy as np
+
+    red, green, blue = (values[..., channel] - light for channel in range(3))
+    hue = np.degrees(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
+    for centre, ramp in HUES:
+        mine = loud & (np.abs((hue - centre + 180) % 360 - 180) <= 360 / len(HUES) / 2)
+        steps = np.array(ramp, np.float64)
+        at = np.interp(light, steps @ np.array([0.299, 0.587, 0.114]), np.arange(len(steps)))
+        few[mine] = steps[np.clip(np.round(at + threshold), 0, len(steps) - 1).astype(int)][mine]
 
 
 def _half_blocks(small: NDArray[np.uint8], labels: dict[tuple[int, int], str]) -> Text:

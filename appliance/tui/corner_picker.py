@@ -174,7 +174,7 @@ class CornerPicker(ModalScreen[list[tuple[float, float]]]):
             Text.assemble(
                 (f"Corner {number + 1} of 4: {name}", "bold"),
                 f" ({PLACES[name]}, lying on the back)\n",
-                (f"{x:.1f}, {y:.1f} px, zoom {self._zoom:g}", "faint"),
+                (f"{x:.1f}, {y:.1f} px, zoom {self._zoom:g}", "dim"),
             )
         )
 
@@ -187,8 +187,9 @@ class CornerPicker(ModalScreen[list[tuple[float, float]]]):
         step = self._color.shape[1] / small.shape[1] / MAGNIFIED  # px of the picture a dot of the magnifier
         grid_x = self._cursor[0] + (np.arange(columns) - columns // 2) * step
         grid_y = self._cursor[1] + (np.arange(rows) - rows // 2) * step
-        maps = [grid.astype(np.float32) for grid in np.meshgrid(grid_x, grid_y)]
-        part = np.asarray(cv2.remap(self._color, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        across, down = (grid.astype(np.float32) for grid in np.meshgrid(grid_x, grid_y))
+        near = cv2.remap(self._color, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        part = np.asarray(near, np.uint8)
         part = in_few_colours(part, system)
         _mark(part, np.array([columns // 2, rows // 2], np.float64), CURSOR, arm=2)
         part[[0, -1]] = part[:, [0, -1]] = FRAME

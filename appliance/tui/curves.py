@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from appliance.jobs.store import Step
-from appliance.tui.ink import ACCENT, FAINT
+from appliance.tui.ink import ACCENT, FAINT, inked
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _LOSS = re.compile(r"\bloss ([0-9.]+(?:e[+-]?\d+)?)")
@@ -17,7 +17,7 @@ _LOSS = re.compile(r"\bloss ([0-9.]+(?:e[+-]?\d+)?)")
 def curve(points: Sequence[tuple[float, float]], columns: int, rows: int, name: str, unit: str = "") -> Text:
     """points (x, y) as a line in `rows` rows of cells, with its name, its last value, and the scale at its left."""
     if len(points) < 2:
-        return Text(f"{name}: not enough yet to draw", FAINT)
+        return inked(f"{name}: not enough yet to draw", FAINT)
     left = 9
     width, height = max(2 * (columns - left), 4), 4 * rows
     xs, ys = [x for x, _ in points], [y for _, y in points]

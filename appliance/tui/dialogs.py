@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from appliance.tui.ink import BAD, FAINT
+from appliance.tui.ink import BAD, FAINT, inked
 
 
 class Ask(ModalScreen[bool]):
@@ -58,7 +58,7 @@ class Choose(ModalScreen[str]):
             yield Static(Text(self._question))
             options = [Option(Text(f"{i} {words}"), id=name) for i, (name, words) in enumerate(self._choices, start=1)]
             yield OptionList(*options)
-            yield Static(Text("↑ ↓ and Enter, or its number; Esc leaves", FAINT))
+            yield Static(inked("↑ ↓ and Enter, or its number; Esc leaves", FAINT))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(str(event.option.id))
@@ -123,7 +123,7 @@ class Form(ModalScreen[dict[str, str] | None]):
         given = {blank.name: self.query_one(f"#{blank.name}", Input).value.strip() for blank in self._blanks}
         missing = [blank for blank in self._blanks if blank.needed and not given[blank.name]]
         if missing:
-            self.query_one("#missing", Static).update(Text(f"still empty: {missing[0].label}", BAD))
+            self.query_one("#missing", Static).update(inked(f"still empty: {missing[0].label}", BAD))
             self.query_one(f"#{missing[0].name}", Input).focus()
             return
         self.dismiss(given)
@@ -144,7 +144,7 @@ class Reading(ModalScreen[None]):
             yield Static(Text(self._title, "bold"))
             with VerticalScroll():
                 yield Static(self._text)
-            yield Static(Text("Esc closes this", FAINT))
+            yield Static(inked("Esc closes this", FAINT))
 
     def action_leave(self) -> None:
         self.dismiss(None)

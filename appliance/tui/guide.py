@@ -19,13 +19,15 @@ from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import ModelStore
 from appliance.site.settings import load_settings
-from appliance.tui.ink import BOLD, FAINT, WARN
+from appliance.tui.ink import BOLD, FAINT, WARN, inked
 from appliance.tui.job_words import pace, told
 from appliance.tui.pace import guess_images, guess_judging, guess_tuning
 from appliance.tui.page import Page
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.way import Stage, the_way
 from appliance.tui.widgets import MARKS, Action, bar, choose, selected, span
+
+LIVELY = ("live", "not this bed", "boxes")  # states of the stage live in which people are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,10 @@ class GuidePage(Page):
         for step in data.steps:
             sign, ink = MARKS[step.mark]
             rows.append(
-                (step.name, (Text(sign, ink), Text(step.title), Text(step.state[:26], FAINT), Text(step.left, FAINT)))
+                (
+                    step.name,
+                    (inked(sign, ink), Text(step.title), inked(step.state[:26], FAINT), inked(step.left, FAINT)),
+                )
             )
         self.fill(rows)
         if wanted is not None and wanted.name != self._stood:
@@ -211,43 +216,53 @@ def steps_of(site: Any, way: tuple[Stage, ...], jobs: tuple[Job, ...], noted: fr
     at_work = any(job.active and job.kind in ("synth", "tune", "promote") for job in jobs)
     judged = gate.state in ("passed", "refused")
     ready = calibration.done
+    seen = camera.state == "delivers" or "camera" in noted
     return (
         Step(
-            "camera", "Camera", "Choose the camera beside this bed, let the box look once, and use it. The simulated ward "
-            "is a camera like any other, to try the whole way without one.", "camera", "probe",
-            "good" if ready or camera.state == "delivers" or "camera" in noted else camera.mark, camera.told, "1 min",
-            by_person=True,
+            name="camera", title="Camera", page="camera", action="probe",
+            about="Choose the camera beside this bed, let the box look once, and use it. The simulated ward is a "
+            "camera like any other, to try the whole way without one.",
+            mark="good" if ready or seen else camera.mark, state=camera.told, left="1 min", by_person=True,
         ),
         Step(
-            "calibrate", "Calibration", "Write the tag sheet (w on 3 Calibrate), print it at 100 %, lay it on the empty "
-            "bed, and let the box look. Then say where head and foot are.", "calibrate",
-            "open" if calibration.state == "unconfirmed" else "calibrate", calibration.mark, calibration.told, "2 min",
+            name="calibrate", title="Calibration", page="calibrate",
+            action="open" if calibration.state == "unconfirmed" else "calibrate",
+            about="Write the tag sheet (w on 3 Calibrate), print it at 100 %, lay it on the empty bed, and let the box "
+            "look. Then say where head and foot are.",
+            mark=calibration.mark, state=calibration.told, left="2 min",
         ),
         Step(
-            "plates", "Plate of the empty bed", "A picture of the empty room makes the training images look like it. "
-            "Empty the bed, step aside. Nothing is kept that nobody has seen.", "camera", "plate",
-            "good" if plate.done or "plates" in noted else "off",
-            "left out" if "plates" in noted and not plate.done else plate.told, "1 min", skippable=True,
+            name="plates", title="Plate of the empty bed", page="camera", action="plate",
+            about="A picture of the empty room makes the training images look like it. Empty the bed, step aside. You "
+            "see it before it is kept.",
+            mark="good" if plate.done or "plates" in noted else "off",
+            state="left out" if "plates" in noted and not plate.done else plate.told, left="1 min", skippable=True,
         ),
         Step(
-            "retarget", "Retarget", "Images of this bed's view, detector and pose model tuned on them, and the gate. It "
-            "goes on when this terminal is closed.", "retarget", "" if at_work else "everything",
-            "good" if judged and not at_work else "warn" if at_work else "off",
-            "at work" if at_work else gate.told if judged else tuning.told, span(guess.seconds),
+            name="retarget", title="Retarget", page="retarget", action="" if at_work else "everything",
+            about="Images of this bed's view, detector and pose model tuned on them, and the gate. It goes on when "
+            "this terminal is closed.",
+            mark="good" if judged and not at_work else "warn" if at_work else "off",
+            state="at work" if at_work else gate.told if judged else tuning.told, left=span(guess.seconds),
         ),
         Step(
-            "review", "Review", "Read what the gate decided. A refusal leaves the old model live, which is safe.",
-            "retarget", "", "good" if "review" in noted else "off",
-            "read" if "review" in noted else "to be read" if judged else "the gate has not judged yet", "1 min", by_person=True,
+            name="review", title="Review", page="retarget", action="",
+            about="Read what the gate decided. A refusal leaves the old model live, which is safe.",
+            mark="good" if "review" in noted else "off",
+            state="read" if "review" in noted else "to be read" if judged else "the gate has not judged yet",
+            left="1 min", by_person=True,
         ),
         Step(
-            "live", "Go live", "Start the live path and look whether the skeleton lies where the person lies.", "live",
-            "" if live.state in ("live", "not this bed", "starting", "paused") else "start",
-            "good" if live.state in ("live", "not this bed") else live.mark, live.told, "1 min",
+            name="live", title="Go live", page="live",
+            action="" if live.state in (*LIVELY, "starting", "paused") else "start",
+            about="Start the live path and look whether the skeleton lies where the person lies.",
+            mark="good" if live.state in LIVELY else live.mark, state=live.told, left="1 min",
         ),
         Step(
-            "hand-over", "Hand over", "Show the nurse the page on this box's screen: what LIVE, PAUSED and NO SIGNAL look "
-            "like, and the pause. Say that it is no alarm.", "live", "", "good" if "hand-over" in noted else "off",
-            "handed over" if "hand-over" in noted else "not yet", "5 min", by_person=True,
+            name="hand-over", title="Hand over", page="live", action="",
+            about="Show the nurse the page on this box's screen: what LIVE, PAUSED and NO SIGNAL look like, and the "
+            "pause. Say that it is no alarm.",
+            mark="good" if "hand-over" in noted else "off",
+            state="handed over" if "hand-over" in noted else "not yet", left="5 min", by_person=True,
         ),
     )  # fmt: skip

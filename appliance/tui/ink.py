@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.text import Text
 from rich.theme import Theme as Inks
 from textual.theme import Theme
 
@@ -57,7 +58,7 @@ def themes() -> list[Theme]:
     return [
         Theme(
             name=name, primary=look.accent, secondary=look.faint, accent=look.accent, foreground=look.text,
-            background=look.ground, surface=look.panel, panel=look.panel, success=look.good, warning=look.warn,
+            background=look.ground, surface=look.raised, panel=look.panel, success=look.good, warning=look.warn,
             error=look.bad, boost=look.raised, dark=look.dark,
             variables={
                 "footer-background": look.panel,
@@ -68,6 +69,11 @@ def themes() -> list[Theme]:
         )
         for name, look in LOOKS.items()
     ]  # fmt: skip
+
+
+def inked(text: str, ink: str) -> Text:
+    """A text in one ink; as a span of it, since Textual knows no names in a text's own style."""
+    return Text.assemble((text, ink))
 
 
 class InkPot:

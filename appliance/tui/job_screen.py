@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.tui.curves import curve, losses, rates
-from appliance.tui.ink import BOLD, FAINT, WARN
+from appliance.tui.ink import BOLD, FAINT, WARN, inked
 from appliance.tui.job_words import mend, outcome, pace, title
 from appliance.tui.pace import seconds_of
 from appliance.tui.verdicts import figures_table
@@ -78,7 +78,7 @@ class JobScreen(ModalScreen[str]):
         lines = store.log_tail(job.id, LOG_LINES)
         log = "\n".join(lines) if lines else "its log is empty: what it has to say stands above"
         self.query_one("#job-log", Static).update(Text(f"{reasons}\n" * bool(reasons) + log))
-        self.query_one("#job-keys", Static).update(Text(self._keys(job), FAINT))
+        self.query_one("#job-keys", Static).update(inked(self._keys(job), FAINT))
 
     def _state(self, job: Job) -> Text:
         if job.state == "running":

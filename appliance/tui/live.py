@@ -17,7 +17,7 @@ from appliance.live.status import is_fresh, live_words
 from appliance.models.in_use import models_in_use
 from appliance.site import calibrations
 from appliance.site.settings import load_settings
-from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN, inked
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import NO_ALARM, Action, number
 from calibration.errors import WardposeError
@@ -28,7 +28,7 @@ DRAWN_EVERY_S = 1 / 30  # a terminal that is slower is waited for
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None where nothing is calibrated."""
+    """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None without a calibration."""
 
     page: str
     detector: str
@@ -58,7 +58,7 @@ class LivePage(Page):
         self._bed_of = 0
 
     def contents(self) -> ComposeResult:
-        yield Static(Text(NO_ALARM, WARN), classes="hint", id="no-alarm")
+        yield Static(inked(NO_ALARM, WARN), classes="hint", id="no-alarm")
         yield Static(id="headline")
         yield Static(id="cells")
         yield Static(id="figures", classes="hint")
@@ -252,8 +252,12 @@ class LivePage(Page):
 
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
         sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
-        self.query_one("#headline", Static).update(Text(f"{sign} {headline}", colour))
-        self.query_one("#cells", Static).update(Text(f"\n{hint}", FAINT))
+        self.query_one("#headline", Static).update(inked(f"{sign} {headline}", colour))
+        columns, rows = self._cells
+        middle = Text("\n" * max(rows // 2 - 1, 1), no_wrap=True)
+        for words, ink in ((f"{sign}  {headline.split(':')[0]}  {sign}", colour), ("", ""), (hint, FAINT)):
+            middle.append(f"{words:^{columns or 1}}\n", ink)
+        self.query_one("#cells", Static).update(middle)
         self._measure()
 
 

@@ -18,7 +18,7 @@ from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
-from appliance.tui.ink import FAINT, GOOD, WARN
+from appliance.tui.ink import FAINT, GOOD, WARN, inked
 from appliance.tui.page import Page
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import Action, selected
@@ -237,7 +237,7 @@ def _stays(model: Model | None) -> str:
 
 
 def _cells(model: Model) -> tuple[str | Text, ...]:
-    live = Text("● live", GOOD) if model.live else Text("")
+    live = inked("● live", GOOD) if model.live else Text("")
     origin = model.parent or ("built in" if model.source == "built in" else "fetched" if model.built_in else "imported")
     return (model.name, KINDS[model.task], live, f"{model.width}×{model.height}", origin, model.family or "unknown",
             model.licence)  # fmt: skip
@@ -262,7 +262,7 @@ def _lacking(seen: Seen) -> Text:
         text.append(f"▲ Not on this box: {', '.join(seen.lacking)}: {seen.without}. ", WARN)
         text.append("f fetches them, from the registry or from a file on a USB stick.", FAINT)
     if job is not None and job.active:
-        text = Text(f"Fetching (#{job.id}, {job.state}): {job.note or 'about to begin'} …", GOOD)
+        text = inked(f"Fetching (#{job.id}, {job.state}): {job.note or 'about to begin'} …", GOOD)
     elif job is not None and seen.lacking and job.state != "done":
         text.append(f"\nThe last try {job.state}{f': {job.error}' if job.error else ''}", WARN)
     return text

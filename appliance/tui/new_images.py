@@ -43,7 +43,7 @@ def newest_images(folder: Path) -> NDArray[np.uint8]:
         if len(tiles) == ACROSS * DOWN:
             break
     if not tiles:
-        raise WardposeError("no picture is made yet", where=str(folder), mend="wait a moment")
+        raise WardposeError("the first picture is still being made", where=str(folder), mend="wait a moment")
     height = min(tile.shape[0] for tile in tiles)
     blank = np.zeros((height, WIDTH, 3), np.uint8)
     tiles = [tile[:height] for tile in tiles] + [blank] * (-len(tiles) % ACROSS)

@@ -20,7 +20,7 @@ from appliance.jobs.store import Job, JobStore
 from appliance.live.status import is_fresh
 from appliance.models.in_use import told_in_use
 from appliance.site import audit
-from appliance.tui.ink import BOLD, FAINT, WARN
+from appliance.tui.ink import BOLD, FAINT, WARN, inked
 from appliance.tui.job_words import pace, told
 from appliance.tui.page import Page
 from appliance.tui.way import Stage, next_stage, the_way
@@ -136,7 +136,7 @@ class OverviewPage(Page):
     AUTO_FOCUS = "#way"
 
     def contents(self) -> ComposeResult:
-        yield Static(id="answer")
+        yield Static(inked(NO_ALARM, WARN), id="answer")
         yield Way()
         yield Static(id="stage")
         with Horizontal(classes="columns"):
@@ -145,8 +145,8 @@ class OverviewPage(Page):
             with Vertical(classes="column"):
                 yield Static("Jobs", classes="title")
                 yield Static(id="jobs-now")
-                yield Static("Who did what", classes="title wide-only")
-                yield Static(id="deeds", classes="wide-only")
+                yield Static("Who did what", classes="title wide")
+                yield Static(id="deeds", classes="wide")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         looks = (self._models, self._doctor)
@@ -188,7 +188,7 @@ class OverviewPage(Page):
         elif waits is not None:
             second = Text.assemble(("Wait: ", "bold"), waits.told)
         else:
-            second = Text.assemble(("Nothing to do. ", "bold"), ("The next look comes by itself.", FAINT))
+            second = Text.assemble(("All is well. ", "bold"), ("This screen looks again by itself.", FAINT))
         return Group(first, second)
 
     def _show_stage(self) -> None:
@@ -218,7 +218,7 @@ class OverviewPage(Page):
     def _jobs(self, jobs: Sequence[Job]) -> Text | Table:
         active = [job for job in reversed(jobs) if job.active]
         if not jobs:
-            return Text("none yet", FAINT)
+            return inked("none yet", FAINT)
         if not active:
             return Text.assemble(("last: ", FAINT), told(jobs[0]))
         table = Table.grid(padding=(0, 1))
@@ -231,7 +231,7 @@ class OverviewPage(Page):
             if job.state == "running" and job.total:
                 table.add_row(bar(job.fraction, 30))
         if len(active) > 3:
-            table.add_row(Text(f"and {len(active) - 3} more queued", FAINT))
+            table.add_row(inked(f"and {len(active) - 3} more queued", FAINT))
         return table
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:

@@ -36,6 +36,7 @@ class Host(Protocol):
     """What a page asks of the app that shows it."""
 
     leaving: threading.Event
+    answered: bool  # whether the service has ever answered
     done: DeedsDone
     paces: Paces
 
@@ -60,7 +61,6 @@ class Page(Screen[None]):
     LIST: ClassVar[str] = ""
     ACTIONS: ClassVar[tuple[Action, ...]] = ()
     ABOUT: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave_field", "Leave the field", show=False),
         Binding("up", "step(-1)", "Up", show=False),
@@ -112,7 +112,7 @@ class Page(Screen[None]):
     def update_from(self, status: Mapping[str, Any], data: Any, problem: str) -> None:
         """Called by the app with what was gathered; data is None when that failed."""
         self.status = status
-        self.query_one("#state", Static).update(_state_line(status, self.site))
+        self.query_one("#state", Static).update(self._state_line(status))
         self.notice.problem(problem)
         if self.busy:
             self._say_busy(self._amount)
@@ -225,7 +225,7 @@ class Page(Screen[None]):
         """Do `then` only when the person says yes."""
         self.app.push_screen(Ask(question, yes), lambda answer: then() if answer else None)
 
-    def call(self, what: str, name: str, then: Callable[[Any], None] | None = None, **parameters: Any) -> None:
+    def call(self, what: str, name: str, then: Callable[[Any], None] | None = None, /, **parameters: Any) -> None:
         """Ask the service for something in the background."""
         self.work(what, lambda _: self.ask_service(name, **parameters), then)
 
@@ -295,7 +295,6 @@ class Page(Screen[None]):
         self.say(text, mark)
         self.wardpose.look_again()
 
-
-def _state_line(status: Mapping[str, Any], site: SiteFolder) -> Text:
-    words, mark = live_words(status)
-    return Text.assemble((f" {words} ", BOLD.get(mark, BOLD[FAINT])), (f"  {site.root}", FAINT))
+    def _state_line(self, status: Mapping[str, Any]) -> Text:
+        words, mark = live_words(status) if status or self.wardpose.answered else ("asking the service …", "")
+        return Text.assemble((f" {words} ", BOLD.get(mark, BOLD[FAINT])), (f"  {self.site.root}", FAINT))

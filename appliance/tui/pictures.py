@@ -86,11 +86,19 @@ class BedScreen(PictureScreen):
     """
 
     def __init__(
-        self, color: NDArray[np.uint8], estimate: CalibrationEstimate, *, pause: PauseSwitch, new: bool, warning: str = ""
-    ) -> None:  # fmt: skip
+        self,
+        color: NDArray[np.uint8],
+        estimate: CalibrationEstimate,
+        *,
+        pause: PauseSwitch,
+        new: bool,
+        warning: str = "",
+    ) -> None:
         """new: whether it waits to be confirmed; warning: what speaks against using it."""
-        use = "y head and foot are right: use it"
-        choices = (("y", "right", use.removeprefix("y ")), ("h", "swap", "swap head and foot"))
+        choices: tuple[tuple[str, str, str], ...] = (
+            ("y", "right", "head and foot are right: use it"),
+            ("h", "swap", "swap head and foot"),
+        )
         if new:
             choices = (*choices, ("d", "discard", "discard it"))
         self._warning, self._turned = warning, False

@@ -18,7 +18,7 @@ from appliance.box import kept
 from appliance.live import pauses
 from appliance.site import audit
 from appliance.tui.dialogs import Blank, Choose, Form
-from appliance.tui.ink import FAINT
+from appliance.tui.ink import FAINT, inked
 from appliance.tui.page import Page
 from appliance.tui.widgets import Action, Fact, Facts, age, selected, when
 from calibration.atomic import write_text
@@ -100,7 +100,7 @@ class PrivacyPage(Page):
             lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what} ").append(row.subject, "bold")
             lines.append(f"  {row.reason[:120]}\n" if row.reason else "\n", FAINT)
         lines.rstrip()
-        self.query_one("#looks", Static).update(lines if data.looks else Text("nobody yet", FAINT))
+        self.query_one("#looks", Static).update(lines if data.looks else inked("none yet", FAINT))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         return {"remove": "" if plates.rows(self.site) else "there is no plate"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,18 +16,18 @@ from appliance.jobs import datasets, kinds
 from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.models.in_use import KINDS
-from appliance.models.store import Model, ModelStore
-from appliance.site import calibrations
-from appliance.site.settings import Settings, load_settings
+from appliance.models.store import ModelStore
+from appliance.site.settings import load_settings
 from appliance.tui.curves import curve, losses, rates
 from appliance.tui.dialogs import Choose, Reading
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.job_screen import JobScreen
 from appliance.tui.job_words import mend, outcome, pace
 from appliance.tui.new_images import newest_folder, newest_images
 from appliance.tui.pace import Guess, Paces, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
+from appliance.tui.retarget_data import Seen, Subject, followers, look
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import MARKS, Action, Fact, Facts, bar, choose, selected, span, when
 from calibration.errors import WardposeError
@@ -36,42 +35,6 @@ from calibration.progress import Progress
 
 LONG_SECONDS = 60.0
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
-NO_POSE = "no pose model on this box"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is tuned of one task: the model that is live, the one tuning starts from or why there is none, and the one
-    that was tuned last; names are empty where there is none."""
-
-    live: str
-    base: str
-    why: str
-    newest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    settings: Settings
-    calibrated: str
-    dataset: dict[str, Any] | None
-    models: tuple[Model, ...]
-    subjects: Mapping[str, Subject]
-    jobs: tuple[Job, ...]
-    verdicts: tuple[dict[str, Any], ...]
-
-    @property
-    def judgeable(self) -> dict[str, str]:
-        """The tuned models, by task, that are not live yet."""
-        return {task: one.newest for task, one in self.subjects.items() if one.newest not in ("", one.live)}
-
-    def task_of(self, job: Job) -> str:
-        """`detect` or `pose` for a job about one model, else empty."""
-        if job.parameters.get("task"):
-            return str(job.parameters["task"])
-        name = job.parameters.get("model")
-        tuned = {other.parameters.get("name"): other.parameters.get("task") for other in self.jobs}
-        return str(next((model.task for model in self.models if model.name == name), None) or tuned.get(name) or "")
 
 
 class RetargetPage(Page):
@@ -120,17 +83,7 @@ class RetargetPage(Page):
                 yield Static(id="verdict")
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
-        settings, store = load_settings(self.site), ModelStore(self.site)
-        row = calibrations.current_row(self.site)
-        made = [item for item in datasets.listed(self.site) if Path(item["folder"]).is_dir()]
-        calibrated = f"number {row.id}, by {row.method}, {when(row.made_at)}" if row else ""
-        models, jobs = tuple(store.all()), tuple(JobStore(self.site).all(30))
-        decisions = store.promotions(30)
-        newest = [next((row for row in decisions if row["task"] == task), None) for task in KINDS]
-        return Seen(
-            settings, calibrated, made[0] if made else None, models,
-            {task: _subject(store, task, models, jobs) for task in KINDS}, jobs, tuple(row for row in newest if row),
-        )  # fmt: skip
+        return look(self.site)
 
     def show(self, data: Seen) -> None:
         if self._seen is None:
@@ -168,8 +121,10 @@ class RetargetPage(Page):
     def _show_chosen(self) -> None:
         """What came of the job that the list stands on, and its curve."""
         job = self._job()
-        text, drawn = Text(), Text()
+        way = "images of this bed's view, detector and pose model tuned on them, the gate's verdict"
+        text, drawn = inked(f"No job yet. {self.keys.shown('all')} takes all steps: {way}.", FAINT), Text()
         if job is not None:
+            text = Text()
             words, mark = outcome(job)
             sign, ink = MARKS[mark]
             if not job.active:
@@ -179,7 +134,7 @@ class RetargetPage(Page):
                 if then := mend(job):
                     text.append(f"\n→ {then}", WARN)
             elif speed := pace(job, self.wardpose.paces):
-                text = Text(f"#{job.id}: {speed}", FAINT)
+                text = inked(f"#{job.id}: {speed}", FAINT)
             text.append("\nEnter: its page, with result, curves and log", FAINT)
             if self.has_class("-wide"):
                 steps = JobStore(self.site).steps(job.id)
@@ -360,8 +315,11 @@ class RetargetPage(Page):
         title = f"The newest of {folder.name}: drawn people, none of them real"
         self.work(
             "opening the newest images", lambda _: newest_images(folder),
-            lambda sheet: self.app.push_screen(PictureScreen(sheet, title)),
+            lambda sheet: self._show(sheet, title),
         )  # fmt: skip
+
+    def _show(self, sheet: Any, title: str) -> None:
+        self.app.push_screen(PictureScreen(sheet, title))
 
     def do_remove(self) -> None:
         made = [Path(item["folder"]) for item in datasets.listed(self.site) if Path(item["folder"]).is_dir()]
@@ -392,35 +350,6 @@ def _about(guess: Guess) -> str:
     if guess.measured:
         return f"About {span(guess.seconds)}, by this box's earlier jobs."
     return f"Perhaps {span(guess.seconds)}; this box has done no such job yet that would tell."
-
-
-def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """The later jobs that use what `job` makes, directly or through others, in the order they were asked for."""
-    ids, made = {job.id}, _made(job)
-    found = []
-    for other in sorted(jobs, key=lambda other: other.id):
-        uses = {str(other.parameters.get(key)) for key in ("data", "model") if other.parameters.get(key)}
-        if other.id > job.id and (uses & made or other.parameters.get("data_of") in ids):
-            found.append(other)
-            ids.add(other.id)
-            made |= _made(other)
-    return found
-
-
-def _made(job: Job) -> set[str]:
-    return {str(job.parameters[key]) for key in ("out", "name") if job.parameters.get(key)}
-
-
-def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:
-    own = [model.name for model in models if not model.built_in and model.task == task]
-    tuned = [str((job.result or {}).get("model", "")) for job in jobs if job.kind == "tune"]
-    newest = next((name for name in [*tuned, *own] if name in own), "")
-    base, why = "", ""
-    try:
-        base = kinds.base_model(store.site, task)
-    except WardposeError as error:
-        why = NO_POSE if task == "pose" and not store.start(task) else str(error)
-    return Subject(store.live(task), base, why, newest)
 
 
 def _subject_fact(task: str, one: Subject) -> Fact:

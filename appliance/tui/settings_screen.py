@@ -13,7 +13,7 @@ from textual.widgets import DataTable, Static
 
 from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Form
-from appliance.tui.ink import BAD, FAINT, GOOD
+from appliance.tui.ink import BAD, FAINT, GOOD, inked
 from appliance.tui.page import Page
 from appliance.tui.widgets import fill, selected
 from calibration.errors import WardposeError
@@ -37,7 +37,7 @@ class SettingsScreen(ModalScreen[None]):
             table.add_columns("setting", "value", "what it is")
             yield table
             yield Static(id="settings-said")
-            yield Static(Text("↑ ↓ choose · Enter changes · u on the screen behind undoes · Esc closes", FAINT))
+            yield Static(inked("↑ ↓ choose · Enter changes · u on the screen behind undoes · Esc closes", FAINT))
 
     def on_mount(self) -> None:
         self._show()
@@ -91,7 +91,7 @@ class SettingsScreen(ModalScreen[None]):
         self._page.work(f"setting {section}.{name}", change, done)
 
     def _say(self, text: str, ink: str) -> None:
-        self.query_one("#settings-said", Static).update(Text(text, ink))
+        self.query_one("#settings-said", Static).update(inked(text, ink))
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Static
 from appliance.box import doctor
 from appliance.site import audit
 from appliance.tui.dialogs import Choose, Reading
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.page import Page
 from appliance.tui.settings_screen import SettingsScreen
 from appliance.tui.widgets import NO_ALARM, Action, Fact, Facts, fill, when
@@ -112,7 +112,7 @@ class SystemPage(Page):
             lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what}  ").append(row.subject, "bold")
             lines.append(f"  {row.reason[:160]}\n" if row.reason else "\n", FAINT)
         lines.rstrip()
-        self.query_one("#audit", Static).update(lines if data.audit else Text("nothing yet", FAINT))
+        self.query_one("#audit", Static).update(lines if data.audit else inked("nothing yet", FAINT))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         return {"stop": "" if self.status else "it does not answer"}

@@ -87,10 +87,10 @@ def _camera(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         return Stage("camera", "warn", "paused", kind, "", f"{source}: {camera['message']}", page=page)
     if state == "absent":
         used = bool(calibrations.rows(site, 1))
-        words = f"{source} is this site's camera; nothing looks through it now"
+        words = f"{source} is this site's camera; it is not in use now"
         if used:
             return Stage("camera", "good", "ready", kind, "", words, page=page)
-        told = f"{source} is this site's camera; nobody has tried it yet"
+        told = f"{source} is this site's camera; it has not been tried yet"
         return Stage("camera", "off", "not tried", kind, "", told, "2 Camera: e examines it", page, "probe")
     message = f"{source}: {state}{', ' + camera['message'] if camera['message'] else ''}"
     return Stage("camera", "bad", state, kind, "", message, "2 Camera: e examines it", page, "probe")
@@ -104,7 +104,7 @@ def _calibration(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         return Stage("calibration", "warn", "unconfirmed", rows[0].method, age(rows[0].made_at), told,
                      "3 Calibrate: Enter shows the bed in the picture", page, "open")  # fmt: skip
     if row is None:
-        return Stage("calibration", "off", "none", "", "", "nobody has told this box where its camera stands",
+        return Stage("calibration", "off", "none", "", "", "this box does not know where its camera stands",
                      "3 Calibrate: c calibrates, by the tag sheet on the empty bed", page, "calibrate")  # fmt: skip
     estimate = calibrations.load(site, row)
     figure = f"±{estimate.centre_sigma_mm / 10:.1f} cm"
@@ -115,7 +115,17 @@ def _calibration(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         return Stage("calibration", "bad", "moved", figure, age(row.made_at), drift["text"],
                      f"3 Calibrate: calibrate again{then}", page, "calibrate")  # fmt: skip
     if drift["state"] == "blind":
-        return Stage("calibration", "warn", "unwatched", figure, age(row.made_at), drift["text"], page=page)
+        return Stage(
+            "calibration",
+            "warn",
+            "unwatched",
+            figure,
+            age(row.made_at),
+            drift["text"],
+            "3 Calibrate: nobody would notice a bumped camera",
+            page,
+            optional=True,
+        )
     newer = "; a newer one waits to be confirmed" if rows[0].id != row.id else ""
     return Stage("calibration", "good", "confirmed", figure, age(row.made_at), told + newer, page=page)
 
@@ -166,7 +176,8 @@ def _tuning(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     tasks = sorted({KINDS[model.task] for model in models})
     done = next((job for job in tuned if job.state == "done"), None)
     told = f"{len(models)} tuned to this bed: {', '.join(model.name for model in models[-2:])}"
-    return Stage("tuning", "good", "tuned", " + ".join(task.split()[0] for task in tasks) if len(tasks) == 1 else "both",
+    which = tasks[0] if len(tasks) == 1 else "both"
+    return Stage("tuning", "good", "tuned", which,
                  age(done.finished_at) if done else "", told, page="retarget")  # fmt: skip
 
 
@@ -209,7 +220,7 @@ def _live(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         simulated = "live" if mark == "good" else "not this bed"
         figure, old = f"{live['fps']:.1f} fps", f"{live['age_ms']:.0f} ms"
         if broken := _broken(site):
-            return Stage("live", "warn", "boxes only", figure, old, f"{told}; {broken}", "5 Models: f fetches them",
+            return Stage("live", "warn", "boxes", figure, old, f"{told}; {broken}", "5 Models: f fetches them",
                          "models", "fetch", True)  # fmt: skip
         return Stage("live", "good" if mark == "good" else "warn", simulated, figure, old, told, page="live")
     if mark == "off":

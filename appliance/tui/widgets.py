@@ -15,11 +15,12 @@ from textual.containers import Horizontal, Vertical
 from textual.coordinate import Coordinate
 from textual.widgets import Button, DataTable, Static
 
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.keys import MEANINGS, Keys
 
 NO_ALARM = "It is no alarm and no medical device."
 PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "privacy", "system")
+STILL_LOOKING = "this screen is only just looking"
 ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
 
 MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}
@@ -59,7 +60,7 @@ class Facts(Static):
             body = Text(fact.text)
             if fact.next:
                 body.append(f"\n→ {fact.next}", WARN)
-            table.add_row(Text(sign, colour), Text(fact.name), body)
+            table.add_row(inked(sign, colour), Text(fact.name), body)
         self.update(table)
 
 
@@ -85,7 +86,7 @@ class Actions(Vertical):
     def __init__(self, keys: Keys, *actions: Action, **options: Any) -> None:
         super().__init__(classes="actions", **options)
         self._keys, self._actions = keys, actions
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, str] | None = None  # until something was looked at
 
     def compose(self) -> ComposeResult:
         rows: list[list[Action]] = [[]]
@@ -97,7 +98,7 @@ class Actions(Vertical):
             with Horizontal(classes="buttons"):
                 for action in row:
                     label = Text.assemble((self._keys.shown(action.means), "underline"), f" {action.label}")
-                    yield Button(label, id=action.id, variant=action.variant, compact=True)  # type: ignore[arg-type]
+                    yield Button(label, id=action.id, variant=action.variant, compact=True, disabled=True)  # type: ignore[arg-type]
         yield Static(classes="reasons")
 
     def allow(self, reasons: Mapping[str, str]) -> None:
@@ -114,11 +115,15 @@ class Actions(Vertical):
                 together.setdefault(why, []).append(action.label)
         lines = [f"{', '.join(labels)}: {why}" for why, labels in together.items()]
         note = self.query_one(".reasons", Static)
-        note.update(Text("\n".join(lines), FAINT))
+        note.update(inked("\n".join(lines), FAINT))
         note.display = bool(lines)
 
+    def forget(self) -> None:
+        """Write the reasons anew at the next look: the inks have changed."""
+        self._reasons = None
+
     def why_not(self, action: str) -> str:
-        return self._reasons.get(action, "")
+        return STILL_LOOKING if self._reasons is None else self._reasons.get(action, "")
 
     def _width(self, action: Action) -> int:
         return len(self._keys.shown(action.means)) + len(action.label) + 6
@@ -136,7 +141,7 @@ class Notice(Static):
 
     def say(self, text: str, mark: str = "") -> None:
         sign = f"{MARKS[mark][0]} " if mark else ""
-        self._said = Text(f"{sign}{text}" if text else "", MARKS[mark][1] if mark else "")
+        self._said = inked(f"{sign}{text}" if text else "", MARKS[mark][1] if mark else "")
         self._draw()
 
     def problem(self, text: str) -> None:
@@ -149,7 +154,7 @@ class Notice(Static):
         return f"{self._problem}\n{self._said.plain}".strip()
 
     def _draw(self) -> None:
-        lines = [line for line in (Text(self._problem, BAD), self._said) if line.plain]
+        lines = [line for line in (inked(self._problem, BAD), self._said) if line.plain]
         self.update(Text("\n").join(lines))
         self.display = bool(lines)
 

@@ -75,3 +75,14 @@ def no_service_stays(tmp_path: Path) -> Iterator[None]:
     for made in tmp_path.glob("*/site.db"):
         with contextlib.suppress(WardposeError), ServiceClient.connect(SiteFolder(made.parent), start=False) as client:
             client.stop_service()
+
+
+@pytest.fixture
+def served(site: SiteFolder) -> Iterator[SiteFolder]:
+    """A site whose service, which the terminal UI starts, ends with the test."""
+    yield site
+    try:
+        with ServiceClient.connect(site, start=False) as client:
+            client.stop_service()
+    except WardposeError:
+        pass  # none was started

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input, Static
 
 from appliance.bedside import plates
@@ -26,13 +23,13 @@ from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui.app import WardposeApp
+from appliance.tui.calibrate import CalibratePage
 from appliance.tui.camera import CameraPage
+from appliance.tui.dialogs import Ask
 from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, PAGES, Actions, Notice
 from calibration.bed import Bed
 from calibration.camera import CameraModel
-from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from calibration.plate import Plate
 from calibration.viewpoint import Viewpoint
@@ -41,57 +38,13 @@ from runtime.detections import Detections
 from runtime.message import live_message
 from runtime.pipeline import LiveResult
 from runtime.skeleton import Skeletons
-
-PATIENCE_S = 60.0  # the box may be busy; a test that passes does not wait for it
-
-
-@pytest.fixture
-def served(site: SiteFolder) -> Iterator[SiteFolder]:
-    """A site whose service, which the terminal UI starts, ends with the test."""
-    yield site
-    try:
-        with ServiceClient.connect(site, start=False) as client:
-            client.stop_service()
-    except WardposeError:
-        pass  # none was started
-
-
-@asynccontextmanager
-async def terminal(site: SiteFolder, *, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
-    async with WardposeApp(site).run_test(size=size) as pilot:
-        await until(pilot, lambda: on_screen(pilot))
-        yield pilot
-
-
-async def until(pilot: Pilot[Any], condition: Callable[[], Any]) -> None:
-    """Wait for what a thread of the UI brings about."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await pilot.pause(0.05)
-
-
-def on_screen(pilot: Pilot[Any]) -> str:
-    """What a person reads: every line of the screen as it is drawn."""
-    width, height = pilot.app.size
-    screen = pilot.app.screen
-    lines = screen._compositor.render_strips(screen.size) if width and height else []
-    return "\n".join("".join(segment.text for segment in line) for line in lines)
-
-
-def page(pilot: Pilot[Any]) -> Page:
-    assert isinstance(pilot.app.screen, Page)
-    return pilot.app.screen
+from tests.appliance.terminal import on_screen, page, shows, terminal, until
 
 
 def estimate() -> CalibrationEstimate:
     camera = CameraModel(640, 360, 310.0, 310.0, 319.5, 179.5)
     view = Viewpoint(90.0, 40.0, 2.3)
     return CalibrationEstimate(camera, Bed(), view.camera_from_bed, np.eye(6) * 1e-6, 0.31, "tags")
-
-
-def shows(pilot: Pilot[Any], name: str) -> bool:
-    """Whether a screen is open and was told how the box is."""
-    return name == page(pilot).TAB and bool(page(pilot).status)
 
 
 async def test_every_screen_opens_by_its_key_and_fits(served: SiteFolder) -> None:
@@ -152,17 +105,18 @@ async def all_steps(site: SiteFolder) -> list[Job]:
         await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#count", Input).value)
         page(pilot).query_one("#count", Input).value = "2"
         await pilot.press("a")
-        await until(pilot, lambda: "queued" in page(pilot).notice.text)
+        await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
+        assert "2 images" in on_screen(pilot) and JobStore(site).all() == []
+        await pilot.press("y")
+        await until(pilot, lambda: "asked for" in page(pilot).notice.text)
         return JobStore(site).all()[::-1]
 
 
-async def test_a_pose_model_that_is_not_there_cannot_be_tuned(served: SiteFolder) -> None:
+async def test_a_pose_model_that_is_not_there_is_not_offered_for_tuning(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("4")
-        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#pose", Button).disabled)
-        await pilot.press("p")
-        assert "no pose model on this box" in page(pilot).notice.text
-        assert "no skeleton is drawn" in on_screen(pilot)
+        await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#tune", Button).disabled)
+        await until(pilot, lambda: "no skeleton is drawn" in on_screen(pilot))
 
 
 async def test_the_last_decision_about_each_task_is_told_with_its_figures(fetched: Path, served: SiteFolder) -> None:
@@ -186,7 +140,7 @@ async def test_models_tell_which_are_missing_and_fetch_them(served: SiteFolder) 
         assert "Not on this box: nanodet, movenet-thunder, movenet-lightning" in on_screen(pilot)
         await pilot.press("f", *str(served.root / "none.tgz"), "enter")
         await until(pilot, lambda: "no such file" in " ".join(on_screen(pilot).split()))  # wrapped where it falls
-        assert "The last try failed" in on_screen(pilot)
+        await until(pilot, lambda: "The last try failed" in on_screen(pilot))
         assert JobStore(served).all()[0].parameters == {"source": str(served.root / "none.tgz")}
 
 
@@ -230,15 +184,34 @@ async def test_a_mistake_in_the_settings_is_told_in_place_with_its_line(served: 
         await until(pilot, lambda: page(pilot).notice.text == "")
 
 
-async def test_a_calibration_appears_and_is_confirmed(served: SiteFolder) -> None:
+async def test_swapped_ends_are_drawn_before_they_are_confirmed(served: SiteFolder) -> None:
+    kept = calibrations.keep(served, estimate())
     async with terminal(served) as pilot:
         await pilot.press("3")
-        await until(pilot, lambda: page(pilot).TAB == "calibrate" and page(pilot).query_one("#right", Button).disabled)
-        calibrations.keep(served, estimate())
-        await until(pilot, lambda: "azimuth 90.0°" in on_screen(pilot) and "0.31 px" in on_screen(pilot))
-        await pilot.press("t")
+        await until(pilot, lambda: page(pilot).TAB == "calibrate" and "0.31 px" in on_screen(pilot))
+        calibrate = page(pilot)
+        assert isinstance(calibrate, CalibratePage)
+        calibrate._show_bed(np.full((360, 640, 3), 90, np.uint8), calibrations.load(served, kept), {"id": kept.id})
+        await until(pilot, lambda: "As calibrated: the head" in on_screen(pilot))
+        await pilot.press("h")
+        await until(pilot, lambda: "Swapped, not yet in use" in on_screen(pilot))
+        assert calibrations.current_row(served) is None
+        await pilot.press("y")
         await until(pilot, lambda: calibrations.current_row(served))
         assert calibrations.current(served).viewpoint.azimuth_deg == pytest.approx(-90.0)
+
+
+async def test_a_calibration_coarser_than_the_one_in_use_says_so(served: SiteFolder) -> None:
+    calibrations.confirm(served, calibrations.keep(served, estimate()).id)
+    coarse = replace(estimate(), covariance=np.eye(6) * 1e-2)
+    kept = calibrations.keep(served, coarse)
+    async with terminal(served) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: page(pilot).TAB == "calibrate" and "not seen" in on_screen(pilot))
+        calibrate = page(pilot)
+        assert isinstance(calibrate, CalibratePage)
+        calibrate._show_bed(np.full((360, 640, 3), 90, np.uint8), coarse, {"id": kept.id})
+        await until(pilot, lambda: "COARSER than number 2" in on_screen(pilot))
 
 
 async def test_a_calibration_is_discarded_only_when_the_person_says_so(served: SiteFolder) -> None:
@@ -307,7 +280,7 @@ async def test_a_camera_that_cannot_be_is_refused_in_one_line(served: SiteFolder
         await pilot.press("2")
         await until(pilot, lambda: page(pilot).TAB == "camera" and page(pilot).query_one("#source", Input).value)
         page(pilot).query_one("#source", Input).value = "recording:/nowhere.mkv"
-        await pilot.press("p")
+        await pilot.press("e")
         await until(pilot, lambda: "/nowhere.mkv" in page(pilot).notice.text and not page(pilot).busy)
         assert load_settings(served).camera.source == "simulated"
 
@@ -317,7 +290,7 @@ async def test_a_camera_is_chosen_for_the_site(served: SiteFolder) -> None:
         await pilot.press("2")
         await until(pilot, lambda: page(pilot).TAB == "camera" and page(pilot).query_one("#source", Input).value)
         page(pilot).query_one("#source", Input).value = "simulated:tag_sheet"
-        await pilot.press("u")
+        await pilot.press("y")
         await until(pilot, lambda: load_settings(served).camera.source == "simulated:tag_sheet")
         await until(pilot, lambda: [row.what for row in audit.rows(served)] == ["settings.change"])
 
@@ -333,7 +306,7 @@ async def test_a_plate_is_kept_only_when_the_person_has_seen_it(served: SiteFold
         await pilot.press("2")
         await until(pilot, lambda: "none of the empty bed in use" in on_screen(pilot))
         await until(pilot, lambda: page(pilot).query_one(Actions).why_not("plate"))
-        await pilot.press("e")
+        await pilot.press("k")
         await until(pilot, lambda: "calibrate first" in page(pilot).notice.text)
         camera = page(pilot)
         assert isinstance(camera, CameraPage)
@@ -360,7 +333,7 @@ async def test_import_of_a_file_that_is_no_weights_is_refused_in_one_line(served
 async def test_help_names_the_keys_of_the_screen(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("6", "question_mark")
-        await until(pilot, lambda: "Pause" in on_screen(pilot) and "leaves" in on_screen(pilot))
+        await until(pilot, lambda: "Skeletons only" in on_screen(pilot) and "starts the live path" in on_screen(pilot))
         await pilot.press("escape")
         assert page(pilot).TAB == "live"
 

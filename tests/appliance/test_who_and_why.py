@@ -123,7 +123,9 @@ def test_the_page_pauses_by_the_service_which_has_written_it_down_when_it_answer
 ) -> None:
     service = service_socket(site)
     with (
-        DisplayServer(tmp_path / "live.sock", pauses.switch(site), page_key_file(site), service=service, port=0) as shown,
+        DisplayServer(
+            tmp_path / "live.sock", pauses.switch(site), page_key_file(site), service=service, port=0
+        ) as shown,
         watching(shown) as page,
     ):
         assert press(page, "pause")["ok"]

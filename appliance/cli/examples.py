@@ -1,0 +1,39 @@
+"""What each command's help shows besides its options: a line or two that can be typed as they stand."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+EXAMPLES = {
+    "demo": ("wardpose demo",),
+    "doctor": ("wardpose doctor", "wardpose doctor --mend"),
+    "setup": ("wardpose setup --dry-run", "wardpose setup --kinect"),
+    "status": ("wardpose status", "wardpose status --json"),
+    "jobs": ("wardpose jobs", "wardpose jobs show 3", "wardpose jobs resume"),
+    "audit": ("wardpose audit", "wardpose audit --json > audit.json"),
+    "camera": ("wardpose camera list", "wardpose camera probe simulated"),
+    "calibrate": ("wardpose calibrate tags", "wardpose calibrate confirm"),
+    "plates": ("wardpose plates list",),
+    "synth": ("wardpose synth --count 400", "wardpose synth --scenario C --count 100 --seed 7 --out images"),
+    "tune": ("wardpose tune --epochs 2", "wardpose tune --task pose"),
+    "evaluate": ("wardpose evaluate --data labels.json --keypoints",),
+    "export": ("wardpose export --model nanodet --engine onnx",),
+    "promote": ("wardpose promote nanodet-tuned",),
+    "rollback": ("wardpose rollback --reason 'it misses people on the floor'",),
+    "models": ("wardpose models list", "wardpose models fetch"),
+    "run": ("wardpose run", "wardpose run --source simulated --headless --seconds 10"),
+    "pause": ("wardpose pause --reason 'bathing the patient'",),
+    "resume": ("wardpose resume",),
+    "stop": ("wardpose stop",),
+    "bench": ("wardpose bench infer",),
+    "test": ("wardpose test", "wardpose test tests/calibration -k tags"),
+}
+
+
+def show(commands: Mapping[str, argparse.ArgumentParser]) -> None:
+    """Put the examples behind the help of those commands."""
+    for name, lines in EXAMPLES.items():
+        if (parser := commands.get(name)) is not None:
+            parser.epilog = "\n".join(("examples:", *(f"  {line}" for line in lines)))
+            parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -1,0 +1,99 @@
+"""What Retarget shows of a site: models that are tuned, jobs and what hangs on them, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.jobs import datasets, kinds
+from appliance.jobs.store import Job, JobStore
+from appliance.models.in_use import KINDS
+from appliance.models.store import Model, ModelStore
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import Settings, load_settings
+from appliance.tui.widgets import when
+from calibration.errors import WardposeError
+
+NO_POSE = "no pose model on this box"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is tuned of one task: the model that is live, the one tuning starts from or why there is none, and the one
+    that was tuned last; names are empty where there is none."""
+
+    live: str
+    base: str
+    why: str
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    settings: Settings
+    calibrated: str
+    dataset: dict[str, Any] | None
+    models: tuple[Model, ...]
+    subjects: Mapping[str, Subject]
+    jobs: tuple[Job, ...]
+    verdicts: tuple[dict[str, Any], ...]
+
+    @property
+    def judgeable(self) -> dict[str, str]:
+        """The tuned models, by task, that are not live yet."""
+        return {task: one.newest for task, one in self.subjects.items() if one.newest not in ("", one.live)}
+
+    def task_of(self, job: Job) -> str:
+        """`detect` or `pose` for a job about one model, else empty."""
+        if job.parameters.get("task"):
+            return str(job.parameters["task"])
+        name = job.parameters.get("model")
+        tuned = {other.parameters.get("name"): other.parameters.get("task") for other in self.jobs}
+        return str(next((model.task for model in self.models if model.name == name), None) or tuned.get(name) or "")
+
+
+def look(site: SiteFolder) -> Seen:
+    """The site as it is; raises `WardposeError`."""
+    settings, store = load_settings(site), ModelStore(site)
+    row = calibrations.current_row(site)
+    made = [item for item in datasets.listed(site) if Path(item["folder"]).is_dir()]
+    calibrated = f"number {row.id}, by {row.method}, {when(row.made_at)}" if row else ""
+    models, jobs = tuple(store.all()), tuple(JobStore(site).all(30))
+    decisions = store.promotions(30)
+    newest = [next((row for row in decisions if row["task"] == task), None) for task in KINDS]
+    return Seen(
+        settings, calibrated, made[0] if made else None, models,
+        {task: _subject(store, task, models, jobs) for task in KINDS}, jobs, tuple(row for row in newest if row),
+    )  # fmt: skip
+
+
+def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """The later jobs that use what `job` makes, directly or through others, in the order they were asked for."""
+    ids, made = {job.id}, _made(job)
+    found = []
+    for other in sorted(jobs, key=lambda other: other.id):
+        uses = {str(other.parameters.get(key)) for key in ("data", "model") if other.parameters.get(key)}
+        if other.id > job.id and (uses & made or other.parameters.get("data_of") in ids):
+            found.append(other)
+            ids.add(other.id)
+            made |= _made(other)
+    return found
+
+
+def _made(job: Job) -> set[str]:
+    return {str(job.parameters[key]) for key in ("out", "name") if job.parameters.get(key)}
+
+
+def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:
+    own = [model.name for model in models if not model.built_in and model.task == task]
+    tuned = [str((job.result or {}).get("model", "")) for job in jobs if job.kind == "tune"]
+    newest = next((name for name in [*tuned, *own] if name in own), "")
+    base, why = "", ""
+    try:
+        base = kinds.base_model(store.site, task)
+    except WardposeError as error:
+        why = NO_POSE if task == "pose" and not store.start(task) else str(error)
+    return Subject(store.live(task), base, why, newest)

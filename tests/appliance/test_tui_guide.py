@@ -1,0 +1,93 @@
+"""The set-up guide, walked by its keys from nothing to a live simulated ward."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from appliance.client import ServiceClient
+from appliance.jobs.store import JobStore
+from appliance.site import calibrations
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import load_settings, set_value
+from appliance.tui.guide import GuidePage
+from tests.appliance import terminal as driven
+from tests.appliance.terminal import on_screen, page, shows, terminal
+
+until = partial(driven.until, patience_s=900.0)  # jobs run within: a test that passes does not wait for it
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve_with_small_held_out_sets(site: SiteFolder) -> None:
+    """The site's service, whose jobs judge on a few pictures."""
+    program = (
+        "import sys; from appliance.service import Service; from appliance.site.folder import SiteFolder; "
+        "Service(SiteFolder.open(sys.argv[1]), leave_when_idle=True, kinds='tests.appliance.quick_work').run()"
+    )
+    subprocess.Popen([sys.executable, "-c", program, str(site.root)], start_new_session=True)
+
+
+async def next_is(pilot: Pilot[int], title: str) -> None:
+    """Come back to the guide and wait for it to say what is next."""
+    if not shows(pilot, "guide"):
+        await until(pilot, lambda: not page(pilot).busy)
+        await pilot.press("g")
+    await until(pilot, lambda: f"Next: {title}" in on_screen(pilot))
+
+
+@pytest.mark.timeout(2400)
+async def test_the_guide_leads_from_nothing_to_live_by_keys(fetched: Path, served: SiteFolder) -> None:
+    set_value(served, "synthesis", "count", 3)
+    set_value(served, "display", "port", free_port())
+    serve_with_small_held_out_sets(served)
+    async with terminal(served, size=(100, 30)) as pilot:
+        await next_is(pilot, "Camera")
+        await pilot.press("enter")
+        await until(pilot, lambda: shows(pilot, "camera") and "delivers" in page(pilot).notice.text)
+        await next_is(pilot, "Camera")
+        await pilot.press("y")
+        await next_is(pilot, "Calibration")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Calibrate how?" in on_screen(pilot))
+        await pilot.press("1")
+        await until(pilot, lambda: "As calibrated: the head" in on_screen(pilot))
+        await pilot.press("y")
+        await until(pilot, lambda: calibrations.current_row(served))
+        await next_is(pilot, "Plate of the empty bed")
+        await pilot.press("n")
+        await next_is(pilot, "Retarget")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Make 3 images" in on_screen(pilot))
+        await pilot.press("y")
+        await until(pilot, lambda: len(JobStore(served).all()) == 5)
+        await until(pilot, lambda: all(job.state == "done" for job in JobStore(served).all()))
+        await next_is(pilot, "Review")
+        await pilot.press("y")
+        await next_is(pilot, "Go live")
+        await pilot.press("enter")
+        await until(pilot, lambda: "gives a live picture" in page(pilot).notice.text)
+        await next_is(pilot, "Hand over")
+        await pilot.press("y")
+        await until(pilot, lambda: "All is done" in on_screen(pilot))
+    assert {"camera", "plates", "review", "hand-over"} == set(load_settings(served).terminal.guide.split())
+    with ServiceClient.connect(served) as client:
+        client.stop_live("the test ends")
+
+
+async def test_the_guide_goes_on_where_it_was_left(calibrated: SiteFolder, served: SiteFolder) -> None:
+    calibrations.confirm(served)
+    set_value(served, "terminal", "guide", "plates")
+    async with terminal(served) as pilot:
+        await next_is(pilot, "Retarget")
+        assert isinstance(page(pilot), GuidePage) and "left out" in on_screen(pilot)
