@@ -198,7 +198,7 @@ def tune(task: dict[str, Any], model: Any, out: Path) -> bool:
             pictures = torch.stack([color for color, _ in chosen]).to(device)
             samples = _described([boxes.to(device) for _, boxes in chosen], task)
             terms = model.loss(pictures, samples)
-            loss = sum(sum(term) if isinstance(term, list) else term for term in terms.values())
+            loss: Any = sum(sum(term) if isinstance(term, list) else term for term in terms.values())
             if not bool(torch.isfinite(loss)):
                 sys.exit(f"the loss is not finite at step {step + 1}; the weights after step {step} are in {resume}")
             optimizer.zero_grad()
