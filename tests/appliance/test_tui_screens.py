@@ -15,7 +15,7 @@ from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui.app import EVERYWHERE, KINDS
+from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
 from appliance.tui.ink import LOOKS
 from appliance.tui.keys import FILE, MEANINGS, load_keys
 from appliance.tui.page import Page
@@ -24,8 +24,7 @@ from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from tests.appliance.terminal import on_screen, page, shows, terminal, until
 
-SCREENS = (*PAGES, "guide")
-ACTS = [(kind.TAB, action.id) for kind in KINDS for action in kind.ACTIONS]
+KINDS = [kind_of(name) for name in SCREENS]
 
 
 def lived_in(site: SiteFolder) -> SiteFolder:
