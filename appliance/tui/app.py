@@ -20,7 +20,7 @@ from appliance.jobs.store import Job, JobStore
 from appliance.live import pauses
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui import job_words
+from appliance.tui import job_words, pixels
 from appliance.tui.deeds_done import DeedsDone
 from appliance.tui.dialogs import Ask, Reading
 from appliance.tui.ink import DEFAULT, FAINT, LOOKS, InkPot, themes
@@ -280,4 +280,5 @@ class WardposeApp(App[int]):
 
 def run(site: SiteFolder) -> int:
     """Open the terminal UI; returns the exit code. The service, the live path and the jobs go on after it."""
+    pixels.look()
     return WardposeApp(site).run() or 0
