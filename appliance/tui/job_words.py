@@ -64,6 +64,8 @@ def mend(job: Job) -> str:
     """What to do next, after how a job ended; empty where nothing is."""
     if job.state == "failed" and job.error.startswith(DEFECT):
         return "report it with its log (l)"
+    if job.state == "failed" and job.resumable:
+        return "mend that, then r resumes it"
     if job.state in STOPPED:
         return "r resumes it where it stopped" if job.resumable else "start it again"
     if job.kind == "promote" and job.state == "done" and not (job.result or {}).get("accepted"):
