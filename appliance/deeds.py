@@ -16,7 +16,7 @@ from appliance import api, wire
 from appliance.bedside import camera_access, plates, recordings
 from appliance.jobs import datasets, requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
-from appliance.live import reserve
+from appliance.live import reserve, takeover
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations, privacy
@@ -47,7 +47,7 @@ class Deeds:
             "jobs.submit": self.submit,
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
             "jobs.resume": self.resume_job,
-            "models.rollback": lambda asked: api.NowLive(live=self.models.rollback(asked.task, asked.reason)),
+            "models.rollback": self.roll_back,
             "models.remove": self.remove_model,
             "datasets.remove": self.remove_dataset,
             "calibrations.keep": self.keep_calibration,
@@ -126,6 +126,12 @@ class Deeds:
     def end_recording(self, asked: api.RecordingEnded) -> api.Done:
         recordings.end(self.site, asked.id, kept=asked.kept)
         return api.Done()
+
+    def roll_back(self, asked: api.RollBack) -> api.NowLive:
+        was = self.models.live(asked.task)
+        now = self.models.rollback(asked.task, asked.reason)
+        takeover.follow(self.site, asked.task, was)
+        return api.NowLive(live=now)
 
     def begin_foreground(self, asked: api.Foreground) -> api.Done:
         self.foreground.begin(asked.process, asked.reason)

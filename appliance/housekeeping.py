@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from appliance import program
+from appliance import cut_off, program
 from appliance.bedside import calibration_pages, plates, recordings
 from appliance.jobs import datasets
 from appliance.live import pauses, reserve
@@ -20,6 +20,8 @@ from appliance.site.folder import SiteFolder
 def tidy(site: SiteFolder) -> list[str]:
     """Clear away what has expired; returns what couldn't be, a line each."""
     reserve.keep(site)
+    for told in cut_off.settle(site):
+        sys.stderr.write(f"{told}\n")
     problems = recordings.delete_expired(site) + plates.delete_expired(site)
     problems += datasets.delete_composed(site)  # after the plates they show
     return problems + calibrations.forget_references(site) + calibration_pages.delete_old_pages(site)

@@ -158,8 +158,11 @@ def give_way() -> None:
         process.nice(15)
     with contextlib.suppress(psutil.Error, OSError, ValueError):
         process.ionice(psutil.IOPRIO_CLASS_BE, 7)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
-        stream.write("500")
+    # A session of its own, as every job has, may weigh as much as any other whatever its processes' nice values say:
+    # the kernel's autogroups have one of their own.
+    for name, value in (("autogroup", "15"), ("oom_score_adj", "500")):
+        with contextlib.suppress(OSError), open(f"/proc/self/{name}", "w") as stream:
+            stream.write(value)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from appliance import api, program, wire
+from appliance import api, cut_off, program, wire
 from appliance.deeds import Deeds
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
@@ -89,6 +89,9 @@ class Service:
     def run(self) -> None:
         """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
         self._deeds.close_to_others()
+        with contextlib.suppress(WardposeError):
+            for told in cut_off.settle(self.site):
+                sys.stderr.write(f"{told}\n")
         path = service_socket(self.site)
         path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
         server = _Server(path, self)

@@ -1,6 +1,7 @@
 """The live process: frames from the ring, through the pipeline, results onto a Unix socket.
 
     python -m runtime.live --ring NAME --detector X.onnx [--pose Y.onnx] [--calibration Z.json] --socket PATH
+                           [--engines DIR] [--pictures DIR]
 
 The newest frame always wins: one that came while another was being worked on is skipped, never queued. Every pass of
 the loop ends in a message, also when there is nothing to see: silence means that this process is gone.
@@ -25,12 +26,15 @@ from runtime.bed_view import BedView
 from runtime.bus import Message, ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
+from runtime.engine_choice.selection import EngineWish
 from runtime.frames import Frame
 from runtime.message import live_message
 from runtime.notify import notify
 from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
+from runtime.renewal import ModelFiles, Renewal
 from runtime.state import STALE_S, State
+from runtime.unsureness import UnsurenessWatch
 
 _WAIT_S = 0.1
 _LONGEST_START_S = 1200.0
@@ -49,12 +53,20 @@ class LiveService:
     """The loop. It owns no thread of its own besides the socket's; `run` blocks until `stop` is called.
 
     It obeys the site's pause, whoever set it, and sets and lifts it for a client of the socket that gives a name.
+    Models and engines change under it between two frames (`renewal`). load_bed: where the bed is, None for nowhere.
     """
 
     def __init__(
-        self, reader: FrameReader, open_pipeline: Callable[[], LivePipeline], socket: Path, pause: PauseSwitch
+        self,
+        reader: FrameReader,
+        renewal: Renewal,
+        socket: Path,
+        pause: PauseSwitch,
+        load_bed: Callable[[], BedView | None] = lambda: None,
+        unsureness: UnsurenessWatch | None = None,
     ) -> None:
-        self._reader, self._open_pipeline, self._pause = reader, open_pipeline, pause
+        self._reader, self._renewal, self._pause, self._load_bed = reader, renewal, pause, load_bed
+        self._unsureness = unsureness or UnsurenessWatch()
         self._pipeline: LivePipeline | None = None
         self._result: LiveResult | None = None
         self._finished: deque[float] = deque(maxlen=30)
@@ -70,13 +82,20 @@ class LiveService:
         """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
         try:
             with self._telling_that_it_starts():
-                self._pipeline = self._open_pipeline()
+                bed = self._load_bed()
+                self._pipeline = self._renewal.open()
+                self._pipeline.bed = bed
+                self._unsureness.use(self._pipeline.models)
             notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
             while not self._stop.is_set():
+                if self._renewal.next(self._pipeline):
+                    notify(f"STATUS=live on {self._pipeline.engine}")
+                    self._unsureness.use(self._pipeline.models)
                 self._step(self._pipeline)
                 notify("WATCHDOG=1")
         finally:
             notify("STOPPING=1")
+            self._renewal.end()
             self._server.close()
 
     @contextmanager
@@ -128,8 +147,9 @@ class LiveService:
             if self._pause.active:  # while the frame was being worked on: its people are nobody's business any more
                 return
             self._result = result
+            self._unsureness.update(frame, result)
             self._finished.append(result.finished_at)
-            self._say("live")
+            self._say("live", self._renewal.trouble)
 
     def _rest(self) -> None:
         self._result = None
@@ -148,6 +168,7 @@ class LiveService:
                 message=message,
                 fps=fps,
                 pause=self._pause.state() if state == "paused" else None,
+                unsure=self._unsureness.told(),
             )
         )
 
@@ -163,11 +184,20 @@ class LiveService:
                     self._say("paused")
             elif name == "resume":
                 self._pause.lift(who, why)
+            elif name == "use":
+                self._renewal.ask(_model_files(command))
             elif name != "state":
-                return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state"}
+                return {"ok": False, "error": f"no such command: {name!r}; known are pause, resume, state, use"}
         except WardposeError as error:
             return {"ok": False, "error": str(error)}
         return {"ok": True, "paused": self._pause.active}
+
+
+def _model_files(command: Message) -> ModelFiles:
+    detector, pose = command.get("detector"), command.get("pose")
+    if not isinstance(detector, str) or not isinstance(pose, str | None):
+        raise WardposeError("use wants the detector's file, and the pose model's or none", where="use")
+    return ModelFiles(Path(detector), Path(pose) if pose else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,23 +210,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
     parser.add_argument("--engine", help="use this inference engine or fail (default: the best that qualifies)")
     parser.add_argument("--threads", type=int, help="CPU threads for inference (default: the engine's choice)")
+    parser.add_argument("--engines", type=Path, metavar="DIR", help="where tried and compiled engines are kept")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="synthetic images of this site, to try engines on")
+    parser.add_argument("--unsureness", type=Path, metavar="FILE", help="where it is kept how unsure the models were")
     parser.add_argument("--confidence", type=float, help="least score of a person (default: the model's own threshold)")
     options: Any = parser.parse_args(arguments)
     keep_out_of_dumps()
 
-    def open_pipeline() -> LivePipeline:
-        return LivePipeline.open(
-            options.detector,
-            options.pose,
-            prefer=options.engine,
-            threads=options.threads,
-            confidence=options.confidence,
-            bed=None if options.calibration is None else BedView.load(options.calibration),
-        )
+    def load_bed() -> BedView | None:
+        return None if options.calibration is None else BedView.load(options.calibration)
 
+    wish = EngineWish(options.engine, options.threads, options.engines, options.pictures)
+    renewal = Renewal(ModelFiles(options.detector, options.pose), wish, options.confidence)
     try:
         pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
-        service = LiveService(RingReader(options.ring), open_pipeline, options.socket, pause)
+        service = LiveService(
+            RingReader(options.ring), renewal, options.socket, pause, load_bed, UnsurenessWatch(options.unsureness)
+        )
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda *_: service.stop())
         service.run()

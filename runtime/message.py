@@ -5,9 +5,11 @@ One message: `version`, `state` (starting, live, no-signal, paused), `message` (
 `height`, `origin` (what the frame is of: camera, recording, simulation, unknown; null where nothing was ever seen),
 `pause` ({`by`, `since`, `reason`, `words`} while paused, else null), `people` (those of whom something is drawn),
 `patient` (`place`: in-bed, on-edge, out-of-bed, nobody; `probability` of each; `for_s`: for how long it has been that;
-`seen`: whether the patient is among the people; `id`; `words`; null without a calibrated bed), `stale_s` (how old a
-picture shown as now may be), `sure` and `doubtful` (joint scores from which a limb is drawn solid and dashed), `fps`,
-`stages_ms`, and `engines`, `models` and `engines_refused` of the pipeline.
+`seen`: whether the patient is among the people; `id`; `words`; null without a calibrated bed), `unsure` (`now`,
+`after_tuning`, `ratio`, `retarget`: whether that is proposed, `changed`, `words`; null before anybody was seen),
+`stale_s` (how old a picture shown as now may be), `sure` and `doubtful` (joint scores from which a limb is drawn solid
+and dashed), `fps`, `stages_ms`, and `engines`, `models`, `engines_refused` and `engines_told` ([{`stage`, `name`,
+`used`, `qualifies`, `why` (not), `ms`, `threads`}]) of the pipeline.
 One of the people: `id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
 where too little of one is sure), `role` (patient, other, unknown), `patient_p` (how likely the patient), `place`, both
 null without a calibrated bed, and `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is
@@ -26,12 +28,14 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL, SURE, limb_score, shows_skeleton
 from runtime.detections import Detections
+from runtime.engines.chain import EngineChain
 from runtime.frames import known_origin
 from runtime.pause import Pause
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.skeleton import LIMBS, Skeletons
 from runtime.stance import PLACES
 from runtime.state import STALE_S, LiveState, State
+from runtime.unsureness import Unsureness
 
 VERSION = 1
 
@@ -44,12 +48,14 @@ def live_message(
     message: str = "",
     fps: float = 0.0,
     pause: Pause | None = None,
+    unsure: Unsureness | None = None,
 ) -> dict[str, Any]:
-    """The message for a state. result: the last frame's, whose people are told only while live. pause: what holds."""
+    """The message for a state. result: the last frame's, whose people are told only while live. pause: what holds.
+    unsure: how unsure the models are."""
     said: dict[str, Any] = {"version": VERSION, "state": state, "message": message, "fps": round(fps, 2), "people": []}
     said |= {"captured_at": None, "finished_at": None, "frame_index": None, "width": 0, "height": 0, "stages_ms": {}}
     said |= {"sure": SURE, "doubtful": DOUBTFUL, "origin": None, "pause": pause and pause.to_dict()}
-    said |= {"stale_s": STALE_S, "patient": None}
+    said |= {"stale_s": STALE_S, "patient": None, "unsure": unsure and unsure.to_dict()}
     if result is not None:
         said |= {"captured_at": result.captured_at, "finished_at": result.finished_at}
         said |= {"frame_index": result.frame_index, "width": result.width, "height": result.height}
@@ -65,6 +71,12 @@ def live_message(
         said["engines"] = {stage: engine.name for stage, engine in engines.items()}
         said["models"] = {stage: engine.info.name for stage, engine in engines.items()}
         said["engines_refused"] = list(pipeline.detector.engine.why)
+        said["engines_told"] = [
+            {"stage": stage} | row
+            for stage, engine in engines.items()
+            if isinstance(engine, EngineChain)
+            for row in engine.told()
+        ]
     return said
 
 

@@ -92,6 +92,16 @@ class LivePipeline:
         estimator = None if pose is None else PoseEstimator(open_engine(pose, prefer=prefer, threads=threads))
         return cls(finder, estimator, bed=bed)
 
+    def use(self, detector: PersonDetector, pose: PoseEstimator | None) -> None:
+        """Work with these models from the next frame on; whom it follows, it follows on. Not while `process` runs."""
+        self.detector, self.pose = detector, pose
+
+    @property
+    def models(self) -> str:
+        """The models' names, the detector's first."""
+        pose = "no pose model" if self.pose is None else self.pose.engine.info.name
+        return f"{self.detector.engine.info.name}, {pose}"
+
     @property
     def engine(self) -> str:
         """The name of the engine the detector runs on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from runtime.capture.photograph import picture_size
+from runtime.skeleton import KEYPOINTS
 from synth.coco_file import Attributes, Fault, ImageRow, PersonRow, read_coco
 
 _UNLABELLED = (0.0,) * 51
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where a picture's people are, in metres, as a synthetic set or a depth camera knows it.
+
+    camera: of the picture's pixels. joints: (P, 17, 3) float64 in the camera's frame (x right, y down, z ahead), NaN
+    where the file says nothing. depth: a 16-bit picture in millimetres, registered to the pixels.
+    """
+
+    camera: CameraModel
+    joints: NDArray[np.float64]
+    depth: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class Picture:
     model shows on a person is compared by it. boxes: (P, 4) float64 xyxy pixels. keypoints: (P, 17, 3) float64 x, y,
     visibility, all zero where unlabelled. areas: (P,) outlined area in pixels², as keypoint figures want it; ignored:
     (P,) bool, COCO's crowd regions. attributes: what else the file says of each person in a word or a number (posture,
-    age, …); about: the same of the picture (split, …).
+    age, …); about: the same of the picture (split, …). space: None where the file knows no camera.
     """
 
     id: int
@@ -39,6 +55,7 @@ class Picture:
     ignored: NDArray[np.bool_]
     attributes: tuple[Attributes, ...]
     about: Attributes
+    space: Space | None = None
 
     def __post_init__(self) -> None:
         people = {len(rows) for rows in (self.boxes, self.keypoints, self.areas, self.ignored, self.attributes)}
@@ -81,6 +98,7 @@ def read_people(annotations: Path, images_dir: Path | None = None, *, keypoints:
                 areas=np.array([person.area for person in people], np.float64),
                 ignored=np.array([person.ignored for person in people], bool),
                 attributes=tuple(person.attributes for person in people), about=image.about,
+                space=_space(annotations, image, people),
             )
         )  # fmt: skip
     if missing:
@@ -100,6 +118,26 @@ def scenes_of(pictures: Sequence[Picture]) -> dict[int, Hashable]:
         for picture in pictures
         for person in picture.ids.tolist()
     }
+
+
+def _space(annotations: Path, image: ImageRow, people: Sequence[PersonRow]) -> Space | None:
+    """What our own data sets say of space: camera, pose, joints; None where any of it is missing or does not hold."""
+    try:
+        camera = CameraModel.from_dict(image.said["camera"])
+        camera_from_bed = np.array(image.said["camera_from_bed"], np.float64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if camera_from_bed.shape != (4, 4) or (camera.width, camera.height) != (image.width, image.height):
+        return None
+    joints = np.full((len(people), len(KEYPOINTS), 3), np.nan)
+    for row, person in enumerate(people):
+        with contextlib.suppress(TypeError, ValueError):
+            said = np.array(person.said.get("joints3d"), np.float64)
+            if said.shape == joints.shape[1:]:
+                joints[row] = said @ camera_from_bed[:3, :3].T + camera_from_bed[:3, 3]
+    depth = image.said.get("depth_file")
+    path = annotations.parent / depth if isinstance(depth, str) and ".." not in Path(depth).parts else None
+    return Space(camera, joints, path if path is not None and path.is_file() else None)
 
 
 def _keypoints(people: Sequence[PersonRow]) -> NDArray[np.float64]:

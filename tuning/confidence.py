@@ -29,7 +29,7 @@ _BOX_ERROR = 0.07  # how far a detector's box may be off at each side, of the bo
 # A trunk seen from its end measures nothing: its length over the larger of its two breadths.
 _SHORTEST_TRUNK = 0.7
 # Fewer joints, or fewer of either kind, say nothing about a probability.
-_FEWEST, _FEWEST_OF_A_KIND = 200, 20
+FEWEST_JOINTS, _FEWEST_OF_A_KIND = 200, 20
 
 Pairs = tuple[tuple[float, float], ...]
 
@@ -129,7 +129,7 @@ def fit_confidence(score: NDArray[np.floating], right: NDArray[np.bool_]) -> Pai
     regression (pool adjacent violators). Raises TooFewJoints.
     """
     score, right = np.asarray(score, np.float64), np.asarray(right, bool)
-    if len(score) < _FEWEST or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
+    if len(score) < FEWEST_JOINTS or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
         raise TooFewJoints(
             f"{len(score)} joints, {int(right.sum())} of them right, are too few to fit a confidence",
             mend="make a data set with more people in it",

@@ -7,9 +7,9 @@ from typing import get_args
 
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
-from tuning.families.family import ImportWish, families
+from tuning.families.family import ImportWish, buildable, families
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
-from tuning.store.foreign import ForeignModel, read_foreign
+from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
 from tuning.store.save import whole_folder
 
@@ -30,10 +30,11 @@ def import_model(
 
     `.pt`: a checkpoint, converted once. `.safetensors`: a state dict whose architecture is `architecture`, the file's
     own metadata, or else recognised from the tensors' shapes. `.onnx`: by its description, else by its names, its
-    outputs and what it answers to a picture. width, height: the input size in pixels where it is to be chosen; layout,
-    person_class: of a detector's output, where the file leaves them open (a class by its number or name). Raises
-    WardposeError; an unfinished import leaves nothing behind. Everything happens in this process, so what a hostile
-    file may do to it is for the caller to bear; `tuning.import_process` bounds it.
+    outputs and what it answers to a picture. A folder: a detector of transformers, by its `config.json`. width, height:
+    the input size in pixels where it is to be chosen; layout, person_class: of a detector's output, where the file
+    leaves them open (a class by its number or name). Raises WardposeError; an unfinished import leaves nothing behind.
+    Everything happens in this process, so what a hostile file may do to it is for the caller to bear;
+    `tuning.import_process` bounds it.
     """
     target, wish = models_dir / name, ImportWish(name, architecture, width, height, layout, person_class)
     require_importable(path, target, wish)
@@ -47,7 +48,7 @@ def require_importable(path: Path, target: Path, wish: ImportWish) -> None:
         raise WardposeError(
             f"a model named {wish.name!r} is already here", where=str(target.parent), mend="choose another name"
         )
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise WardposeError("no such file", where=str(path), mend="check the path")
     if wish.layout is not None and wish.layout not in get_args(DetectorLayout):
         raise WardposeError(
@@ -57,6 +58,11 @@ def require_importable(path: Path, target: Path, wish: ImportWish) -> None:
         )
 
 
+def weights_of(path: Path) -> Path:
+    """The file that holds a foreign model's weights."""
+    return path / FOLDER_WEIGHTS if path.is_dir() else path
+
+
 def take_in(path: Path, workplace: Path, wish: ImportWish, *, licence: str = "unknown") -> ModelCard:
     """`import_model` into an empty folder that is there."""
     card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
@@ -64,11 +70,49 @@ def take_in(path: Path, workplace: Path, wish: ImportWish, *, licence: str = "un
         update={
             "name": wish.name,
             "licence": licence,
-            "made": {"command": "wardpose models import", "file": path.name, "sha256": sha256_of(path)},
+            "made": {"command": "wardpose models import", "file": path.name, "sha256": sha256_of(weights_of(path))},
             "sha256": sha256_of(weights_path(workplace, card)),
         }
     )
     write_card(workplace, card)
+    return card
+
+
+def build_model(
+    architecture: str,
+    models_dir: Path,
+    name: str,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    seed: int = 0,
+) -> ModelCard:
+    """A model of random weights in `models_dir/name`, of an architecture that a family builds: to try the way from
+    tuning to export without weights, or to train from nothing. It finds nobody. Raises WardposeError for a name that no
+    family knows; an unfinished one leaves nothing behind."""
+    from tuning.train.torch_state import seed_everything
+
+    target = models_dir / name
+    if target.exists():
+        raise WardposeError(
+            f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
+        )
+    known = buildable()
+    if architecture not in known:
+        raise WardposeError(
+            f"no architecture is called {architecture!r}", where="wardpose models build",
+            mend=f"choose one of: {', '.join(known)}",
+        )  # fmt: skip
+    family = known[architecture]
+    with whole_folder(target) as workplace:
+        seed_everything(seed)
+        card = family.build(architecture, ImportWish(name, width=width, height=height), workplace)
+        made = {"command": "wardpose models build", "from": "random weights", "seed": seed}
+        card = card.model_copy(
+            update={"made": made, "licence": "none: random weights", "family": family.name,
+                    "sha256": sha256_of(weights_path(workplace, card))}
+        )  # fmt: skip
+        write_card(workplace, card)
     return card
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from calibration.confinement import confined, run_confined
 from calibration.json_text import parse_json
 from tuning.families.family import ImportWish
-from tuning.import_model import require_importable, take_in
+from tuning.import_model import require_importable, take_in, weights_of
 from tuning.store.card import ModelCard, read_card, verify_weights
+from tuning.store.foreign import read_foreign
 from tuning.store.save import whole_folder
 
 _MEND = "check where the file comes from; ask for the weights as .safetensors or .onnx"
@@ -27,9 +28,12 @@ def import_confined(path: Path, models_dir: Path, wish: ImportWish, *, licence: 
     target = models_dir / wish.name
     require_importable(path, target, wish)
     with whole_folder(target) as workplace:
+        if not weights_of(path).is_file():
+            read_foreign(path)  # says what is missing
         asked = json.dumps({"path": str(path.absolute()), "workplace": str(workplace), "licence": licence,
                             "wish": asdict(wish)})  # fmt: skip
-        run_confined("tuning.import_process", [asked], where=str(path), size=path.stat().st_size, mend=_MEND)
+        size = weights_of(path).stat().st_size
+        run_confined("tuning.import_process", [asked], where=str(path), size=size, mend=_MEND)
         card = read_card(workplace)
         verify_weights(workplace, card)
     return card

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.bedside.camera_access import take_pictures
-from appliance.site import audit, calibrations
+from appliance.site import calibrations, intents
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from calibration.atomic import disk_error
@@ -34,11 +34,11 @@ def delete_old_pages(site: SiteFolder) -> list[str]:
         try:
             if time.time() - path.stat().st_mtime < PAGE_KEPT.total_seconds():
                 continue
-            path.unlink()
+            intents.delete(site, "calibration.page-expire", path.name, "", [path])
         except OSError as error:
             problems.append(str(disk_error(error, path)))
-        else:
-            audit.record(site, "calibration.page-expire", path.name)
+        except WardposeError as error:
+            problems.append(str(error))
     return problems
 
 

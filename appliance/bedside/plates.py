@@ -13,12 +13,13 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.bedside.camera_access import camera_frames
 from appliance.live import pauses
-from appliance.site import audit, calibrations
+from appliance.site import audit, calibrations, intents
 from appliance.site.database import now
 from appliance.site.expiry import expires_at, parse_expiry
 from appliance.site.folder import SiteFolder
@@ -136,8 +137,9 @@ def keep_staged(site: SiteFolder, staged: str, name: str = "", reason: str = "")
     folder = _folder(site, name)
     if folder.exists():
         raise WardposeError(f"a plate {name} is there already", mend="give another name, or remove that one")
+    why = f"until {plate.expires_at[:10]}{f': {reason}' if reason else ''}"
     try:
-        with audit.deed(site, "plate.keep", name, f"until {plate.expires_at[:10]}{f': {reason}' if reason else ''}"):
+        with intents.intend(site, "plate.keep", name, why, made=folder):
             (site.plates / staged).rename(folder)
             sync_folder(site.plates)
     except OSError as error:
@@ -203,7 +205,7 @@ def note_look(site: SiteFolder, name: str, reason: str) -> None:
 def remove(site: SiteFolder, name: str, reason: str = "") -> None:
     """Delete a plate; the description goes first, so that no half plate is ever left to be used."""
     find(site, name)
-    audit.delete(site, "plate.remove", name, reason, lambda: _delete(site, name))
+    intents.delete(site, "plate.remove", name, reason, [site.plates / name], carry_out=lambda: _delete(site, name))
 
 
 def delete_expired(site: SiteFolder) -> list[str]:
@@ -215,12 +217,11 @@ def delete_expired(site: SiteFolder) -> list[str]:
     for row in rows(site):
         if row.why != _EXPIRED:
             continue
+        folder, why = site.plates / row.name, f"expired at {row.expires_at}"
         try:
-            _delete(site, row.name)
+            intents.delete(site, "plate.expire", row.name, why, [folder], carry_out=partial(_delete, site, row.name))
         except WardposeError as error:
             problems.append(str(error))
-        else:
-            audit.record(site, "plate.expire", row.name, f"expired at {row.expires_at}")
     return problems
 
 

@@ -71,7 +71,7 @@ def examine(site: SiteFolder) -> Report:
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
         _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
         _database, _audit, _unwritten, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only,
-        _gpu, _tensorrt, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
+        _gpu, _tensorrt, _engines, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
 
@@ -312,6 +312,12 @@ def _tensorrt(site: SiteFolder) -> Check:
     there = find_spec("tensorrt") is not None
     detail = "installed" if there else "not installed; ONNX Runtime is used"
     return Check("TensorRT", there, detail, "optional: install wardpose's extra `gpu`", True)
+
+
+def _engines(site: SiteFolder) -> Check:
+    from appliance.live.engines import engine_words
+
+    return Check("inference engines", True, engine_words(site), optional=True)
 
 
 def _egl(site: SiteFolder) -> Check:

@@ -106,6 +106,12 @@ KEPT = (
         "who started the live picture (`live.start`)", "by itself",
     ),
     Kept(
+        "how unsure the models were after tuning: running means and variances of six numbers (their doubt, brightness, "
+        "contrast, number, size and shape of people); no picture, no box, no joint", "`unsureness.json`",
+        "for the eight newest pairs of models", "who started the live picture (`live.start`)",
+        "by removing the file", ("unsureness.json",),
+    ),
+    Kept(
         "core files of a crash", "nowhere: every program forbids them for itself and its children", "never", "–", "–",
     ),
     Kept(

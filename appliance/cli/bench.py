@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, carry-over, soak."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
     "evaluate": ("scoring detections", "pictures", 2000),
     "drift": ("the watch over a calibration, for a simulated day", "disturbances", 2000),
+    "gate": ("what the gate lets through: bad candidates, and a tenth as many good ones", "candidates", 1000),
 }
 
 
@@ -30,7 +31,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         bench.add_argument(f"--{amount}", dest="amount", type=int, default=default, help=f"default {default}")
         if name == "synth":
             bench.add_argument("--renderer", default="numba", help="numba (default), moderngl or pyrender")
-        if name in ("infer", "live"):
+        if name == "gate":
+            bench.add_argument("--work", type=Path, help="folder that keeps pictures and models")
+            bench.add_argument("--no-training", dest="train", action="store_false", help="train no real candidates")
+        if name in ("infer", "live", "gate"):
             bench.add_argument("--detector", help="a model of this site (default: the live one)")
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
         bench.set_defaults(run=measure, bench=name)
@@ -93,6 +97,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
     with out.progress(f"bench {options.bench}") as progress:
         if renderer := getattr(options, "renderer", None):
             arguments["renderer"] = renderer
+        if options.bench == "gate":
+            arguments |= {"work": options.work, "train": options.train}
         if "progress" in wanted:
             arguments["progress"] = progress
         result = run(**arguments)

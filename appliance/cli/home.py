@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
 
@@ -47,7 +48,6 @@ def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
 
 def _sites_beside(root: Path) -> str:
     """A site beside the folder whose name is much like it; empty where there is none."""
-    from appliance.cli.main import nearest
 
     try:
         sites = [path.name for path in root.parent.iterdir() if (path / "site.db").exists()]

@@ -132,6 +132,8 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
             line = f"{held.words()}; `wardpose resume` lifts it" if held else _line(figures, supervisor, camera)
             if (drifted := watch.figures())["state"] == "drifted":
                 line += f"; {drifted['text']}: calibrate again"
+            if figures["state"] == "live" and (unsure := figures["unsure"]) and unsure["words"]:
+                line += f"; {unsure['words']}"
             told = _tell(out, line, told, lively=figures["state"] == "live")
         why = "it has run as long as it should"
     except KeyboardInterrupt:

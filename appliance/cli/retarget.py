@@ -46,7 +46,20 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     tune.add_argument("--task", choices=("detect", "pose"), help="what is tuned (default: what --model is for)")
     tune.add_argument("--data", type=Path, help="data set (default: the newest)")
     tune.add_argument("--name", help="name of the tuned model")
+    tune.add_argument(
+        "--recipe", choices=("wardpose", "paper"), default="wardpose",
+        help="whose numbers hold where none is said: ours, which forget the least, or the paper's",
+    )  # fmt: skip
     tune.add_argument("--epochs", type=int)
+    tune.add_argument("--minutes", type=float, help="end the training cleanly within this time")
+    tune.add_argument("--batch", type=int, help="images of one step (default: the recipe's)")
+    tune.add_argument("--rate", type=float, help="learning rate (default: the recipe's)")
+    tune.add_argument(
+        "--final-rate", type=float, help="learning rate at its pre-training's end: the paper's is a tenth of it"
+    )
+    tune.add_argument("--final-batch", type=int, help="images of a step of that pre-training (default: 16)")
+    tune.add_argument("--seed", type=int)
+    tune.add_argument("--processes", type=int, help="that train together (default: one for each GPU, else one)")
     tune.add_argument("--size", metavar="W×H", help="input of a detector, pixels (default: fits the pictures)")
     tune.set_defaults(run=tune_model)
     evaluate = commands.add_parser("evaluate", parents=[common], help="score a model on labelled pictures (COCO JSON)")
@@ -76,6 +89,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)"
     )
     promote.add_argument("--images", type=Path, help="folder of those pictures (default: beside the file)")
+    promote.add_argument(
+        "--fresh", action="store_true", default=None,
+        help="draw new held-out pictures, on which no candidate was tried: what the gate allows begins anew",
+    )  # fmt: skip
     promote.add_argument("--upright", type=Path, metavar="COCO.json", help="pictures on which it must not get worse")
     promote.add_argument(
         "--floor",
@@ -157,7 +174,10 @@ def preview_data_set(options: argparse.Namespace, out: Output) -> int:
 
 
 def tune_model(options: argparse.Namespace, out: Output) -> int:
-    given = _values(options, "model", "task", "data", "name", "epochs") | input_size(options.size)
+    given = _values(
+        options, "model", "task", "data", "name", "recipe", "final_rate", "final_batch", "epochs", "minutes", "batch",
+        "rate", "seed", "processes",
+    ) | input_size(options.size)  # fmt: skip
     result = carry_out(options, out, "tuning", "tune", given)
     out.say(f"{result['model']}: tuned from {result['base']} in {result['seconds']:.0f} s")
     out.answer(result)
@@ -189,7 +209,7 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def promote_model(options: argparse.Namespace, out: Output) -> int:
-    given = {"model": options.name} | _values(options, "data", "images", "upright", "floor", "reason")
+    given = {"model": options.name} | _values(options, "data", "images", "fresh", "upright", "floor", "reason")
     result = carry_out(options, out, "judging", "promote", given)
     for reason in result["reasons"]:
         out.say(f"- {reason}")

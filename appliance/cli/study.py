@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuning.study.plan import Known, Labelled
 
 _WHERE = "wardpose study"
+_IMAGES = 800  # of each kind, for targeting
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backgrounds", type=Path, metavar="DIR", help="photographs of rooms for the sweep of backgrounds"
     )
-    parser.add_argument("--count", type=int, default=800, help="targeting: images of each kind, default 800")
+    parser.add_argument("--count", type=int, help="images of each set (default: the preset's; targeting: 800)")
     parser.add_argument("--orders", type=int, default=3, help="targeting: trainings on each, default 3")
     parser.add_argument(
         "--arm", action="append", default=[], metavar="NAME=SCENARIO", help="targeting: images of this scenario (B, C, "
@@ -113,7 +114,7 @@ def _planned(options: argparse.Namespace, store: ModelStore) -> tuple[Any, dict[
             if len(detectors) > 1:
                 raise WardposeError("targeting is asked of one detector", where=_WHERE, mend="name one")
             arms = dict(map(_arm(options), options.arm)) or targets.arms()
-            asked = plan.targeting(detectors[0], scored, arms, options.count, options.orders, options.seed)
+            asked = plan.targeting(detectors[0], scored, arms, options.count or _IMAGES, options.orders, options.seed)
             return asked, {detectors[0].name: store.folder(detectors[0].name)}
         pose = store.start("pose")
         poses = [
@@ -123,7 +124,7 @@ def _planned(options: argparse.Namespace, store: ModelStore) -> tuple[Any, dict[
         coco = _labelled(*evaluation_set(f"A={options.coco}")[1]) if options.coco else None
         rooms = str(options.backgrounds.absolute()) if options.backgrounds else None
         box = plan.Box(detectors, poses, coco, rooms, scored)
-        return plan.protocol(options.preset, box, options.seed), {
+        return plan.protocol(options.preset, box, options.seed, options.count), {
             known.name: store.folder(known.name) for known in (*detectors, *poses)
         }
     except ValidationError as error:

@@ -6,18 +6,20 @@ newer wardpose begin a new one, and one that was cut off goes on.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.bedside import plates
-from appliance.site import audit, calibrations
+from appliance.site import audit, calibrations, intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from calibration.atomic import disk_error
+from calibration import bounds
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held-out"
 HELD_OUT_IMAGES = 100
-FLOOR_IMAGES = 40
+MOST_GUARD_IMAGES = 40  # of each set on which no model may get worse
 HELD_OUT_SEED = 2_000_000_011  # far from any seed a person would train with
 KINDS = ("depth", "infrared")
+_NEXT_SEED, _MOST_DRAWS = 1_000_003, 1000  # from one fresh held-out set to the next
 
 
 def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[DatasetSpec, Path]:
@@ -69,11 +72,14 @@ def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[Datas
     return spec, _folder(site, f"{label}-{count}-seed{seed}", spec)
 
 
-def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES, source: str | None = None) -> Path:
+def held_out(
+    site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAGES, source: str | None = None,
+    fresh: bool = False,
+) -> Path:  # fmt: skip
     """The annotations of simulated pictures of this site that no training has seen, made once and kept.
 
     From a camera (`source`, or the site's) that holds out frames they are such frames; with any other they show the
-    calibrated viewpoint.
+    calibrated viewpoint. fresh: others than those there are, in whose place they come.
     """
     from runtime.capture.source import ability_of, parse_spec
     from synth.dataset import DatasetSpec, HoldsOutFrames
@@ -81,20 +87,31 @@ def held_out(site: SiteFolder, progress: Progress, *, count: int = HELD_OUT_IMAG
 
     source = source or load_settings(site).camera.source
     if (able := ability_of(source, HoldsOutFrames)) is not None:
-        return _made(site, parse_spec(source)[0], able.held_out_spec(count), progress)
+        return _made(site, parse_spec(source)[0], able.held_out_spec(count), progress, fresh=fresh)
     row = calibrations.current_row(site)
     scenario = site_scenario(calibrations.current(site))
     spec = DatasetSpec(scenario=scenario, count=count, seed=HELD_OUT_SEED)
-    return _made(site, f"site{row.id if row else ''}", spec, progress)
+    return _made(site, f"site{row.id if row else ''}", spec, progress, fresh=fresh)
 
 
-def held_out_floor(site: SiteFolder, progress: Progress) -> Path:
-    """The annotations of simulated pictures of people on the floor and on their feet, made once and kept."""
-    from synth.dataset import DatasetSpec
-    from synth.scenario import load_scenario
+def guard_sets(site: SiteFolder, progress: Progress, floor: Path | None = None) -> dict[str, Path]:
+    """The annotations of the sets on which no model may get worse, by name: simulated, made once and kept.
 
-    scenario = load_scenario("base").having(name="floor", open_room_share=1.0, fallen_share=0.7)
-    return _made(site, "floor", DatasetSpec(scenario=scenario, count=FLOOR_IMAGES, seed=HELD_OUT_SEED), progress)
+    floor: labelled people on the floor to take instead of simulated ones. The bed is the site's own where it has been
+    calibrated.
+    """
+    from synth.scenario import site_scenario
+    from tuning.gate.guards import FLOOR, guard_specs
+
+    calibrated = calibrations.current_row(site) is not None
+    found = {}
+    for name, spec in guard_specs(site_scenario(calibrations.current(site)) if calibrated else None).items():
+        if name == FLOOR and floor is not None:
+            found[name] = floor
+        else:
+            smaller = spec.model_copy(update={"count": min(spec.count, MOST_GUARD_IMAGES)})
+            found[name] = _made(site, spec.scenario.name, smaller, progress)
+    return found
 
 
 def newest_held_out(site: SiteFolder) -> Path | None:
@@ -130,9 +147,13 @@ def remove(site: SiteFolder, name: str, reason: str = "") -> None:
             if path.exists():
                 shutil.rmtree(path)
 
-    audit.delete(site, "dataset.remove", name, reason, delete)
-    with site.database.transaction(immediate=True) as db:
-        db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
+    gone = [site.pictures / name, folder]
+    intents.delete(site, "dataset.remove", name, reason, gone, carry_out=delete, finisher=finish_deleting)
+
+
+def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a data set whose folder was deleted goes too."""
+    db.executemany("DELETE FROM datasets WHERE folder = ?", [(folder,) for folder in intent.deletes])
 
 
 def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
@@ -163,16 +184,12 @@ def delete_composed(site: SiteFolder) -> list[str]:
         # By their names as well: a copied site names the plates where they lay before.
         if all(Path(plate).is_dir() or (site.plates / Path(plate).name).is_dir() for plate in used):
             continue
+        gone = [site.pictures / folder.name, folder]
+        why = "a plate that it shows has ended"
         try:
-            for path in (site.pictures / folder.name, folder):
-                if path.exists():
-                    shutil.rmtree(path)
-        except OSError as error:
-            problems.append(str(disk_error(error, folder)))
-            continue
-        with site.database.transaction(immediate=True) as db:
-            db.execute("DELETE FROM datasets WHERE folder = ?", (site.relative(folder),))
-        audit.record(site, "dataset.delete", folder.name, "a plate that it shows has ended")
+            intents.delete(site, "dataset.delete", folder.name, why, gone, finisher=finish_deleting)
+        except WardposeError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -180,14 +197,31 @@ def _folder(site: SiteFolder, label: str, spec: DatasetSpec) -> Path:
     return site.datasets / f"{label}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:6]}"
 
 
-def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress) -> Path:
-    """The annotations of a held-out set; those of its name that were made to another specification go."""
+def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress, *, fresh: bool = False) -> Path:
+    """The annotations of a held-out set; those of its name that were made to another specification go.
+
+    fresh: with another seed than the one there; whose seed is that of the last fresh one stays.
+    """
     from synth.dataset import make_dataset
 
+    drawn = _draws(site, label, spec)
+    if fresh or drawn:
+        number = drawn + 1 if fresh else drawn
+        spec = spec.model_copy(update={"seed": (spec.seed + number * _NEXT_SEED) % (bounds.SEED.most + 1)})
     out = _folder(site, f"{HELD_OUT}-{label}", spec)
     make_dataset(spec, out, resume=True, progress=progress)
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
-            shutil.rmtree(other, ignore_errors=True)
-            audit.record(site, "dataset.delete", site.relative(other), f"{out.name} takes its place")
+            intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])
     return out / "annotations.json"
+
+
+def _draws(site: SiteFolder, label: str, spec: DatasetSpec) -> int:
+    """How often this held-out set has been drawn afresh: told by the seed of the one that is there."""
+    for described in site.datasets.glob(f"{HELD_OUT}-{label}-*/dataset.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            seed = int(parse_json(described.read_bytes())["spec"]["seed"])
+            times, rest = divmod((seed - spec.seed) % (bounds.SEED.most + 1), _NEXT_SEED)
+            if rest == 0 and times < _MOST_DRAWS:
+                return times
+    return 0

@@ -6,22 +6,32 @@ returns figures for JSON. An exception from `progress` ends the work with what i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
+from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
 from calibration.errors import WardposeError
 from calibration.progress import Progress
+
+if TYPE_CHECKING:
+    from tuning.families.family import TuneSettings
+
+# What the statistics want of every person and picture, and a table does not.
+_EACH = frozenset({"scores", "covered", "alarms", "oks", "seen", "cm"})
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -41,36 +51,48 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
 
 def tune(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Tune a model on a data set. Parameters: model (base; default the site's own for the task), task, data (folder;
-    default the newest) or data_of (the job that makes it), name (of the new model), epochs, width and height (of its
-    input)."""
+    default the newest) or data_of (the job that makes it), name (of the new model), recipe (wardpose, paper),
+    final_rate, final_batch, epochs, minutes, batch, rate, seed, processes, width and height (of its input)."""
     from tuning.coco_folder import read_people
-    from tuning.families.family import TuneSettings
-    from tuning.families.family import tune as tune_model
+    from tuning.families.together import tune_together
+    from tuning.gate.leaks import write_trained_on
 
     settings, store = load_settings(site).tuning, ModelStore(site)
     task = str(parameters.get("task") or "detect")
     base = str(parameters.get("model") or base_model(site, task))
     data = _folder(_data(site, parameters))
     name = str(parameters.get("name") or free_name(store, f"{base}-{data.name}"))
-    folder = store.new_folder(name)
     store.verify(base)
-    chosen = TuneSettings(
-        epochs=_whole(parameters.get("epochs"), settings.epochs, "epochs"),
-        batch=settings.batch or None,
-        learning_rate=settings.learning_rate or None,
-        frozen_layers=None if settings.freeze < 0 else settings.freeze,
-        longer_side=settings.image_size or None,
-        width=parameters.get("width"), height=parameters.get("height"),
-    )  # fmt: skip
+    chosen = _tuning(settings, parameters)
     begin = time.monotonic()
     asked = str(parameters["task"]) if parameters.get("task") else None
-    card = tune_model(store.folder(base), data, folder, chosen, progress, task=asked)
-    store.enlist(name, origin=f"tuned from {base} on {data.name}")
+    with store.adding(name, origin=f"tuned from {base} on {data.name}") as folder:
+        card = tune_together(store.folder(base), data, folder, chosen, progress, task=asked)
+        pictures = read_people(data / "annotations.json")
+        write_trained_on(folder, (picture.path for picture in pictures))
     return {
         "name": name, "model": name, "task": card.task, "base": base, "data": str(data),
-        "images": len(read_people(data / "annotations.json")), "width": card.width, "height": card.height,
+        "images": len(pictures), "width": card.width, "height": card.height,
         "seconds": time.monotonic() - begin,
     }  # fmt: skip
+
+
+def _tuning(settings: TuningSettings, parameters: Mapping[str, Any]) -> TuneSettings:
+    """What was asked for, before what the site's settings say; of the paper's recipe those change nothing."""
+    from tuning.families.family import TuneSettings
+
+    own: dict[str, Any] = {"longer_side": settings.image_size or None}
+    if parameters.get("recipe") != "paper":
+        frozen = None if settings.freeze < 0 else settings.freeze
+        own |= {"epochs": settings.epochs, "batch": settings.batch or None, "frozen_layers": frozen}
+        own |= {"learning_rate": settings.learning_rate or None}
+    names = {name: name for name in TuneSettings.model_fields} | {"rate": "learning_rate"}
+    asked = {names[key]: value for key, value in parameters.items() if key in names and value is not None}
+    try:
+        return TuneSettings(**own | asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WardposeError(f"{first['loc'][0]}: {first['msg']}", where="tune", mend="leave it out") from None
 
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -85,10 +107,11 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             f"{name} is a pose model and finds nobody by itself", where="evaluate",
             mend="add --keypoints, or name a detector",
         )  # fmt: skip
+    tries.note(site, tries.set_identity(data, Path(images) if images else None), name)
     size = (parameters.get("width"), parameters.get("height"))
     if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
         keypoints = score_pose(site, name, data, images, progress, turn_deg=turn)
-        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={"oks", "seen", "images"})}
+        figures = {"images": keypoints.images, "keypoints": keypoints.model_dump(exclude={*_EACH, "images"})}
         answer = {"model": name, "width": card.width, "height": card.height} | figures
     else:
         detector = store.live("detect") if card.task == "pose" else name
@@ -99,8 +122,9 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             site, detector, data, images, progress, pose=pose, boxes=str(parameters.get("boxes") or "detected"),
             turn_deg=turn, width=size[0], height=size[1],
         )  # fmt: skip
-        each = {"oks", "seen", "images"}  # what the statistics want of every person
-        figures = evaluation.model_dump(exclude={"scores": True, "keypoints": each}, exclude_none=True)
+        figures = evaluation.model_dump(exclude={*_EACH, "keypoints"}, exclude_none=True)
+        if evaluation.keypoints is not None:
+            figures["keypoints"] = evaluation.keypoints.model_dump(exclude={*_EACH, "images"}, exclude_none=True)
         own = store.card(detector)
         answer = {"model": name, "width": size[0] or own.width, "height": size[1] or own.height} | figures
     with site.database.transaction(immediate=True) as db:
@@ -113,9 +137,17 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
 
 def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
-    store = ModelStore(site)
     name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}
+    with intents.intend(site, "model.export", name, engine):
+        path = _export(site, name, engine, parameters, result, progress)
+    return result | {"onnx": str(path)}
+
+
+def _export(
+    site: SiteFolder, name: str, engine: str, parameters: Mapping[str, Any], result: dict[str, Any], progress: Progress
+) -> Path:
+    store = ModelStore(site)
     if store.card(name).format == "onnx":
         store.verify(name)  # an imported ONNX file is its own export
     else:
@@ -128,13 +160,12 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
 
         progress(0, 1, "building the TensorRT engine on this box")
         progress(1, 1, open_engine(path, prefer="tensorrt").name)
-    audit.record(site, "model.export", name, engine)
-    return result | {"onnx": str(path)}
+    return path
 
 
 def promote(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, upright, floor (other
-    ones)."""
+    """Put a model through the gate. Parameters: model, reason, data (held-out COCO JSON), images, fresh, upright, floor
+    (other ones)."""
     from appliance.jobs.promotion import decide
 
     return decide(site, parameters, progress)
@@ -144,7 +175,7 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
     """Take in foreign weights without executing anything they carry. Parameters: file, name, architecture, licence,
     width and height (of its input), layout and person_class (of its output)."""
     path = Path(parameters["file"])
-    if not path.is_file():
+    if not path.exists():
         raise WardposeError("no such file", where=str(path), mend="give the path of a weights file")
     progress(0, 0, "reading the weights")
     card = ModelStore(site).import_file(
@@ -156,6 +187,25 @@ def take_in(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress)
         "model": card.name, "architecture": card.architecture, "task": card.task, "sha256": card.sha256,
         "width": card.width, "height": card.height,
     }  # fmt: skip
+
+
+def build(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make a model of random weights. Parameters: architecture, name, width and height (of its input), seed."""
+    from tuning.import_model import build_model
+
+    store, name = ModelStore(site), str(parameters["name"])
+    progress(0, 0, "drawing random weights")
+    with store.adding(name, origin="built of random weights") as folder:
+        card = build_model(
+            str(parameters["architecture"]),
+            folder.parent,
+            name,
+            width=parameters.get("width"),
+            height=parameters.get("height"),
+            seed=int(parameters.get("seed") or 0),
+        )
+    return {"model": name, "architecture": card.architecture, "task": card.task, "width": card.width,
+            "height": card.height, "sha256": card.sha256}  # fmt: skip
 
 
 def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -243,9 +293,13 @@ def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     store, options = ModelStore(site), options_from(parameters)
     target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
     start = store.folder(str(parameters["start"])) if parameters.get("start") else None
-    card = make_as_asked(options, target, start, progress)
-    if target.parent == site.models:
-        store.enlist(target.name, origin="made from synthetic images alone")
+    adding = (
+        store.adding(target.name, origin="made from synthetic images alone")
+        if target.parent == site.models
+        else contextlib.nullcontext()
+    )
+    with adding:
+        card = make_as_asked(options, target, start, progress)
     return {"model": card.name, "out": str(target), "scores": card.scores}
 
 
@@ -256,6 +310,7 @@ JOB_KINDS = (
     JobKind("evaluate", "Evaluating", evaluate),
     JobKind("promote", "Judging", promote),
     JobKind("import", "Importing a model", take_in, resumable=False, heavy=False),
+    JobKind("build", "Building a model", build, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
     JobKind("preview", "Drawing a data set", preview, heavy=False),
     JobKind("base", "Making a base model", base, resumable=False),

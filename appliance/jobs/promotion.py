@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.jobs import datasets
+from appliance.jobs.probing import probe
+from appliance.live import takeover
+from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.models.use import export_checked, score, score_pose
+from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
+    from tuning.coco_folder import Picture
     from tuning.export import ExportReport
-    from tuning.gate import Judged
+    from tuning.gate.judged import Judged
 
-TARGET = "this bedside"
+TARGET, FRESH = "this bedside", "this bedside, drawn afresh"
+Sets = dict[str, tuple[Path, Path | None]]
 
 
 def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Judge a model on held-out pictures and put it live if it passes; the decision is kept either way.
 
     Parameters: model; reason (why it is asked for); data and images (held-out pictures; default: simulated ones of this
-    site); upright (a COCO file on which it must not get worse); floor (an annotations file of people on the floor, on
-    which it must not either; default: simulated ones). Returns `{ok, model, task, accepted, reasons, live, before,
-    after}`.
+    site); fresh (simulated ones that no candidate was tried on); upright (a COCO file on which it must not get worse,
+    beside the guard sets); floor (an annotations file of people on the floor in place of simulated ones). Returns `{ok,
+    model, task, accepted, reasons, live, before, after, evidence}`.
     """
-    from tuning.gate import judge
+    from tuning.coco_folder import read_people
+    from tuning.gate.leaks import digests
+    from tuning.gate.verdict import judge
 
     store = ModelStore(site)
     name = str(parameters["model"])
@@ -37,31 +46,48 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     if name == current:
         raise WardposeError(f"{name} has no other model to be better than", mend="see `wardpose models list`")
     store.verify(name)
-    if parameters.get("data"):
-        target = Path(parameters["data"])
-        images = Path(parameters["images"]) if parameters.get("images") else None
-    else:
-        target, images = datasets.held_out(site, progress), None
-    # A box that watches a bed must not go blind to its patient's fall.
-    floor = Path(parameters["floor"]) if parameters.get("floor") else datasets.held_out_floor(site, progress)
-    sets: dict[str, tuple[Path, Path | None]] = {TARGET: (target, images), "people on the floor": (floor, None)}
-    if parameters.get("upright"):
-        sets["upright"] = (Path(parameters["upright"]), None)
+    target, images = _target(site, name, parameters, progress)
+    sets: Sets = {TARGET: (target, images)} | _guards(site, card.task, parameters, progress)
+    seen = _trained_on(store, name)
+    also = []
+    if seen is None and parameters.get("data") and calibrations.current_row(site) is not None:
+        also.append(FRESH)
+        sets[FRESH] = datasets.held_out(site, progress, fresh=True), None
     report = _export_report(site, name, progress)
+    people = {label: read_people(data, folder) for label, (data, folder) in sets.items()}
+    identity = tries.set_identity(target, images)
+    tried = tries.note(site, identity, name)
     look = _judged_detector if card.task == "detect" else _judged_pose
-    after = {label: look(site, name, data, folder, progress) for label, (data, folder) in sets.items()}
+    after = {label: look(site, name, *sets[label], people[label], progress) for label in sets}
     # A box without a pose model has none that a first one must beat.
-    before = {label: look(site, current, data, folder, progress) for label, (data, folder) in sets.items() if current}
+    before = {label: look(site, current, *sets[label], people[label], progress) for label in sets if current}
+    leaked: int | None = None
+    if seen is not None or also or not parameters.get("data"):
+        shown = {picture.path for pictures in people.values() for picture in pictures}
+        leaked = len(digests(shown) & (seen or set()))
+    probed = probe(site, name, current, people[TARGET], progress, leaked=leaked)
     verdict = judge(
         {label: judged for label, (judged, _) in after.items()},
         {label: judged for label, (judged, _) in before.items()} if current else None,
         report,
         target=TARGET,
+        also=also,
+        tries=tried,
+        probed=probed,
     )
     figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
+    evidence = {
+        "weights": card.sha256, "held_out": identity, "tried": tried, "probed": asdict(probed),
+        "sets": {
+            label: {"file": str(sets[label][0]), "before": before[label][1] if current else {}, "after": found}
+            for label, (_, found) in after.items()
+        },
+    }  # fmt: skip
     asked = {"asked": str(parameters["reason"])} if parameters.get("reason") else {}  # earlier versions' jobs say none
-    reasons = {"reasons": verdict.reasons, **asked, **figures}
+    reasons = {"reasons": verdict.reasons, **asked, **figures, "evidence": evidence}
+    was = store.live(card.task)
     store.record_promotion(name, accepted=verdict.passed, reasons=reasons, against=current)
+    taken_over = takeover.follow(site, card.task, was)
     return {
         "ok": verdict.passed,
         "model": name,
@@ -69,29 +95,86 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         "accepted": verdict.passed,
         "reasons": verdict.reasons,
         "live": store.live(card.task),
+        "taken_over": taken_over,
         **figures,
+        "evidence": evidence,
     }
 
 
+def _target(site: SiteFolder, name: str, parameters: Mapping[str, Any], progress: Progress) -> tuple[Path, Path | None]:
+    """The held-out pictures. Those of the site must be such as the candidate can't have been trained on: a fresh draw
+    where its folder does not say what it was trained on and it came after them."""
+    if parameters.get("data"):
+        if parameters.get("fresh"):
+            raise WardposeError(
+                "--fresh draws simulated pictures, and --data names others", where="promote", mend="give one of them"
+            )
+        return Path(parameters["data"]), Path(parameters["images"]) if parameters.get("images") else None
+    there = datasets.newest_held_out(site)
+    store = ModelStore(site)
+    unknown = _trained_on(store, name) is None and store.folder(name).parent == site.models
+    later = there is not None and there.stat().st_mtime < (store.folder(name) / "model.json").stat().st_mtime
+    return datasets.held_out(site, progress, fresh=bool(parameters.get("fresh")) or (unknown and later)), None
+
+
+def _guards(site: SiteFolder, task: str, parameters: Mapping[str, Any], progress: Progress) -> Sets:
+    """The sets that must not suffer; a pose model finds nobody, so that rooms without anybody say nothing of it."""
+    from tuning.gate.guards import EMPTY
+
+    floor = Path(parameters["floor"]) if parameters.get("floor") else None
+    # A box that watches a bed must not go blind to its patient's fall.
+    sets: Sets = {
+        label: (data, None)
+        for label, data in datasets.guard_sets(site, progress, floor).items()
+        if task == "detect" or label != EMPTY
+    }
+    if parameters.get("upright"):
+        sets["upright"] = (Path(parameters["upright"]), None)
+    return sets
+
+
+def _trained_on(store: ModelStore, name: str) -> set[str] | None:
+    """The digests of the pictures a model and those it was tuned from have seen; None where one of them doesn't say.
+    What a box comes with has seen none of a site's."""
+    from tuning.gate.leaks import trained_on
+
+    found: set[str] = set()
+    while True:
+        try:
+            folder = store.folder(name)
+        except WardposeError:  # it was removed since
+            return None
+        if folder.parent != store.site.models:
+            return found
+        seen = trained_on(folder)
+        parent = store.card(name).parent
+        if seen is None:
+            return None
+        found |= seen
+        if parent is None:
+            return found
+        name = parent
+
+
 def _judged_detector(
-    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, pictures: list[Picture], progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
-    from tuning.coco_folder import read_people
-    from tuning.gate import of_detector
+    from tuning.evaluate.groups import brightness
+    from tuning.gate.judged import of_detector
 
     found = score(site, name, data, images, progress)
-    return of_detector(found, read_people(data, images)), found.figures()
+    return of_detector(found, pictures, brightness(pictures)), found.figures()
 
 
 def _judged_pose(
-    site: SiteFolder, name: str, data: Path, images: Path | None, progress: Progress
+    site: SiteFolder, name: str, data: Path, images: Path | None, pictures: list[Picture], progress: Progress
 ) -> tuple[Judged, dict[str, float]]:
     """On the true boxes, so that the detector in use has no say in it."""
-    from tuning.coco_folder import read_people
-    from tuning.gate import of_pose
+    from tuning.evaluate.groups import brightness
+    from tuning.gate.judged import of_pose
 
     found = score_pose(site, name, data, images, progress)
-    return of_pose(found, read_people(data, images)), found.figures()
+    return of_pose(found, pictures, brightness(pictures)), found.figures()
 
 
 def _export_report(site: SiteFolder, name: str, progress: Progress) -> ExportReport:

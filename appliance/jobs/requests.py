@@ -25,14 +25,24 @@ class SynthParameters(Request):
 
 
 class TuneParameters(Request):
-    """Tune `model` on `data` (a folder) or on what the job `data_of` makes; width, height: of its input (px)."""
+    """Tune `model` on `data` (a folder) or on what the job `data_of` makes. recipe: whose numbers hold where none is
+    said; final_rate, final_batch: how its pre-training ended, for the paper's; rate: of learning; processes: that train
+    together; width, height: of its input (px)."""
 
     model: str | None = None
     task: Task | None = None
     data: str | None = None
     data_of: int | None = None
     name: str | None = None
+    recipe: Literal["wardpose", "paper"] | None = None
+    final_rate: float | None = None
+    final_batch: int | None = None
     epochs: int | None = None
+    minutes: float | None = None
+    batch: int | None = None
+    rate: float | None = None
+    seed: int | None = None
+    processes: int | None = None
     width: int | None = None
     height: int | None = None
 
@@ -61,11 +71,13 @@ class ExportParameters(Request):
 
 
 class PromoteParameters(Why):
-    """Put a model live if it proves better on held-out pictures; by default simulated ones of this site."""
+    """Put a model live if it proves better on held-out pictures; by default simulated ones of this site. fresh: draw
+    such as no candidate was tried on."""
 
     model: str
     data: str | None = None
     images: str | None = None
+    fresh: bool | None = None
     upright: str | None = None
     floor: str | None = None
 
@@ -82,6 +94,16 @@ class ImportParameters(Request):
     height: int | None = None
     layout: str | None = None
     person_class: str | None = None
+
+
+class BuildParameters(Request):
+    """Make a model of random weights, by its architecture's name; width, height: of its input (px)."""
+
+    architecture: str
+    name: str
+    width: int | None = None
+    height: int | None = None
+    seed: int = 0
 
 
 class FetchParameters(Request):
@@ -150,6 +172,11 @@ class SubmitImport(Request):
     parameters: ImportParameters
 
 
+class SubmitBuild(Request):
+    kind: Literal["build"]
+    parameters: BuildParameters
+
+
 class SubmitFetch(Request):
     kind: Literal["fetch"]
     parameters: FetchParameters = FetchParameters()
@@ -166,7 +193,7 @@ class SubmitBase(Request):
 
 
 Submit = (
-    SubmitSynth | SubmitTune | SubmitEvaluate | SubmitExport | SubmitPromote | SubmitImport | SubmitFetch
+    SubmitSynth | SubmitTune | SubmitEvaluate | SubmitExport | SubmitPromote | SubmitImport | SubmitBuild | SubmitFetch
     | SubmitPreview | SubmitBase
 )  # fmt: skip
 AnySubmit = Annotated[Submit, Field(discriminator="kind")]

@@ -32,7 +32,7 @@ class LiveMeter:
 
     def figures(self) -> dict[str, Any]:
         """`state`, `message`, `fps`, `p50_ms`, `p99_ms`, `age_ms`, `engine`, `models`, `people`, `frames`, `origin`,
-        `silent_s`, `stale_s`.
+        `silent_s`, `stale_s`, `patient`, `unsure`, `engines` (as the live message has them: `runtime.message`).
 
         Times are from capture to skeleton. state is the runtime's own, or `off` when nothing was heard for a while.
         silent_s: since it was heard last; None where it never was. people: so many are drawn. origin: what the pictures
@@ -44,7 +44,8 @@ class LiveMeter:
         if silent_s is None or silent_s > SILENT_S:
             return {"state": "off", "message": "", "fps": 0.0, "p50_ms": None, "p99_ms": None, "age_ms": None,
                     "engine": None, "models": {}, "people": 0, "frames": frames, "origin": "unknown",
-                    "silent_s": silent_s, "stale_s": STALE_S}  # fmt: skip
+                    "silent_s": silent_s, "stale_s": STALE_S, "patient": None, "unsure": None,
+                    "engines": []}  # fmt: skip
         live = latest.get("state") == "live"
         captured, span = latest.get("captured_at"), finished[-1] - finished[0] if len(finished) > 1 else 0.0
         return {
@@ -56,6 +57,7 @@ class LiveMeter:
             "engine": latest.get("engines", {}).get("detector"), "models": latest.get("models", {}),
             "people": len(latest.get("people", [])), "frames": frames, "origin": latest.get("origin") or "unknown",
             "silent_s": silent_s, "stale_s": latest.get("stale_s", STALE_S),
+            "patient": latest.get("patient"), "unsure": latest.get("unsure"), "engines": latest.get("engines_told", []),
         }  # fmt: skip
 
     def forget(self) -> None:

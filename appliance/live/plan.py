@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.live import calibration_watch, outages, ownership
@@ -19,6 +19,7 @@ from calibration.errors import WardposeError
 from calibration.processes import die_with_parent
 
 EXPORT_SECONDS = 600.0
+UNSURENESS_FILE = "unsureness.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,12 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         return [*command, "--ring", ring_name(site), *pause]
     if name == "live":
         command = [*python, "runtime.live", "--ring", ring_name(site), "--socket", socket, *pause]
-        command += ["--detector", str(_ready(site, live.detector))]
-        command += ["--pose", str(_ready(site, live.pose))] if live.pose else []
+        command += ["--detector", str(model_file(site, live.detector))]
+        command += ["--pose", str(model_file(site, live.pose))] if live.pose else []
         command += ["--engine", live.engine] if live.engine else []
+        command += ["--engines", str(site.engines), "--unsureness", str(site.root / UNSURENESS_FILE)]
+        newest = newest_images(site)
+        command += ["--pictures", str(newest)] if newest is not None else []
         return command + _bed(site, live.source)
     if name == "display":
         display = load_settings(site).display
@@ -88,6 +92,12 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         command += ["--service", str(service_socket(site)), "--key-file", str(page_key_file(site))]
         return [*command, "--language", display.language, *_bed(site, live.source)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
+
+
+def newest_images(site: SiteFolder) -> Path | None:
+    """The pictures of the site's newest training set, on which engines are tried; None where it has none."""
+    folders = (path / "images" for path in site.datasets.glob("*") if not path.name.startswith("held-out"))
+    return max((path for path in folders if path.is_dir()), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _bed(site: SiteFolder, source: str) -> list[str]:
@@ -101,7 +111,19 @@ def _bed(site: SiteFolder, source: str) -> list[str]:
 def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
     """The live path's processes in the order they start; models that were not exported yet are exported first."""
     names = ["capture", "live", *(["display"] if live.display else [])]
-    return [ProcessSpec(name, tuple(process_command(site, name, live))) for name in names]
+    store = ModelStore(site)
+    promoted = {"detector": live.detector == store.live("detect"), "pose": live.pose == (store.live("pose") or None)}
+
+    def again() -> tuple[str, ...]:
+        """As it would be started now: where the plan was for the promoted models, with those promoted since."""
+        detector = store.live("detect") if promoted["detector"] else live.detector
+        pose = store.live("pose") or None if promoted["pose"] else live.pose
+        return tuple(process_command(site, "live", replace(live, detector=detector, pose=pose)))
+
+    return [
+        ProcessSpec(name, tuple(process_command(site, name, live)), again=again if name == "live" else None)
+        for name in names
+    ]
 
 
 def become(site: SiteFolder, name: str, **asked: str | None) -> None:
@@ -130,7 +152,7 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     os.execv(command[0], command)
 
 
-def _ready(site: SiteFolder, name: str) -> Path:
+def model_file(site: SiteFolder, name: str) -> Path:
     """The model's ONNX file; made in a process of its own, so that torch's gigabyte does not stay with the caller."""
     store = ModelStore(site)
     store.verify(name)

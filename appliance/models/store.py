@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.site import audit
+from appliance.site import audit, intents
 from appliance.site.database import now
 from appliance.site.folder import REPOSITORY, SiteFolder
 from appliance.site.people import current_user
-from calibration.atomic import write_text
+from calibration.atomic import disk_error, write_text
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.plugins import plugin_names
@@ -144,21 +145,27 @@ class ModelStore:
         from tuning.families.family import ImportWish
         from tuning.import_process import import_confined
 
-        self.new_folder(name)
         wish = ImportWish(name, architecture, width, height, layout, person_class)
-        card = import_confined(path, self.site.models, wish, licence=licence)
-        self.enlist(name, origin=f"imported from {path.name}")
-        return card
+        with self.adding(name, origin=f"imported from {path.name}"):
+            return import_confined(path, self.site.models, wish, licence=licence)
 
-    def enlist(self, name: str, *, origin: str) -> None:
-        """List a model whose folder is complete."""
-        card = self.card(name)
-        with audit.deed(self.site, "model.add", name, origin) as db:
-            db.execute(
-                "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (name, now(), card.task, self.site.relative(self.site.models / name), card.sha256, origin),
-            )
+    @contextlib.contextmanager
+    def adding(self, name: str, *, origin: str, again: bool = False) -> Iterator[Path]:
+        """The folder that the block fills with a new model of that name, which is taken from now on; listed when the
+        block has ended. Raises `WardposeError` where the name is taken, unless the model is made `again`, and where
+        somebody else is making such a model."""
+        folder = self.site.models / name if again else self.new_folder(name)
+        with intents.intend(
+            self.site, "model.add", name, origin, made=folder / CARD_FILE, finishers={"model.add": finish_adding}
+        ) as deed:
+            if not again:
+                self.new_folder(name)  # one that was cut off may have been completed just now
+            try:
+                yield folder
+            except OSError as error:
+                raise disk_error(error, folder) from error
+            with deed.commit() as db:
+                finish_adding(self.site, deed.intent, db)
 
     def verify(self, name: str) -> ModelCard:
         """Check that a model's files are those its card, and the row written when it came, speak of."""
@@ -270,12 +277,12 @@ class ModelStore:
 
         def delete() -> None:
             # The card first: without it the folder is no model, whatever a power cut leaves of it.
-            (folder / CARD_FILE).unlink()
-            shutil.rmtree(folder)
+            with contextlib.suppress(FileNotFoundError):
+                (folder / CARD_FILE).unlink()
+            if folder.exists():
+                shutil.rmtree(folder)
 
-        audit.delete(self.site, "model.remove", name, reason, delete)
-        with self.site.database.transaction(immediate=True) as db:
-            db.execute("DELETE FROM models WHERE name = ?", (name,))
+        intents.delete(self.site, "model.remove", name, reason, [folder], carry_out=delete, finisher=finish_removing)
 
     def promotions(self, limit: int = 50) -> list[dict[str, Any]]:
         """The newest decisions of the gate first."""
@@ -302,6 +309,21 @@ class ModelStore:
                     if (folder / CARD_FILE).is_file() and not folder.name.startswith("."):
                         folders.setdefault(folder.name, folder)
         return folders
+
+
+def finish_adding(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a model whose folder is complete, by which a later change of its files is told."""
+    name = intent.subject
+    card = read_card(site.models / name)
+    db.execute(
+        "INSERT OR REPLACE INTO models (name, added_at, task, folder, sha256, origin) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, now(), card.task, site.relative(site.models / name), card.sha256, intent.reason),
+    )
+
+
+def finish_removing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a model that was removed goes too."""
+    db.execute("DELETE FROM models WHERE name = ?", (intent.subject,))
 
 
 def _family(card: ModelCard) -> str:

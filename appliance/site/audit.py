@@ -1,7 +1,8 @@
 """The audit trail: who did what, when and why. Rows are only ever added; the database itself refuses the rest, and a
 chain of hashes shows what was done to it all the same (see `appliance.site.audit_chain`).
 
-A deed that is a row of the database and its audit row belong together: write both in `deed`'s one transaction.
+A deed that is a row of the database and its audit row belong together: write both in `deed`'s one transaction. One on
+files begins with an intent (see `appliance.site.intents`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,19 +85,6 @@ def deed(
         yield db
         add(site, db, what, subject, reason, who=who)
     seal(site)
-
-
-def delete(site: SiteFolder, what: str, subject: str, reason: str, carry_out: Callable[[], None]) -> None:
-    """A deed that makes room, with its row. On a disk too full for the row, the deed comes first.
-
-    carry_out: does nothing where it is done already.
-    """
-    try:
-        with deed(site, what, subject, reason):
-            carry_out()
-    except DiskError:
-        carry_out()
-        record(site, what, subject, reason)
 
 
 def add(

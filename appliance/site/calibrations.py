@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
-from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 
 if TYPE_CHECKING:
@@ -38,15 +38,16 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate, reason: str = "") -> C
 
     made_at = now()
     path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
-    save_estimate(replace(estimate, made_at=made_at), path)
     told = "confirmed" if estimate.confirmed else "not yet confirmed"
     told += f": {reason}" if reason else ""
-    with audit.deed(site, "calibration.keep", estimate.method, told) as db:
-        row = db.execute(
-            "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
-            (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
-        )
-        number = int(row.lastrowid or 0)
+    with intents.intend(site, "calibration.keep", estimate.method, told, unmakes=[path]) as deed:
+        save_estimate(replace(estimate, made_at=made_at), path)
+        with deed.commit() as db:
+            row = db.execute(
+                "INSERT INTO calibrations (made_at, method, file, confirmed, reprojection_px) VALUES (?, ?, ?, ?, ?)",
+                (made_at, estimate.method, site.relative(path), estimate.confirmed, estimate.reprojection_px),
+            )
+            number = int(row.lastrowid or 0)
     forget_references(site)
     return find(site, number)
 
@@ -135,10 +136,15 @@ def discard(site: SiteFolder, number: int) -> None:
         raise WardposeError(
             f"calibration {number} was confirmed", mend="calibrate anew: the newest confirmed one is used"
         )
-    with audit.deed(site, "calibration.discard", row.method, f"number {number}") as db:
-        db.execute("DELETE FROM calibrations WHERE id = ? AND confirmed = 0", (number,))
-    site.resolve(row.file).unlink(missing_ok=True)  # after the row, so that no row names a file that is gone
+    file = site.resolve(row.file)
+    why = f"number {number}"
+    intents.delete(site, "calibration.discard", row.method, why, [file], finisher=finish_discarding)
     forget_references(site)
+
+
+def finish_discarding(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a calibration whose file was deleted goes too."""
+    db.executemany("DELETE FROM calibrations WHERE file = ? AND confirmed = 0", [(file,) for file in intent.deletes])
 
 
 def reference_file(calibration: Path) -> Path:
@@ -157,9 +163,7 @@ def forget_references(site: SiteFolder) -> list[str]:
             continue
         why = "held pieces of the picture" if path.name.endswith(FORMER_REFERENCE) else "its calibration has ended"
         try:
-            path.unlink()
-        except OSError as error:
-            problems.append(str(disk_error(error, path)))
-        else:
-            audit.record(site, "watch.forget", path.name, why)
+            intents.delete(site, "watch.forget", path.name, why, [path])
+        except WardposeError as error:
+            problems.append(str(error))
     return problems

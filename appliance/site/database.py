@@ -76,6 +76,18 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     ALTER TABLE jobs ADD COLUMN asked_by TEXT NOT NULL DEFAULT '';
     ALTER TABLE jobs ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
     """,
+    # What somebody is about to do to files: see `appliance.site.intents`.
+    """
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL,
+        reason TEXT NOT NULL, plan TEXT NOT NULL, process TEXT NOT NULL);
+    """,
+    # Which weights were shown which held-out pictures, in their order: what the gate allows shrinks with each.
+    """
+    CREATE TABLE tries (
+        held_out TEXT NOT NULL, candidate TEXT NOT NULL, task TEXT NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (held_out, candidate));
+    """,
 )
 
 

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.display.hub import Hub
 from runtime.display.limits import Allowance, Places
 from runtime.display.page_key import is_key
@@ -259,7 +260,7 @@ def _edition(words: dict[str, Any]) -> str:
 
 def _command(line: str) -> str:
     try:
-        asked = json.loads(line) if len(line) <= _LONGEST_COMMAND else None
+        asked = parse_json(line) if len(line) <= _LONGEST_COMMAND else None
     except (ValueError, RecursionError):
         return ""
     command = asked.get("command") if isinstance(asked, dict) else None

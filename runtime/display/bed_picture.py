@@ -64,7 +64,7 @@ def _parts(view: BedView) -> list[tuple[str, bool, Points]]:
 
     parts: list[tuple[str, bool, Points]] = []
     # What is raised is another face than what lies flat, and both are one mattress.
-    for start, end in ((-x, hinge), (hinge, x)):
+    for start, end in ((-x, hinge), (hinge, x)) if bed.backrest_deg else ((-x, x),):
         parts.append(("mattress", True, bent([[start, -y, 0], [start, y, 0], [end, y, 0], [end, -y, 0]])))
         for side in (-y, y):
             parts.append(

@@ -25,7 +25,9 @@ _ALIVE_S = 5.0  # between two questions whether a watcher is still there, and fo
 class Server:
     """Runs until `close`. It owns one thread with an event loop."""
 
-    def __init__(self, application: Callable[..., Any], listener: socket.socket, on_loop: Callable[[Any], None]) -> None:
+    def __init__(
+        self, application: Callable[..., Any], listener: socket.socket, on_loop: Callable[[Any], None]
+    ) -> None:
         """listener: bound already. on_loop: given the event loop before anything is served."""
         self._listener, self._on_loop = listener, on_loop
         self._uvicorn = uvicorn.Server(

@@ -1,12 +1,13 @@
-"""The engine protocol, and the choice of the best engine that qualifies on this box.
+"""The engine protocol, the engines that come with the product, and opening one that agrees with the CPU's numbers.
 
 Every engine is held against ONNX Runtime on the CPU before it may be used: an engine that builds but answers with
-other numbers is worse than a slow one.
+other numbers is worse than a slow one. Here the raw numbers are compared; the live path's choice goes by people
+(`runtime.engine_choice.qualify`), which also tells which engine is the fastest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -17,18 +18,23 @@ from calibration.errors import WardposeError
 from calibration.plugins import load_plugin, plugin_names
 from runtime.model_info import ModelInfo
 
-BEST_FIRST = ("tensorrt", "onnxruntime-cuda", "onnxruntime-cpu")
 REFERENCE = "onnxruntime-cpu"
+INT8 = "onnxruntime-int8"
+# Which engines work with the model's own numbers, so that work that is not live may use them unasked.
+BEST_FIRST = ("tensorrt", "onnxruntime-cuda", REFERENCE)
+SHIPPED = ("tensorrt", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino", INT8, REFERENCE)
+ON_CPU = ("openvino", INT8, REFERENCE)
 # Largest difference from the reference, as a part of the output's own range. TF32 convolutions stay under 0.2 %,
-# half precision under 1 %; a broken int8 or a wrong layout is off by tens of percent.
+# half precision under 1 %; a wrong layout is off by tens of percent.
 AGREEMENT = 0.02
+_PACKAGES = {"tensorrt": "tensorrt", "openvino": "openvino"}
 
 
 class InferenceEngine(Protocol):
     """One loaded model. `run` blocks until the numbers are on the host; one thread at a time may call it.
 
-    name: which engine this is, one of `BEST_FIRST` or a plug-in's name. why: one line for each faster engine that
-    was refused on this box, empty where the fastest is in use.
+    name: which engine this is, one of `SHIPPED` or a plug-in's name. why: one line for each faster engine that was
+    refused on this box, empty where the fastest is in use.
     """
 
     name: str
@@ -40,8 +46,58 @@ class InferenceEngine(Protocol):
         ...
 
 
+def engine_names() -> tuple[str, ...]:
+    """Every engine that can be asked for by name: the product's, then a site's own plug-ins."""
+    return tuple(dict.fromkeys((*SHIPPED, *plugin_names("inference_engines"))))
+
+
+def require_engine_name(name: str) -> None:
+    """Raise WardposeError unless an engine is called that."""
+    if name not in engine_names():
+        raise WardposeError(
+            f"no inference engine is called {name!r}", mend=f"choose one of: {', '.join(engine_names())}"
+        )
+
+
+def build_engine(
+    name: str, onnx: Path, info: ModelInfo, *, threads: int | None = None, place: Path | None = None
+) -> InferenceEngine:
+    """The engine `name` of an ONNX file, whatever it answers; raises WardposeError where this box can't have it.
+
+    place: folder of what is compiled or quantised (None: beside the model). threads: of an engine on the CPU.
+    """
+    from runtime.engines.onnx_engine import OnnxEngine, int8_file
+
+    package = _PACKAGES.get(name)
+    if package is not None and find_spec(package) is None:
+        raise WardposeError(f"{package} is not installed", mend=f"install {package} on this box")
+    if name == "tensorrt":
+        from runtime.engines.tensorrt_engine import TensorRTEngine
+
+        return TensorRTEngine(onnx, info, cache=place)
+    if name == "openvino":
+        from runtime.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(onnx, info, threads=threads)
+    if name == "onnxruntime-tensorrt":
+        return OnnxEngine(onnx, provider="TensorrtExecutionProvider", place=place, info=info)
+    if name == "onnxruntime-cuda":
+        return OnnxEngine(onnx, provider="CUDAExecutionProvider")
+    if name == INT8:
+        quantised = int8_file(onnx, place)
+        if not quantised.is_file():
+            raise WardposeError("not quantised yet", where=str(onnx), mend="wardpose engines --measure")
+        engine = OnnxEngine(quantised, threads=threads, info=info)
+        engine.name = INT8
+        return engine
+    if name == REFERENCE:
+        return OnnxEngine(onnx, threads=threads)
+    plugin: InferenceEngine = load_plugin("inference_engines", name)(onnx, info)
+    return plugin
+
+
 def open_engine(onnx: Path, *, prefer: str | None = None, threads: int | None = None) -> InferenceEngine:
-    """Open an ONNX model on the best engine that runs here and agrees with the CPU's numbers.
+    """Open an ONNX model on the best engine of `BEST_FIRST` that runs here and agrees with the CPU's numbers.
 
     prefer: an engine's name; it is then used or an error says why it can't be (never silently another one).
     threads: CPU threads for the CPU engine, None for the library's own choice.
@@ -50,15 +106,15 @@ def open_engine(onnx: Path, *, prefer: str | None = None, threads: int | None = 
     """
     from runtime.engines.onnx_engine import OnnxEngine
 
-    if prefer is not None and prefer not in _names():
-        raise WardposeError(f"no inference engine is called {prefer!r}", mend=f"choose one of: {', '.join(_names())}")
+    if prefer is not None:
+        require_engine_name(prefer)
     reference = OnnxEngine(onnx, threads=threads)
     if prefer == REFERENCE:
         return reference
     refused: list[str] = []
-    for name, build in _candidates(onnx, reference.info, prefer):
+    for name in BEST_FIRST[:-1] if prefer is None else (prefer,):
         try:
-            engine = build()
+            engine = build_engine(name, onnx, reference.info, threads=threads)
             require_agreement(engine, reference)
         except WardposeError as error:
             refused.append(f"{name}: {error.what}")
@@ -104,29 +160,3 @@ def probe_batch(info: ModelInfo) -> NDArray[np.float32]:
     picture[:, info.height // 4 : info.height // 2, info.width // 3 : info.width // 2] = 220
     mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (info.mean, info.std))
     return ((np.clip(picture, 0, 255) - mean) / std)[None].astype(np.float32)
-
-
-def _names() -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*BEST_FIRST, *plugin_names("inference_engines"))))
-
-
-def _candidates(onnx: Path, info: ModelInfo, prefer: str | None) -> Iterator[tuple[str, Callable[[], InferenceEngine]]]:
-    """Engines faster than the reference, best first. A site's own plug-in is tried only when asked for by name."""
-
-    def tensorrt() -> InferenceEngine:
-        from runtime.engines.tensorrt_engine import TensorRTEngine
-
-        return TensorRTEngine(onnx, info)
-
-    def cuda() -> InferenceEngine:
-        from runtime.engines.onnx_engine import OnnxEngine
-
-        return OnnxEngine(onnx, provider="CUDAExecutionProvider")
-
-    shipped: dict[str, Callable[[], InferenceEngine]] = {"tensorrt": tensorrt, "onnxruntime-cuda": cuda}
-    if prefer is None:
-        yield from shipped.items()
-    elif prefer in shipped:
-        yield prefer, shipped[prefer]
-    else:
-        yield prefer, lambda: load_plugin("inference_engines", prefer)(onnx, info)

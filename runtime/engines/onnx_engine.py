@@ -1,9 +1,12 @@
-"""ONNX Runtime, on the CPU or through CUDA. The one module that imports onnxruntime."""
+"""ONNX Runtime, on the CPU, through CUDA or TensorRT, and its quantiser. The one module that imports onnxruntime."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,11 @@ from pydantic import ValidationError
 from calibration.errors import WardposeError
 from runtime.model_info import METADATA_KEY, ModelInfo
 
-_NAMES = {"CPUExecutionProvider": "onnxruntime-cpu", "CUDAExecutionProvider": "onnxruntime-cuda"}
+_NAMES = {
+    "CPUExecutionProvider": "onnxruntime-cpu",
+    "CUDAExecutionProvider": "onnxruntime-cuda",
+    "TensorrtExecutionProvider": "onnxruntime-tensorrt",
+}
 _ERRORS_ONLY = 3
 
 
@@ -39,7 +46,17 @@ class OnnxEngine:
     provider asked for is not the one the session really got (the library itself would fall back silently).
     """
 
-    def __init__(self, onnx: Path, *, provider: str = "CPUExecutionProvider", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        onnx: Path,
+        *,
+        provider: str = "CPUExecutionProvider",
+        threads: int | None = None,
+        place: Path | None = None,
+        info: ModelInfo | None = None,
+    ) -> None:
+        """place: where TensorRT's provider keeps what it compiles (None: nothing is kept). info: what is known of the
+        model, where its file need not be asked."""
         ort = _onnxruntime()
         if provider not in ort.get_available_providers():
             raise WardposeError(f"this onnxruntime has no {provider}", mend="pip install onnxruntime-gpu")
@@ -54,7 +71,7 @@ class OnnxEngine:
             options.inter_op_num_threads = 1
         # The base of everything onnxruntime's bindings raise is Exception itself (Fail, InvalidProtobuf, NoModel...).
         try:
-            self._session = ort.InferenceSession(str(onnx), options, providers=[provider])
+            self._session = ort.InferenceSession(str(onnx), options, providers=[_with_options(provider, place)])
         except Exception as error:
             raise WardposeError(
                 f"not an ONNX model this box can run ({_first_line(error)})",
@@ -66,7 +83,7 @@ class OnnxEngine:
             raise WardposeError(f"asked for {provider}, the session got {actual}", where=str(onnx))
         self.name = _NAMES.get(provider, provider)
         self.why: tuple[str, ...] = ()
-        self.info = _model_info(onnx, dict(self._session.get_modelmeta().custom_metadata_map))
+        self.info = info or _model_info(onnx, dict(self._session.get_modelmeta().custom_metadata_map))
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
             raise WardposeError(
@@ -100,6 +117,66 @@ class OnnxEngine:
         except Exception as error:
             raise WardposeError(f"inference failed ({_first_line(error)})", where=self.info.name) from error
         return [np.asarray(output, np.float32) for output in outputs]
+
+
+def _with_options(provider: str, place: Path | None) -> str | tuple[str, dict[str, str]]:
+    if provider != "TensorrtExecutionProvider" or place is None:
+        return provider
+    place.mkdir(parents=True, exist_ok=True)
+    # Its own file names hold the model's hash, the GPU's architecture and TensorRT's version.
+    return provider, {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(place)}
+
+
+def int8_file(onnx: Path, place: Path | None) -> Path:
+    """Where the INT8 form of a model lies, by the model's content."""
+    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]
+    return (place or onnx.parent / "engines") / f"{onnx.stem}-{digest}-int8.onnx"
+
+
+def quantise(onnx: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -> None:
+    """Write the INT8 form of a model: pairs of quantise and dequantise around its convolutions and nothing else,
+    activations U8 by the ranges that `batches` (1, 3, H, W) give, weights S8 a channel.
+
+    So measured: S8 activations or other operators make it slower than the original on many processors. Raises
+    WardposeError where the quantiser can't take the model.
+    """
+    from calibration.atomic import write_bytes
+
+    ort = _onnxruntime()
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    name = ort.InferenceSession(str(onnx), providers=["CPUExecutionProvider"]).get_inputs()[0].name
+
+    class Batches(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            batch = next(batches, None)
+            return None if batch is None else {name: batch}
+
+    draft = target.with_suffix(".draft")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _quiet():
+            quantize_static(
+                str(onnx), str(draft), Batches(), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"],
+                per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            )  # fmt: skip
+        write_bytes(target, draft.read_bytes())
+    except Exception as error:  # whatever the quantiser or the graph's checker raise
+        raise WardposeError(f"it can't be quantised ({_first_line(error)})", where=str(onnx)) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice on the root logger."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def raw_run(onnx: Path, picture: Callable[[int, int], NDArray[np.float32]]) -> list[NDArray[np.float32]]:

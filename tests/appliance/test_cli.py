@@ -15,7 +15,8 @@ from appliance.cli.main import build_parser, main
 from appliance.site.folder import REPOSITORY, SiteFolder
 
 COMMANDS = ("demo", "doctor", "setup", "status", "kept", "test", "camera", "calibrate", "synth", "preview", "tune",
-            "evaluate", "export", "promote", "rollback", "base", "models", "run", "display", "bench", "study")  # fmt: skip
+            "evaluate", "export", "promote", "rollback", "base", "models", "run", "display", "bench", "study",
+)  # fmt: skip
 
 
 def wardpose(*arguments: str, home: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

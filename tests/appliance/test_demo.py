@@ -43,7 +43,7 @@ class Impatient(Output):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("IMAGES", 10), ("HELD_OUT", 6), ("LIVE_SECONDS", 3.0)):
         monkeypatch.setattr(demo, name, value)
-    monkeypatch.setattr(datasets, "FLOOR_IMAGES", 4)
+    monkeypatch.setattr(datasets, "MOST_GUARD_IMAGES", 4)
 
 
 @pytest.mark.timeout(600)

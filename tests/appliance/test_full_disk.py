@@ -18,7 +18,7 @@ from appliance.jobs.runner import JobRunner
 from appliance.jobs.store import JobStore
 from appliance.live import pauses
 from appliance.live.ownership import LiveLock, owner
-from appliance.site import audit, ballast, calibrations
+from appliance.site import audit, ballast, calibrations, intents
 from appliance.site.folder import SiteFolder
 from calibration.disk import DiskError, look
 from calibration.errors import WardposeError
@@ -241,18 +241,13 @@ def test_a_job_whose_disk_turns_read_only_keeps_its_work_and_says_so(
 @pytest.mark.parametrize("full", ["no byte", "no inodes"])
 def test_deleting_needs_no_room(site: SiteFolder, disk: Disk, full: str) -> None:
     folder = site.plates / "monday"
-
-    def delete() -> None:
-        if folder.exists():
-            shutil.rmtree(folder)
-
     folder.mkdir()
     for name in range(8):
         (folder / f"{name}.npy").write_bytes(bytes(100_000))
     CAUSES[full](disk)
     with pytest.raises(DiskError):
         audit.record(site, "test.deed")
-    audit.delete(site, "plate.remove", "monday", "", delete)
+    intents.delete(site, "plate.remove", "monday", "", [folder])
     assert not folder.exists() and audit.rows(site)[0].what == "plate.remove"
 
 

@@ -296,9 +296,9 @@ def test_what_changes_nothing_or_must_not_wait_starts_no_service(words: tuple[st
 
 BEHIND = re.compile(
     r"\b(?:calibrations\.(?:keep|confirm|discard)|plates\.(?:keep|keep_staged|note_look|remove)|set_value|import_file"
-    r"|rollback|enlist|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
+    r"|rollback|adding|record_promotion|secrets\.forget|JobStore\([^)]*\)\.(?:submit|cancel|resume)"
     r"|kinds\.(?:synthesise|tune|evaluate|export|promote|fetch|take_in|preview|base)|make_as_asked|close_to_others"
-    r"|exported|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add))\("
+    r"|exported|recordings\.(?:begin|end)|note_look|audit\.(?:record|deed|add)|intents\.(?:intend|delete|settle))\("
 )
 
 

@@ -56,7 +56,7 @@ def test_a_mistake_is_one_line_before_any_work(
 
 
 def test_targeting_is_asked_of_a_sites_own_pictures(
-    site: SiteFolder, tmp_path: Path, labelled: str, capfd: pytest.CaptureFixture[str]
+    site: SiteFolder, tmp_path: Path, labelled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arms = []
     for name, azimuth in (("near", 90.0), ("far", 0.0)):
@@ -66,17 +66,19 @@ def test_targeting_is_asked_of_a_sites_own_pictures(
     out = tmp_path / "out"
     words = [
         "study", "targeting", "--score", labelled, "--detectors", "random", *arms, "--count", "3", "--orders", "2",
-        "--threads", "1", "--workers", "1", "--out", str(out), "--home", str(site.root), "--json",
+        "--threads", "1", "--workers", "1", "--out", str(out), "--home", str(site.root),
     ]  # fmt: skip
     assert main(words) == 0
-    answer = json.loads(capfd.readouterr().out)
+    shown = capsys.readouterr().out
+    answer = json.loads((out / "study.json").read_bytes())
     figures, tests = answer["tables"]
     assert [(row[0], row[1]) for row in figures["rows"]] == [
         ("drawn", "as it comes"), ("drawn", "near"), ("drawn", "far")
     ]  # fmt: skip
     assert [row[1] for row in tests["rows"]] == ["near over far"]
     assert {"tables.md", "targeting.svg", "study.json"} <= {path.name for path in out.iterdir()}
-    assert main(words) != 0 and "--resume" in json.loads(capfd.readouterr().out)["error"]
+    assert "near over far" in shown and str(out) in shown
+    assert main(words) != 0 and "--resume" in capsys.readouterr().err
     done = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     assert main([*words, "--resume"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()} == done

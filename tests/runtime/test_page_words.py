@@ -16,8 +16,10 @@ from tests.conftest import REPOSITORY
 PAGE = REPOSITORY / "runtime" / "display" / "page"
 TRANSLATED = [tongue for tongue in languages() if tongue != "en"]
 # Sentences of the page that are said by name: whatever stands in quotation marks and reads like one.
-SENTENCE = re.compile(r'"((?:[A-Z][A-Z ,]+|[A-Z][a-z]+[^"]* [^"]*|\{[^"]*|In bed|Out of bed|Pause|Resume|Head|'
-                      r'by \{name\}|since [^"]*|hidden now|nobody detected|1 person drawn|somebody at [^"]*))"')  # fmt: skip
+SENTENCE = re.compile(
+    r'"((?:[A-Z][A-Z ,]+|[A-Z][a-z]+[^"]* [^"]*|\{[^"]*|In bed|Out of bed|Pause|Resume|Head|by \{name\}|since [^"]*'
+    r'|hidden now|nobody detected|1 person drawn|somebody at [^"]*))"'
+)
 
 
 def sentences() -> set[str]:

@@ -16,7 +16,8 @@ from tuning.families.yolo_training import train_detector
 from tuning.store.card import ModelCard, read_card
 from tuning.store.save import save_model
 from tuning.store.weights import read_weights
-from tuning.train.torch_loop import LoopSettings, fit
+from tuning.train.loop_settings import LoopSettings
+from tuning.train.torch_loop import fit
 
 QUICK = TuneSettings(width=64, height=64, batch=8, threads=1, learning_rate=5e-3)
 

@@ -11,7 +11,12 @@ from scipy.stats import ttest_1samp
 from calibration.errors import WardposeError
 from tuning.evaluate.keypoints import KeypointFigures
 from tuning.export import ExportReport
-from tuning.gate import Judged, judge, of_pose
+from tuning.gate.fairness import group_changes
+from tuning.gate.judged import Judged, of_pose
+from tuning.gate.probe import Likeness, Rate
+from tuning.gate.settings import GateSettings
+from tuning.gate.spending import allowed_p
+from tuning.gate.verdict import Probed, judge
 
 
 def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Judged:
@@ -41,9 +46,11 @@ def test_effect_interval_p_and_who_was_asked_stand_in_one_statement() -> None:
     verdict = judge({"ward": evaluation(better), "upright": evaluation(OLD)}, SETS_BEFORE, export(), target="ward")
     (told,) = (reason for reason in verdict.reasons if "ward" in reason)
     change = ttest_1samp((better - OLD).reshape(12, 5).mean(1), 0)
-    interval = change.confidence_interval(0.95)
+    bound = allowed_p(GateSettings().significance, 1)
+    interval = change.confidence_interval(1 - bound)
     assert f"a mean change of {(better - OLD).mean():+.3f}" in told
-    assert f"95 % interval {interval.low:+.3f} to {interval.high:+.3f}, p = {change.pvalue:.2g} if nothing" in told
+    level = f"{100 * (1 - bound):.3g} % interval"
+    assert f"{level} {interval.low:+.3f} to {interval.high:+.3f}, p = {change.pvalue:.2g} if nothing" in told
     assert "60 people in 30 pictures of 12 scenes: 40 better, 0 worse, 20 as before" in told
 
 
@@ -91,3 +98,79 @@ def test_a_pose_model_is_judged_by_what_can_be_seen() -> None:
     )
     judged = of_pose(found, [])
     assert (judged.scores, judged.guarded) == ({4: 0.6, 7: 0.8}, 0.7)
+
+
+BETTER = {"ward": evaluation(OLD + 0.1), "upright": evaluation(OLD)}
+
+
+def verdict_of(probed: Probed | None = None, tries: int = 1, **sets: Judged) -> tuple[bool, str]:
+    found = judge(BETTER | sets, SETS_BEFORE, export(), target="ward", probed=probed, tries=tries)
+    return found.passed, "\n".join(found.reasons)
+
+
+def test_a_gain_that_is_certain_and_too_small_does_not_pass() -> None:
+    assert not verdict_of(ward=evaluation(OLD + 0.005))[0]
+    assert verdict_of(ward=evaluation(OLD + 0.015))[0]
+
+
+def test_each_further_candidate_on_the_same_pictures_must_show_more() -> None:
+    rng = np.random.default_rng(3)
+    some = evaluation(OLD + 0.06 + rng.normal(0, 0.03, 12).repeat(5))
+    assert verdict_of(ward=some)[0]
+    passed, said = verdict_of(tries=40, ward=some)
+    assert not passed and "candidate number 40 tried on these pictures" in said
+    parts = [allowed_p(0.01, tries) for tries in range(1, 20_000)]
+    assert parts == sorted(parts, reverse=True) and 0.00999 < sum(parts) < 0.01
+
+
+def test_more_false_people_where_nobody_is_do_not_pass() -> None:
+    def empty(alarms: float) -> Judged:
+        return replace(evaluation(OLD[:0]), alarms=alarms)
+
+    before, after = SETS_BEFORE | {"empty": empty(0.1)}, BETTER | {"empty": empty(0.3)}
+    assert not judge(after, before, export(), target="ward").passed
+    assert judge(BETTER | {"empty": empty(0.12)}, before, export(), target="ward").passed
+
+
+def test_a_better_mean_with_a_lost_group_does_not_pass() -> None:
+    dark, few = frozenset(range(40, 60)), frozenset(range(3))
+
+    def grouped(scores: np.ndarray) -> Judged:
+        return replace(evaluation(scores), groups={"skin tone: 8 to 10 (dark)": dark, "age: under 2": few})
+
+    before = {"ward": grouped(OLD), "upright": evaluation(OLD)}
+    lost = OLD + 0.2
+    lost[40:] = OLD[40:] - 0.1
+    found = judge({"ward": grouped(lost), "upright": evaluation(OLD)}, before, export(), target="ward")
+    assert not found.passed and any("failed: skin tone: 8 to 10 (dark) (20 people)" in r for r in found.reasons)
+    small = OLD + 0.2
+    small[:3] = 0
+    assert judge({"ward": grouped(small), "upright": evaluation(OLD)}, before, export(), target="ward").passed
+
+
+def test_groups_are_people_of_all_sets_together() -> None:
+    half = {name: replace(evaluation(OLD), groups={"sex: female": frozenset(range(12))}) for name in SETS_BEFORE}
+    (change,) = group_changes({"ward": replace(half["ward"], scores=BETTER["ward"].scores)} | half, half)
+    assert (change.people, change.change) == (24, 0)
+
+
+PROBED: dict[str, tuple[Probed, str]] = {
+    "an engine with other boxes": (Probed([Likeness("as it was trained", 8, 20, 3.0, 0)]), "within 3 px"),
+    "an engine that misses boxes": (Probed([Likeness("as it was trained", 8, 20, 0.0, 2)]), "2 of either are missing"),
+    "a slow one": (Probed(rate=Rate(12.0, 25.0)), "12.0 frames a second"),
+    "an unsure one": (Probed(confidence_error=0.3, confidence_before=0.1, joints=900), "off by 0.300"),
+    "one that has seen the pictures": (Probed(leaked=7), "trained on 7 pictures of those"),
+    "one that may have": (Probed(leaked=None), "nobody can tell"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_what_is_measured_on_this_box_counts(name: str) -> None:
+    probed, says = PROBED[name]
+    passed, said = verdict_of(probed)
+    assert not passed and says in said
+
+
+def test_a_slower_model_that_is_quick_enough_and_an_unsure_one_that_is_no_worse_pass() -> None:
+    assert verdict_of(Probed([Likeness("on the processor", 8, 20, 0.2, 0)], rate=Rate(31.0, 90.0)))[0]
+    assert verdict_of(Probed(confidence_error=0.3, confidence_before=0.31, joints=900))[0]

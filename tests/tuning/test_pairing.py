@@ -21,7 +21,8 @@ from tests.tuning.drawn import draw_people
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.report import Evaluation, evaluate_detector
 from tuning.export import ExportReport
-from tuning.gate import Judged, Verdict, judge, of_detector, of_pose
+from tuning.gate.judged import Judged, of_detector, of_pose
+from tuning.gate.verdict import Verdict, judge
 
 EXPORT = ExportReport(
     path="m.onnx", sha256="", layout="yolo", width=64, height=64, pictures=3, inputs="pictures", max_error=0.0,

@@ -17,7 +17,7 @@ from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
 from tuning.families.mmpose_adapter import mmpose_models
 from tuning.families.person_crops import PADDING, PoseAugmentation, affine
-from tuning.families.rtmpose_architectures import POSE_MEAN, POSE_STD
+from tuning.families.top_down import POSE_MEAN, POSE_STD
 from tuning.families.top_down_samples import PoseSamples, simcc_target
 from tuning.store.card import ModelCard
 from tuning.store.save import save_model

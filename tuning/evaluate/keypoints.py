@@ -14,6 +14,7 @@ from runtime.detections import Detections, iou_matrix
 from runtime.skeleton import OKS_SIGMAS, Skeletons
 from tuning.coco_folder import Picture
 from tuning.evaluate.coco import score_keypoints
+from tuning.evaluate.joint_errors import errors_cm, true_joints
 
 # A box that overlaps a person less is somebody else's.
 _SAME_PERSON_IOU = 0.3
@@ -42,9 +43,12 @@ class KeypointFigures(BaseModel):
     mean_oks_visible: float | None = Field(default=None, title="Mean OKS, visible joints")
     people: int = Field(title="People with labelled joints")
     images: int = Field(default=0, title="Pictures")
+    error_cm: float | None = Field(default=None, title="Median error of a visible joint (cm), where space is known")
+    within_10_cm: float | None = Field(default=None, title="Share of visible joints within 10 cm")
     postures: dict[str, PostureFigures] = Field(default_factory=dict, title="By posture, where the file knows it")
     oks: dict[int, float] = Field(default_factory=dict, title="OKS of each person with labelled joints")
     seen: dict[int, float] = Field(default_factory=dict, title="OKS of the visible joints of each who shows any")
+    cm: dict[int, float] = Field(default_factory=dict, title="Mean error of each one's visible joints (cm)")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -74,6 +78,8 @@ def summarise_keypoints(
     labelled = [
         person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
     ]
+    joints = np.concatenate([person.cm for person in labelled]) if labelled else np.empty(0)
+    joints = joints[np.isfinite(joints)]
     by_posture: dict[str, list[_Similarity]] = {}
     for person in labelled:
         if person.posture:
@@ -92,6 +98,9 @@ def summarise_keypoints(
         },
         oks={person.id: person.labelled for person in labelled},
         seen={person.id: person.visible for person in labelled if person.visible is not None},
+        error_cm=float(np.median(joints)) if len(joints) else None,
+        within_10_cm=float((joints <= 10).mean()) if len(joints) else None,
+        cm={person.id: float(np.nanmean(person.cm)) for person in labelled if np.isfinite(person.cm).any()},
     )  # fmt: skip
 
 
@@ -105,12 +114,14 @@ def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Similarity:
-    """Of the person of the annotation `id`: OKS of the labelled and of the visible joints, None where none is."""
+    """Of the person of the annotation `id`: OKS of the labelled and of the visible joints, None where none is; cm:
+    (17,) errors, NaN where unknown."""
 
     id: int
     posture: str
     labelled: float
     visible: float | None
+    cm: NDArray[np.float64]
 
 
 def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[_Similarity]:
@@ -122,13 +133,14 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
         for person, box in zip(*linear_sum_assignment(-overlap), strict=True):
             if overlap[person, box] >= _SAME_PERSON_IOU:
                 partner[int(counted[person])] = int(box)
+    joints = true_joints(picture)
     rows: list[_Similarity] = []
     for person in counted.tolist():
         truth, area = picture.keypoints[person], float(picture.areas[person])
         visible = truth[:, 2] == 2
         who = int(picture.ids[person]), picture.postures[person]
         if person not in partner:
-            rows.append(_Similarity(*who, 0.0, 0.0 if visible.any() else None))
+            rows.append(_Similarity(*who, 0.0, 0.0 if visible.any() else None, np.full(len(truth), np.nan)))
             continue
         skeleton = skeletons.keypoints[partner[person]]
         rows.append(
@@ -136,6 +148,9 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
                 *who,
                 similarity(skeleton, truth[:, :2], area, truth[:, 2] > 0),
                 similarity(skeleton, truth[:, :2], area, visible) if visible.any() else None,
+                np.full(len(truth), np.nan)
+                if joints is None or picture.space is None
+                else errors_cm(skeleton, truth, joints[person], picture.space),
             )
         )
     return rows

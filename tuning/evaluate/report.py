@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,11 @@ class Evaluation(BaseModel):
     people: int = Field(title="People")
     found: float | None = Field(default=None, title="Share of people found, as it runs live (IoU 0.50)")
     false_people: float | None = Field(default=None, title="People found where nobody is, as it runs live, a picture")
+    misses: float | None = Field(default=None, title="People not found, as it runs live, a picture")
     keypoints: KeypointFigures | None = Field(default=None, title="Keypoint figures")
     scores: dict[int, float] = Field(default_factory=dict, title="Person score of each")
+    covered: dict[int, float] = Field(default_factory=dict, title="Whether each is found, as it runs live (1, 0)")
+    alarms: dict[int, int] = Field(default_factory=dict, title="Boxes that show nobody, by picture")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -176,7 +179,7 @@ def summarise(
 ) -> Evaluation:
     """The figures of what was found in each picture, by its id. live: those of it who count as it runs live."""
     boxes = score_boxes(pictures, found)
-    shares = {} if live is None else _live_figures(pictures, live)
+    shares: dict[str, Any] = {} if live is None else _live_figures(pictures, live)
     scores: dict[int, float] = {}
     for picture in pictures:
         counted = ~picture.ignored
@@ -195,18 +198,23 @@ def summarise(
     )
 
 
-def _live_figures(pictures: Sequence[Picture], live: Mapping[int, Detections]) -> dict[str, float]:
-    """`found`: the share of people whom a box covers; `false_people`: boxes a picture that show nobody, no part of
-    somebody and no crowd."""
-    people = covered = false = 0
+def _live_figures(pictures: Sequence[Picture], live: Mapping[int, Detections]) -> dict[str, Any]:
+    """`covered`, `found`: the people whom a box covers, and their share; `alarms`, `false_people`: boxes that show
+    nobody, no part of somebody and no crowd, and how many a picture; `misses`: people without a box a picture."""
+    covered: dict[int, float] = {}
+    alarms: dict[int, int] = {}
     for picture in pictures:
-        boxes = live[picture.id].xyxy
+        boxes, counted = live[picture.id].xyxy, ~picture.ignored
         overlap = iou_matrix(picture.boxes, boxes)
-        people += int((~picture.ignored).sum())
-        covered += int((overlap[~picture.ignored] >= _FOUND_IOU).any(1).sum())
+        hit = np.asarray((overlap >= _FOUND_IOU).any(1))
+        covered |= zip(picture.ids[counted].tolist(), hit[counted].astype(float).tolist(), strict=True)
         somebody = (overlap >= _SOMEBODY_IOU) | (_share_within(boxes, picture.boxes).T >= _PART_OF_SOMEBODY)
-        false += int((~somebody).all(0).sum())
-    return {"found": covered / people if people else 0.0, "false_people": false / max(len(pictures), 1)}
+        alarms[picture.id] = int((~somebody).all(0).sum())
+    shown, found = max(len(pictures), 1), sum(covered.values())
+    return {
+        "covered": covered, "found": found / len(covered) if covered else 0.0, "alarms": alarms,
+        "false_people": sum(alarms.values()) / shown, "misses": (len(covered) - found) / shown,
+    }  # fmt: skip
 
 
 def _share_within(boxes: NDArray[np.floating], people: NDArray[np.floating]) -> NDArray[np.float64]:

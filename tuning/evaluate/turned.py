@@ -33,5 +33,7 @@ def turn_labels(picture: Picture, degrees: int) -> Picture:
         keypoints[..., 0] = np.where(known, height - 1 - picture.keypoints[..., 1], 0)
         keypoints[..., 1] = np.where(known, picture.keypoints[..., 0], 0)
         width, height = height, width
-        picture = replace(picture, width=width, height=height, boxes=boxes.reshape(-1, 4), keypoints=keypoints)
+        picture = replace(
+            picture, width=width, height=height, boxes=boxes.reshape(-1, 4), keypoints=keypoints, space=None
+        )
     return picture

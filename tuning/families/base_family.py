@@ -17,7 +17,7 @@ from tuning.store.weights import State
 
 if TYPE_CHECKING:
     from tuning.store.outcome import Outcome
-    from tuning.train.torch_loop import LoopSettings
+    from tuning.train.loop_settings import LoopSettings
 
 # Where the cosine ends, and how slowly the average of the weights follows: common to trainings from random weights.
 _FINAL_FACTOR, _AVERAGE_DECAY = 0.01, 0.998
@@ -38,7 +38,7 @@ class BaseSettings(BaseModel):
 
     def loop(self, *, batch: int, learning_rate: float = 2e-3, **recipe: Any) -> LoopSettings:
         """What every base training shares, and a family's own `recipe`; what was asked for goes before either."""
-        from tuning.train.torch_loop import LoopSettings
+        from tuning.train.loop_settings import LoopSettings
 
         batch = self.batch or batch
         return LoopSettings(

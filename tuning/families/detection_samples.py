@@ -35,6 +35,11 @@ class DetectionAugmentation(BaseModel):
     brightness: float = Field(default=25.0, title="Brightness varied by ± this, of 0…255", ge=0, le=255)
     colour: float = Field(default=0.1, title="Each channel's gain varied by ± this part", ge=0, lt=1)
 
+    @classmethod
+    def only_flips(cls, chance: float) -> DetectionAugmentation:
+        """Mirrored pictures, and nothing else."""
+        return cls(margin=0, flip=chance, scale=(1, 1), quarter_turn=0, contrast=0, brightness=0, colour=0)
+
 
 class DetectionSamples:
     """Training data of one sample a picture. What is random in it depends on (seed, epoch, index) alone.

@@ -6,11 +6,11 @@ exports them. A site's own family registers in the entry-point group `wardpose.m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,11 @@ class TuneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    recipe: Literal["wardpose", "paper"] = Field(default="wardpose", title="Whose numbers hold where none is said")
+    final_rate: float | None = Field(
+        default=None, title="Learning rate at the end of its pre-training, for the paper's recipe", gt=0, le=1
+    )
+    final_batch: int | None = Field(default=None, title="Images of a step of that pre-training", ge=1)
     epochs: int | None = Field(
         default=None, title="Passes over the images", ge=bounds.EPOCHS.least, le=bounds.EPOCHS.most
     )
@@ -57,6 +62,13 @@ class TuneSettings(BaseModel):
     seed: int = Field(default=0, title="Seed", ge=bounds.SEED.least, le=bounds.SEED.most)
     threads: int | None = Field(default=None, title="CPU threads (default: all)", ge=1, le=1024)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device")
+    processes: int | None = Field(
+        default=None, title="Processes that train together (default: one for each GPU, else one)", ge=1, le=64
+    )
+
+    def asked(self) -> dict[str, Any]:
+        """What the weights depend on: whether it is the same tuning that was interrupted."""
+        return self.model_dump(mode="json", exclude={"threads", "alpha", "processes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,27 @@ class ModelFamily(Protocol):
         ...
 
 
+@runtime_checkable
+class BuildableFamily(Protocol):
+    """A family that can begin with random weights, by an architecture's name."""
+
+    name: str
+
+    def architectures(self) -> Iterable[str]:
+        """The names of what it builds."""
+        ...
+
+    def build(self, architecture: str, wish: ImportWish, folder: Path) -> ModelCard:
+        """The card of a model of random weights, which are written into `folder`; the rest is as in `recognise`."""
+        ...
+
+
+def buildable() -> dict[str, BuildableFamily]:
+    """Every architecture that can be built by its name, and the family that does."""
+    able = (family for family in families() if isinstance(family, BuildableFamily))
+    return {architecture: family for family in able for architecture in family.architectures()}
+
+
 @cache
 def families() -> tuple[ModelFamily, ...]:
     """Every registered family: a site's own before those that come with the product."""
@@ -140,6 +173,15 @@ def tune(
     task: `detect` or `pose`, refused where the model is for the other. A data set with a fault is refused before the
     first step.
     """
+    card = require_tunable(folder, data_dir, out_dir, task=task, progress=progress)
+    return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
+
+
+def require_tunable(
+    folder: Path, data_dir: Path, out_dir: Path, *, task: str | None = None, progress: Progress | None = None
+) -> ModelCard:
+    """The card of a model that can be tuned so; WardposeError where the task, the place or the data set speaks against
+    it."""
     card = read_card(folder)
     if task is not None and card.task != task:
         wanted = {"detect": "detector", "pose": "pose model"}
@@ -149,7 +191,7 @@ def tune(
     if out_dir.exists():
         raise WardposeError("a model is already here", where=str(out_dir), mend="choose another name")
     require_sound(data_dir, task=card.task, progress=progress)
-    return family_of(card).tune(folder, data_dir, out_dir, settings or TuneSettings(), progress)
+    return card
 
 
 def input_size(card: ModelCard, settings: TuneSettings, pictures: list[Picture]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from calibration.bounds import BATCH
 from tuning.families.detection_samples import DetectionAugmentation
 from tuning.families.family import TuneSettings
+from tuning.families.paper_recipe import FLIP, paper_recipe
 
 STRIDES = (8, 16, 32)  # pixels from cell to cell, map by map: what most detectors have
 STRIDE_SETS = (STRIDES, (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
@@ -30,6 +31,7 @@ class DetectorRecipe(BaseModel):
     learning_rate: float = Field(default=1e-4, title="Learning rate", gt=0, le=1)
     final_factor: float = Field(default=0.1, title="Last learning rate over the first", ge=0, le=1)
     warmup_steps: int = Field(default=10, title="Batches of linear warm-up", ge=0)
+    kept_epochs: int = Field(default=0, title="First epochs whose weights are kept beside the last ones", ge=0)
     frozen_share: float = Field(default=0.5, title="Share of the convolutions kept, from the input", ge=0, le=1)
     frozen_convolutions: int | None = Field(default=None, title="Convolutions kept, where a number was said", ge=0)
     score_weight: float = Field(default=0.5, title="Weight of the scores' cross-entropy", ge=0)
@@ -37,8 +39,14 @@ class DetectorRecipe(BaseModel):
     sides_weight: float = Field(default=1.5, title="Weight of the distribution focal loss", ge=0)
     augmentation: DetectionAugmentation = Field(default_factory=DetectionAugmentation, title="Augmentation")
 
-    def told(self, settings: TuneSettings) -> DetectorRecipe:
-        """The recipe with what somebody asked for."""
+    def told(self, settings: TuneSettings, kind: str) -> DetectorRecipe:
+        """The recipe for a model of this kind, or the paper's in its place, with what somebody asked for."""
+        if settings.recipe == "paper":
+            paper = paper_recipe(kind, settings)
+            changes = paper.model_dump(include={"epochs", "batch", "optimizer", "learning_rate", "kept_epochs"})
+            plain = DetectionAugmentation.only_flips(FLIP)
+            changes |= {"final_factor": 1.0, "warmup_steps": 0, "frozen_share": 0.0, "augmentation": plain}
+            return self.model_copy(update=changes | {"frozen_convolutions": settings.frozen_layers})
         asked = {
             "epochs": settings.epochs,
             "batch": settings.batch,

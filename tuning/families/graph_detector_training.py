@@ -34,7 +34,8 @@ from tuning.families.family import TuneSettings
 from tuning.families.graph_detector import STRIDE_SETS, DetectorRecipe
 from tuning.families.graph_family import Trained
 from tuning.families.onnx_graph import OnnxGraph
-from tuning.train.torch_loop import LoopSettings, fit
+from tuning.train.loop_settings import LoopSettings
+from tuning.train.torch_loop import fit
 
 Loss = Callable[[OnnxGraph, dict[str, Any]], dict[str, Any]]
 Distributions = tuple[tuple[str, int], ...]  # names of tensors, and the axis of their bins
@@ -56,8 +57,8 @@ def train_detector_graph(
     loop = LoopSettings(
         epochs=recipe.epochs, minutes=settings.minutes, batch=recipe.batch, nominal_batch=recipe.batch,
         optimizer=recipe.optimizer, learning_rate=recipe.learning_rate, final_factor=recipe.final_factor,
-        warmup_steps=recipe.warmup_steps, weight_decay=0.0, seed=settings.seed, threads=settings.threads,
-        device=settings.device,
+        warmup_steps=recipe.warmup_steps, keep_epochs=recipe.kept_epochs, weight_decay=0.0, seed=settings.seed,
+        threads=settings.threads, device=settings.device,
     )  # fmt: skip
     samples = DetectionSamples(pictures, info, seed=loop.seed, augmentation=recipe.augmentation)
     outcome = fit(graph, samples, loss, loop, checkpoint=checkpoint, resume=True, progress=progress)

@@ -139,7 +139,7 @@ class GraphFamily(ABC):
         info = self.describe(card, width, height).model_copy(update={"name": out_dir.name})
         graph = OnnxGraph(model)
         before = graph.state()
-        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        asked = settings.asked() | {"size": [width, height]}
         with unfinished(out_dir, card, data_dir, asked) as checkpoint:
             trained = self.train(graph, info, pictures, settings, checkpoint, progress)
             alpha = trained.alpha if settings.alpha is None else settings.alpha
@@ -157,7 +157,7 @@ class GraphFamily(ABC):
                     | dict(finished.made),
                 }
             )
-            return save_graph(out_dir, described(graph.written(), info), tuned)
+            return save_graph(out_dir, described(graph.written(), info), tuned, record=checkpoint.parent)
 
     def _described(self, foreign: ForeignModel, wish: ImportWish) -> tuple[ModelInfo, Any] | None:
         """The description, by the file's own where it has one, else by its graph and answer; and the graph it is of."""

@@ -49,12 +49,20 @@ class Movenet(GraphFamily):
         progress: Progress | None,
     ) -> Trained:  # fmt: skip
         from tuning.families.movenet_training import MovenetRecipe, tune_movenet
+        from tuning.families.paper_recipe import paper_recipe
+        from tuning.families.person_crops import PoseAugmentation
 
-        recipe = MovenetRecipe()
+        recipe, paper = MovenetRecipe(), None
+        if settings.recipe == "paper":
+            paper = paper_recipe(self.name, settings)
+            plain = PoseAugmentation.only_flips(paper.flip)
+            recipe = MovenetRecipe(
+                epochs=paper.epochs, batch=paper.batch, learning_rate=paper.learning_rate, final_factor=1.0,
+                warmup_steps=0, alpha=1.0, augmentation=plain,
+            )  # fmt: skip
         learnt, _ = _split(pictures)
-        return Trained(
-            tune_movenet(graph, info, learnt, settings, recipe, checkpoint, progress), recipe, alpha=recipe.alpha
-        )
+        outcome = tune_movenet(graph, info, learnt, settings, recipe, checkpoint, progress, paper=paper)
+        return Trained(outcome, recipe, alpha=recipe.alpha)
 
     def finish(
         self, graph: Any, info: ModelInfo, pictures: list[Picture], settings: TuneSettings, progress: Progress | None

@@ -19,9 +19,11 @@ from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import Picture
 from tuning.families.family import TuneSettings
+from tuning.families.paper_recipe import PaperRecipe
 from tuning.families.person_crops import PADDING, PersonCrops, PoseAugmentation
 from tuning.store.outcome import Outcome
-from tuning.train.torch_loop import LoopSettings, TrainingData, fit
+from tuning.train.loop_settings import LoopSettings
+from tuning.train.torch_loop import TrainingData, fit
 
 OUTPUTS = ("heatmap", "regression", "centre", "offset")
 
@@ -194,9 +196,14 @@ def tune_movenet(
     recipe: MovenetRecipe,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    *,
+    paper: PaperRecipe | None = None,
 ) -> Outcome:
-    """Train the graph in place, on from `checkpoint` where it is there. What `settings` say goes before `recipe`."""
-    loop = LoopSettings(
+    """Train the graph in place, on from `checkpoint` where it is there. What `settings` say goes before `recipe`.
+
+    paper: the paper's numbers, which the loop takes instead of the recipe's.
+    """
+    loop = paper.loop(settings, weight_decay=0.0) if paper else LoopSettings(
         epochs=settings.epochs or recipe.epochs, minutes=settings.minutes, batch=settings.batch or recipe.batch,
         nominal_batch=settings.batch or recipe.batch, optimizer="adamw", weight_decay=0.0,
         learning_rate=settings.learning_rate or recipe.learning_rate, final_factor=recipe.final_factor,

@@ -67,7 +67,7 @@ class Nanodet(GraphFamily):
         from tuning.families.graph_detector_training import train_detector_graph
         from tuning.families.nanodet_training import nanodet_loss
 
-        recipe = RECIPE.told(settings)
+        recipe = RECIPE.told(settings, self.name)
         loss = partial(nanodet_loss, info=info, recipe=recipe)
         trained = train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)
         return replace(trained, info={"threshold": THRESHOLD, "doubtful": DOUBTFUL, "certain": CERTAIN})

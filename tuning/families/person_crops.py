@@ -44,6 +44,12 @@ class PoseAugmentation(BaseModel):
     blur: float = Field(default=0.2, title="Chance of blur", ge=0, le=1)
     coarse: float = Field(default=0.0, title="Chance of a crop seen from further away", ge=0, le=1)
 
+    @classmethod
+    def only_flips(cls, chance: float) -> PoseAugmentation:
+        """Mirrored crops, and nothing else."""
+        still: dict[str, float] = dict.fromkeys(("rotate", "any_angle", "scale", "shift", "colour", "hide", "blur"), 0)
+        return cls(flip=chance, **still)
+
 
 @dataclass(frozen=True, slots=True)
 class PersonCrop:
@@ -70,6 +76,7 @@ class PersonCrops:
         seed: int,
         augmentation: PoseAugmentation | None,
         padding: float = PADDING,
+        unit_lengths: bool = False,
     ) -> None:
         self._people = [
             (picture, person)
@@ -79,7 +86,7 @@ class PersonCrops:
             and (picture.keypoints[person, :, 2] > 0).sum() >= _FEWEST_KEYPOINTS
             and (picture.boxes[person, 2:] - picture.boxes[person, :2]).min() > 2
         ]
-        self._size, self._padding = (width, height), padding
+        self._size, self._padding, self._unit_lengths = (width, height), padding, unit_lengths
         self._seed, self._augmentation = seed, augmentation
 
     def __len__(self) -> int:
@@ -97,7 +104,7 @@ class PersonCrops:
             centre = centre + rng.uniform(-augmentation.shift, augmentation.shift, 2) * extent
             turn_deg, right = _turn(rng, augmentation, keypoints)
             mirrored = bool(rng.random() < augmentation.flip)
-        matrix = affine(centre, extent, turn_deg, mirrored, self._size)
+        matrix = affine(centre, extent, turn_deg, mirrored, self._size, unit_lengths=self._unit_lengths)
         color = _picture(picture.path)
         crop = cv2.warpAffine(color, matrix, self._size, flags=cv2.INTER_LINEAR).astype(np.uint8)
         keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
@@ -114,12 +121,14 @@ def affine(
     turn_deg: float,
     mirrored: bool,
     size: tuple[int, int],
+    *,
+    unit_lengths: bool = False,
 ) -> NDArray[np.float64]:
     """(2, 3): picture pixels to the pixels of a crop `size` = (width, height).
 
     The crop shows the box of `extent` (2,) about `centre` (2,), widened to the crop's aspect, its content turned
     clockwise by `turn_deg` and then mirrored. Of a box that is turned the crop holds the ellipse in it, as the
-    runtime's does: a body fills its box less than the corners say.
+    runtime's does: a body fills its box less than the corners say. unit_lengths: as in `runtime.crop.crop_matrix`.
     """
     width, height = size
     angle = np.deg2rad(turn_deg)
@@ -127,11 +136,13 @@ def affine(
     bounds = np.hypot(turn[:, 0] * extent[0], turn[:, 1] * extent[1])
     zoom = min(width / bounds[0], height / bounds[1])
     linear = zoom * turn
-    if mirrored:
-        linear = np.diag([-1.0, 1.0]) @ linear
     # mmpose's convention, like the runtime's: `size` pixels span the crop's whole width.
-    offset = np.array([width / 2 - (1 if mirrored else 0), height / 2]) - linear @ centre
-    return np.column_stack([linear, offset])
+    matrix = np.column_stack([linear, np.array([width / 2, height / 2]) - linear @ centre])
+    if unit_lengths:
+        matrix = np.diag([(width - 1) / width, (height - 1) / height]) @ matrix
+    if mirrored:
+        matrix = np.diag([-1.0, 1.0]) @ matrix + np.array([[0, 0, width - 1], [0, 0, 0]])
+    return matrix
 
 
 def upright_turn_deg(keypoints: NDArray[np.floating]) -> float | None:

@@ -11,12 +11,14 @@ from calibration.progress import Progress
 from tuning.coco_folder import Picture
 from tuning.families.mmpose_adapter import mmpose_models
 from tuning.families.person_crops import PoseAugmentation
-from tuning.families.rtmpose_architectures import ARCHITECTURES, POSE_MEAN, POSE_STD
+from tuning.families.rtmpose_architectures import ARCHITECTURES
+from tuning.families.top_down import POSE_MEAN, POSE_STD
 from tuning.families.top_down_samples import PoseSamples
 from tuning.store.card import ModelCard
 from tuning.store.outcome import Outcome
 from tuning.store.weights import State
-from tuning.train.torch_loop import LoopSettings, fit
+from tuning.train.loop_settings import LoopSettings
+from tuning.train.torch_loop import fit
 from tuning.train.torch_state import chain, load_into, predict
 
 
@@ -110,8 +112,8 @@ def train_pose(
     if not len(samples):
         raise WardposeError("no person has keypoints to learn from", mend="make a data set with keypoints")
     outcome = fit(
-        module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, checkpoint=checkpoint, resume=resume,
-        progress=progress,
+        module, samples, partial(_loss, bfloat16=loop.bfloat16), loop, loss_grows=True, checkpoint=checkpoint,
+        resume=resume, progress=progress,
     )  # fmt: skip
     module.to("cpu")
     return outcome

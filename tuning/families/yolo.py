@@ -13,7 +13,8 @@ from tuning.coco_folder import Picture, read_people
 from tuning.families.base_family import BaseSettings, BaseTraining
 from tuning.families.detector_reading import person_class
 from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
-from tuning.families.yolo_names import is_yolo
+from tuning.families.paper_recipe import paper_recipe
+from tuning.families.yolo_names import KNOWN, is_yolo
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card
 from tuning.store.foreign import ForeignModel
 from tuning.store.save import made_by_tuning, save_model
@@ -30,6 +31,9 @@ _LEARNING_RATE = 2e-4
 _FROZEN_LAYERS = 10
 _NOMINAL_BATCH = 64
 _AUGMENTATION = {"mosaic": 0.0, "degrees": 0.0, "scale": 0.3, "translate": 0.1}
+_PAPER_AUGMENTATION = {
+    "mosaic": 0.0, "degrees": 0.0, "scale": 0.0, "translate": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0,
+}  # fmt: skip
 # From random weights everything has still to be learnt, people upside down included.
 _BASE_BATCH, _BASE_WARMUP_STEPS = 16, 100
 _BASE_AUGMENTATION: dict[str, Any] = {
@@ -80,6 +84,23 @@ class Yolo:
         write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: found.architecture})
         return card
 
+    def architectures(self) -> tuple[str, ...]:
+        return KNOWN
+
+    def build(self, architecture: str, wish: ImportWish, folder: Path) -> ModelCard:
+        """A model of random weights in `folder`."""
+        from tuning.families.yolo_models import build_detector, build_pose
+
+        pose = architecture.endswith("-pose")
+        card = ModelCard(
+            name=wish.name, task="pose" if pose else "detect", architecture=architecture,
+            layout="yolo-pose" if pose else "yolo", width=wish.width or _SIZE, height=wish.height or _SIZE,
+            sha256="0" * 64,
+        )  # fmt: skip
+        built = (build_pose if pose else build_detector)(card, None)
+        write_safetensors(folder / WEIGHTS_FILE, built.state(), metadata={OWN_ENTRY: architecture})
+        return card
+
     def knows(self, card: ModelCard) -> bool:
         return card.format == "safetensors" and is_yolo(card.architecture, card.architecture_yaml)
 
@@ -107,7 +128,7 @@ class Yolo:
     ) -> ModelCard:
         from tuning.families.yolo_models import build_detector, build_pose
         from tuning.families.yolo_training import train_detector
-        from tuning.train.torch_loop import LoopSettings
+        from tuning.train.loop_settings import LoopSettings
         from tuning.train.torch_state import interpolate
 
         card = read_card(folder)
@@ -117,30 +138,41 @@ class Yolo:
         build = build_detector if card.task == "detect" else build_pose
         built = build(card, before, where=str(folder))
         epochs, batch = settings.epochs or 1, settings.batch or _BATCH
-        loop = LoopSettings(
-            epochs=epochs,
-            minutes=settings.minutes,
-            batch=batch,
-            nominal_batch=_nominal_batch(batch, len(pictures), epochs),
-            learning_rate=settings.learning_rate or _LEARNING_RATE,
-            freeze_statistics=True,
-            seed=settings.seed,
-            threads=settings.threads,
-            device=settings.device,
+        kind = "yolov6" if card.architecture.startswith("yolov6") else self.name
+        paper = paper_recipe(kind, settings) if settings.recipe == "paper" else None
+        loop = (
+            paper.loop(settings, freeze_statistics=True)
+            if paper
+            else LoopSettings(
+                epochs=epochs,
+                minutes=settings.minutes,
+                batch=batch,
+                nominal_batch=_nominal_batch(batch, len(pictures), epochs),
+                learning_rate=settings.learning_rate or _LEARNING_RATE,
+                freeze_statistics=True,
+                seed=settings.seed,
+                threads=settings.threads,
+                device=settings.device,
+            )
         )
-        frozen = _FROZEN_LAYERS if settings.frozen_layers is None else settings.frozen_layers
-        asked = settings.model_dump(mode="json", exclude={"threads", "alpha"}) | {"size": [width, height]}
+        frozen = settings.frozen_layers
+        if frozen is None:
+            frozen = 0 if paper else _FROZEN_LAYERS
+        asked = settings.asked() | {"size": [width, height]}
+        augmentation = _PAPER_AUGMENTATION | {"fliplr": paper.flip} if paper else _AUGMENTATION
         with unfinished(out_dir, card, data_dir, asked) as checkpoint:
             # Its pictures are square: a shorter side is grey there, and cut off again by the export.
             outcome = train_detector(
-                built, pictures, loop, size=max(width, height), augmentation=_AUGMENTATION, frozen_layers=frozen,
+                built, pictures, loop, size=max(width, height), augmentation=augmentation, frozen_layers=frozen,
                 checkpoint=checkpoint, resume=True, progress=progress,
             )  # fmt: skip
             alpha = 1.0 if settings.alpha is None else settings.alpha
             state = interpolate(before, {k: v for k, v in built.state().items() if k in before}, alpha)
-            made = made_by_tuning(self.name, data_dir, settings, outcome)
+            made = made_by_tuning(self.name, data_dir, settings, outcome, paper) | {
+                "augmentation": augmentation, "frozen_layers": frozen,
+            }  # fmt: skip
             changes = {"parent": card.name, "made": made, "scores": {}, "width": width, "height": height}
-            return save_model(out_dir, state, card.model_copy(update=changes))
+            return save_model(out_dir, state, card.model_copy(update=changes), record=checkpoint.parent)
 
     def train_base(
         self, card: ModelCard, start: State | None, pictures: list[Picture], settings: BaseSettings, *,

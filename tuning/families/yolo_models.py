@@ -10,15 +10,11 @@ from typing import Any
 from calibration.errors import WardposeError
 from runtime.skeleton import KEYPOINTS
 from tuning.families.ultralytics_adapter import arguments, ultralytics
-from tuning.families.yolo_names import is_yolo
+from tuning.families.yolo_names import KNOWN, is_yolo
 from tuning.store.card import ModelCard
 from tuning.store.weights import State
 from tuning.train.torch_state import load_into, state_of
 
-KNOWN = (
-    "yolo11n", "yolov8n", "yolo26n", "yolov5n", "yolo11s", "yolov8s", "yolo26s", "yolov5s", "yolo11m", "yolov8m",
-    "yolo11n-pose", "yolov8n-pose",
-)  # fmt: skip
 # What a foreign description may name: ultralytics looks names up among everything it has imported, loaders of pickles
 # included, and evaluates `activation`.
 LAYERS = frozenset((
@@ -28,7 +24,9 @@ LAYERS = frozenset((
     "Concat", "Detect", "v10Detect", "Pose", "nn.Upsample", "nn.MaxPool2d", "nn.ZeroPad2d", "nn.ConvTranspose2d",
     "nn.Identity",
 ))  # fmt: skip
-ACTIVATIONS = frozenset(("nn.SiLU()", "nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()"))
+ACTIVATIONS = frozenset(
+    ("nn.SiLU()", "nn.ReLU()", "torch.nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Hardswish()", "nn.GELU()", "nn.Mish()")
+)
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ class YoloOnnx(GraphFamily):
             )  # fmt: skip
         from tuning.families.graph_detector_training import box_distributions, train_detector_graph, yolo_loss
 
-        recipe = RECIPE.told(settings)
+        recipe = RECIPE.told(settings, "ultralytics")
         distributions = box_distributions(graph)
         graph.watched = tuple(name for name, _ in distributions)
         loss = partial(yolo_loss, info=info, recipe=recipe, distributions=distributions)

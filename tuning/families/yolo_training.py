@@ -15,7 +15,8 @@ from tuning.coco_folder import Picture
 from tuning.families.ultralytics_adapter import arguments, ultralytics
 from tuning.families.yolo_models import BuiltDetector
 from tuning.store.outcome import Outcome
-from tuning.train.torch_loop import LoopSettings, fit
+from tuning.train.loop_settings import LoopSettings
+from tuning.train.torch_loop import fit
 from tuning.train.torch_state import predict
 
 
@@ -77,6 +78,8 @@ def train_detector(
     built.module.criterion = None
     samples = _Samples(pictures, size, loop.batch, loop.seed, augmentation, hasattr(built.head, "kpt_shape"))
     loss = partial(_loss, bfloat16=loop.bfloat16)
-    outcome = fit(built.module, samples, loss, loop, checkpoint=checkpoint, resume=resume, progress=progress)
+    outcome = fit(
+        built.module, samples, loss, loop, loss_grows=True, checkpoint=checkpoint, resume=resume, progress=progress
+    )
     built.module.to("cpu").criterion = None
     return outcome

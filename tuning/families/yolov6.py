@@ -48,7 +48,7 @@ class Yolov6(GraphFamily):
                 f"its {cells} boxes are several for each cell, as YOLOv5 and YOLOv7 have them", where=info.name,
                 mend="it can be run but not tuned: tune nanodet, or a detector of one box a cell",
             )  # fmt: skip
-        recipe = RECIPE.told(settings)
+        recipe = RECIPE.told(settings, self.name)
         distributions = box_distributions(graph)
         graph.watched = tuple(name for name, _ in distributions)
         loss = partial(yolov6_loss, info=info, recipe=recipe, distributions=distributions)

@@ -40,6 +40,6 @@ class Yolox(GraphFamily):
         from tuning.families.graph_detector_training import train_detector_graph
         from tuning.families.yolox_training import yolox_loss
 
-        recipe = RECIPE.told(settings)
+        recipe = RECIPE.told(settings, self.name)
         loss = partial(yolox_loss, info=info, recipe=recipe)
         return train_detector_graph(graph, info, pictures, settings, recipe, loss, checkpoint, progress)

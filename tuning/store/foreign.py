@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from tuning.store.checkpoint import read_checkpoint
-from tuning.store.foreign_names import class_names
+from tuning.store.foreign_names import class_names, listed_names
 from tuning.store.weights import OWN_ENTRY, State, read_safetensors
 
 MAX_BYTES = {".onnx": 2 * 2**30, ".safetensors": 4 * 2**30, ".pt": 4 * 2**30, ".pth": 4 * 2**30}
+FOLDER_CONFIG, FOLDER_WEIGHTS = "config.json", "model.safetensors"
+MAX_CONFIG_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignModel:
     """A file's content. Either `state` (tensors of a `.pt` or `.safetensors`, halves widened) or `graph` (an ONNX
-    model) is there. layers: ultralytics' description of the architecture; names: its classes; metadata: text entries.
+    model) is there, or `config`: transformers' description, in a folder beside its weights. layers: ultralytics'
+    description of the architecture; names: its classes; metadata: text entries.
     takes_bytes: the graph was given pictures of bytes, and divides them itself.
     """
 
@@ -28,6 +32,7 @@ class ForeignModel:
     state: State | None = None
     graph: Any | None = None
     layers: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None
     names: dict[int, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     takes_bytes: bool = False
@@ -59,7 +64,10 @@ class ForeignModel:
 
 
 def read_foreign(path: Path) -> ForeignModel:
-    """The content of a `.pt`, `.pth`, `.safetensors` or `.onnx` file; WardposeError where it is none."""
+    """The content of a `.pt`, `.pth`, `.safetensors` or `.onnx` file, or of a folder that transformers wrote;
+    WardposeError where it is none."""
+    if path.is_dir():
+        return _read_folder(path)
     if not path.is_file():
         raise WardposeError("no such file", where=str(path), mend="check the path")
     suffix = path.suffix.lower()
@@ -81,6 +89,25 @@ def read_foreign(path: Path) -> ForeignModel:
         where=str(path),
         mend="give a .pt, .safetensors or .onnx file",
     )
+
+
+def _read_folder(path: Path) -> ForeignModel:
+    """`config.json` and `model.safetensors`; the weights are read when the description has been understood."""
+    where = str(path)
+    if not (path / FOLDER_CONFIG).is_file() or not (path / FOLDER_WEIGHTS).is_file():
+        raise WardposeError(
+            f"a folder without {FOLDER_CONFIG} and {FOLDER_WEIGHTS}", where=where,
+            mend="give a file, or a folder that transformers wrote; weights in .bin files are not read",
+        )  # fmt: skip
+    try:
+        if (path / FOLDER_CONFIG).stat().st_size > MAX_CONFIG_BYTES:
+            raise ValueError("larger than any description")
+        config = parse_json((path / FOLDER_CONFIG).read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError("no object")
+    except (ValueError, RecursionError) as error:
+        raise WardposeError(f"{FOLDER_CONFIG} does not hold ({error})", where=where, mend="copy it again") from None
+    return ForeignModel(path, config=config, names=listed_names(config.get("id2label")))
 
 
 def _read_onnx(path: Path) -> ForeignModel:

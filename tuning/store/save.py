@@ -14,27 +14,39 @@ from calibration.json_text import parse_json
 from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
 from tuning.store.weights import OWN_ENTRY, State, write_safetensors
 
+RECORD_FOLDER = "training"
+_RECORD = ("metrics.csv", "events.out.tfevents.*", "epoch-*.safetensors")
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from tuning.store.outcome import Outcome
 
 
-def save_model(out_dir: Path, state: State, card: ModelCard, *, half: bool = False) -> ModelCard:
-    """Write a model folder of tensors, whole or not at all; its name is the folder's."""
+def save_model(
+    out_dir: Path, state: State, card: ModelCard, *, half: bool = False, record: Path | None = None
+) -> ModelCard:
+    """Write a model folder of tensors, whole or not at all; its name is the folder's. record: see `_save`."""
     card = card.model_copy(update={"weights": WEIGHTS_FILE, "format": "safetensors"})
     metadata = {OWN_ENTRY: card.architecture}
-    return _save(out_dir, card, lambda path: write_safetensors(path, state, half=half, metadata=metadata))
+    return _save(out_dir, card, lambda path: write_safetensors(path, state, half=half, metadata=metadata), record)
 
 
-def save_graph(out_dir: Path, model: Any, card: ModelCard) -> ModelCard:
-    """Write a model folder of an ONNX model, whole or not at all; its name is the folder's."""
+def save_graph(out_dir: Path, model: Any, card: ModelCard, *, record: Path | None = None) -> ModelCard:
+    """Write a model folder of an ONNX model, whole or not at all; its name is the folder's. record: see `_save`."""
     card = card.model_copy(update={"weights": ONNX_FILE, "format": "onnx"})
-    return _save(out_dir, card, lambda path: write_bytes(path, model.SerializeToString()))
+    return _save(out_dir, card, lambda path: write_bytes(path, model.SerializeToString()), record)
 
 
-def _save(out_dir: Path, card: ModelCard, write_weights: Callable[[Path], None]) -> ModelCard:
+def _save(
+    out_dir: Path, card: ModelCard, write_weights: Callable[[Path], None], record: Path | None = None
+) -> ModelCard:
+    """record: the folder of the training, whose course and kept weights come along as `training/`."""
     with whole_folder(out_dir) as workplace:
+        if record is not None and (kept := record_files(record)):
+            (workplace / RECORD_FOLDER).mkdir()
+            for path in kept:
+                shutil.copyfile(path, workplace / RECORD_FOLDER / path.name)
         write_weights(workplace / card.weights)
         card = card.model_copy(update={"name": out_dir.name, "sha256": sha256_of(workplace / card.weights)})
         write_card(workplace, card)
@@ -69,4 +81,11 @@ def made_by_tuning(
         "loss": outcome.loss,
         "settings": parse_json(settings.model_dump_json(exclude_none=True)),
     }
+    if outcome.loop:
+        made["loop"] = dict(outcome.loop)
     return made if recipe is None else made | {"recipe": parse_json(recipe.model_dump_json())}
+
+
+def record_files(folder: Path) -> list[Path]:
+    """What of a training's folder belongs to its record: its course, and the weights at the ends of epochs."""
+    return sorted(path for pattern in _RECORD for path in folder.glob(pattern))

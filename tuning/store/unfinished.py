@@ -19,7 +19,8 @@ _CODE = ("tuning/families", "tuning/train", "tuning/coco_folder.py")
 
 @contextlib.contextmanager
 def unfinished(out_dir: Path, base: ModelCard, data_dir: Path, asked: dict[str, Any]) -> Iterator[Path]:
-    """Where the tuning of `base` on the COCO folder `data_dir` into the model folder `out_dir` keeps its checkpoint.
+    """Where the tuning of `base` on the COCO folder `data_dir` into the model folder `out_dir` keeps its checkpoint;
+    its record lies beside that.
 
     It is there where the same tuning was interrupted before, and goes when the work is done. asked: plain values that
     the weights depend on. What another tuning of this name left behind is deleted.
@@ -31,9 +32,9 @@ def unfinished(out_dir: Path, base: ModelCard, data_dir: Path, asked: dict[str, 
         "code": code_digest(*_CODE),
     }
     folder = out_dir.parent / f".{out_dir.name}.training"
-    checkpoint = folder / f"{hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()}.safetensors"
+    own = folder / hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
     for other in folder.glob("*"):
-        if other != checkpoint:
-            other.unlink()
-    yield checkpoint
+        if other != own:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    yield own / "checkpoint.safetensors"
     shutil.rmtree(folder, ignore_errors=True)

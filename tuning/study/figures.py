@@ -68,12 +68,12 @@ def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
     figure, axes = _figure(1, len(drawn), (4.4 * len(drawn), 4.2))
     for axis, (name, tests) in zip(axes[0], drawn.items(), strict=True):
         amounts = [test.names[0] for test in tests]
-        numbers = all(isinstance(amount, int | float) for amount in amounts)
-        places = [float(amount) for amount in amounts] if numbers else list(range(len(amounts)))
-        _intervals(axis, places, [test.change for test in tests], _COLORS[0], line=numbers)
+        numbers = [float(amount) for amount in amounts if isinstance(amount, int | float)]
+        places = numbers or list(map(float, range(len(amounts))))
+        _intervals(axis, places, [test.change for test in tests], _COLORS[0], line=bool(numbers))
         if name == "images":
             axis.set_xscale("log")
-        axis.set_xticks(places, [f"{amount:g}" if numbers else str(amount) for amount in amounts])
+        axis.set_xticks(places, [f"{amount:g}" if numbers else str(amount) for amount in (numbers or amounts)])
         axis.minorticks_off()
         if not numbers:
             axis.tick_params(axis="x", labelrotation=30)

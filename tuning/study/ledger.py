@@ -21,6 +21,7 @@ from typing import Any
 
 from calibration.atomic import disk_error, write_bytes
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from tuning.study.cells import Cell, Plan
 
@@ -67,7 +68,7 @@ def carry_out(plan: Plan, folder: Path, work: Work, *, resume: bool = False, pro
                 }
                 written = json.dumps(found, ensure_ascii=False).encode() + b"\n"
                 write_bytes(path, written)
-                row = json.loads(written)  # as whoever goes on from the file reads it
+                row = parse_json(written)  # as whoever goes on from the file reads it
             kept[cell.name], results[cell.name] = row, row["result"]
         if progress:
             progress(len(plan.cells), len(plan.cells), "")
@@ -78,7 +79,7 @@ def carry_out(plan: Plan, folder: Path, work: Work, *, resume: bool = False, pro
 def _kept(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """What a cell came to, where it was done just as it is now asked for."""
     try:
-        row = json.loads(path.read_bytes())
+        row = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValueError:

@@ -104,9 +104,10 @@ def targeting_tables(found: Findings) -> list[Table]:
                 after = found.boxes(detector, arm, target, column)
                 gain = change(before, after)
                 figures.append((people, arm, *_detected(after), *_gain(gain)))
+            best = found.boxes(detector, first, target, column)
             for arm in others:
-                runs = [found.boxes(detector, one, target, column) for one in (arm, first)]
-                tests.append(Test((people, f"{first} over {arm}"), change(*runs)))
+                other = found.boxes(detector, arm, target, column)
+                tests.append(Test((people, f"{first} over {arm}"), change(other, best)))
     p = [test.change.p_wilcoxon for test in tests]
     rows = [
         (*test.names, *_tested(test.change, *both)) for test, *both in zip(tests, bonferroni(p), holm(p), strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from tuning.coco_folder import Picture, read_people, scenes_of
@@ -30,6 +31,7 @@ from tuning.study.cells import (
     Size,
     Skeletons,
     Tuning,
+    TurnedPeople,
 )
 from tuning.study.ledger import Results
 from tuning.study.real_people import Column, columns_of, score
@@ -63,7 +65,7 @@ class Workshop:
 
     def _first_images(self, cell: FirstImages, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
         whole = made.parent / results[cell.of]["folder"]
-        content = json.loads((whole / LABELS).read_bytes())
+        content = parse_json((whole / LABELS).read_bytes())
         content["images"] = content["images"][: cell.count]
         within = {image["id"] for image in content["images"]}
         content["annotations"] = [row for row in content["annotations"] if row["image_id"] in within]
@@ -71,6 +73,13 @@ class Workshop:
         _link(made / "images", whole / "images")
         write_bytes(made / LABELS, json.dumps(content, ensure_ascii=False).encode() + b"\n")
         return _set(made, len(content["images"]), len(content["annotations"]))
+
+    def _turned_people(self, cell: TurnedPeople, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
+        from tuning.study.turned_people import write_people
+
+        pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None, keypoints=True)
+        counted = write_people(pictures, made, cell.count, turned=cell.turned, seed=cell.seed, progress=progress)
+        return _set(made, *counted)
 
     def _photographs(self, cell: Photographs, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
         pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None)

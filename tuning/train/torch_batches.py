@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,20 +29,31 @@ class _Prepared:
 
     def __getitem__(self, key: tuple[int, list[int]]) -> tuple[int, dict[str, Any]]:
         try:
-            return len(key[1]), self._data.batch(*key)
+            return len(key[1]), self._data.batch(*key) if key[1] else {}
         except WardposeError as error:  # handed over as it is: the loader would wrap it in its own words
             return 0, {"error": error}
 
 
 def prepared_batches(
-    data: TrainingData, size: int, epochs: int, seed: int, *, first: int = 0, workers: int = 0
+    data: TrainingData,
+    size: int,
+    epochs: int,
+    seed: int,
+    *,
+    first: int = 0,
+    workers: int = 0,
+    share: Callable[[list[int]], list[int]] = list,
+    parts: int = 1,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """How many samples, and the samples, of the batches from number `first` on, every epoch in an order of its own.
 
-    workers: processes that prepare them ahead; 0 prepares each when it is asked for, in this process: on a CPU,
-    training itself wants the cores. Raises what `data` raises.
+    share: which of a batch's samples are wanted here; none give an empty batch. parts: each batch comes as so many
+    smaller ones, one after the other. workers: processes that prepare them ahead; 0 prepares each when it is asked
+    for, in this process: on a CPU, training itself wants the cores. Raises what `data` raises.
     """
-    prepared, keys = _Prepared(data), _keys(len(data), size, epochs, seed, first)
+    whole = _keys(len(data), size, epochs, seed, first)
+    keys = ((epoch, part) for epoch, indices in whole for part in divided(share(indices), parts))
+    prepared = _Prepared(data)
     for count, batch in (
         torch.utils.data.DataLoader(
             prepared, batch_size=None, sampler=keys, num_workers=workers, worker_init_fn=_begin_worker
@@ -52,6 +64,12 @@ def prepared_batches(
         if "error" in batch:
             raise batch["error"]
         yield count, batch
+
+
+def divided(indices: list[int], parts: int) -> list[list[int]]:
+    """The samples in so many parts of nearly one size, in order; parts of too many are empty."""
+    ends = [len(indices) * place // parts for place in range(parts + 1)]
+    return [indices[begin:end] for begin, end in pairwise(ends)]
 
 
 def _begin_worker(number: int) -> None:

@@ -91,9 +91,13 @@ def forward(model: Any, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]
 
 
 def write_onnx(
-    model: Any, path: Path, *, width: int, height: int, opset: int, outputs: list[str], dynamic_batch: bool
-) -> None:
-    """Trace `model` for a (1, 3, height, width) input into an ONNX file."""
+    model: Any, path: Path, *, width: int, height: int, opset: int, outputs: list[str], dynamic_batch: bool,
+    halves: bool = False,
+) -> None:  # fmt: skip
+    """Trace `model` for a (1, 3, height, width) input into an ONNX file.
+
+    halves: weights that the model keeps in half precision stay so in the file, and are widened where they are used.
+    """
     import warnings
 
     model.to("cpu").eval()
@@ -109,4 +113,5 @@ def write_onnx(
             output_names=outputs,
             dynamic_axes=axes,
             dynamo=False,
+            do_constant_folding=not halves,
         )

@@ -62,7 +62,7 @@ function paint() {
   write("live-word", say("LIVE"));
   show("warning", said.state === "elsewhere");
   write("warning", said.state === "elsewhere" ? say(said.word) : "");
-  const where = !fresh || !said.place ? "" :
+  const where = !fresh || !said.place || said.nobody ? "" :
     [say(said.place), said.forS === null ? "" : sinceWords(said.forS), said.hidden ? say("hidden now") : ""]
       .filter(Boolean).join(" · ");
   write("where", where);
@@ -87,7 +87,8 @@ function paint() {
   const drawn = scene.draw(fresh ? seen.message : null, now);
   show("empty", fresh && Boolean(said.nobody));
   write("empty-word", fresh && said.nobody ? say(said.nobody) : "");
-  write("empty-detail", !fresh || !said.nobody ? "" : said.nobody === "NOBODY IN BED" ? "" :
+  write("empty-since", fresh && said.nobody ? sinceWords(said.forS) : "");
+  write("empty-detail", !fresh || !said.nobody || said.nobody === "NOBODY IN BED" ? "" :
     say("Nobody detected does not mean that nobody is there."));
   element("scene").setAttribute("aria-label", fresh ? say(peopleWords(drawn), { n: drawn }) : "");
 

@@ -1,12 +1,14 @@
 // The bed in perspective and the people in it, as large as the screen allows. Pixels of the camera never come here.
 
+import { say } from "/words.js";
+
 const LIMBS = [[15, 13], [13, 11], [16, 14], [14, 12], [5, 7], [7, 9], [6, 8], [8, 10]];
 const TRUNK = [5, 6, 12, 11];
 const [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP] = [5, 6, 11, 12];
 const FACE = [0, 1, 2, 3, 4];
-const ROOM = .1;       // around the bed, of its size
+const ROOM = .04;      // around the bed, of its size
 const EASE_S = .6;     // in which the picture follows who leaves it
-const HEAD = .3;       // of the trunk's length: the head's radius
+const HEAD = .23;      // of the trunk's length: the head's radius
 const LIMB = .2;       // of the trunk's length: the width of a limb
 
 export class Scene {
@@ -60,7 +62,7 @@ export class Scene {
   // What of the camera's picture is shown: the bed and the patient, or all of it where no bed is known.
   look(people, frame, now) {
     let wanted = { left: 0, top: 0, right: frame.width, bottom: frame.height };
-    const bed = this.bed.filter((part) => part.part !== "foot").flatMap((part) => part.points);
+    const bed = this.bed.filter((part) => ["mattress", "head"].includes(part.part)).flatMap((part) => part.points);
     if (bed.length) {
       const boxes = people.filter((one) => one.role !== "other").map((one) => one.box);
       const xs = [...bed.map((p) => p[0]), ...boxes.flatMap((b) => [b[0], b[2]])];
@@ -92,7 +94,21 @@ export class Scene {
         pen.fill();
       }
       pen.stroke();
+      if (part === "head") this.label(points);
     }
+  }
+
+  // Which end is the head's, in a word.
+  label(points) {
+    const { pen } = this;
+    const board = points.map(this.at);
+    const size = Math.min(span(board, 1) * .3, this.thin * 9);
+    pen.fillStyle = this.colours.name;
+    pen.font = `600 ${size}px system-ui, sans-serif`;
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    const [x, y] = [0, 1].map((axis) => (Math.min(...board.map((p) => p[axis])) + Math.max(...board.map((p) => p[axis]))) / 2);
+    pen.fillText(say("Head"), x, y - span(board, 1) * .28);
   }
 
   drawPerson(person, message) {
@@ -207,7 +223,7 @@ export class Scene {
   }
 }
 
-const NAMES = ["ground", "mattress", "side", "head", "foot", "pillow", "edge", "left", "right", "trunk", "joint", "other"];
+const NAMES = ["ground", "mattress", "side", "head", "foot", "pillow", "edge", "left", "right", "trunk", "joint", "other", "name"];
 
 function colours() {
   const style = getComputedStyle(document.body);

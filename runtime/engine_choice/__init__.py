@@ -1,0 +1,1 @@
+"""Which engine serves the live path on this box: tried, compared with the reference, timed, kept."""

@@ -1,0 +1,152 @@
+"""A deed and its audit row are one: killed at any file call, the next start completes the deed or withdraws it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance import cut_off
+from appliance.faults.operations import OPERATIONS, faults_of, prepare
+from appliance.models.store import ModelStore
+from appliance.site import audit, calibrations, intents
+from appliance.site.folder import SiteFolder
+from calibration.errors import WardposeError
+from tests.conftest import REPOSITORY
+from tuning.store.card import CARD_FILE
+
+
+def test_a_kill_leaves_the_deed_with_its_row_or_neither() -> None:
+    """The short form, every seventh call; `wardpose bench faults` tries every one."""
+    command = [sys.executable, "-m", "appliance.faults.kill_points", "--every", "7"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    swept = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {line["operation"] for line in swept} == set(OPERATIONS)
+    assert all(line["tried"] >= 3 and not line["faults"] for line in swept)
+    assert sum(line["told"] for line in swept) > 0
+
+
+def test_what_does_not_hold_is_seen(tmp_path: Path) -> None:
+    """The suite's own eyes: what it looks for, it finds."""
+    site = prepare(tmp_path / "site")
+    assert not list(faults_of(site))
+    with site.database.transaction(immediate=True) as db:
+        db.execute("DELETE FROM models WHERE name = 'first'")
+        db.execute("DELETE FROM calibrations WHERE id = 1")
+    (site.plates / "monday").rename(site.plates / "friday")
+    assert len(list(faults_of(site))) >= 3
+
+
+def cut_off_by_a_kill(site: SiteFolder, deed: str) -> None:
+    """Run `deed` in a process that ends at once with `die()`, as a kill would end it."""
+    program = (
+        "import os\nfrom appliance.site import intents\nfrom appliance.site.folder import SiteFolder\n"
+        f"def die(*_): os._exit(9)\nsite = SiteFolder.open({str(site.root)!r})\n{deed}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False)
+    assert done.returncode == 9
+
+
+def test_what_was_done_is_completed_in_the_name_of_who_did_it(site: SiteFolder) -> None:
+    cut_off_by_a_kill(
+        site,
+        "with intents.intend(site, 'plate.keep', 'monday', 'until May', made=site.plates / 'monday'):\n"
+        "    (site.plates / 'monday').mkdir()\n    die()",
+    )
+    assert not audit.rows(site)
+    (told,) = cut_off.settle(site)
+    (row,) = audit.rows(site)
+    assert "completed" in told and (row.what, row.subject) == ("plate.keep", "monday")
+    assert row.reason == f"until May; {intents.CUT_OFF}" and not cut_off.settle(site)
+
+
+def test_what_was_not_done_is_withdrawn_and_leaves_nothing(site: SiteFolder) -> None:
+    half = site.calibrations / "half.json"
+    cut_off_by_a_kill(
+        site,
+        "half = site.calibrations / 'half.json'\n"
+        "with intents.intend(site, 'calibration.keep', 'tags', unmakes=[half]):\n    half.write_text('{')\n    die()",
+    )
+    assert half.exists()
+    (told,) = cut_off.settle(site)
+    assert "withdrawn" in told and not half.exists() and not calibrations.rows(site)
+    assert audit.rows(site)[0].what == "calibration.keep.withdraw"
+
+
+def test_a_deletion_that_was_cut_off_is_finished(site: SiteFolder) -> None:
+    folder = site.plates / "monday"
+    folder.mkdir()
+    (folder / "color.png").touch()
+    cut_off_by_a_kill(
+        site, "intents.delete(site, 'plate.remove', 'monday', 'old', [site.plates / 'monday'], carry_out=die)"
+    )
+    assert folder.exists()
+    cut_off.settle(site)
+    assert not folder.exists() and audit.rows(site)[0].what == "plate.remove"
+
+
+def test_a_name_is_taken_from_the_first_moment(site: SiteFolder) -> None:
+    store = ModelStore(site)
+    with store.adding("mine", origin="one"):
+        with pytest.raises(WardposeError, match="being made by another program"), store.adding("mine", origin="two"):
+            raise AssertionError("two made one model")
+        with store.adding("yours", origin="beside it") as folder:
+            assert folder == site.models / "yours"
+            _model(folder)
+        _model(site.models / "mine")
+    assert [row.subject for row in audit.rows(site) if row.what == "model.add"] == ["mine", "yours"]
+
+
+def test_what_failed_frees_its_name_and_is_not_told(site: SiteFolder) -> None:
+    store = ModelStore(site)
+    with pytest.raises(ZeroDivisionError), store.adding("mine", origin="one"):
+        1 / 0  # noqa: B018
+    with store.adding("mine", origin="again") as folder:
+        _model(folder)
+    assert [row.what for row in audit.rows(site)] == ["model.add"]
+
+
+def test_a_model_whose_row_could_not_be_written_gets_it_later(
+    site: SiteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that fills with the last byte of a training: the work stays, its rows follow."""
+    store = ModelStore(site)
+    with monkeypatch.context() as patch, pytest.raises(OSError), store.adding("mine", origin="one") as folder:
+        _model(folder)
+        patch.setattr(audit, "add", _no_room)
+    assert not audit.rows(site) and (site.models / "mine" / CARD_FILE).exists()
+    cut_off.settle(site)
+    assert audit.rows(site)[0].what == "model.add" and store.verify("mine")
+
+
+def _no_room(*_: object, **__: object) -> None:
+    raise OSError(28, os.strerror(28))
+
+
+def _model(folder: Path) -> None:
+    import numpy as np
+
+    from tuning.store.card import ModelCard
+    from tuning.store.save import save_model
+
+    card = ModelCard(
+        name=folder.name, task="detect", architecture="a", layout="yolo", width=64, height=64, sha256="0" * 64
+    )
+    save_model(folder, {"weight": np.zeros(2, np.float32)}, card)
+
+
+def test_a_model_is_removed_through_the_one_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from appliance.cli.main import main
+
+    site = prepare(tmp_path / "site")
+    home = ["--home", str(site.root)]
+    assert main(["models", "remove", "first", *home]) == 2 and "first is live" in capsys.readouterr().err
+    assert main(["models", "remove", "second", "--reason", "worse on every ward", *home]) == 0
+    (newest, *_) = audit.rows(site)
+    assert (newest.what, newest.subject, newest.reason) == ("model.remove", "second", "worse on every ward")
+    assert not (site.models / "second").exists() and not list(faults_of(site))
