@@ -58,5 +58,5 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
 
     picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if picture is None:
-        raise WardposeError("this is no picture", where=str(file), mend="make it again")
+        raise WardposeError("it does not open as a picture", where=str(file), mend="make it again")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
