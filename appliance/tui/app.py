@@ -86,7 +86,7 @@ class WardposeApp(App[int]):
         self._jobs: dict[int, str] | None = None
 
     def on_mount(self) -> None:
-        for theme in themes():
+        for theme in themes(self.console.color_system):
             self.register_theme(theme)
         self.theme_changed_signal.subscribe(self, self._use_inks)
         try:

@@ -23,11 +23,13 @@ async def terminal(site: SiteFolder, *, size: tuple[int, int] = (80, 24)) -> Asy
         yield pilot
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+async def until(
+    pilot: Pilot[Any], condition: Callable[[], Any], patience_s: float = PATIENCE_S, every_s: float = 0.05
+) -> None:
     """Wait for what a thread of the UI brings about."""
     async with asyncio.timeout(patience_s):
         while not condition():
-            await pilot.pause(0.05)
+            await pilot.pause(every_s)
 
 
 def on_screen(pilot: Pilot[Any]) -> str:
