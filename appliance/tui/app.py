@@ -66,7 +66,7 @@ class WardposeApp(App[int]):
         except WardposeError as error:
             self.keys, self._trouble = Keys(), str(error)
         super().__init__()
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
         self.site = site
         self.leaving = threading.Event()
         self.done, self.paces = DeedsDone(), Paces()

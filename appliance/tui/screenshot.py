@@ -24,7 +24,7 @@ from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 
 CELL_PX = (12.2, 24.4)  # of the letters in what Textual exports
-COLOURS = 64  # of a picture: letters on few grounds want no more
+COLOURS = 192  # of a picture: letters on few grounds want no more
 
 
 async def screens(
