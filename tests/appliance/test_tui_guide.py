@@ -21,7 +21,7 @@ from appliance.tui.guide import GuidePage
 from tests.appliance import terminal as driven
 from tests.appliance.terminal import on_screen, page, shows, terminal
 
-until = partial(driven.until, patience_s=900.0, every_s=0.3)  # jobs run within: a test that passes does not wait for it
+until = partial(driven.until, patience_s=400.0, every_s=0.3)  # jobs run within: a test that passes does not wait for it
 
 
 def free_port() -> int:
