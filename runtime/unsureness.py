@@ -16,6 +16,7 @@ import numpy as np
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.frames import Frame
 from runtime.pipeline import LiveResult
 
@@ -147,7 +148,7 @@ class UnsurenessWatch:
     def _read(self) -> _Means:
         found = _Means(LEARNT_S)
         try:
-            row = json.loads(self._file.read_text())[self._models] if self._file else None
+            row = parse_json(self._file.read_text())[self._models] if self._file else None
             if row is not None:
                 mean, variance = (np.array([float(row[which][name]) for name in FIGURES]) for which in ("mean", "var"))
                 found = _Means(LEARNT_S, float(row["seen_s"]), mean, variance)
@@ -159,7 +160,7 @@ class UnsurenessWatch:
         if self._file is None or self._after.mean is None or self._after.variance is None:
             return
         try:
-            kept = json.loads(self._file.read_text())
+            kept = parse_json(self._file.read_text())
             kept = kept if isinstance(kept, dict) else {}
         except (OSError, ValueError):
             kept = {}

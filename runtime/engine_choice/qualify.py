@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from calibration.memory import keep_out_of_dumps
 from calibration.processes import die_with_parent
 from runtime.engines.engine import INT8, ON_CPU, REFERENCE, InferenceEngine, build_engine, engine_names
@@ -67,7 +68,7 @@ def qualify(
     if done.returncode < 0:
         return Verdict(name, False, f"its process was killed by signal {-done.returncode}")
     try:
-        return Verdict(**json.loads(done.stdout.strip().splitlines()[-1]))
+        return Verdict(**parse_json(done.stdout.strip().splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
         said = done.stderr.strip().splitlines()
         return Verdict(name, False, f"its process ended with code {done.returncode} ({said[-1][:200] if said else ''})")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.engine_choice.qualify import qualify_all
 from runtime.engines.chain import EngineChain
 from runtime.engines.engine import REFERENCE, InferenceEngine, build_engine, open_engine, require_engine_name
@@ -186,7 +187,7 @@ def _deadly(place: Path | None) -> frozenset[str]:
 
 def _read(file: Path) -> _Left:
     try:
-        found = json.loads(file.read_text())
+        found = parse_json(file.read_text())
         return _Left([str(n) for n in found["names"]], {str(n): int(d) for n, d in found["deaths"].items()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return _Left([], {})

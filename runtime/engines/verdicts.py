@@ -16,6 +16,7 @@ from typing import Any
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 # Counts up when engines are judged by other rules.
 _RULES = 1
@@ -75,7 +76,7 @@ def load_verdicts(place: Path | None, onnx: Path) -> tuple[Verdict, ...]:
     if place is None:
         return ()
     try:
-        rows = json.loads(verdicts_file(place, onnx).read_text())
+        rows = parse_json(verdicts_file(place, onnx).read_text())
         return tuple(Verdict(**row) for row in rows)
     except (OSError, ValueError, TypeError):
         return ()
