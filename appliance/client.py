@@ -18,6 +18,7 @@ from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, Turn
 from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.live.addresses import service_socket
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.roles import NOT_ALLOWED, NotAllowed, require
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -25,6 +26,7 @@ from calibration.progress import Progress
 START_SECONDS = 20.0
 ANSWER_SECONDS = 660.0  # starting the live path may export a model first
 AT_ONCE_SECONDS = 2.0  # how long what must not wait waits for the service before it does without
+CROWDED_SECONDS = 5.0  # how long a place at the socket is tried for
 LOOK_SECONDS = 0.1  # between two looks at a job that is waited for
 RUNNER_SECONDS = 10.0  # how long whoever runs the jobs may be away: a unit that ended is started again
 
@@ -225,12 +227,23 @@ class ServiceClient:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(self._answer_s)
             try:
-                connection.connect(str(service_socket(self.site)))
+                self._connect(connection)
             except OSError as error:
                 connection.close()
                 raise self._gone() from error
             self._connection, self._received = connection, b""
         return self._connection
+
+    def _connect(self, connection: socket.socket) -> None:
+        """Where many come at once, the kernel turns some away: they come again."""
+        until = time.monotonic() + CROWDED_SECONDS
+        while True:
+            try:
+                return connection.connect(str(service_socket(self.site)))
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _line(self, connection: socket.socket) -> bytes:
         while b"\n" not in self._received:
@@ -260,5 +273,18 @@ def ask_or_do(site: SiteFolder, name: str, do: Callable[[], Any], /, **parameter
     try:
         with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
             return client.call(name, **parameters)
-    except WardposeError:  # what hinders the deed, it will say itself
-        return do()
+    except WardposeError as error:
+        if error.exit_code == NOT_ALLOWED:
+            raise
+        _require_role(site, name)
+        return do()  # what hinders the deed, it will say itself
+
+
+def _require_role(site: SiteFolder, name: str) -> None:
+    """Raise `NotAllowed` where whoever is at work here may not; a site whose roles can't be read is its owner's."""
+    try:
+        require(site, api.CALLS[name].may, name)
+    except NotAllowed:
+        raise
+    except WardposeError:  # pausing wants nothing of a damaged database
+        pass

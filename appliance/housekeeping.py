@@ -1,5 +1,5 @@
 """What the box clears away by itself: recordings and plates whose time is up, training images that
-show such plates, and what went with a calibration. `python -m appliance.housekeeping`.
+show such plates, what went with a calibration, and what killed work left behind. `python -m appliance.housekeeping`.
 
 The service does it every few minutes; a box under systemd has a timer for it.
 """
@@ -11,7 +11,7 @@ import sys
 
 from appliance import cut_off, program
 from appliance.bedside import calibration_pages, plates, recordings
-from appliance.jobs import datasets
+from appliance.jobs import datasets, leftovers
 from appliance.live import pauses, reserve
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
@@ -24,7 +24,11 @@ def tidy(site: SiteFolder) -> list[str]:
         sys.stderr.write(f"{told}\n")
     problems = recordings.delete_expired(site) + plates.delete_expired(site)
     problems += datasets.delete_composed(site)  # after the plates they show
-    return problems + calibrations.forget_references(site) + calibration_pages.delete_old_pages(site)
+    problems += calibrations.forget_references(site) + calibration_pages.delete_old_pages(site)
+    freed, stuck = leftovers.clear(site)
+    for told in freed:
+        sys.stderr.write(f"{told}\n")
+    return problems + stuck
 
 
 def main(arguments: list[str] | None = None) -> int:

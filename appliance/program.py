@@ -16,8 +16,17 @@ from calibration.memory import keep_out_of_dumps
 def prepare() -> None:
     """What is written is this user's alone, libraries keep silent, and nothing seen goes to a core file or to swap."""
     os.umask(0o077)
+    name_semaphores()
     keep_silent()
     keep_out_of_dumps()
+
+
+def name_semaphores() -> None:
+    """Let the named semaphores that `multiprocessing` makes for this program and its helpers say whose they are: what a
+    kill leaves of them can be told from others' then (see `appliance.jobs.leftovers`)."""
+    import multiprocessing
+
+    multiprocessing.current_process()._config["semprefix"] = "/wardpose"  # type: ignore[attr-defined]
 
 
 def end_by(stop: Callable[[], object]) -> None:

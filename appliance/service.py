@@ -10,19 +10,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import json
 import os
-import socketserver
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import IO, Any
 
 from appliance import api, cut_off, program, wire
 from appliance.deeds import Deeds
+from appliance.doorkeeper import Doorkeeper
+from appliance.doorway import Doorway
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
 from appliance.live import calibration_watch, outages, pauses, running, wish
@@ -35,7 +34,6 @@ from appliance.live.supervisor import Supervisor
 from appliance.once import Once
 from appliance.site import audit, ballast, calibrations
 from appliance.site.folder import SiteFolder, open_lock
-from appliance.site.people import acting_as, person_at
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.redaction import redacted
@@ -46,7 +44,6 @@ IDLE_SECONDS = 60.0
 HEALTH_SECONDS = 300.0
 TROUBLE_SECONDS = 10.0  # until what failed is tried again
 GONE_SECONDS = 10.0  # how long what a killed service left may take to end
-LONGEST_REQUEST = 1_000_000
 
 
 class Service:
@@ -58,6 +55,7 @@ class Service:
         self.site, self.leave_when_idle = site, leave_when_idle
         self._lock_file = _lock(site)
         self._deeds = Deeds(site, kinds)
+        self._doorkeeper = Doorkeeper(site)
         self.jobs, self.models = self._deeds.jobs, self._deeds.models
         self._runner, self._turn, self._run_jobs = JobRunner(site, kinds, self.jobs), Turn(site), run_jobs
         self._jobs_from = 0.0  # the moment before which the runner is not asked: it had trouble
@@ -74,7 +72,7 @@ class Service:
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
-        self._connections = 0
+        self._door: Doorway | None = None
         self._once: Once[dict[str, Any]] = Once()
         self._calls: dict[str, Callable[[Any], Any]] = {
             "status": lambda _: self.status(),
@@ -94,7 +92,7 @@ class Service:
                 sys.stderr.write(f"{told}\n")
         path = service_socket(self.site)
         path.unlink(missing_ok=True)  # we hold the lock, so nobody serves there
-        server = _Server(path, self)
+        server = self._door = Doorway(path, self.answer)
         threads = [
             threading.Thread(
                 target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="service socket", daemon=True
@@ -168,6 +166,7 @@ class Service:
         if name not in api.ANY_VERSION:
             wire.require_version(version, whose="this program", ours="the service that runs")
         asked = wire.understood(name, parameters)
+        self._doorkeeper.require(name, asked)
         if name != "status":
             self._last_call = time.monotonic()
         return wire.told(name, self._calls[name](asked))
@@ -217,7 +216,7 @@ class Service:
         return api.Paused(by=held.by, since=held.since, reason=held.reason, words=held.words())
 
     def resume(self, asked: api.Resume) -> api.Resumed:
-        held = pauses.resume(self.site, asked.reason, who=asked.place)
+        held = pauses.resume(self.site, asked.reason, who=self._doorkeeper.whose(asked))
         return api.Resumed(was=api.PauseTold(**held.to_dict()) if held else None)
 
     def _go_on_live(self) -> None:
@@ -295,7 +294,7 @@ class Service:
             sys.stderr.write(f"{error}\n")
             self._stopping.wait(TROUBLE_SECONDS)
             return
-        if not idle or self._connections:
+        if not idle or (self._door is not None and self._door.clients):
             self._last_call = time.monotonic()
         elif self.leave_when_idle and time.monotonic() - self._last_call > IDLE_SECONDS:
             self.leave()
@@ -312,31 +311,6 @@ class Service:
                 self._health = examine(self.site).to_dict()
             if self._stopping.wait(HEALTH_SECONDS):
                 return
-
-
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path: Path, service: Service) -> None:
-        self.service = service
-        super().__init__(str(path), _Handler, bind_and_activate=False)
-        self.server_bind()
-        os.chmod(path, 0o600)  # nobody can connect before it listens
-        self.server_activate()
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        service: Service = self.server.service  # type: ignore[attr-defined]
-        service._connections += 1
-        try:
-            with acting_as(person_at(self.connection)):
-                while line := self.rfile.readline(LONGEST_REQUEST):
-                    self.wfile.write(json.dumps(service.answer(line)).encode() + b"\n")
-        except OSError:
-            return  # the client has gone
-        finally:
-            service._connections -= 1
 
 
 def _request(line: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.json_text import parse_json
 from calibration.progress import Progress
 from synth.dataset import DatasetSpec, make_dataset
 from synth.scenario import load_scenario
@@ -67,7 +68,7 @@ def trained_models(
     )  # fmt: skip
     noisy = _noisy(bedside, folder / "noisy")
     held_out = next(iter(files.values())).parent
-    pictures = len(json.loads((held_out / "annotations.json").read_bytes())["images"])
+    pictures = len(parse_json((held_out / "annotations.json").read_bytes())["images"])
     recipes: dict[str, tuple[str, Path, TuneSettings, int]] = {
         "better": ("good", bedside, TuneSettings(epochs=3), 0),
         "label noise": ("noisy", noisy, TuneSettings(epochs=3), 0),
@@ -80,7 +81,7 @@ def trained_models(
             tune(start, data, out, settings, progress)
         yield kind, _file(out), leaked
     rng = np.random.default_rng(SEED)
-    for number in range(8):
+    for number in range(4):
         path = models / f"half-{number}.onnx"
         _half_noise(_file(models / "good"), path, rng.uniform(0.1, 0.6), rng)
         yield "half trained", path, 0
@@ -111,7 +112,7 @@ def _noisy(data: Path, out: Path) -> Path:
     out.mkdir(exist_ok=True)
     if not (out / "images").exists():
         (out / "images").symlink_to((data / "images").absolute())
-    content: dict[str, Any] = json.loads((data / "annotations.json").read_bytes())
+    content: dict[str, Any] = parse_json((data / "annotations.json").read_bytes())
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     rng = np.random.default_rng(SEED)
     for row in content["annotations"]:

@@ -43,11 +43,12 @@ class Growth:
 
 
 def growth(
-    at_s: Sequence[float], values: Sequence[float], *, tolerance: float, windows: int = WINDOWS
+    at_s: Sequence[float], values: Sequence[float], *, tolerance: float, windows: int = WINDOWS, floor: bool = False
 ) -> Growth | None:
     """The growth of `values` measured at `at_s` (seconds, rising); None of fewer than four windows with a value.
 
-    Values that are not finite are left out.
+    floor: by the least of each window in place of its median, for what work takes and gives back, as memory. Values
+    that are not finite are left out.
     """
     from scipy.stats import theilslopes
 
@@ -63,7 +64,8 @@ def growth(
     if len(filled) < 4:
         return None
     hours = np.array([np.mean(at[place == window]) for window in filled]) / 3600
-    medians = np.array([np.median(value[place == window]) for window in filled])
+    of_window = np.min if floor else np.median
+    medians = np.array([of_window(value[place == window]) for window in filled])
     slope, _, low, high = theilslopes(medians, hours, alpha=CONFIDENCE)
     fifth = max(1, len(medians) // 5)
     return Growth(

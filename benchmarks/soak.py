@@ -73,21 +73,22 @@ def run(
 
 
 def judge(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
-    """What grew, of a run's rows. `ok`: nothing is known to grow."""
+    """What grew, of a run's rows. `ok`: nothing is known to grow. p99 is judged by the load of the box (`steadied`)."""
     judged = [row for row in rows if row["at_s"] >= WARM_UP * rows[-1]["at_s"]] if rows else []
     at = [row["at_s"] for row in judged]
-    tolerances = {f"{name}_mib": MEMORY_TOLERANCE for name in STEADY}
-    p99 = [row["p99_ms"] for row in judged if np.isfinite(row["p99_ms"])]
-    tolerances["p99_ms"] = P99_TOLERANCE * float(np.median(p99)) if p99 else 0.0
-    tolerances |= {f"{name}_descriptors": COUNT_TOLERANCE for name in STEADY}
+    calm = [steadied(row["p99_ms"], row["load"]) for row in judged]
+    known = [value for value in calm if np.isfinite(value)]
+    tolerances = {f"{name}_descriptors": COUNT_TOLERANCE for name in STEADY}
     tolerances |= dict.fromkeys(("files", "temporary", "shared", "threads"), COUNT_TOLERANCE)
-    found = {
-        name: growth(at, [row[name] for row in judged], tolerance=tolerance) for name, tolerance in tolerances.items()
-    }
+    found = {name: growth(at, [row[name] for row in judged], tolerance=most) for name, most in tolerances.items()}
+    for name in (f"{steady}_mib" for steady in STEADY):
+        found[name] = growth(at, [row[name] for row in judged], tolerance=MEMORY_TOLERANCE, floor=True)
     found["job_mib"] = growth(*_peaks(judged), tolerance=JOB_TOLERANCE)
+    found["p99_ms_by_load"] = growth(at, calm, tolerance=P99_TOLERANCE * float(np.median(known)) if known else 0.0)
+    raw = growth(at, [row["p99_ms"] for row in judged], tolerance=0.0)
+    load = growth(at, [row["load"] for row in judged], tolerance=0.0)
     told = {name: value.to_dict() for name, value in found.items() if value is not None}
     steady = [value for name, value in found.items() if value is not None and name in {f"{s}_mib" for s in STEADY}]
-    times = found["p99_ms"]
     hours = (at[-1] - at[0]) / 3600 if at else 0.0
     return {
         "ok": all(value["verdict"] != "grows" for value in told.values()),
@@ -95,11 +96,19 @@ def judge(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
         "samples": len(rows),
         "work": rows[-1]["work"] if rows else 0,
         "rss_growth_mib": round(sum(value.per_hour for value in steady) * hours, 2),
-        "p99_start_ms": round(times.start, 1) if times else None,
-        "p99_end_ms": round(times.end, 1) if times else None,
+        "p99_start_ms": round(raw.start, 1) if raw else None,
+        "p99_end_ms": round(raw.end, 1) if raw else None,
+        "load_start": round(load.start, 1) if load else None,
+        "load_end": round(load.end, 1) if load else None,
         "fps": round(float(np.median([row["fps"] for row in judged])), 2) if judged else None,
         "growth": told,
     }
+
+
+def steadied(p99_ms: float, load: float) -> float:
+    """p99 as it were with a processor for each program that wants one: what else a box does meanwhile is no growth of
+    ours. load: how many programs wanted a processor, on average over a minute."""
+    return p99_ms / max(1.0, load / (os.cpu_count() or 1))
 
 
 def _peaks(rows: list[dict[str, float]]) -> tuple[list[float], list[float]]:

@@ -1,9 +1,10 @@
 """Keeps the live path's processes running where there is no systemd: capture, runtime and display.
 
 Each process tells how it is through systemd's own protocol (`NOTIFY_SOCKET`, `READY=1`, `WATCHDOG=1`, `STATUS=…`), so
-the same programs run under both. A process that ends is started again, after a pause that doubles up to half a
-minute, for ever; one that stays silent too long is killed and started again. None outlives the supervisor, not even
-one that is killed with -9.
+the same programs run under both. A process that ends is started again for ever, at once, and after failures that
+follow each other after a pause that doubles up to half a minute; one that stays silent too long is killed and started
+again. What it had to wait for the processor meanwhile is no silence: on a box that is busy a slow process is not a
+hung one. None outlives the supervisor, not even one that is killed with -9.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ from calibration.errors import WardposeError
 from calibration.processes import die_with_parent, signal_group
 from calibration.redaction import redacted
 
-FIRST_PAUSE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.2
+QUICK_RESTARTS = 3  # so often in a row without a steady minute; from then on each pause is twice the last
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # after which an ended process is started again without a long pause
 START_SECONDS = 120.0  # until READY=1: compiling kernels and qualifying engines take their time on a small box
-SILENCE_SECONDS = 10.0  # between two WATCHDOG=1
+SILENCE_SECONDS = 2.0  # between two WATCHDOG=1, besides waiting for the processor
+LONGEST_SILENCE_SECONDS = 10.0  # with it
+NOTICED_SILENCE_SECONDS = 0.5  # from which on the waiting is counted
+TROUBLE_SECONDS = 1.0  # until what failed in looking after a process is tried again
 MERCY_SECONDS = 5.0  # between SIGTERM and SIGKILL
-HUNG_MERCY_SECONDS = 0.5  # of a process that has been silent for so long already
+HUNG_MERCY_SECONDS = 0.3  # of a process that has been silent for so long already
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class _Watched:
     heard_at: float = 0.0
     ready: bool = False
     start_again_at: float = 0.0
-    pause: float = FIRST_PAUSE_SECONDS
+    failures: int = 0  # in a row
+    waited_ns: dict[int, int] | None = None  # of each thread for the processor, when the silence was noticed
+    trouble_until: float = 0.0
     log: Path = field(default_factory=Path)
 
 
@@ -123,9 +130,9 @@ class Supervisor:
         try:
             while not self._stop.is_set():
                 for watched in self._watched:
-                    self._look_after(watched)
+                    self._whatever_happens(watched, self._look_after)
                 for key, _ in self._selector.select(timeout=0.1):
-                    self._listen(key.data)
+                    self._whatever_happens(key.data, self._listen)
         finally:
             for watched in reversed(self._watched):
                 self._end(watched, "stopped")
@@ -134,6 +141,21 @@ class Supervisor:
                 watched.notify.close()
                 watched.notify_path.unlink(missing_ok=True)
             self._selector.close()
+
+    def _whatever_happens(self, watched: _Watched, deed: Callable[[_Watched], None]) -> None:
+        """A defect in looking after one process is shown with it and tried again; nothing ends this thread."""
+        if time.monotonic() < watched.trouble_until:
+            return
+        try:
+            deed(watched)
+        except Exception as error:
+            told = redacted(f"can't be looked after: {type(error).__name__}: {error}")[:300]
+            sys.stderr.write(f"{watched.spec.name}: {told}\n")
+            watched.trouble_until = time.monotonic() + TROUBLE_SECONDS
+            with self._lock:
+                watched.state.last_end = told
+                if watched.child is None:
+                    watched.state.state = "waiting"
 
     def _look_after(self, watched: _Watched) -> None:
         now = time.monotonic()
@@ -145,11 +167,29 @@ class Supervisor:
         if code is not None:
             self._plan_restart(watched, f"ended with code {code}" if code >= 0 else f"killed by signal {-code}")
             return
-        patience = self.silence_seconds if watched.ready else self.start_seconds
-        if watched.spec.notifies and now - watched.heard_at > patience:
+        if watched.spec.notifies and self._is_hung(watched):
             why = "hung" if watched.ready else "did not get ready"
+            silence = time.monotonic() - watched.heard_at
             self._end(watched, why, HUNG_MERCY_SECONDS)
-            self._plan_restart(watched, f"{why}: silent for {patience:.0f} s")
+            self._plan_restart(watched, f"{why}: silent for {silence:.0f} s")
+
+    def _is_hung(self, watched: _Watched) -> bool:
+        if not watched.ready:
+            return time.monotonic() - watched.heard_at > self.start_seconds
+        if time.monotonic() - watched.heard_at < NOTICED_SILENCE_SECONDS:
+            watched.waited_ns = None
+            return False
+        self._listen(watched)  # this thread may have been the one that slept
+        silence = time.monotonic() - watched.heard_at
+        if silence < NOTICED_SILENCE_SECONDS or watched.child is None:
+            return False
+        if watched.waited_ns is None:
+            watched.waited_ns = _waited_ns(watched.child.pid)
+        if silence <= self.silence_seconds:
+            return False
+        before, now = watched.waited_ns, _waited_ns(watched.child.pid)
+        waited = max((now[thread] - before.get(thread, 0) for thread in now), default=0) / 1e9
+        return silence - waited > self.silence_seconds or silence > LONGEST_SILENCE_SECONDS
 
     def _start(self, watched: _Watched) -> None:
         environment = dict(os.environ, NOTIFY_SOCKET=str(watched.notify_path), PYTHONUNBUFFERED="1")
@@ -168,6 +208,7 @@ class Supervisor:
         with self._lock:
             watched.child, watched.ready = child, not watched.spec.notifies
             watched.started_at = watched.heard_at = time.monotonic()
+            watched.waited_ns = None
             watched.state.pid, watched.state.status = child.pid, ""
             watched.state.state = "running" if watched.ready else "starting"
 
@@ -192,10 +233,11 @@ class Supervisor:
         if watched.child is not None:
             signal_group(watched.child.pid, signal.SIGKILL)  # what it may have left in its session
         steady = watched.started_at and time.monotonic() - watched.started_at > STEADY_SECONDS
-        watched.pause = FIRST_PAUSE_SECONDS if steady else watched.pause
+        watched.failures = 1 if steady else watched.failures + 1
+        pause = pause_after(watched.failures)
         last_words = _last_line(watched.log)
         with self._lock:
-            watched.child, watched.start_again_at = None, time.monotonic() + watched.pause
+            watched.child, watched.start_again_at = None, time.monotonic() + pause
             watched.state.state, watched.state.pid = "waiting", None
             watched.state.restarts += 1
             watched.state.last_end = f"{why}{f' ({last_words})' if last_words else ''}"
@@ -203,7 +245,6 @@ class Supervisor:
             self._on_restart(watched.spec.name, watched.state.last_end)
         except Exception as error:  # such as a full disk: what was to be noted is lost, the process must not be
             sys.stderr.write(f"{watched.spec.name}: a restart could not be noted: {error}\n")
-        watched.pause = min(2 * watched.pause, LONGEST_PAUSE_SECONDS)
 
     def _end(self, watched: _Watched, why: str, mercy_seconds: float = MERCY_SECONDS) -> None:
         child = watched.child
@@ -224,6 +265,21 @@ class Supervisor:
     def to_dict(self) -> list[dict[str, Any]]:
         """`states` for JSON."""
         return [asdict(state) for state in self.states()]
+
+
+def pause_after(failures: int) -> float:
+    """How long (s) a process waits to be started again that has failed so often in a row."""
+    doubled = min(max(0, failures - QUICK_RESTARTS), 16)
+    return min(FIRST_PAUSE_SECONDS * 2.0**doubled, LONGEST_PAUSE_SECONDS)
+
+
+def _waited_ns(pid: int) -> dict[int, int]:
+    """How long each thread of a process could have run and had no processor; empty where the kernel does not count."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found[int(path.parent.name)] = int(path.read_text().split()[1])
+    return found
 
 
 def _command(watched: _Watched) -> tuple[str, ...]:

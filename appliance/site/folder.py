@@ -108,6 +108,9 @@ class SiteFolder:
         site = cls(root)
         use_file(site.secrets_file)
         _ = site.database  # opened here so that a bad database is told at once
+        if site.sockets_place.parent == root:  # made while there is room for it
+            with contextlib.suppress(OSError):
+                site.sockets_place.mkdir(mode=0o700, exist_ok=True)
         return site
 
     @cached_property
@@ -122,6 +125,11 @@ class SiteFolder:
     def secrets_file(self) -> Path:
         """The cameras' passwords, which stand nowhere else; see `runtime.capture.secrets`."""
         return self.root / "secrets.json"
+
+    @property
+    def pins_file(self) -> Path:
+        """PINs of those who resume at the bedside page; see `runtime.display.pins`."""
+        return self.root / "pins.json"
 
     @property
     def pause_file(self) -> Path:

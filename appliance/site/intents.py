@@ -25,7 +25,7 @@ from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
 from calibration.atomic import disk_error, sync_folder
-from calibration.disk import DiskError
+from calibration.disk import ROOM, DiskError
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.processes import is_running, pid_of, process_identity
@@ -98,7 +98,8 @@ def delete(
     site: SiteFolder, what: str, subject: str, reason: str, paths: Sequence[Path], *,
     carry_out: Callable[[], None] | None = None, finisher: Finisher | None = None,
 ) -> None:  # fmt: skip
-    """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first.
+    """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first where it makes room
+    for it; else nothing is deleted, and the `DiskError` is raised.
 
     carry_out: deletes them, where their order matters; does nothing where it is done already. finisher: what else goes
     with them; `settle` wants the same for what was cut off.
@@ -116,6 +117,8 @@ def delete(
                 if finisher is not None:
                     finisher(site, deed.intent, db)
     except DiskError:
+        if sum(_bytes(path) for path in paths) < ROOM and any(os.path.lexists(path) for path in paths):
+            raise
         away()
         with audit.deed(site, what, subject, reason) as db:
             db.execute(
@@ -137,6 +140,11 @@ def settle(site: SiteFolder, finishers: Mapping[str, Finisher] | None = None) ->
             except WardposeError as error:
                 told.append(f"{intent.what} {intent.subject} was cut off and can't be settled: {error}")
     return told
+
+
+def being_made(site: SiteFolder) -> list[str]:
+    """The paths that living programs are making."""
+    return [str(site.resolve(intent.made)) for intent in _waiting(site) if intent.made and _lives(site, intent)]
 
 
 def _begin(
@@ -214,6 +222,14 @@ def _plan(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lives(site: SiteFolder, intent: Intent) -> bool:
     return is_running(intent.process) and (str(site.root), intent.id) not in _ended
+
+
+def _bytes(path: Path) -> int:
+    total = 0
+    for each in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):
+            total += each.lstat().st_blocks * 512
+    return total
 
 
 def _remove(paths: Sequence[Path]) -> None:

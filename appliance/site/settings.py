@@ -173,6 +173,8 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
     if (section, name) == ("camera", "source") and isinstance(value, str):
         value = keep(site.secrets_file, value)
     path = site.settings_file
+    if not path.exists():  # a full disk kept it from being made: that is told now
+        write_text(path, default_text())
     text = with_value(toml_text(path), section, name, value)
     candidate = path.with_name(".site.toml.candidate")
     write_text(candidate, text)

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from appliance.live.supervisor import ProcessSpec, Supervisor
+from appliance.live import supervisor as supervisor_module
+from appliance.live.supervisor import LONGEST_PAUSE_SECONDS, QUICK_RESTARTS, ProcessSpec, Supervisor, pause_after
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from calibration.processes import is_running, process_identity
@@ -27,6 +30,9 @@ while True:
     notify.send(b"WATCHDOG=1")
     time.sleep(0.05)
 """
+
+# Gets ready and says nothing more.
+SILENT = TALKER.replace('notify.send(b"WATCHDOG=1")', "pass")
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -135,9 +141,53 @@ def test_a_process_that_fails_tells_its_last_words_and_is_tried_more_and_more_se
     try:
         wait_for(lambda: supervisor.states()[0].restarts >= 2)
         assert "ended with code 1 (no camera)" in supervisor.states()[0].last_end
-        assert supervisor._watched[0].pause >= 1.0
     finally:
         supervisor.stop()
+    pauses = [pause_after(failures) for failures in range(1, 40)]
+    assert len(set(pauses[:QUICK_RESTARTS])) == 1 and pauses == sorted(pauses) and pauses[-1] == LONGEST_PAUSE_SECONDS
+
+
+def test_whatever_goes_wrong_in_looking_after_a_process_is_shown_and_tried_again(
+    site: SiteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = threading.Event()
+    fails.set()
+    start = Supervisor._start
+
+    def breaks(supervisor: Supervisor, watched: Any) -> None:
+        if fails.is_set() and watched.spec.name == "first":
+            raise ZeroDivisionError("nobody thought of it")
+        start(supervisor, watched)
+
+    monkeypatch.setattr(Supervisor, "_start", breaks)
+    supervisor = Supervisor(site, [program("first", TALKER), program("second", TALKER)])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[1].state == "running" and supervisor.states()[0].last_end)
+        assert "ZeroDivisionError: nobody thought of it" in supervisor.states()[0].last_end
+        fails.clear()
+        wait_for(lambda: supervisor.states()[0].state == "running")
+    finally:
+        supervisor.stop()
+
+
+def test_a_process_that_waits_for_the_processor_is_not_taken_for_a_hung_one(
+    site: SiteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads could run and were not let: the kernel counts that. One that sleeps has no such excuse."""
+    waited = iter(range(0, 10**18, 10**10))
+    monkeypatch.setattr(supervisor_module, "_waited_ns", lambda pid: {pid: next(waited)})
+    monkeypatch.setattr(supervisor_module, "LONGEST_SILENCE_SECONDS", 3.0)
+    starved = Supervisor(site, [program("slow", SILENT)], silence_seconds=0.6)
+    starved.start()
+    try:
+        wait_for(lambda: starved.states()[0].state == "running")
+        wait_for(lambda: starved._watched[0].waited_ns is not None)
+        assert starved.states()[0].restarts == 0
+        wait_for(lambda: starved.states()[0].restarts == 1)  # in the end it is
+        assert int(starved.states()[0].last_end.split("silent for ")[1].split()[0]) >= 3
+    finally:
+        starved.stop()
 
 
 def test_no_process_outlives_a_killed_supervisor(site: SiteFolder, tmp_path: Path) -> None:

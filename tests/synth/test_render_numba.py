@@ -278,7 +278,7 @@ def test_the_compiled_code_is_kept_outside_the_checkout() -> None:
 
 
 def test_compiled_code_is_not_used_once_kernels_or_constants_that_it_holds_have_changed(tmp_path: Path) -> None:
-    from synth.render.jit import kernels_digest
+    from synth.render.kernel_cache import kernels_digest
 
     (tmp_path / "shading.py").write_text("from surfaces import f\n\n@njit\ndef shade(): f()\n")
     (tmp_path / "surfaces.py").write_text("\n@njit\ndef f(): pass\n")

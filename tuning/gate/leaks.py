@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from calibration.atomic import write_text
+from calibration.json_text import parse_json
 
 TRAINED_ON_FILE = "trained-on.json"
 
@@ -25,7 +26,7 @@ def write_trained_on(model: Path, pictures: Iterable[Path]) -> None:
 def trained_on(model: Path) -> set[str] | None:
     """The digests of the pictures a model was trained on, None where its folder does not say."""
     try:
-        said = json.loads((model / TRAINED_ON_FILE).read_bytes())["pictures"]
+        said = parse_json((model / TRAINED_ON_FILE).read_bytes())["pictures"]
         return {str(one) for one in said}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,0 +1,116 @@
+"""The fault suite: what is done to a site and what it does then, as one table. `wardpose bench faults` runs it.
+
+Every row counts how many faults of a kind were tried, the longest time until the site showed it and until it was well
+again, and how many lost something: a deed without its row, a file that can't be read, an answer that never came.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.faults import disk_faults, live_faults
+from appliance.site.folder import REPOSITORY
+from benchmarks import hostile_files
+from calibration.errors import WardposeError
+from calibration.json_text import parse_json
+from calibration.progress import Progress
+
+
+@dataclass(slots=True)
+class Row:
+    """One kind of fault. shown_s, recovered_s: the longest; None where nothing had to be shown or to recover."""
+
+    fault: str
+    tried: int = 0
+    shown_s: float | None = None
+    recovered_s: float | None = None
+    lost: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PARTS = ("kills", "hostile", "disk", "live")
+
+
+def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | None = None) -> list[Row]:
+    """The rows of these parts. every: each so many of the kill points."""
+    tell = progress or (lambda done, total, note: None)
+    makers: dict[str, Callable[[Path], Iterator[Row]]] = {
+        "kills": lambda work: _kill_points(every), "hostile": _hostile_files,
+        "disk": lambda work: _from(disk_faults.run(work)), "live": lambda work: _from(live_faults.run(work)),
+    }  # fmt: skip
+    rows: list[Row] = []
+    for place, part in enumerate(parts):
+        with tempfile.TemporaryDirectory(prefix="wardpose-kill-") as folder:
+            for row in makers[part](Path(folder)):
+                rows.append(row)
+                tell(place, len(parts), f"{row.fault}: {row.tried} tried, {row.lost} lost")
+    tell(len(parts), len(parts), "done")
+    return rows
+
+
+def _kill_points(every: int) -> Iterator[Row]:
+    command = [sys.executable, "-m", "appliance.faults.kill_points", "--every", str(every)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as sweeping:
+        assert sweeping.stdout is not None
+        for line in sweeping.stdout:
+            swept = parse_json(line)
+            told = f"{swept['done']} done, {swept['undone']} undone, {swept['told']} settled and told"
+            notes = [told, *swept["faults"]]
+            yield Row(f"killed: {swept['operation']}", swept["tried"], None, None, swept["lost"], notes)
+
+
+def _hostile_files(work: Path) -> Iterator[Row]:
+    from tuning.families.family import ImportWish
+    from tuning.import_process import import_confined
+
+    models = work / "models"
+    checkpoints = [*hostile_files.checkpoints(work), hostile_files.endless_checkpoint(work)]
+    graphs = [*hostile_files.graphs(work), hostile_files.endless_graph(work), hostile_files.growing_graph(work)]
+    for kind, paths in (("checkpoints", checkpoints), ("graphs", graphs)):
+        row = Row(f"hostile {kind} imported")
+        for path in paths:
+            began = time.monotonic()
+            try:
+                import_confined(path, models, ImportWish("hostile"))
+                row.lost += 1
+                row.notes.append(f"{path.name} was taken in")
+            except WardposeError as error:
+                row.notes.append(str(error).removeprefix(f"{path.parent}/"))
+            row.tried += 1
+            row.shown_s = max(row.shown_s or 0.0, time.monotonic() - began)
+            if models.exists() and any(models.iterdir()):
+                row.lost += 1
+        yield row
+    yield _hostile_pictures(work)
+
+
+def _hostile_pictures(work: Path) -> Row:
+    from runtime.capture.photograph import picture_size, read_photograph
+    from synth.ward.photographs import read
+
+    row, path = Row("pictures of a gigapixel"), hostile_files.huge_picture(work / "huge.png", whole=True)
+    for reader in (read_photograph, picture_size, lambda each: read(str(each))):
+        began = time.monotonic()
+        row.tried += 1
+        try:
+            reader(path)
+            row.lost += 1
+        except WardposeError as error:
+            row.notes.append(error.what)
+        row.shown_s = max(row.shown_s or 0.0, time.monotonic() - began)
+    return row
+
+
+def _from(found: Iterator[dict[str, Any]]) -> Iterator[Row]:
+    for values in found:
+        yield Row(**values)
