@@ -29,7 +29,7 @@ from calibration.estimate import CalibrationEstimate
 from calibration.viewpoint import Viewpoint
 from runtime.capture.ring import RingReader
 from runtime.pause import PauseSwitch
-from tests.appliance.test_tui import on_screen, page, served, terminal, until  # noqa: F401
+from tests.appliance.terminal import on_screen, page, terminal, until
 
 WHY = "a fall in the night, for the ward's review"
 # A camera that counts who opens it and who reads it, and pauses the site at the frame it is told to.
@@ -283,7 +283,7 @@ def test_a_pause_of_an_earlier_version_still_holds(tmp_path: Path, depth: str) -
     assert not (site.sockets / "runtime.sock.paused").exists()
 
 
-async def test_the_terminal_ui_shows_no_picture_while_paused(counted: Path, served: SiteFolder) -> None:  # noqa: F811
+async def test_the_terminal_ui_shows_no_picture_while_paused(counted: Path, served: SiteFolder) -> None:
     pauses.switch(served).set("the nurse", "washing")
     async with terminal(served) as pilot:
         await until(pilot, lambda: "PAUSED by the nurse since" in on_screen(pilot))
@@ -295,7 +295,7 @@ async def test_the_terminal_ui_shows_no_picture_while_paused(counted: Path, serv
     assert counted.read_text() == ""
 
 
-async def test_a_picture_on_the_screen_goes_when_the_site_is_paused(counted: Path, served: SiteFolder) -> None:  # noqa: F811
+async def test_a_picture_on_the_screen_goes_when_the_site_is_paused(counted: Path, served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("2")
         await until(pilot, lambda: page(pilot).TAB == "camera" and page(pilot).status)
