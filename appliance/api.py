@@ -17,8 +17,10 @@ from appliance.bedside.plates import PlateRow
 from appliance.jobs.requests import AnySubmit, Task
 from appliance.jobs.store import Job
 from appliance.live.plan import LivePlan
+from appliance.site import roles
 from appliance.site.calibrations import CalibrationRow
 from appliance.site.requests import Request, Why
+from appliance.site.roles import Role
 
 API_VERSION = 2  # raised when an old request means something else, or is none any more
 # A client of any version must be able to end the looking; the bedside page, which lifts its pause too, states none.
@@ -56,7 +58,22 @@ class Pause(Request):
 
 
 class Resume(Why):
+    """pin: of whoever stands at the bedside page, where anybody has one."""
+
     place: Place = ""
+    pin: str = Field(default="", max_length=12, repr=False)
+
+
+class AssignRole(Why):
+    """A role for a log-in, a group (`@ward3`) or, with a PIN for the bedside page, anybody by name."""
+
+    name: str
+    role: Role
+    pin: str = Field(default="", max_length=12, repr=False)
+
+
+class RemoveRole(Why):
+    name: str
 
 
 class Some(Request):
@@ -250,39 +267,42 @@ class Status(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: the type of its request, and of its answer."""
+    """One call: the type of its request, and of its answer, and the roles of which one may ask it."""
 
     request: Any
     answer: Any
+    may: frozenset[Role] = roles.ENGINEERING
 
 
 CALLS: Mapping[str, Call] = {
-    "status": Call(Nothing, Status),
+    "status": Call(Nothing, Status, roles.EVERYBODY),
     "live.start": Call(StartLive, LivePlan),
     "live.stop": Call(Why, StoppedLive),
     "live.began": Call(Foreground, Done),
     "live.ended": Call(Foreground, Done),
-    "live.pause": Call(Pause, Paused),
-    "live.resume": Call(Resume, Resumed),
-    "jobs.list": Call(Some, list[Job]),
-    "jobs.get": Call(OneJob, Job),
+    "live.pause": Call(Pause, Paused, roles.PAUSING),
+    "live.resume": Call(Resume, Resumed, roles.PAUSING),
+    "jobs.list": Call(Some, list[Job], roles.EVERYBODY),
+    "jobs.get": Call(OneJob, Job, roles.EVERYBODY),
     "jobs.submit": Call(AnySubmit, Job),
     "jobs.cancel": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
     "models.rollback": Call(RollBack, NowLive),
-    "models.remove": Call(OneModel, Done),
-    "datasets.remove": Call(OneDataSet, Done),
+    "models.remove": Call(OneModel, Done, roles.DELETING),
+    "datasets.remove": Call(OneDataSet, Done, roles.DELETING),
     "calibrations.keep": Call(KeepCalibration, CalibrationRow),
     "calibrations.confirm": Call(ConfirmCalibration, CalibrationRow),
     "calibrations.discard": Call(OneCalibration, Done),
     "plates.keep": Call(KeepPlate, PlateRow),
     "plates.look": Call(OnePlate, Done),
-    "plates.remove": Call(OnePlate, Done),
+    "plates.remove": Call(OnePlate, Done, roles.DELETING),
     "camera.look": Call(Look, Looking),
     "camera.record": Call(Record, Recording),
     "camera.recorded": Call(RecordingEnded, Done),
     "settings.set": Call(SetSetting, SettingNow),
-    "camera.forget": Call(ForgetCamera, Done),
+    "camera.forget": Call(ForgetCamera, Done, roles.DELETING),
+    "roles.assign": Call(AssignRole, Done),
+    "roles.remove": Call(RemoveRole, Done),
     "site.close": Call(Nothing, Closed),
     "box.installed": Call(Installed, Done),
     "stop": Call(Nothing, Stopping),

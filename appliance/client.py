@@ -18,6 +18,7 @@ from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, Turn
 from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.live.addresses import service_socket
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
+from appliance.site.roles import NOT_ALLOWED, NotAllowed, require
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -272,5 +273,18 @@ def ask_or_do(site: SiteFolder, name: str, do: Callable[[], Any], /, **parameter
     try:
         with ServiceClient(site, answer_s=AT_ONCE_SECONDS) as client:
             return client.call(name, **parameters)
-    except WardposeError:  # what hinders the deed, it will say itself
-        return do()
+    except WardposeError as error:
+        if error.exit_code == NOT_ALLOWED:
+            raise
+        _require_role(site, name)
+        return do()  # what hinders the deed, it will say itself
+
+
+def _require_role(site: SiteFolder, name: str) -> None:
+    """Raise `NotAllowed` where whoever is at work here may not; a site whose roles can't be read is its owner's."""
+    try:
+        require(site, api.CALLS[name].may, name)
+    except NotAllowed:
+        raise
+    except WardposeError:  # pausing wants nothing of a damaged database
+        pass

@@ -19,7 +19,7 @@ from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
 from appliance.live import reserve, takeover
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
-from appliance.site import audit, calibrations, privacy
+from appliance.site import assigning, audit, calibrations, privacy
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
 from calibration.errors import WardposeError
@@ -61,6 +61,8 @@ class Deeds:
             "camera.recorded": self.end_recording,
             "camera.forget": self.forget_camera,
             "settings.set": self.set_setting,
+            "roles.assign": self.assign_role,
+            "roles.remove": self.remove_role,
             "site.close": self.mend,
             "box.installed": self.note_installed,
         }
@@ -160,6 +162,14 @@ class Deeds:
         settings = set_value(self.site, asked.section, asked.name, asked.value)
         value = getattr(getattr(settings, asked.section), asked.name)
         return api.SettingNow(value=redacted(value) if isinstance(value, str) else value)
+
+    def assign_role(self, asked: api.AssignRole) -> api.Done:
+        assigning.assign(self.site, asked.name, asked.role, asked.reason, asked.pin)
+        return api.Done()
+
+    def remove_role(self, asked: api.RemoveRole) -> api.Done:
+        assigning.remove(self.site, asked.name, asked.reason)
+        return api.Done()
 
     def forget_camera(self, asked: api.ForgetCamera) -> api.Done:
         named = redacted(asked.source)

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from appliance import api, cut_off, program, wire
 from appliance.deeds import Deeds
+from appliance.doorkeeper import Doorkeeper
 from appliance.doorway import Doorway
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
@@ -54,6 +55,7 @@ class Service:
         self.site, self.leave_when_idle = site, leave_when_idle
         self._lock_file = _lock(site)
         self._deeds = Deeds(site, kinds)
+        self._doorkeeper = Doorkeeper(site)
         self.jobs, self.models = self._deeds.jobs, self._deeds.models
         self._runner, self._turn, self._run_jobs = JobRunner(site, kinds, self.jobs), Turn(site), run_jobs
         self._jobs_from = 0.0  # the moment before which the runner is not asked: it had trouble
@@ -164,6 +166,7 @@ class Service:
         if name not in api.ANY_VERSION:
             wire.require_version(version, whose="this program", ours="the service that runs")
         asked = wire.understood(name, parameters)
+        self._doorkeeper.require(name, asked)
         if name != "status":
             self._last_call = time.monotonic()
         return wire.told(name, self._calls[name](asked))
@@ -213,7 +216,7 @@ class Service:
         return api.Paused(by=held.by, since=held.since, reason=held.reason, words=held.words())
 
     def resume(self, asked: api.Resume) -> api.Resumed:
-        held = pauses.resume(self.site, asked.reason, who=asked.place)
+        held = pauses.resume(self.site, asked.reason, who=self._doorkeeper.whose(asked))
         return api.Resumed(was=api.PauseTold(**held.to_dict()) if held else None)
 
     def _go_on_live(self) -> None:

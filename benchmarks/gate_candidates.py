@@ -30,8 +30,12 @@ class Sets:
     pictures: Mapping[str, Sequence[Picture]]
     groups: Mapping[str, Mapping[str, frozenset[int]]]
 
-    def group(self, rng: Rng, least: int, names: Sequence[str]) -> dict[str, frozenset[int]]:
+    def without(self, name: str) -> Sets:
+        return Sets({each: pictures for each, pictures in self.pictures.items() if each != name}, self.groups)
+
+    def group(self, rng: Rng, least: int) -> dict[str, frozenset[int]]:
         """The people of one group by set, drawn from those with `least` people and no more than a third of all."""
+        names = list(self.pictures)
         people = {name: sum(len(pictures.ids) for pictures in self.pictures[name]) for name in names}
         kinds = sorted({group for name in names for group in self.groups[name]})
         sizes = {kind: sum(len(self.groups[name].get(kind, ())) for name in names) for kind in kinds}

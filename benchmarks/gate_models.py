@@ -81,7 +81,7 @@ def trained_models(
             tune(start, data, out, settings, progress)
         yield kind, _file(out), leaked
     rng = np.random.default_rng(SEED)
-    for number in range(8):
+    for number in range(4):
         path = models / f"half-{number}.onnx"
         _half_noise(_file(models / "good"), path, rng.uniform(0.1, 0.6), rng)
         yield "half trained", path, 0

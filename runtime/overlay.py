@@ -126,7 +126,8 @@ def side_cells(
     """As `skeleton_cells`, in runs of (text, side): `left` and `right` limbs, `body` for what joins them and for boxes,
     `bed`, or nothing. A sure wrist or ankle bears an L or an R, so that sides are told without colours too.
 
-    bed: the mattress's outline as a polyline (N, 2) px of the frame, NaN where it is out of sight.
+    bed: the mattress's outline as a polyline (N, 2) px of the frame, NaN where it is out of sight; its first quarter is
+    the head end, as in `calibration.outline`.
     """
     layers = {side: np.zeros((rows * 4, cols * 2), np.uint8) for side in ("bed", "body", "left", "right")}
     letters: dict[tuple[int, int], tuple[str, str]] = {}
@@ -137,6 +138,11 @@ def side_cells(
             for start, end in itertools.pairwise(bed * zoom + shift):
                 if np.isfinite([*start, *end]).all():
                     cv2.line(layers["bed"], _pixel(start), _pixel(end), 1)
+            middle = (bed * zoom + shift)[: len(bed) // 4 + 1].mean(axis=0) / (2, 4)
+            if np.isfinite(middle).all() and 0 <= middle[1] < rows:
+                letters |= {
+                    (int(middle[1]), int(middle[0]) - 2 + i): (letter, "bed") for i, letter in enumerate("head")
+                }
         for person in _people(skeletons, detections):
             moved = person.moved(zoom, shift)
             for start, end, limb, side in moved.sided_lines():

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.appearance import appearance
 from runtime.bed_view import BedView
 from runtime.belief import counted, least_score
+from runtime.cadence import DetectionCadence
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.distinct import distinct_people, without_strays
@@ -69,7 +71,7 @@ class LivePipeline:
     ) -> None:
         self.detector, self.pose, self.bed = detector, pose, bed
         self.tracker, self.smoother = tracker or Tracker(), smoother or OneEuroSmoother()
-        self.turns, self.watch = TurnMemory(), PatientWatch()
+        self.turns, self.watch, self.cadence = TurnMemory(), PatientWatch(), DetectionCadence()
 
     @classmethod
     def open(
@@ -119,9 +121,13 @@ class LivePipeline:
             stages_ms[stage] = (now - clock) * 1e3
             clock = now
 
-        detections = self.detector.detect(frame.color)
-        lap("detect")
-        detections = self.tracker.update(detections, frame.timestamp_s)
+        if self.cadence.due(frame.index):
+            detections = self.detector.detect(frame.color)
+            lap("detect")
+            looks = appearance(frame.color, detections)
+            detections = self.tracker.update(detections, frame.timestamp_s, looks)
+        else:
+            detections = self.tracker.between(frame.timestamp_s, width, height)
         lap("track")
         skeletons = Skeletons.empty()
         if self.pose is not None:

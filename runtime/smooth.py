@@ -33,6 +33,18 @@ class OneEuroSmoother:
         self.rest_hz, self.speed_gain, self.gate, self.forget_s = rest_hz, speed_gain, gate, forget_s
         self._people: dict[int, _State] = {}
 
+    def lag_s(self, speed_px_s: float, fps: float) -> float:
+        """How far behind a keypoint is shown that moves at a steady speed, in seconds; times the speed, the distance.
+
+        The time constant of the cut-off that the filter settles on: it takes the speed from where the keypoint is shown
+        to where it is measured, which the lag itself makes larger. At 640 × 360 and 2.5 m (122 px a metre), 30 frames a
+        second: 70 ms and 7 mm at 0.1 m/s, 39 ms and 19 mm at 0.5 m/s, 21 ms and 32 mm at 1.5 m/s.
+        """
+        cutoff, rise = self.rest_hz + self.speed_gain * speed_px_s, self.speed_gain * speed_px_s * fps
+        if rise == 0:
+            return float(1 / (2 * np.pi * cutoff))
+        return float((np.sqrt(cutoff**2 + 4 * rise / (2 * np.pi)) - cutoff) / (2 * rise))
+
     def update(self, skeletons: Skeletons, now_s: float) -> Skeletons:
         """The skeletons with their keypoints smoothed; those without track ids come back as they are."""
         if skeletons.track_id is None:

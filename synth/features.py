@@ -15,22 +15,24 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from runtime.detect import letterbox
+from runtime.model_info import METADATA_KEY, ModelInfo
 
 _PERPLEXITY = 30.0
 
 
 def picture_features(detector: Path, pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """(N, C): means and spreads over RGB pictures (H, W, 3) of what every layer of an ONNX detector's trunk answers.
+    """(N, C): means and spreads over RGB pictures (H, W, 3) of what every layer of an ONNX network's trunk answers.
 
-    Early layers see colours and edges, late ones shapes: how pictures look, rather than where the people are.
+    Early layers see colours and edges, late ones shapes: how pictures look, rather than where the people are. A network
+    that says nothing of how it is fed, such as the VGG16 of the paper, is given ImageNet's colours.
     Raises WardposeError where the file is no ONNX model that convolves a picture.
     """
     from runtime.engines.onnx_engine import OnnxEngine
 
     with tempfile.TemporaryDirectory(prefix="wardpose-features-") as folder:
         opened = Path(folder) / "opened.onnx"
-        layers = _open_up(detector, opened)
-        engine = OnnxEngine(opened)
+        layers, info = _open_up(detector, opened)
+        engine = OnnxEngine(opened, info=info)
     found = []
     for color in pictures:
         maps = [answer[0] for answer in engine.run(letterbox(color, engine.info)[0])[-layers:]]
@@ -38,8 +40,9 @@ def picture_features(detector: Path, pictures: Iterable[NDArray[np.uint8]]) -> N
     return np.stack(found)
 
 
-def _open_up(detector: Path, out: Path) -> int:
-    """Write the same model with its trunk's convolutions as further outputs; returns how many.
+def _open_up(detector: Path, out: Path) -> tuple[int, ModelInfo | None]:
+    """Write the same model with its trunk's convolutions as further outputs; returns how many, and how the model is fed
+    where it does not say so itself.
 
     The trunk ends where the channels are most; further on a detector knows where people are, and little else.
     """
@@ -62,7 +65,18 @@ def _open_up(detector: Path, out: Path) -> int:
     sidecar = detector.with_name(detector.name + ".json")  # a foreign model's description lies beside it
     if sidecar.is_file():
         out.with_name(out.name + ".json").write_bytes(sidecar.read_bytes())
-    return len(trunk)
+    said = sidecar.is_file() or any(entry.key == METADATA_KEY for entry in model.metadata_props)
+    return len(trunk), None if said else _as_imagenet(detector.stem, model)
+
+
+def _as_imagenet(name: str, model: Any) -> ModelInfo:
+    """Fed as the classifiers of ImageNet are: 224 pixels a side where the file leaves it open."""
+    sides = [dim.dim_value or 224 for dim in model.graph.input[0].type.tensor_type.shape.dim[2:4]]
+    height, width = sides if len(sides) == 2 else (224, 224)
+    return ModelInfo(
+        name=name[:120], task="detect", layout="yolo", width=width, height=height, mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+    )  # fmt: skip
 
 
 def principal_components(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

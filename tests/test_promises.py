@@ -113,6 +113,7 @@ NO_PROMISE = {
     "only what this person did, by log-in or account",
     "the plate was not kept",
     "the whole way on the simulated ward, from nothing to live",
+    "this PIN can't be taken",
     "until then All steps tunes the detector only",
     "without it, only check",
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.environment import has_nvidia_driver
 from appliance.models.fetch import missing
 from appliance.site.folder import REPOSITORY
 from calibration.errors import WardposeError
@@ -75,6 +76,36 @@ def plan() -> list[SetupStep]:
             "models", "detector and pose models trained on photographs",
             ((sys.executable, "-m", "appliance.models.fetch"),), lambda: not missing(), needs_root=False,
         ),
+    ]  # fmt: skip
+
+
+def external_plan(name: str) -> list[SetupStep]:
+    """The step that makes an external trainer's own environment; WardposeError for a name that is not known."""
+    from tuning.external.environments import ENVIRONMENTS
+
+    if name not in ENVIRONMENTS:
+        raise WardposeError(
+            f"no external trainer is called {name!r}", where="wardpose setup",
+            mend=f"choose one of: {', '.join(ENVIRONMENTS)}",
+        )  # fmt: skip
+    known = ENVIRONMENTS[name]
+    pip = (str(known.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--constraint",
+           str(REPOSITORY / "constraints.txt"), "--only-binary", ":all:")  # fmt: skip
+    local = (str(known.python), "-m", "pip", "--disable-pip-version-check", "install", "--no-deps",
+             "--no-build-isolation")  # fmt: skip
+    # The registries offer torchvision as a CUDA build only, which does not load beside a CPU's torch.
+    vision = ((*pip, "torchvision==0.28.0"),) if has_nvidia_driver() else (
+        (*local, str(REPOSITORY / "appliance" / "cpu_torchvision")),
+    )  # fmt: skip
+    mark = known.folder / "wardpose-ready"
+    return [
+        SetupStep(
+            f"{name} environment", f"{', '.join(known.architectures)}: its packages cannot live beside ours",
+            ((sys.executable, "-m", "venv", "--clear", str(known.folder)), (*pip, *known.packages),
+             (*pip, "--no-deps", *known.bare), *vision,
+             (str(known.python), "-c", f"open({str(mark)!r}, 'w').close()")),
+            mark.exists, needs_root=False,
+        )
     ]  # fmt: skip
 
 

@@ -28,13 +28,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def show_audit(options: argparse.Namespace, out: Output) -> int:
-    from appliance.site import audit
+    from appliance.site import audit, roles
     from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
     if options.csv and out.as_json:
         raise WardposeError("--csv and --json exclude each other", mend="give one of them")
     site = SiteFolder.open(options.home)
+    roles.require(site, roles.READING_THE_TRAIL, "reading the audit trail")
     since = audit.parse_since(options.since) if options.since else None
     rows = audit.rows(site, None, since=since, who=options.who or "")
     verdict = audit.verify(site)

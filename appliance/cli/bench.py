@@ -17,6 +17,7 @@ BENCHMARKS = {
     "infer": ("the inference engines", "repeats", 30),
     "live": ("the live path, camera to skeleton", "seconds", 10),
     "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
+    "identity": ("whether people keep their numbers, on a simulated ward", "minutes", 4),
     "evaluate": ("scoring detections", "pictures", 2000),
     "drift": ("the watch over a calibration, for a simulated day", "disturbances", 2000),
     "gate": ("what the gate lets through: bad candidates, and a tenth as many good ones", "candidates", 1000),

@@ -12,6 +12,8 @@ EXAMPLES = {
     "status": ("wardpose status", "wardpose status --json"),
     "jobs": ("wardpose jobs", "wardpose jobs show 3", "wardpose jobs resume"),
     "audit": ("wardpose audit", "wardpose audit --json > audit.json"),
+    "roles": ("wardpose roles", "wardpose roles assign anna nurse --pin"),
+    "display": ("wardpose display", "wardpose display --address"),
     "camera": ("wardpose camera list", "wardpose camera probe simulated"),
     "calibrate": ("wardpose calibrate tags", "wardpose calibrate confirm"),
     "plates": ("wardpose plates list",),

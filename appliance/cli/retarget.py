@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli.asking import add_reason, ask, carry_out
+from appliance.cli.asking import add_reason, carry_out
 from appliance.cli.output import Output
 from calibration.errors import WardposeError
 from tuning.base_options import absolute_set, add_options
@@ -77,6 +77,19 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--turn", type=int, choices=(0, 90, 180, 270), default=0, help="turn every picture clockwise by so many degrees"
     )
     evaluate.add_argument("--size", metavar="W×H", help="input of the detector, pixels (default: the model's own)")
+    evaluate.add_argument("--groups", action="store_true", default=None, help="by group of people, with intervals")
+    evaluate.add_argument(
+        "--against",
+        metavar="MODEL",
+        help="the model to compare with (default: the one it was tuned from, or the live one)",
+    )
+    evaluate.add_argument("--report", type=Path, metavar="FILE.html", help="write it as one page that opens offline")
+    evaluate.add_argument(
+        "--pictures", action="store_true", default=None, help="pictures in the report though they show real people"
+    )
+    evaluate.add_argument(
+        "--features", type=Path, metavar="FILE.onnx", help="network that places the report's pictures, such as VGG16"
+    )
     evaluate.set_defaults(run=evaluate_model)
     export = commands.add_parser("export", parents=[common], help="write a model in the form the live path loads")
     export.add_argument("--model", required=True)
@@ -134,7 +147,8 @@ def input_size(text: str | None) -> dict[str, int]:
 
 def _evaluation(options: argparse.Namespace) -> dict[str, Any]:
     names = ("model", "data", "images", "keypoints", "pose", "boxes", "turn")
-    return _values(options, *names) | input_size(options.size)
+    asked = ("groups", "against", "report", "pictures", "features")
+    return _values(options, *names, *asked) | input_size(options.size)
 
 
 def make_images(options: argparse.Namespace, out: Output) -> int:
@@ -194,8 +208,32 @@ def evaluate_model(options: argparse.Namespace, out: Output) -> int:
         for posture, figures in keypoints.get("postures", {}).items()
     ]
     out.table(("figure", "value"), rows)
+    if "report" in result:
+        say_report(out, result["report"])
+    if "file" in result:
+        out.say(f"the report: {result['file']}")
     out.answer(result)
     return 0
+
+
+def say_report(out: Output, report: dict[str, Any]) -> None:
+    """What the page's first screen says, and its table of groups."""
+    out.say("")
+    out.say(report["sentence"])
+    out.say(f"{report['verdict']} {report['why']}")
+    first = next(iter(report["groups"][0]["after"]))
+    rows = []
+    for row in report["groups"]:
+        after, change = row["after"][first], row["change"]
+        between = "" if after["low"] is None else f"{after['low']:.2f}–{after['high']:.2f}"
+        name = row["group"] if row["kind"] == row["group"] else f"{row['kind']}: {row['group']}"
+        shown = (name, row["people"], row["scenes"], f"{after['mean']:.3f}", between)
+        compared = (
+            "" if change is None else f"{change['mean']:+.3f}",
+            "" if row["holm"] is None else f"{row['holm']:.2g}",
+        )
+        rows.append(shown + compared)
+    out.table(("group", "people", "scenes", first, "95 %", "change", "Holm's p"), rows)
 
 
 def export_model(options: argparse.Namespace, out: Output) -> int:
@@ -221,7 +259,13 @@ def promote_model(options: argparse.Namespace, out: Output) -> int:
 
 
 def roll_back(options: argparse.Namespace, out: Output) -> int:
-    name = ask(options, "models.rollback", task=options.task, reason=options.reason)["live"]
+    from appliance.client import ask_or_do
+    from appliance.deeds import Deeds
+    from appliance.site.folder import SiteFolder
+
+    site, asked = SiteFolder.open(options.home), {"task": options.task, "reason": options.reason}
+    # Whoever wants the model before back wants it now, and waits for no service to start.
+    name = ask_or_do(site, "models.rollback", lambda: Deeds(site).ask("models.rollback", **asked), **asked)["live"]
     out.say(f"{name} is live again")
     out.answer({"ok": True, "live": name})
     return 0

@@ -23,6 +23,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
+    parser.add_argument(
+        "--external", metavar="NAME", help="only the environment of an external trainer: mmdetection (DINO)"
+    )
     parser.set_defaults(run=setup)
     parser = commands.add_parser("kept", parents=[common], help="what is kept that came from pixels: how long, by whom")
     parser.set_defaults(run=kept)
@@ -145,12 +148,14 @@ def status(options: argparse.Namespace, out: Output) -> int:
 
 
 def setup(options: argparse.Namespace, out: Output) -> int:
-    from appliance.box.setup_full import carry_out, plan
+    from appliance.box.setup_full import carry_out, external_plan, plan
     from appliance.client import ask_or_do
     from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
+    if options.external:
+        steps = external_plan(options.external)
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
     if installed := [step["name"] for step in done if step["done"]]:
         site = SiteFolder.open(options.home)  # of another user, it may be: root is no client of its service

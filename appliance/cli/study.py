@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,14 +107,14 @@ def _planned(options: argparse.Namespace, store: ModelStore) -> tuple[Any, dict[
     from tuning.base_options import evaluation_set
     from tuning.study import plan, targets
 
-    scored = {name: _labelled(*where) for name, where in map(evaluation_set, options.score)}
+    scored = {name: _labelled(*where) for name, where in _each_once("--score", map(evaluation_set, options.score))}
     named = options.detectors or _detectors(options, store)
     detectors = [_known(store, name, "detect") for name in dict.fromkeys(named)]
     try:
         if options.what == "targeting":
             if len(detectors) > 1:
                 raise WardposeError("targeting is asked of one detector", where=_WHERE, mend="name one")
-            arms = dict(map(_arm(options), options.arm)) or targets.arms()
+            arms = dict(_each_once("--arm", [_arm(text, options.home) for text in options.arm])) or targets.arms()
             asked = plan.targeting(detectors[0], scored, arms, options.count or _IMAGES, options.orders, options.seed)
             return asked, {detectors[0].name: store.folder(detectors[0].name)}
         pose = store.start("pose")
@@ -160,19 +161,25 @@ def _labelled(annotations: Path, images: Path | None) -> Labelled:
     return Labelled(str(annotations.absolute()), sha256_of(annotations), str(images.absolute()) if images else None)
 
 
-def _arm(options: argparse.Namespace) -> Any:
-    def read(text: str) -> tuple[str, Any]:
-        from appliance.bedside import plates
-        from appliance.site import calibrations
-        from appliance.site.folder import SiteFolder
-        from synth.scenario import load_scenario
+def _each_once(option: str, named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """What was given by name; WardposeError where two have one."""
+    found = list(named)
+    for name, times in Counter(name for name, _ in found).items():
+        if times > 1:
+            raise WardposeError(f"{option} names {name} {times} times", where=_WHERE, mend="give each another name")
+    return found
 
-        name, _, spec = text.partition("=")
-        if not name or not spec:
-            raise WardposeError(f"--arm {text!r} names no scenario", where=_WHERE, mend="write NAME=SCENARIO")
-        if spec == "site":
-            site = SiteFolder.open(options.home)
-            return name, load_scenario(spec, estimate=calibrations.current(site), plates=plates.usable(site))
-        return name, load_scenario(spec)
 
-    return read
+def _arm(text: str, home: str | None) -> tuple[str, Any]:
+    """Name and scenario of an arm. The site's own shows its viewpoint in drawn rooms: a study's pictures are kept
+    where no plate's date is looked after."""
+    from appliance.site import calibrations
+    from appliance.site.folder import SiteFolder
+    from synth.scenario import load_scenario
+
+    name, _, spec = text.partition("=")
+    if not name or not spec:
+        raise WardposeError(f"--arm {text!r} names no scenario", where=_WHERE, mend="write NAME=SCENARIO")
+    if spec == "site":
+        return name, load_scenario(spec, estimate=calibrations.current(SiteFolder.open(home)))
+    return name, load_scenario(spec)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tuning.families.family import TuneSettings
 
 # What the statistics want of every person and picture, and a table does not.
-_EACH = frozenset({"scores", "covered", "alarms", "oks", "seen", "cm"})
+_EACH = frozenset({"scores", "covered", "alarms", "oks", "seen", "cm", "precision50", "precision75"})
 
 
 def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -97,7 +97,8 @@ def _tuning(settings: TuningSettings, parameters: Mapping[str, Any]) -> TuneSett
 
 def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Score a model on labelled pictures. Parameters: model, data (COCO JSON), images (folder), keypoints, pose,
-    boxes (truth, detected), turn (0, 90, 180, 270), width and height (of the detector's input; default its card's)."""
+    boxes (truth, detected), turn (0, 90, 180, 270), width and height (of the detector's input; default its card's); and
+    those of `reporting.report`, where groups, against or report is given."""
     store = ModelStore(site)
     name = str(parameters.get("model") or store.live("detect"))
     card = store.card(name)
@@ -132,6 +133,10 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             "INSERT INTO runs (made_at, kind, model, data, figures) VALUES (?, 'evaluate', ?, ?, ?)",
             (now(), name, str(parameters["data"]), json.dumps(figures)),
         )
+    if any(parameters.get(asked) for asked in ("groups", "against", "report")):
+        from appliance.jobs.reporting import report
+
+        answer |= report(site, {**parameters, "model": name}, progress)
     return answer
 
 

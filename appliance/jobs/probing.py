@@ -27,20 +27,22 @@ def probe(
     """Probe the candidate `name` on the pictures it is judged by; current: the model in use, empty where there is
     none; leaked: what is known of the pictures that the candidate was trained on (see `Probed`)."""
     from runtime.capture.photograph import read_photograph
-    from tuning.gate.probe import PROBE_FRAMES
+    from runtime.engines.engine import open_engine
+    from tuning.gate.probe import PROBE_FRAMES, answers_finite
     from tuning.gate.verdict import Probed
 
     task = ModelStore(site).card(name).task
     shown = [picture for picture in pictures if len(picture.ids)][:PROBE_FRAMES]
     frames = [read_photograph(picture.path) for picture in shown]
     progress(0, 3, "the exported engine on probe frames")
+    finite = answers_finite(open_engine(exported(site, name)), frames)
     likenesses = _likenesses(site, name, shown, frames)
     progress(1, 3, "the frame rate on this box")
     rate = _rate(site, name, current, frames) if current else None
     progress(2, 3, "the joints' confidence")
     error, before, joints = (None, None, 0) if task == "detect" else _confidence(site, name, current, pictures)
     progress(3, 3, "probed")
-    return Probed(likenesses, rate, error, before, joints, leaked)
+    return Probed(likenesses, rate, error, before, joints, leaked, finite)
 
 
 def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: Sequence[Any]) -> list[Likeness]:

@@ -48,7 +48,9 @@ class TuneParameters(Request):
 
 
 class EvaluateParameters(Request):
-    """Score a model on labelled pictures (`data`: COCO JSON); width, height: of the detector's input (px)."""
+    """Score a model on labelled pictures (`data`: COCO JSON); width, height: of the detector's input (px). groups: by
+    group of people too, beside the model `against`; report: the file of the page; features: an ONNX file. Paths are
+    absolute."""
 
     data: str
     model: str | None = None
@@ -59,6 +61,11 @@ class EvaluateParameters(Request):
     turn: Literal[0, 90, 180, 270] | None = None
     width: int | None = None
     height: int | None = None
+    groups: bool | None = None
+    against: str | None = None
+    report: str | None = None
+    pictures: bool | None = None
+    features: str | None = None
 
 
 class ExportParameters(Request):

@@ -90,6 +90,7 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         display = load_settings(site).display
         command = [*python, "runtime.display.service", "--socket", socket, "--port", str(display.port), *pause]
         command += ["--service", str(service_socket(site)), "--key-file", str(page_key_file(site))]
+        command += ["--pins-file", str(site.pins_file)]
         return [*command, "--language", display.language, *_bed(site, live.source)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
 

@@ -13,6 +13,12 @@ from appliance.site.folder import SiteFolder
 from runtime.state import not_this_bed
 
 _HEAR_SECONDS = 1.5
+_CAMERA_WORDS = {
+    "starting": "the camera is being opened",
+    "streaming": "the camera's next picture is late",
+    "hung": "the camera has stopped",
+    "absent": "the camera's process is not there",
+}
 
 
 def live_status(site: SiteFolder, figures: Mapping[str, Any], path: running.LivePath) -> dict[str, Any]:
@@ -69,7 +75,10 @@ def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
     live = status.get("live")
     if not live:
         return "NO LIVE PICTURE: the service does not answer", "bad"
-    state, why = live["state"], live.get("message") or status["camera"]["message"]
+    state, camera = live["state"], status["camera"]
+    why = live.get("message") or camera["message"]
+    if why.startswith("ring "):  # what a reader of frames says is for logs: the camera's own state is for people
+        why = camera["message"] or _CAMERA_WORDS.get(camera["state"], f"the camera is {camera['state']}")
     if held := status.get("pause"):
         nothing = "" if live["runs"] else "; nothing runs"
         return f"PAUSED {held['words'].removeprefix('paused ')}{nothing}", "warn"
@@ -78,7 +87,7 @@ def live_words(status: Mapping[str, Any]) -> tuple[str, str]:
         return f"{warning or 'LIVE'}  {live['fps']:.1f} fps, {live['age_ms']:.0f} ms old", "warn" if warning else "good"
     if state == "live":
         return "NO LIVE PICTURE: the picture is old", "bad"
-    if state == "starting":
+    if state == "starting" or (live["plan"] and camera["state"] == "starting"):
         failing = [
             f"{p['name']}: {p['last_end']}"
             for p in status.get("processes", [])

@@ -1,7 +1,7 @@
 """How many candidates a site has tried on a held-out set: who looks often enough finds one that is better by chance.
 
-A candidate is its weights, a set its labels and pixels, so that neither another name nor another folder starts anew; a
-fresh set does. An evaluation counts as much as the gate does: it shows the same.
+A candidate is its weights' file, a set its labels and pixels, so that a set in another folder starts nothing anew; a
+fresh one does. An evaluation counts as much as the gate does: it shows the same.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from appliance.site import audit_chain
+from appliance.site import audit_chain, roles
 from appliance.site.database import now, stamp
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
@@ -38,9 +38,14 @@ class AuditRow:
     reason: str
 
     def to_dict(self) -> dict[str, str]:
-        """For JSON: `at`, `who`, `what`, `why`, `subject`."""
-        values = asdict(self)
-        return {"at": self.at, "who": self.who, "what": self.what, "why": values["reason"], "subject": self.subject}
+        """For JSON: `at`, `who`, `role`, `what`, `why`, `subject`."""
+        told = {"at": self.at, "who": self.who, "role": self.role, "what": self.what}
+        return told | {"why": self.reason, "subject": self.subject}
+
+    @property
+    def role(self) -> str:
+        """In which role it was done: `owner` where none were assigned then, `box` where it did so by itself."""
+        return self.who.partition(" [")[2].removesuffix("]") or "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ def add(
     site: SiteFolder, db: sqlite3.Connection, what: str, subject: str = "", reason: str = "", *, who: str = ""
 ) -> None:
     """Add one row in a transaction of the caller's own, an immediate one; call `seal` when that has been committed."""
-    words = (now(), _plain(who or current_user()), what, _plain(redacted(subject)), _plain(redacted(reason)))
+    person = _plain(roles.titled(db, who or current_user()))
+    words = (now(), person, what, _plain(redacted(subject)), _plain(redacted(reason)))
     audit_chain.append(db, words, audit_chain.read_head(head_file(site)))
 
 
@@ -145,4 +151,5 @@ def _plain(text: str) -> str:
 
 def _names(who: str) -> set[str]:
     """`anna (as root)` → everything by which the row may be asked for."""
-    return {who, *re.split(r" \(as |\)$", who)}
+    person = who.partition(" [")[0]
+    return {who, person, *re.split(r" \(as |\)$", person)}

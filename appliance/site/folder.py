@@ -127,6 +127,11 @@ class SiteFolder:
         return self.root / "secrets.json"
 
     @property
+    def pins_file(self) -> Path:
+        """PINs of those who resume at the bedside page; see `runtime.display.pins`."""
+        return self.root / "pins.json"
+
+    @property
     def pause_file(self) -> Path:
         """The site is paused while this stands; see `appliance.live.pauses`."""
         return self.root / "pause.json"

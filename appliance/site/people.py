@@ -47,6 +47,11 @@ def person_at(connection: socket.socket) -> str:
     return _person(uid, _login_uid(str(pid), uid))
 
 
+def login_of(person: str) -> str:
+    """The log-in in the name of a person: `anna` of `anna (as root)`, and of `anna (as root) [nurse]`."""
+    return person.partition(" [")[0].partition(" (as ")[0]
+
+
 def _person(uid: int, login_uid: int | None) -> str:
     if login_uid is None or login_uid == uid:
         return _name(uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -19,32 +20,31 @@ from appliance.jobs.store import Job, JobStore
 from appliance.live import pauses
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui import job_words
-from appliance.tui.calibrate import CalibratePage
-from appliance.tui.camera import CameraPage
+from appliance.tui import job_words, pixels
 from appliance.tui.deeds_done import DeedsDone
 from appliance.tui.dialogs import Ask, Reading
-from appliance.tui.guide import GuidePage
 from appliance.tui.ink import DEFAULT, FAINT, LOOKS, InkPot, themes
 from appliance.tui.jump import Jump
 from appliance.tui.keys import MEANINGS, Keys, load_keys
-from appliance.tui.live import LivePage
-from appliance.tui.models import ModelsPage
-from appliance.tui.overview import OverviewPage
 from appliance.tui.pace import Paces
 from appliance.tui.page import Page
-from appliance.tui.privacy import PrivacyPage
-from appliance.tui.retarget import RetargetPage
-from appliance.tui.system import SystemPage
 from appliance.tui.widgets import NO_ALARM, PAGES, Actions
 from calibration.errors import WardposeError
 
 LOOK_SECONDS = 1.0
-KINDS: tuple[type[Page], ...] = (
-    OverviewPage, CameraPage, CalibratePage, RetargetPage, ModelsPage, LivePage, PrivacyPage, SystemPage, GuidePage,
-)  # fmt: skip
+# Each is loaded when it is first opened, so that the first one stands the sooner.
+SCREENS = {
+    "overview": "OverviewPage", "camera": "CameraPage", "calibrate": "CalibratePage", "retarget": "RetargetPage",
+    "models": "ModelsPage", "live": "LivePage", "privacy": "PrivacyPage", "system": "SystemPage", "guide": "GuidePage",
+}  # fmt: skip
 EVERYWHERE = ("guide", "pause", "undo", "history", "jump", "palette", "theme", "help", "quit")
 IN_FOOTER = ("guide", "pause", "undo", "history", "help", "quit")
+
+
+def kind_of(name: str) -> type[Page]:
+    """The class of a screen."""
+    found: type[Page] = getattr(importlib.import_module(f"appliance.tui.{name}"), SCREENS[name])
+    return found
 
 
 class WardposeApp(App[int]):
@@ -66,7 +66,7 @@ class WardposeApp(App[int]):
         except WardposeError as error:
             self.keys, self._trouble = Keys(), str(error)
         super().__init__()
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
         self.site = site
         self.leaving = threading.Event()
         self.done, self.paces = DeedsDone(), Paces()
@@ -80,13 +80,13 @@ class WardposeApp(App[int]):
                     key_display=self.keys.shown(name), priority=name in ("palette", "jump"),
                 )
             )  # fmt: skip
-        self._pages = {kind.TAB: kind(site, self.keys) for kind in KINDS}
-        self._page: Page = self._pages[PAGES[0]]
+        self._made: dict[str, Page] = {}
+        self._page: Page = self._made_page(PAGES[0])
         self._ink = InkPot(self.console)
         self._jobs: dict[int, str] | None = None
 
     def on_mount(self) -> None:
-        for theme in themes():
+        for theme in themes(self.console.color_system):
             self.register_theme(theme)
         self.theme_changed_signal.subscribe(self, self._use_inks)
         try:
@@ -95,9 +95,7 @@ class WardposeApp(App[int]):
             wanted = DEFAULT  # the screens tell what is wrong with the settings
         self._ink.fill(wanted)
         self.theme = wanted
-        for name, page in self._pages.items():
-            self.install_screen(page, name)
-        self.push_screen(PAGES[0])
+        self.push_screen(self._page)
         if self._trouble:
             self.notify(self._trouble, title="Your own keys", severity="warning", timeout=20)
         threading.Thread(target=self._watch, name="terminal UI watch", daemon=True).start()
@@ -108,14 +106,15 @@ class WardposeApp(App[int]):
 
     def _use_inks(self, theme: Any) -> None:
         self._ink.fill(theme.name)
-        for page in self._pages.values():
+        for page in self._made.values():
             for actions in page.query(Actions):
                 actions.forget()
         self.look_again()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of every screen, and those that are everywhere."""
-        for name, page in self._pages.items():
+        for name in SCREENS:
+            page = kind_of(name)
             yield SystemCommand(f"{name.capitalize()}: open", page.ABOUT.split(". ")[0], partial(self.action_go, name))
             for action in page.ACTIONS:
                 told = f"key {self.keys.shown(action.means)}: {MEANINGS[action.means].phrase}"
@@ -133,15 +132,20 @@ class WardposeApp(App[int]):
     def action_go(self, name: str) -> None:
         """Open one of the screens."""
         if name != self._page.TAB:
-            self._page = self._pages[name]
-            self.switch_screen(name)
+            self._page = self._made_page(name)
+            self.switch_screen(self._page)
             self.look_again()
 
     def take(self, name: str, action: str) -> None:
         """Open a screen and take one of its actions, once it has seen how the box is."""
         self.action_go(name)
-        page = self._pages[name]
-        page.take_when_seen(action)
+        self._made_page(name).take_when_seen(action)
+
+    def _made_page(self, name: str) -> Page:
+        if name not in self._made:
+            page = self._made[name] = kind_of(name)(self.site, self.keys)
+            self.install_screen(page, name)
+        return self._made[name]
 
     def action_guide(self) -> None:
         self.action_go("guide")
@@ -276,4 +280,5 @@ class WardposeApp(App[int]):
 
 def run(site: SiteFolder) -> int:
     """Open the terminal UI; returns the exit code. The service, the live path and the jobs go on after it."""
+    pixels.look()
     return WardposeApp(site).run() or 0

@@ -6,7 +6,8 @@ what each is in the theme of the moment. Signs and words say the same, so that c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import product
 
 from rich.console import Console
 from rich.text import Text
@@ -53,8 +54,30 @@ LOOKS = {
 DEFAULT = "dark"
 
 
-def themes() -> list[Theme]:
+def look_of(name: str, system: str | None) -> Look:
+    """A theme in the colours of a terminal, as `rich.console.Console.color_system` has them.
+
+    Of 256 colours the nearest are taken here: a library that goes by hue makes blue and teal of our dark greys.
+    """
+    look = LOOKS.get(name, LOOKS[DEFAULT])
+    if system != "256":
+        return look
+    colours = (getattr(look, each.name) for each in fields(look)[2:])
+    return Look(look.words, look.dark, *map(_nearest, colours))
+
+
+def _nearest(colour: str) -> str:
+    """The nearest to #rrggbb of a terminal's 256 colours, without the first sixteen, which differ by terminal."""
+    wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    cube = (0, 95, 135, 175, 215, 255)
+    known = [*product(cube, cube, cube), *((8 + 10 * step,) * 3 for step in range(24))]
+    near = min(known, key=lambda one: sum((a - b) ** 2 for a, b in zip(one, wanted, strict=True)))
+    return "#{:02x}{:02x}{:02x}".format(*near)
+
+
+def themes(system: str | None) -> list[Theme]:
     """The themes as Textual wants them."""
+    looks = {name: look_of(name, system) for name in LOOKS}
     return [
         Theme(
             name=name, primary=look.accent, secondary=look.faint, accent=look.accent, foreground=look.text,
@@ -67,7 +90,7 @@ def themes() -> list[Theme]:
                 "block-cursor-text-style": "bold", "input-selection-background": look.raised,
             },
         )
-        for name, look in LOOKS.items()
+        for name, look in looks.items()
     ]  # fmt: skip
 
 
@@ -86,12 +109,13 @@ class InkPot:
         """Write in the inks of theme `name` from here on."""
         if self._filled:
             self._console.pop_theme()
-        self._console.push_theme(inks(name))
+        self._console.push_theme(inks(name, self._console.color_system))
         self._filled = True
 
 
-def inks(name: str) -> Inks:
-    look = LOOKS.get(name, LOOKS[DEFAULT])
+def inks(name: str, system: str | None) -> Inks:
+    """What each ink is in a theme."""
+    look = look_of(name, system)
     named = {ink: getattr(look, ink) for ink in (GOOD, WARN, BAD, FAINT, ACCENT, LEFT, RIGHT)}
     bold = {BOLD[ink]: f"bold {named[ink]}" for ink in BOLD}
     return Inks(named | bold | {"letter": f"bold {look.ground} on {look.warn}"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -16,7 +18,7 @@ from appliance.tui.curves import curve, losses, rates
 from appliance.tui.ink import BOLD, FAINT, WARN, inked
 from appliance.tui.job_words import mend, outcome, pace, title
 from appliance.tui.pace import seconds_of
-from appliance.tui.verdicts import figures_table
+from appliance.tui.verdicts import figures_table, sets_table
 from appliance.tui.widgets import MARKS, bar, span, when
 from calibration.errors import WardposeError
 
@@ -62,11 +64,14 @@ class JobScreen(ModalScreen[str]):
         self.query_one("#job-title", Static).update(Text(f"#{job.id} {title(job)}", "bold"))
         self.query_one("#job-state", Static).update(self._state(job))
         result = job.result or {}
-        table = figures_table(result.get("before") or {}, result.get("after") or {}) if job.kind == "promote" else None
+        tables: list[Table] = []
+        if job.kind == "promote":
+            compared = figures_table(result.get("before") or {}, result.get("after") or {})
+            tables = [each for each in (compared, sets_table(result.get("evidence") or {})) if each is not None]
         reasons = "\n".join(f"- {reason}" for reason in result.get("reasons", ()))
         figures = self.query_one("#job-figures", Static)
-        figures.update(table or _plain(job))
-        figures.display = bool(table) or bool(_plain(job).plain)
+        figures.update(Group(*tables) if tables else _plain(job))
+        figures.display = bool(tables) or bool(_plain(job).plain)
         columns = max(self.size.width - 20, 40) if self.size.width < 130 else 100
         steps = store.steps(job.id)
         drawn = [

@@ -64,12 +64,15 @@ def mend(job: Job) -> str:
     """What to do next, after how a job ended; empty where nothing is."""
     if job.state == "failed" and job.error.startswith(DEFECT):
         return "report it with its log (l)"
+    if job.state == "failed" and job.resumable:
+        return "mend that, then r resumes it"
     if job.state in STOPPED:
         return "r resumes it where it stopped" if job.resumable else "start it again"
     if job.kind == "promote" and job.state == "done" and not (job.result or {}).get("accepted"):
         return "make more images (4 Retarget: m), or tune for more epochs, and judge again"
     if job.kind == "promote" and job.state == "done":
-        return "start the live path anew to use it (6 Live: s)"
+        taken = (job.result or {}).get("taken_over")
+        return "the live picture goes over to it" if taken else "the next start of the live picture uses it (6 Live)"
     if job.kind == "synth" and job.state == "done":
         return "tune on them (4 Retarget: t)"
     if job.kind == "tune" and job.state == "done":

@@ -274,7 +274,8 @@ def _text(lines: list[list[tuple[str, str]]]) -> Text:
 
 def _sure(people: Sequence[Mapping[str, Any]]) -> str:
     """How sure the joints that are drawn are, and which colour is which side."""
-    scores = [joint[2] for person in people for joint in person.get("keypoints") or () if len(joint) > 2 and joint[2]]
+    drawn = [person for person in people if person.get("shown") == "skeleton"]
+    scores = [joint[2] for person in drawn for joint in person.get("keypoints") or () if len(joint) > 2 and joint[2]]
     if not scores:
         return ""
     return f", joints sure to {100 * sum(scores) / len(scores):.0f} %; L left, R right"

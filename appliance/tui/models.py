@@ -219,8 +219,8 @@ class ModelsPage(Page):
         assert model is not None
         task = model.task
         self.ask(
-            f"Put the {KINDS[task]} before {store.live(task)} back? A running live path changes when it is started "
-            "anew.", "Roll back",
+            f"Put the {KINDS[task]} before {store.live(task)} back? A running live path goes over to it.",
+            "Roll back",
             lambda: self.call(
                 "rolling back", "models.rollback",
                 lambda now: self.say(f"{now['live']} is the {KINDS[task]} again", "good"),

@@ -49,3 +49,14 @@ def newest_images(folder: Path) -> NDArray[np.uint8]:
     tiles = [tile[:height] for tile in tiles] + [blank] * (-len(tiles) % ACROSS)
     rows = [np.concatenate(tiles[at : at + ACROSS], axis=1) for at in range(0, len(tiles), ACROSS)]
     return np.asarray(np.concatenate(rows), np.uint8)
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """A picture of this site's own making as (H, W, 3) RGB; raises `WardposeError` where it is none."""
+    import cv2
+    import numpy as np
+
+    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise WardposeError("it does not open as a picture", where=str(file), mend="make it again")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

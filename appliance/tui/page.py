@@ -165,10 +165,12 @@ class Page(Screen[None]):
         self.action_act(str(event.button.id))
 
     def action_act(self, name: str) -> None:
-        """Take the action, or say why not."""
-        if self._data is not None:  # what the list stands on may have changed since the last look
-            for actions in self.query(Actions):
-                actions.allow(self.refuse(self._data))
+        """Take the action, or say why not; once the screen has looked, where it is only just opened."""
+        if self._data is None:
+            self.take_when_seen(name)
+            return
+        for actions in self.query(Actions):  # what the list stands on may have changed since the last look
+            actions.allow(self.refuse(self._data))
         for actions in self.query(Actions):
             if why := actions.why_not(name):
                 self.say(f"not now: {why}", "warn")

@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from appliance.tui import pixels
 from appliance.tui.cells import in_cells
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class PictureScreen(ModalScreen[str]):
         keys = [f"{key} {words}" for key, _, words in self._choices] + ["Esc close"]
         with Vertical(classes="dialog picture"):
             yield Static(Text(self._title), id="title")
-            yield Static(id="picture")
+            yield pixels.picture_widget(self._drawn()) if pixels.available() else Static(id="picture")
             yield Static(Text(" · ".join(keys), "bold"), id="keys")
 
     def on_mount(self) -> None:
@@ -73,10 +74,25 @@ class PictureScreen(ModalScreen[str]):
         self.dismiss(answer)
 
     def _draw(self) -> None:
+        self.query_one("#title", Static).update(Text(self._title))
+        if pixels.available():
+            pixels.show(self.query_one("#pixels"), self._drawn())
+            return
         columns, rows = self.app.size
         system = self.app.console.color_system
         self.query_one("#picture", Static).update(in_cells(self._color, columns - 2, rows - 4, self._estimate, system))
-        self.query_one("#title", Static).update(Text(self._title))
+
+    def _drawn(self) -> NDArray[np.uint8]:
+        """The picture with the bed on it, for a terminal that shows pixels."""
+        if self._estimate is None:
+            return self._color
+        from calibration.outline import draw_bed
+
+        return draw_bed(self._color, self._estimate)
+
+    def on_unmount(self) -> None:
+        for widget in self.query("#pixels"):
+            pixels.forget(widget)
 
 
 class BedScreen(PictureScreen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,21 +21,20 @@ from appliance.models.store import ModelStore
 from appliance.site.settings import load_settings
 from appliance.tui.curves import curve, losses, rates
 from appliance.tui.dialogs import Choose, Reading
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
+from appliance.tui.ink import FAINT, WARN, inked
 from appliance.tui.job_screen import JobScreen
 from appliance.tui.job_words import mend, outcome, pace
-from appliance.tui.new_images import newest_folder, newest_images
-from appliance.tui.pace import Guess, Paces, guess_images, guess_judging, guess_tuning, seconds_of
+from appliance.tui.new_images import newest_folder, newest_images, read_picture
+from appliance.tui.pace import Guess, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
-from appliance.tui.retarget_data import Seen, Subject, followers, look
+from appliance.tui.retarget_data import Seen, cells_of, followers, look, subject_fact
 from appliance.tui.verdicts import verdict_text
-from appliance.tui.widgets import MARKS, Action, Fact, Facts, bar, choose, selected, span, when
+from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, choose, selected, span, when
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 
 LONG_SECONDS = 60.0
-STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
 
 
 class RetargetPage(Page):
@@ -104,11 +104,11 @@ class RetargetPage(Page):
             facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
         else:
             facts.append(Fact("Images", "none yet", "off"))
-        facts += [_subject_fact(task, one) for task, one in data.subjects.items()]
+        facts += [subject_fact(task, one) for task, one in data.subjects.items()]
         if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
             facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
-        self.fill([(str(job.id), _cells(job, data.task_of(job), self.wardpose.paces)) for job in data.jobs])
+        self.fill([(str(job.id), cells_of(job, data.task_of(job), self.wardpose.paces)) for job in data.jobs])
         table = self._list()
         table.display = bool(data.jobs)
         if self._newest and any(job.id == self._newest for job in data.jobs):
@@ -135,11 +135,12 @@ class RetargetPage(Page):
                     text.append(f"\n→ {then}", WARN)
             elif speed := pace(job, self.wardpose.paces):
                 text = inked(f"#{job.id}: {speed}", FAINT)
-            text.append("\nEnter: its page, with result, curves and log", FAINT)
+            text.append("\n" * bool(text.plain) + "Enter: its page, with result, curves and log", FAINT)
             if self.has_class("-wide"):
                 steps = JobStore(self.site).steps(job.id)
                 points = losses(steps)
-                drawn = curve(points, 60, 5, "loss") if points else curve(rates(steps), 60, 5, "rate, a second")
+                name, points = ("loss", points) if len(points) > 1 else ("rate, a second", rates(steps))
+                drawn = curve(points, 60, 5, name) if len(points) > 1 else Text()
         self.query_one("#chosen", Static).update(text)
         self.query_one("#curve", Static).update(drawn)
         self.query_one("#curve", Static).display = bool(drawn.plain)
@@ -310,6 +311,25 @@ class RetargetPage(Page):
 
     def do_images(self) -> None:
         """The newest training images: synthetic, so that nobody's reason is asked."""
+        compared = self.site.pictures / "before-after.png"
+        if not compared.is_file():
+            self._show_newest()
+            return
+        choices = (("newest", "the newest training images"), ("compared", "before and after tuning, side by side"))
+        self.app.push_screen(
+            Choose("See which?", choices),
+            lambda which: (
+                self._show_newest() if which == "newest" else self._show_compared(compared) if which else None
+            ),
+        )
+
+    def _show_compared(self, file: Path) -> None:
+        title = f"The same pictures before and after tuning, made {age(_made_at(file))}"
+        self.work(
+            "opening the pictures", lambda _: read_picture(file), lambda picture: self._show(picture, title)
+        )  # fmt: skip
+
+    def _show_newest(self) -> None:
         folder = newest_folder(self.site)
         assert folder is not None
         title = f"The newest of {folder.name}: drawn people, none of them real"
@@ -345,35 +365,12 @@ class RetargetPage(Page):
             self._show_chosen()
 
 
+def _made_at(file: Path) -> str:
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat()
+
+
 def _about(guess: Guess) -> str:
     """How long something will take, in a sentence that says how well that is known."""
     if guess.measured:
         return f"About {span(guess.seconds)}, by this box's earlier jobs."
     return f"Perhaps {span(guess.seconds)}; this box has done no such job yet that would tell."
-
-
-def _subject_fact(task: str, one: Subject) -> Fact:
-    name = KINDS[task].capitalize()
-    if not one.live:
-        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
-        return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
-    start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
-    return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
-
-
-def _cells(job: Job, task: str, paces: Paces) -> list[str | Text]:
-    subject = str(job.parameters.get("name") or job.parameters.get("model") or job.parameters.get("count") or "")
-    title = f"{job.title} the {KINDS[task]}" if task in KINDS else job.title
-    if subject and task not in KINDS and len(subject) <= 14:
-        title += f" ({subject})"
-    told = pace(job, paces) or job.note if job.state == "running" else outcome(job)[0]
-    if job.cancel_requested and job.active:
-        told = "stopping"
-    state = Text.assemble((job.state, STATE_COLOURS.get(job.state, "")), f" {told}" if told else "")
-    return [str(job.id), Text(title), bar(1.0 if job.state == "done" else job.fraction, 10), _short(state)]
-
-
-def _short(state: Text) -> Text:
-    """In a row that is not cut off at the terminal's edge; the whole stands below the table."""
-    state.truncate(34, overflow="ellipsis")
-    return state

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from appliance.jobs import datasets, kinds
 from appliance.jobs.store import Job, JobStore
 from appliance.models.in_use import KINDS
@@ -14,9 +16,13 @@ from appliance.models.store import Model, ModelStore
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
-from appliance.tui.widgets import when
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.job_words import outcome, pace
+from appliance.tui.pace import Paces, seconds_of
+from appliance.tui.widgets import Fact, bar, span, when
 from calibration.errors import WardposeError
 
+STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
 NO_POSE = "no pose model on this box"
 
 
@@ -97,3 +103,33 @@ def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequen
     except WardposeError as error:
         why = NO_POSE if task == "pose" and not store.start(task) else str(error)
     return Subject(store.live(task), base, why, newest)
+
+
+def subject_fact(task: str, one: Subject) -> Fact:
+    name = KINDS[task].capitalize()
+    if not one.live:
+        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
+        return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
+    start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
+    return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
+
+
+def cells_of(job: Job, task: str, paces: Paces) -> list[str | Text]:
+    subject = str(job.parameters.get("name") or job.parameters.get("model") or job.parameters.get("count") or "")
+    title = f"{job.title} the {KINDS[task]}" if task in KINDS else job.title
+    if subject and task not in KINDS and len(subject) <= 14:
+        title += f" ({subject})"
+    told = pace(job, paces) or job.note if job.state == "running" else outcome(job)[0]
+    if job.cancel_requested and job.active:
+        told = "stopping"
+    told = told.removeprefix(f"{job.state}: ")
+    state = Text.assemble((job.state, STATE_COLOURS.get(job.state, "")), f" {told}" if told else "")
+    seconds = seconds_of(job)
+    how_far = bar(job.fraction, 6) if job.active else Text("" if seconds is None else f"took {span(seconds)}", FAINT)
+    return [str(job.id), Text(title), how_far, _short(state)]
+
+
+def _short(state: Text) -> Text:
+    """In a row that is not cut off at the terminal's edge; the whole stands below the table."""
+    state.truncate(34, overflow="ellipsis")
+    return state

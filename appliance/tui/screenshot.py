@@ -16,16 +16,15 @@ from pathlib import Path
 
 from appliance.box.doctor import chromium
 from appliance.site.folder import SiteFolder
-from appliance.tui.app import KINDS, WardposeApp
+from appliance.tui.app import SCREENS, WardposeApp
 from appliance.tui.ink import LOOKS
 from appliance.tui.page import Page
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 
-SCREENS = tuple(kind.TAB for kind in KINDS)
 CELL_PX = (12.2, 24.4)  # of the letters in what Textual exports
-COLOURS = 64  # of a picture: letters on few grounds want no more
+COLOURS = 192  # of a picture: letters on few grounds want no more
 
 
 async def screens(
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the folder they are written into, as terminal-SCREEN.png")
     parser.add_argument("--home", help="the site folder")
     parser.add_argument(
-        "--screen", choices=SCREENS, action="append", help="this screen; may be said again (default: all)"
+        "--screen", choices=tuple(SCREENS), action="append", help="this screen; may be said again (default: all)"
     )
     parser.add_argument("--theme", choices=tuple(LOOKS), default="dark")
     parser.add_argument("--columns", type=int, default=110)
@@ -84,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keep_out_of_dumps()
     size = (options.columns, options.rows)
-    names = options.screen or SCREENS
+    names = options.screen or tuple(SCREENS)
     options.out.mkdir(parents=True, exist_ok=True)
     drawn = asyncio.run(screens(SiteFolder.open(options.home), names, size, options.theme, options.seconds))
     for name, svg in drawn.items():

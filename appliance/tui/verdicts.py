@@ -51,6 +51,22 @@ def verdict_text(row: Mapping[str, Any]) -> Text:
     return text
 
 
+def sets_table(evidence: Mapping[str, Any]) -> Table | None:
+    """How both models did on each set of pictures that the gate judged them by; None where none is told."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=FAINT)
+    for column in ("judged on", "figure", "in use", "judged", "change"):
+        table.add_column(column, justify="left" if column in ("judged on", "figure") else "right")
+    for label, found in (evidence.get("sets") or {}).items():
+        before, after = found.get("before") or {}, found.get("after") or {}
+        for name, said in FIGURES.items():
+            if name in after:
+                old, new = before.get(name), after[name]
+                change = Text("") if old is None else Text(f"{new - old:+.3f}", GOOD if new >= old else BAD)
+                table.add_row(label, said, "–" if old is None else f"{old:.3f}", f"{new:.3f}", change)
+                break
+    return table if table.row_count else None
+
+
 def figures_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table | None:
     """The figures that two models were compared by; None where there are none."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style=FAINT)

@@ -210,6 +210,8 @@ def _gate(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
 
 
 def _live(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
+    if not status:
+        return Stage("live", "off", "unknown", "", "", "the service has not answered yet", page="live")
     words, mark = live_words(status)
     live = status.get("live") or {}
     if status.get("pause"):

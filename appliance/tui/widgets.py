@@ -20,7 +20,7 @@ from appliance.tui.keys import MEANINGS, Keys
 
 NO_ALARM = "It is no alarm and no medical device."
 PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "privacy", "system")
-STILL_LOOKING = "this screen is only just looking"
+STILL_LOOKING = "this screen has just begun to look"
 ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
 
 MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}

@@ -29,7 +29,7 @@ from calibration.json_text import parse_json
 from runtime.display.hub import Hub
 from runtime.display.limits import Allowance, Places
 from runtime.display.page_key import is_key
-from runtime.display.pausing import PagePause
+from runtime.display.pausing import NOT_ALLOWED, PagePause
 from runtime.display.words import language
 
 PROTOCOL = "wardpose"
@@ -44,7 +44,7 @@ _KINDS = {
 }  # fmt: skip
 _FILES = {"/": "index.html"} | {
     f"/{name}": name
-    for name in ("page.css", "icon.svg", "main.js", "link.js", "scene.js", "verdict.js", "words.js")
+    for name in ("page.css", "icon.svg", "main.js", "keypad.js", "link.js", "scene.js", "verdict.js", "words.js")
 }  # fmt: skip
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -67,6 +67,7 @@ _OF_A_PERSON = ("id", "box", "keypoints", "shown", "role", "place")
 _WORD_S = 0.2  # at least so often the page hears something, or knows that nobody is there
 _SLOW_S = 2.0  # how long one message may wait for its reader
 _LONGEST_COMMAND = 400
+_LONGEST_PIN = 12
 
 BedOf = Callable[[int, int], list[dict[str, Any]]]
 
@@ -155,6 +156,8 @@ class Page:
             watcher.changed.clear()
             _, message = self.hub.now()
             said = _for_page(message)
+            if said["state"] == "paused":
+                said["asks_pin"] = self._pause.asks_pin
             size = (int(said.get("width") or 0), int(said.get("height") or 0))
             if size != bed_for and all(size):
                 said["bed"], bed_for = self._bed_of(*size), size
@@ -179,9 +182,9 @@ class Page:
             return None
 
     async def _answer(self, watcher: _Watcher, line: str) -> dict[str, Any]:
-        """Carry out one command of the page: {"command": "pause" | "resume"}."""
-        command = _command(line)
-        deeds: Mapping[str, Callable[[], None]] = {"pause": self._pause.set, "resume": self._pause.lift}
+        """Carry out one command of the page: {"command": "pause" | "resume", "pin": …}."""
+        command, pin = _command(line)
+        deeds: Mapping[str, Callable[[], None]] = {"pause": self._pause.set, "resume": lambda: self._pause.lift(pin)}
         if command not in deeds:
             return {"ok": False, "what": "no such command"}
         if not watcher.allowance.take():
@@ -189,7 +192,7 @@ class Page:
         try:
             await asyncio.to_thread(deeds[command])
         except WardposeError as error:
-            return {"ok": False, "what": str(error)}
+            return {"ok": False, "what": str(error), "refused": error.exit_code == NOT_ALLOWED}
         self._wake()
         return {"ok": True, "paused": self._pause.active}
 
@@ -258,13 +261,15 @@ def _edition(words: dict[str, Any]) -> str:
     return told.hexdigest()[:16]
 
 
-def _command(line: str) -> str:
+def _command(line: str) -> tuple[str, str]:
+    """The command and the PIN of a line, empty where it has none."""
     try:
         asked = parse_json(line) if len(line) <= _LONGEST_COMMAND else None
     except (ValueError, RecursionError):
-        return ""
-    command = asked.get("command") if isinstance(asked, dict) else None
-    return command if isinstance(command, str) else ""
+        return "", ""
+    values = [asked.get(name) if isinstance(asked, dict) else None for name in ("command", "pin")]
+    command, pin = (value if isinstance(value, str) else "" for value in values)
+    return command, pin[:_LONGEST_PIN]
 
 
 async def _close(socket: WebSocket, code: int, *, accepted: bool) -> None:

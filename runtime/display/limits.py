@@ -14,11 +14,16 @@ class Allowance:
         self._rate, self._burst, self._now = rate, burst, now
         self._left, self._at = float(burst), now()
 
-    def take(self) -> bool:
-        """Whether one more is allowed; it is counted then."""
+    @property
+    def has_any(self) -> bool:
+        """Whether one more would be allowed."""
         at = self._now()
         self._left, self._at = min(self._burst, self._left + (at - self._at) * self._rate), at
-        if self._left < 1:
+        return self._left >= 1
+
+    def take(self) -> bool:
+        """Whether one more is allowed; it is counted then."""
+        if not self.has_any:
             return False
         self._left -= 1
         return True

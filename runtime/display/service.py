@@ -23,6 +23,7 @@ from runtime.display import page_key
 from runtime.display.app import AtThisAddress, BedOf, Page
 from runtime.display.hub import Hub
 from runtime.display.pausing import PagePause
+from runtime.display.pins import Pins
 from runtime.display.server import Server
 from runtime.notify import notify
 from runtime.pause import PauseSwitch
@@ -33,16 +34,17 @@ _BEAT_S = 0.5
 class DisplayServer:
     """Serves the page for one live process. It owns its threads; `close` ends them.
 
-    socket: the live process's. pause: the site's; a live process that hangs can't keep it from holding. key_file: where
-    the page's key is, or is made (see `page_key`). service: the socket of the site's service, which is asked for a
-    pause first (see `PagePause`). calibration: of the camera whose picture is live. host: a loopback address. port: 0
-    picks a free one; see `port`. Raises WardposeError for an address that others could reach, for a port that is taken
-    and for a key or a calibration that can't be read.
+    socket: the live process's. pause: the site's; a live process that hangs can't keep it from holding. key_file:
+    where the page's key is, or is made (see `page_key`). service: the socket of the site's service, which is asked
+    for a pause first, and pins its people's (see `PagePause`). calibration: of the camera whose picture is live.
+    host: a loopback address. port: 0 picks a free one; see `port`. Raises WardposeError for an address that others
+    could reach, for a port that is taken and for a key or a calibration that can't be read.
     """
 
     def __init__(
         self, socket: Path, pause: PauseSwitch, key_file: Path, *, service: Path | None = None,
-        calibration: Path | None = None, tongue: str = "en", host: str = "127.0.0.1", port: int = 8765,
+        pins: Pins | None = None, calibration: Path | None = None, tongue: str = "en", host: str = "127.0.0.1",
+        port: int = 8765,
     ) -> None:  # fmt: skip
         if host != "localhost" and not _is_loopback(host):
             raise WardposeError(
@@ -58,7 +60,7 @@ class DisplayServer:
         self.hub = Hub(socket, pause)
         try:
             page_key.write_opener(self.opener, self.port, self.key)
-            self._page = Page(self.hub, PagePause(pause, service), self.key, bed_of, tongue)
+            self._page = Page(self.hub, PagePause(pause, service, pins), self.key, bed_of, tongue)
         except WardposeError:
             self.hub.close()
             listener.close()
@@ -142,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pause-file", type=Path, metavar="PATH", help="the site's pause (default: beside the socket)")
     parser.add_argument("--key-file", type=Path, metavar="PATH", help="the page's key (default: beside the socket)")
     parser.add_argument("--service", type=Path, metavar="PATH", help="the socket of the site's service")
+    parser.add_argument("--pins-file", type=Path, metavar="PATH", help="PINs of those who may resume at the page")
     parser.add_argument("--calibration", type=Path, metavar="PATH", help="of the camera whose picture is live")
     parser.add_argument("--language", default="en", help="of the page (default en)")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
@@ -155,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with DisplayServer(
             options.socket, pause, options.key_file or options.socket.with_name("page.key"), service=options.service,
+            pins=Pins(options.pins_file) if options.pins_file else None,
             calibration=options.calibration, tongue=options.language, host=options.host, port=options.port,
         ) as server:  # fmt: skip
             sys.stderr.write(f"display: {server.url}\n")

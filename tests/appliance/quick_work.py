@@ -7,6 +7,6 @@ from appliance.jobs.kinds import JOB_KINDS
 
 assert datasets.held_out.__kwdefaults__ is not None
 datasets.held_out.__kwdefaults__["count"] = 4
-datasets.FLOOR_IMAGES = 3
+datasets.MOST_GUARD_IMAGES = 3
 
 __all__ = ["JOB_KINDS"]

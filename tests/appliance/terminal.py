@@ -13,7 +13,7 @@ from appliance.site.folder import SiteFolder
 from appliance.tui.app import WardposeApp
 from appliance.tui.page import Page
 
-PATIENCE_S = 60.0  # the box may be busy; a test that passes does not wait for it
+PATIENCE_S = 200.0  # the box may be busy; a test that passes does not wait for it
 
 
 @asynccontextmanager
@@ -23,11 +23,17 @@ async def terminal(site: SiteFolder, *, size: tuple[int, int] = (80, 24)) -> Asy
         yield pilot
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+async def until(
+    pilot: Pilot[Any], condition: Callable[[], Any], patience_s: float = PATIENCE_S, every_s: float = 0.05
+) -> None:
     """Wait for what a thread of the UI brings about."""
-    async with asyncio.timeout(patience_s):
-        while not condition():
-            await pilot.pause(0.05)
+    try:
+        async with asyncio.timeout(patience_s):
+            while not condition():
+                await pilot.pause(every_s)
+    except TimeoutError:
+        told = f"it did not come about in {patience_s:.0f} s; the screen says\n{on_screen(pilot)}"
+        raise AssertionError(told) from None
 
 
 def on_screen(pilot: Pilot[Any]) -> str:

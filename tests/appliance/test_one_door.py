@@ -51,6 +51,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "plates.keep": {"staged": ".part", "name": "monday", "reason": "nobody is in it"},
     "plates.look": {"name": "monday", "reason": "is it still the room?"},
     "plates.remove": {"name": "monday", "reason": "the room was painted"},
+    "models.remove": {"name": "mine", "reason": "a better one is live"},
+    "datasets.remove": {"name": "site-1", "reason": "there is a newer one"},
     "camera.look": {"source": "simulated", "what": "picture", "reason": "is the bed in sight?"},
     "camera.record": {
         "file": "/tmp/a.mkv",
@@ -62,6 +64,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "camera.recorded": {"id": 1, "kept": True},
     "settings.set": {"section": "bed", "name": "height", "value": 0.7},
     "camera.forget": {"source": "video:rtsp://nurse:***@camera"},
+    "roles.assign": {"name": "anna", "role": "nurse", "reason": "she works here"},
+    "roles.remove": {"name": "anna", "reason": "she works elsewhere"},
     "site.close": {},
     "box.installed": {"names": ["EGL"]},
     "stop": {},

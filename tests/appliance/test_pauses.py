@@ -90,7 +90,7 @@ LOOKING = {
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
     "demo", "doctor", "setup", "status", "test", "audit", "kept", "camera list", "camera forget",
-    "calibrate intrinsics", "calibrate confirm",
+    "roles list", "roles assign", "roles remove", "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",

@@ -29,6 +29,8 @@ def labelled(tmp_path: Path, site: SiteFolder, random_detector: Path) -> str:
         (["targeting", "--score", "SET", "--arm", "C"], "names no scenario"),
         (["targeting", "--score", "SET", "--arm", "a=Z"], "no scenario is called 'Z'"),
         (["targeting", "--score", "SET", "--arm", "a=site"], "not calibrated"),
+        (["targeting", "--score", "SET", "--arm", "a=C", "--arm", "a=D"], "--arm names a 2 times"),
+        (["targeting", "--score", "SET", "--score", "SET"], "--score names drawn 2 times"),
         (["targeting", "--score", "SET", "--arm", "drawn=C"], "two cells are called drawn"),
         (["targeting", "--score", "SET", "--detectors", "random", "person-detector"], "one detector"),
         (["--detectors", "nobody"], "no model is called 'nobody'"),

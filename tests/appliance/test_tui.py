@@ -25,7 +25,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
 from appliance.tui.calibrate import CalibratePage
 from appliance.tui.camera import CameraPage
-from appliance.tui.dialogs import Ask
+from appliance.tui.dialogs import Ask, Form
 from appliance.tui.page import Page
 from appliance.tui.widgets import NO_ALARM, PAGES, Actions, Notice
 from calibration.bed import Bed
@@ -138,7 +138,9 @@ async def test_models_tell_which_are_missing_and_fetch_them(served: SiteFolder) 
         await pilot.press("5")
         await until(pilot, lambda: "no skeleton is drawn" in " ".join(on_screen(pilot).split()))
         assert "Not on this box: nanodet, movenet-thunder, movenet-lightning" in on_screen(pilot)
-        await pilot.press("f", *str(served.root / "none.tgz"), "enter")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Form) and isinstance(pilot.app.focused, Input))
+        await pilot.press(*str(served.root / "none.tgz"), "enter")
         await until(pilot, lambda: "no such file" in " ".join(on_screen(pilot).split()))  # wrapped where it falls
         await until(pilot, lambda: "The last try failed" in on_screen(pilot))
         assert JobStore(served).all()[0].parameters == {"source": str(served.root / "none.tgz")}
@@ -168,7 +170,7 @@ async def test_what_cannot_be_done_says_why(served: SiteFolder) -> None:
         await pilot.press("4")
         await until(pilot, lambda: page(pilot).TAB == "retarget" and page(pilot).query_one("#make", Button).disabled)
         await pilot.press("m")
-        assert "calibrate first" in page(pilot).notice.text
+        await until(pilot, lambda: "calibrate first" in page(pilot).notice.text)
         assert JobStore(served).all() == []
 
 
@@ -231,7 +233,7 @@ async def test_live_says_that_nothing_runs_and_that_it_is_no_alarm(served: SiteF
         assert NO_ALARM in on_screen(pilot)
         await pilot.press("6")
         await until(pilot, lambda: page(pilot).TAB == "live" and page(pilot).query_one("#stop", Button).disabled)
-        assert "no live picture, nothing runs" in str(page(pilot).query_one("#headline", Static).visual)
+        await until(pilot, lambda: "nothing runs" in str(page(pilot).query_one("#headline", Static).visual))
         assert NO_ALARM in on_screen(pilot)
 
 
@@ -324,6 +326,7 @@ async def test_import_of_a_file_that_is_no_weights_is_refused_in_one_line(served
     path.write_text("no weights")
     async with terminal(served) as pilot:
         await pilot.press("5", "i")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Form) and isinstance(pilot.app.focused, Input))
         await pilot.press(*str(path), "enter", "enter", "enter", "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, Page) and "notes.pt" in page(pilot).notice.text)
         await until(pilot, lambda: not page(pilot).busy)

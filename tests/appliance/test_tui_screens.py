@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from rich.color import Color, ColorSystem
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -15,8 +16,8 @@ from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui.app import EVERYWHERE, KINDS
-from appliance.tui.ink import LOOKS
+from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
+from appliance.tui.ink import LOOKS, look_of
 from appliance.tui.keys import FILE, MEANINGS, load_keys
 from appliance.tui.page import Page
 from appliance.tui.widgets import PAGES, Actions
@@ -24,8 +25,7 @@ from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from tests.appliance.terminal import on_screen, page, shows, terminal, until
 
-SCREENS = (*PAGES, "guide")
-ACTS = [(kind.TAB, action.id) for kind in KINDS for action in kind.ACTIONS]
+KINDS = [kind_of(name) for name in SCREENS]
 
 
 def lived_in(site: SiteFolder) -> SiteFolder:
@@ -213,6 +213,36 @@ def test_keys_of_ones_own_that_do_not_hold_are_refused_with_a_reason(site: SiteF
 
 async def test_a_colour_is_nowhere_the_only_sign(served: SiteFolder) -> None:
     async with terminal(lived_in(served)) as pilot:
-        await until(pilot, lambda: "confirmed" in on_screen(pilot))
+        await until(pilot, lambda: "It does not work yet" in on_screen(pilot))
         shown = on_screen(pilot)
-        assert "●" in shown and "○" in shown and "It does not work yet" in shown and "Do now:" in shown
+        assert "●" in shown and "○" in shown and "confirmed" in shown and "Do now:" in shown
+
+
+def test_dark_greys_stay_grey_in_256_colours() -> None:
+    for name in LOOKS:
+        look = look_of(name, "256")
+        for colour in (look.ground, look.panel, look.raised, look.text):
+            told = Color.parse(colour).downgrade(ColorSystem.EIGHT_BIT).get_truecolor()
+            assert max(told) - min(told) <= 45, f"{name}: {colour} shows as {told}"
+
+
+@pytest.mark.parametrize("system", ["truecolor", "256"])
+@pytest.mark.parametrize("name", sorted(LOOKS))
+def test_every_ink_is_legible_on_every_ground_of_its_theme(name: str, system: str) -> None:
+    look = look_of(name, system)
+    least = 7.0 if name == "contrast" else 4.5  # WCAG AAA, AA
+    for ink in (look.text, look.good, look.warn, look.bad, look.faint, look.accent):
+        for ground in (look.ground, look.panel):
+            assert contrast(ink, ground) >= least, f"{ink} on {ground}: {contrast(ink, ground):.1f}"
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast of two colours."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    shares = [value / 255 for value in Color.parse(colour).get_truecolor()]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -36,6 +36,7 @@ from tuning.base_options import add_options, options_from
 
 SAY_WHY = {
     "live.start", "live.stop", "live.began", "live.ended", "live.resume", "models.rollback", "calibrations.confirm",
+    "roles.assign", "roles.remove", "models.remove", "datasets.remove",
     "plates.keep", "plates.look", "plates.remove", "camera.look", "camera.record",
 }  # fmt: skip
 BY_TAPE = ("calibrate", "manual", "--azimuth", "25", "--elevation", "40", "--distance", "2.8", "--confirm", "yes")
@@ -123,9 +124,7 @@ def test_the_page_pauses_by_the_service_which_has_written_it_down_when_it_answer
 ) -> None:
     service = service_socket(site)
     with (
-        DisplayServer(
-            tmp_path / "live.sock", pauses.switch(site), page_key_file(site), service=service, port=0
-        ) as shown,
+        DisplayServer(tmp_path / "s", pauses.switch(site), page_key_file(site), service=service, port=0) as shown,
         watching(shown) as page,
     ):
         assert press(page, "pause")["ok"]

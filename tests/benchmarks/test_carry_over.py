@@ -50,6 +50,14 @@ def test_people_are_sorted_by_posture_and_the_rest_ignored(tmp_path: Path) -> No
     assert [picture.id for picture in columns["ward: others"]] == [2, 3]
 
 
+def test_a_part_that_nobody_is_of_is_no_column(tmp_path: Path) -> None:
+    path = with_postures(tmp_path / "set", ["fall"])
+    assert [column.name for column in read_columns({"ward": (path, None)})] == [
+        "ward: lying, wide boxes",
+        "ward: lying",
+    ]
+
+
 def test_a_cat_among_the_annotations_puts_nobody_elses_posture_on_a_person(tmp_path: Path) -> None:
     path = with_postures(tmp_path / "set", ["fall", "walking"])
     content = json.loads(path.read_text())

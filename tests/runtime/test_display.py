@@ -34,7 +34,8 @@ from runtime.state import GAP_S, STALE_S, gap_s
 from tests.conftest import REPOSITORY
 from tests.runtime.page_client import WAIT_S, ask, press, said, watching
 
-FILES = ("/", "/page.css", "/icon.svg", "/main.js", "/link.js", "/scene.js", "/verdict.js", "/words.js", "/words")
+SCRIPTS = tuple(f"/{name}.js" for name in ("main", "keypad", "link", "scene", "verdict", "words"))
+FILES = ("/", "/page.css", "/icon.svg", *SCRIPTS, "/words")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.belief import DOUBTFUL, SURE
 from runtime.detections import Detections
-from runtime.overlay import PEOPLE, draw_skeletons, skeleton_cells, skeleton_on_neutral
+from runtime.overlay import PEOPLE, draw_skeletons, side_cells, skeleton_cells, skeleton_on_neutral
 from runtime.skeleton import Skeletons
 from runtime.state import LiveState
 
@@ -151,3 +151,34 @@ def test_cells_fill_exactly_the_room_they_are_given(
     lines = skeleton_cells(Skeletons(person.keypoints + np.float32(shift), person.score), width, height, cols, rows)
     assert len(lines) == rows
     assert all(len(line) == cols and all(0x2800 <= ord(c) <= 0x28FF for c in line) for line in lines)
+
+
+def test_sides_are_told_by_runs_and_by_letters_and_the_bed_lies_under_them() -> None:
+    points = np.zeros((1, 17, 2), np.float32)
+    points[0, :, 1] = np.linspace(20, 180, 17)
+    points[0, 1::2, 0], points[0, ::2, 0] = 60, 260  # COCO's odd keypoints are left ones
+    people = Skeletons(points, np.full((1, 17), 0.95, np.float32), np.array([1]))
+    bed = np.array([[20.0, 20], [300, 20], [300, 190], [20, 190], [20, 20]])
+    lines = side_cells(people, 320, 200, 80, 25, None, bed)
+    assert all(sum(len(text) for text, _ in line) == 80 for line in lines)
+    by_side = {
+        side: "".join(text for line in lines for text, at in line if at == side) for side in ("left", "right", "bed")
+    }
+    assert "L" in by_side["left"] and "R" in by_side["right"] and "head" in by_side["bed"]
+    columns = {side: [] for side in ("left", "right")}
+    for line in lines:
+        column = 0
+        for text, side in line:
+            if side in columns:
+                columns[side].append(column)
+            column += len(text)
+    assert max(columns["left"]) < 40 < min(columns["right"])
+
+
+def test_side_cells_have_the_dots_of_skeleton_cells() -> None:
+    points = np.random.default_rng(3).uniform(20, 180, (2, 17, 2)).astype(np.float32)
+    people = Skeletons(points, np.full((2, 17), 0.95, np.float32), np.array([1, 2]))
+    plain = skeleton_cells(people, 320, 200, 60, 20)
+    sided = ["".join(text for text, _ in line) for line in side_cells(people, 320, 200, 60, 20)]
+    for one, other in zip(plain, sided, strict=True):
+        assert all(a == b or b in "LR" for a, b in zip(one, other, strict=True))

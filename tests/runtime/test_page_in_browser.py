@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from appliance.client import ServiceClient
+from appliance.live import pauses
+from appliance.live.addresses import service_socket
+from appliance.site import assigning, audit
+from appliance.site.folder import SiteFolder
 from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display.app import MOST
+from runtime.display.pins import Pins
 from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 from tests.runtime.page_client import watching
@@ -239,6 +247,38 @@ def test_a_page_too_many_says_so_and_goes_on_when_another_is_closed(browser: Any
         until(page, "document.getElementById('told-what').textContent === 'Too many pages are open.'")
     shows(page, "live")
     context.close()
+
+
+def test_where_people_have_pins_whoever_resumes_types_theirs(browser: Any, tmp_path: Path) -> None:
+    site = SiteFolder.open(tmp_path / "site")
+    assigning.assign(site, "daemon", "engineer", "a test")
+    assigning.assign(site, "Schwester Anna", "nurse", "a test", pin="480261")
+    switch, pins = pauses.switch(site), Pins(site.pins_file)
+    with (
+        ServiceClient.connect(site) as client,
+        DisplayServer(
+            tmp_path / "live.sock", switch, tmp_path / "page.key", service=service_socket(site), pins=pins, port=0
+        ) as display,
+    ):
+        page = browser.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(f"{display.url}#kiosk={display.key}")
+        shows(page, "lost")
+        page.click("#pause")
+        shows(page, "paused")
+        for pin, state in (("480262", "paused"), ("480261", "lost")):
+            page.click("#pause")
+            for digit in pin:
+                page.click(f"#keypad-keys button:has-text('{digit}')")
+            assert text(page, "keypad-typed") == "●●●●●●"
+            page.click("#keypad-done")
+            if state == "paused":
+                page.wait_for_selector("#failed")
+                assert "This PIN was not accepted." in text(page, "failed")
+            shows(page, state)
+        page.close()
+        os.kill(client.status()["pid"], signal.SIGTERM)
+    assert audit.rows(site)[0].who == "Schwester Anna at the bedside page [nurse]"
 
 
 # How readable a screen is: for each text that is shown, its contrast to what is behind it and whether it is cut off;

@@ -76,3 +76,21 @@ def test_time_that_stands_still_or_runs_back_is_survived(step: float) -> None:
     smoother.update(_one(np.array([100.0, 100.0])), 5.0)
     again = smoother.update(_one(np.array([110.0, 100.0])), 5.0 + step)
     assert np.isfinite(again.keypoints).all()
+
+
+@pytest.mark.parametrize(
+    ("fps", "metres_per_s", "stated_ms", "stated_mm"),
+    [(30, 0.1, 70, 7), (30, 0.5, 39, 19), (30, 1.5, 21, 32), (15, 0.1, 78, 8), (15, 0.5, 45, 22), (15, 1.5, 24, 37)],
+)
+def test_the_lag_of_a_steady_movement_is_as_stated(
+    fps: int, metres_per_s: float, stated_ms: float, stated_mm: float
+) -> None:
+    # At 640 × 360, 2.5 m from the Kinect's lens, where a metre is 122 px.
+    smoother, speed = OneEuroSmoother(), metres_per_s * 122
+    for index in range(6 * fps):
+        truth = speed * index / fps
+        shown = float(smoother.update(_one(np.array([truth, 50.0])), index / fps).keypoints[0, 0, 0])
+    measured_s = (truth - shown) / speed
+    assert measured_s == pytest.approx(smoother.lag_s(speed, fps), rel=0.02)
+    assert measured_s * 1e3 == pytest.approx(stated_ms, abs=1)
+    assert (truth - shown) / 122 * 1e3 == pytest.approx(stated_mm, abs=1)

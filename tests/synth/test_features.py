@@ -48,6 +48,19 @@ def test_features_are_the_statistics_of_the_trunk(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[1], np.concatenate([answers.mean(0), answers.std(0)]), rtol=1e-4)
 
 
+def test_a_network_that_says_nothing_of_itself_is_fed_as_those_of_imagenet(tmp_path: Path) -> None:
+    import onnx
+
+    path, weights = convolving_model(tmp_path / "vgg16.onnx")
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    onnx.save(model, str(path))
+    color = np.full((info().height, info().width, 3), (200, 100, 50), np.uint8)
+    (found,) = picture_features(path, [color])
+    given = (np.array([200, 100, 50]) - (123.675, 116.28, 103.53)) / (58.395, 57.12, 57.375)
+    np.testing.assert_allclose(found[:5], weights @ given, rtol=1e-4)
+
+
 def test_a_model_without_convolutions_is_refused(tmp_path: Path) -> None:
     model = constant_model(tmp_path / "constant.onnx", [np.zeros((5, 1), np.float32)], info())
     with pytest.raises(WardposeError, match="no convolutions"):

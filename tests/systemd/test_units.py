@@ -14,7 +14,8 @@ from appliance.jobs.runner import MERCY_SECONDS, UNKILLABLE_SECONDS
 from appliance.live.running import END_SECONDS
 from tests.conftest import REPOSITORY
 
-UNITS = sorted((REPOSITORY / "systemd").glob("*.service"))
+KIOSK = REPOSITORY / "systemd" / "wardpose-kiosk.service"  # a browser, under an account of its own
+UNITS = sorted(set((REPOSITORY / "systemd").glob("*.service")) - {KIOSK})
 LASTING = [unit for unit in UNITS if "Type=oneshot" not in unit.read_text()]
 
 
@@ -129,3 +130,25 @@ def test_what_a_unit_holds_in_memory_goes_to_no_core_file_and_to_no_swap(unit: P
     service = load(unit)["Service"]
     assert service["LimitCORE"] == "1"  # byte: a handler of core files gets nothing either
     assert service["MemorySwapMax"] == "0"
+
+
+def test_the_screen_has_an_account_that_sees_the_pages_key_and_nothing_else_of_the_site() -> None:
+    service = load(KIOSK)["Service"]
+    accounts = (REPOSITORY / "systemd" / "wardpose.sysusers").read_text()
+    assert service["User"] == "wardpose-kiosk" and "\nu wardpose-kiosk " in accounts
+    assert service["LoadCredential"] == "page.html:/var/lib/wardpose/sockets/page.html"
+    assert service["ExecStart"].endswith("file://%d/page.html") and "key" not in service["ExecStart"]
+    assert "-/var/lib/wardpose" in service["InaccessiblePaths"]
+    assert service["IPAddressDeny"] == "any" and service["IPAddressAllow"] == "localhost"
+    assert service["Restart"] == "always" and service["NoNewPrivileges"] == "yes"
+    assert service["LimitCORE"] == "1" and service["MemorySwapMax"] == "0"
+
+
+def test_systemd_accepts_the_screens_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (apt install systemd)")
+    copy = tmp_path / KIOSK.name
+    copy.write_text(KIOSK.read_text().replace("/usr/bin/cage", "/bin/true"))
+    outcome = subprocess.run(["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True)
+    complaints = [line for line in outcome.stderr.splitlines() if "kiosk" in line]
+    assert outcome.returncode == 0 and not complaints, outcome.stderr

@@ -61,8 +61,8 @@ class Yolov6Like(nn.Module):
 
     def __init__(self, classes: int = 3, *, bins: int = 0) -> None:
         super().__init__()
-        self.trunk, self.bins = _Trunk(24), bins
-        self.box = nn.ModuleList(nn.Conv2d(24, 4 * max(bins, 1), 1) for _ in STRIDES)
+        self.trunk, self.bins, self.strides = _Trunk(24), bins, STRIDES
+        self.box: Any = nn.ModuleList(nn.Conv2d(24, 4 * max(bins, 1), 1) for _ in STRIDES)
         self.kind = nn.ModuleList(nn.Conv2d(24, classes, 1) for _ in STRIDES)
         self.mean = nn.Conv2d(max(bins, 1), 1, 1, bias=False)
         self.mean.weight.data = torch.arange(max(bins, 1), dtype=torch.float32).reshape(1, -1, 1, 1)
@@ -80,7 +80,7 @@ class Yolov6Like(nn.Module):
             sides.append(side)
         scores = torch.cat([kind(m).sigmoid().flatten(2) for m, kind in zip(maps, self.kind, strict=True)], 2)
         distance = torch.cat(sides, 2).permute(0, 2, 1)
-        grid, stride = _cells(maps)
+        grid, stride = _cells(maps, self.strides)
         first, last = grid + 0.5 - distance[..., :2], grid + 0.5 + distance[..., 2:]
         boxes = torch.cat([(first + last) / 2, last - first], -1) * stride
         return torch.cat([boxes, torch.ones_like(boxes[..., :1]), scores.permute(0, 2, 1)], -1)
@@ -110,10 +110,10 @@ class YoloLike(nn.Module):
         return torch.cat([boxes, scores.sigmoid()], 1)
 
 
-def _cells(maps: list[Any]) -> tuple[Any, Any]:
+def _cells(maps: list[Any], of: tuple[int, ...] = STRIDES) -> tuple[Any, Any]:
     """Columns and rows (N, 2), and strides (N, 1)."""
     grids, strides = [], []
-    for m, stride in zip(maps, STRIDES, strict=True):
+    for m, stride in zip(maps, of, strict=True):
         rows, columns = torch.meshgrid(torch.arange(m.shape[2]), torch.arange(m.shape[3]), indexing="ij")
         grids.append(torch.stack([columns, rows], -1).reshape(-1, 2).float())
         strides.append(torch.full((grids[-1].shape[0], 1), float(stride)))
@@ -138,7 +138,8 @@ def draw_graph(
 
 def classes_of(module: nn.Module) -> int:
     """How many classes the drawn detector scores."""
-    return int(module.kind[0].out_channels)  # type: ignore[index,union-attr]
+    last = module.kind[0]  # type: ignore[index]
+    return int((last[-1] if isinstance(last, nn.Sequential) else last).out_channels)  # type: ignore[union-attr]
 
 
 def named(path: Path, names: list[str], **entries: str) -> Path:

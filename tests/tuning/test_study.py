@@ -20,7 +20,18 @@ import calibration.atomic
 from calibration.errors import WardposeError
 from tests.tuning.drawn import draw_people
 from tuning.coco_folder import read_people
-from tuning.study.cells import Boxes, Cell, FirstImages, Likeness, Model, Photographs, Plan, Skeletons, Tuning
+from tuning.study.cells import (
+    Boxes,
+    Cell,
+    FirstImages,
+    Likeness,
+    Model,
+    Photographs,
+    Plan,
+    Skeletons,
+    Tuning,
+    TurnedPeople,
+)
 from tuning.study.findings import Findings, change
 from tuning.study.ledger import Study, carry_out
 from tuning.study.plan import PRESETS, Box, Known, Labelled, protocol, targeting
@@ -269,6 +280,19 @@ def test_the_first_images_of_a_set_are_the_whole_sets(tmp_path: Path) -> None:
     some, every = (read_people(folder / "annotations.json") for folder in (tmp_path / "part", whole))
     assert found["images"] == len(some) == 2
     assert [(p.id, p.path.read_bytes()) for p in some] == [(p.id, p.path.read_bytes()) for p in every[:2]]
+
+
+def test_set_a_is_of_a_sites_own_coco_people_turned_or_as_they_are(tmp_path: Path) -> None:
+    file = draw_people(tmp_path / "coco", 3) / "annotations.json"
+    for turned in (True, False):
+        cell = TurnedPeople(name="A", annotations=str(file), labels="", turned=turned, count=4, seed=0)
+        made = tmp_path / f"A {turned}"
+        found = Workshop({})(cell, {}, made, _quiet)
+        assert (found["images"], found["people"]) == (4, 4)
+        assert Workshop({})(cell, {}, made, _quiet) == found, "a run that was killed right then goes on"
+        for picture in read_people(made / "annotations.json"):
+            width, height = (picture.boxes[:, 2:] - picture.boxes[:, :2])[0]
+            assert (width > height) == turned
 
 
 def test_a_detector_is_tuned_and_scored_by_cells(tmp_path: Path, random_detector: Path) -> None:

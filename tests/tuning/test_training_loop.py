@@ -23,7 +23,7 @@ from tuning.train.loop_settings import LoopSettings
 from tuning.train.torch_loop import fit
 from tuning.train.torch_state import state_of
 
-PICTURES = 10
+PICTURES = 11
 
 
 class Numbers:

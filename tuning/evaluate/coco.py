@@ -19,11 +19,13 @@ from tuning.coco_folder import Picture
 @dataclass(frozen=True, slots=True)
 class CocoFigures:
     """AP and AR over overlaps 0.50:0.95 (IoU, or OKS for keypoints), AP50 at 0.50; 0…1. AR: at most 100 boxes a
-    picture (20 for keypoints)."""
+    picture (20 for keypoints). precision50, precision75: at 101 recalls from 0 to 1, for overlaps of 0.50 and 0.75."""
 
     AP: float
     AP50: float
     AR: float
+    precision50: tuple[float, ...] = ()
+    precision75: tuple[float, ...] = ()
 
 
 def score_boxes(pictures: Sequence[Picture], found: Mapping[int, Detections]) -> CocoFigures:
@@ -74,7 +76,10 @@ def _evaluate(pictures: Sequence[Picture], results: list[dict[str, Any]], kind: 
         evaluation.summarize()
     stats = np.maximum(evaluation.stats, 0)  # -1 where there is no truth
     # Boxes: [AP, AP50, AP75, small, medium, large, AR1, AR10, AR100, ...]; keypoints: [AP, AP50, AP75, m, l, AR, ...].
-    return CocoFigures(float(stats[0]), float(stats[1]), float(stats[8 if kind == "bbox" else 5]))
+    # precision: (overlaps, recalls, classes, areas, most boxes); overlaps 0.50, 0.55, …, areas and most: all, the most.
+    curves = np.maximum(evaluation.eval["precision"][..., 0, 0, -1], 0)
+    at = {f"precision{share}": tuple(curves[index].round(4).tolist()) for share, index in ((50, 0), (75, 5))}
+    return CocoFigures(float(stats[0]), float(stats[1]), float(stats[8 if kind == "bbox" else 5]), **at)
 
 
 def _ground_truth(pictures: Sequence[Picture]) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Evaluation(BaseModel):
     keypoints: KeypointFigures | None = Field(default=None, title="Keypoint figures")
     scores: dict[int, float] = Field(default_factory=dict, title="Person score of each")
     covered: dict[int, float] = Field(default_factory=dict, title="Whether each is found, as it runs live (1, 0)")
+    precision50: tuple[float, ...] = Field(default=(), title="Precision at 101 recalls, IoU 0.50")
+    precision75: tuple[float, ...] = Field(default=(), title="Precision at 101 recalls, IoU 0.75")
     alarms: dict[int, int] = Field(default_factory=dict, title="Boxes that show nobody, by picture")
 
     def figures(self) -> dict[str, float]:
@@ -194,6 +196,8 @@ def summarise(
         people=len(scores),
         keypoints=keypoints,
         scores=scores,
+        precision50=boxes.precision50,
+        precision75=boxes.precision75,
         **shares,
     )
 

@@ -30,8 +30,9 @@ _OPSET = 18
 _BATCH = 16
 _LEARNING_RATE = 2.5e-5
 _PERSON_IN_COCO = 0
-_IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
-_PLAIN: dict[str, tuple[float, float, float]] = {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
+# Mean and standard deviation, of 0…255, that each kind was made with.
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_PLAIN = ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
 _INPUTS = {"rt_detr_v2": _PLAIN, "d_fine": _PLAIN, "deformable_detr": _IMAGENET, "rf_detr": _IMAGENET}
 THRESHOLD = 0.4
 
@@ -84,9 +85,10 @@ class Detr:
             raise WardposeError(
                 f"{card.name} cannot take {width}×{height}", mend="give multiples of 32, such as 640×384"
             )
+        mean, std = _INPUTS[card.architecture]
         return ModelInfo(
             name=card.name, task="detect", layout="detr", width=width, height=height, classes=card.classes,
-            person_class=card.person_class, threshold=THRESHOLD, **_INPUTS[card.architecture],
+            person_class=card.person_class, threshold=THRESHOLD, mean=mean, std=std,
         )  # fmt: skip
 
     def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:

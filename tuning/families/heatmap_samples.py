@@ -65,5 +65,5 @@ def heatmap_target(
     across = np.exp(-((columns - place[:, :1]) ** 2) / (2 * SIGMA**2))
     down = np.exp(-((rows - place[:, 1:]) ** 2) / (2 * SIGMA**2))
     reach = 3 * SIGMA
-    inside = ((place > -reach) & (place < cells + reach)).all(1)
+    inside: NDArray[np.bool_] = np.all((place > -reach) & (place < cells + reach), axis=1)
     return (down[:, :, None] * across[:, None]).astype(np.float32), inside

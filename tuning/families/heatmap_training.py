@@ -42,7 +42,8 @@ def build_heatmap_pose(card: ModelCard, state: State | None, *, where: str = "")
 
         vit = VITS[card.architecture]
         backbone: Any = VisionTransformer(**vit._asdict(), width=card.width, height=card.height)
-        channels, upsampling = vit.channels, {"deconv_out_channels": (256, 256), "deconv_kernel_sizes": (4, 4)}
+        channels = vit.channels
+        upsampling: dict[str, Any] = {"deconv_out_channels": (256, 256), "deconv_kernel_sizes": (4, 4)}
     else:
         channels = HRNETS[card.architecture.rpartition("-")[0]]
         backbone, upsampling = mmpose_models().build(_hrnet(channels)), {"deconv_out_channels": None}

@@ -58,7 +58,7 @@ class TopDownFamily(ABC):
 
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
         architecture = wish.architecture or foreign.metadata.get(OWN_ENTRY) or foreign.metadata.get("architecture")
-        if foreign.state is None or architecture not in self.architectures():
+        if foreign.state is None or architecture is None or architecture not in self.architectures():
             return None
         return self._taken(architecture, foreign.state, wish, folder, str(foreign.path))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.detect import letterbox
 from runtime.detections import Detections, iou_matrix
 from runtime.engines.engine import InferenceEngine
 from runtime.skeleton import Skeletons
@@ -55,6 +56,11 @@ class TrainedEngine:
 
     def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         return self._reference(batch)
+
+
+def answers_finite(engine: InferenceEngine, frames: Sequence[Color]) -> bool:
+    """Whether every number that a model answers to these frames is one: a NaN in its weights spoils some of them."""
+    return all(np.isfinite(answer).all() for color in frames for answer in engine.run(letterbox(color, engine.info)[0]))
 
 
 def same_boxes(

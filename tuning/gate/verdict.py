@@ -32,7 +32,7 @@ class Probed:
 
     likenesses: of its engine to other forms of it; rate; confidence_error, confidence_before: the expected calibration
     error of its joints' confidence and of the current model's, over `joints` joints; leaked: how many of the pictures
-    it is judged by it was trained on, None where nobody can tell.
+    it is judged by it was trained on, None where nobody can tell; finite: whether all its answers are numbers.
     """
 
     likenesses: Sequence[Likeness] = field(default=())
@@ -41,6 +41,7 @@ class Probed:
     confidence_before: float | None = None
     joints: int = 0
     leaked: int | None = 0
+    finite: bool = True
 
 
 class _Told:
@@ -110,6 +111,8 @@ def _itself(told: _Told, export: ExportReport, probed: Probed, settings: GateSet
         )
     else:
         told.note(True, "the model is its own export, so there is nothing it could differ from")
+    if not probed.finite:
+        told.note(False, "on probe frames some of its answers are no numbers")
     for like in probed.likenesses:
         told.note(
             not like.lost and like.worst_px <= settings.allowed_box_px,

@@ -15,7 +15,7 @@ from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, wri
 from tuning.store.weights import OWN_ENTRY, State, write_safetensors
 
 RECORD_FOLDER = "training"
-_RECORD = ("metrics.csv", "events.out.tfevents.*", "epoch-*.safetensors")
+_RECORD = ("metrics.csv", "metrics.jsonl", "events.out.tfevents.*", "epoch-*.safetensors")
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -1,4 +1,4 @@
-"""A study's figures, as SVG without a font of their own. The one module of this floor that imports matplotlib.
+"""A study's figures, as SVG without a font of their own.
 
 Figure 8: how large people's boxes are in each set; 9 and 10: the pictures of each set by the first two principal
 components of a detector's features, and by t-SNE of them; then what the paper left open, and targeting on real
@@ -7,7 +7,6 @@ pictures.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from calibration.atomic import write_bytes
-from calibration.errors import WardposeError
+from tuning.drawing import figure_of, svg_of
 from tuning.study.findings import Change
 from tuning.study.tables import Test
 
@@ -30,7 +29,7 @@ def box_sizes(likeness: Mapping[str, Any], out: Path) -> Path:
     from scipy.stats import gaussian_kde
 
     sets, wards = _split(likeness)
-    figure, axes = _figure(1, len(wards), (5.2 * len(wards), 5.2))
+    figure, axes = figure_of(1, len(wards), (5.2 * len(wards), 5.2))
     x, y = np.meshgrid(*[np.linspace(0, 1, _GRID)] * 2)
     for axis, ward in zip(axes[0], wards, strict=True):
         for place, name in enumerate([*sets, ward]):
@@ -65,7 +64,7 @@ def neighbours(likeness: Mapping[str, Any], out: Path) -> Path:
 def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
     """Gain in person score by each thing that was swept, with its 95 % interval over scenes."""
     drawn = {name: tests for name, tests in swept.items() if tests}
-    figure, axes = _figure(1, len(drawn), (4.4 * len(drawn), 4.2))
+    figure, axes = figure_of(1, len(drawn), (4.4 * len(drawn), 4.2), one_scale=True)
     for axis, (name, tests) in zip(axes[0], drawn.items(), strict=True):
         amounts = [test.names[0] for test in tests]
         numbers = [float(amount) for amount in amounts if isinstance(amount, int | float)]
@@ -87,7 +86,8 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
     """Gain in person score of every arm, a panel a group of people; a dot is a training."""
     groups = list(next(iter(arms.values())))
     columns = min(3, len(groups))
-    figure, axes = _figure(-(-len(groups) // columns), columns, (4.6 * columns, 3.6 * -(-len(groups) // columns)))
+    rows = -(-len(groups) // columns)
+    figure, axes = figure_of(rows, columns, (4.6 * columns, 3.6 * rows), one_scale=True)
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     for axis, group in zip(axes.flat, groups, strict=False):
@@ -95,7 +95,7 @@ def targeting(arms: Mapping[str, Mapping[str, Change]], out: Path) -> Path:
             found = changes[group]
             color = _COLORS[place % len(_COLORS)]
             _intervals(axis, [place], [found], color, line=False)
-            for number, training in enumerate(found.trainings):
+            for number, training in enumerate(found.trainings if len(found.trainings) > 1 else ()):
                 axis.plot(place + 0.16 + 0.07 * number, training - found.before, "o", ms=4, mfc="none", mec=color)
         axis.axhline(0, color="0.7", lw=0.8, zorder=0)
         people = next(iter(arms.values()))[group].people
@@ -113,7 +113,7 @@ def _intervals(axis: Any, places: Sequence[float], changes: Sequence[Change], co
 
 
 def _scatter(likeness: Mapping[str, Any], key: str, title: str, labels: tuple[str, str], out: Path) -> Path:
-    figure, axes = _figure(1, 1, (7.5, 6))
+    figure, axes = figure_of(1, 1, (7.5, 6))
     points, groups = np.array(likeness[key]), np.array(likeness["groups"])
     for place, name in enumerate(likeness["sets"]):
         chosen = points[groups == place]
@@ -133,21 +133,6 @@ def _split(likeness: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return sets, [name for name in names if name not in sets]
 
 
-def _figure(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise WardposeError("matplotlib is not installed", mend="pip install matplotlib") from error
-    figure = Figure(figsize=inches, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
 def _write(figure: Any, out: Path) -> Path:
-    import matplotlib
-
-    drawn = io.BytesIO()
-    # Letters as outlines: they look the same wherever they are opened; no date: the same study gives the same file.
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "wardpose"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
-    write_bytes(out, drawn.getvalue(), mode=0o644)
+    write_bytes(out, svg_of(figure), mode=0o644)
     return out

@@ -147,7 +147,7 @@ def _left_out(box: Box) -> dict[str, str]:
     if box.backgrounds is None:
         found["photographs as background"] = "no folder of photographs of rooms was named (--backgrounds DIR)"
     if not box.poses:
-        found["skeletons"] = "this box has no pose model"
+        found["skeletons"] = "no pose model was named, or this box has none"
     if not box.scored:
         found["real pictures"] = "no labelled set of the site was named (--score NAME=FILE)"
     return found

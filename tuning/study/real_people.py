@@ -61,7 +61,7 @@ def columns_of(pictures: Sequence[Picture]) -> list[Column]:
     held_out = [picture for picture in pictures if picture.about.get("split") == _HELD_OUT_SPLIT]
     if 0 < len(held_out) < len(pictures):
         columns.append(Column(_HELD_OUT_SPLIT, tuple(held_out)))
-    return columns
+    return [column for column in columns if column.pictures]
 
 
 @dataclass(frozen=True, slots=True)

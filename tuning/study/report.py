@@ -57,7 +57,8 @@ def markdown(report: Report) -> str:
     """The tables for a reader, and what they cost."""
     said = report.answer()
     lines = [
-        f"# {said['study']}: {said['cells']} cells, {said['cpu_minutes']:g} processor minutes",
+        f"# {said['study']}: {said['cells']} cells, "
+        f"{said['cpu_minutes']:g} processor minutes in the runs that finished them",
         *(f"\nLeft out: {what}: {why}." for what, why in said["left_out"].items()),
     ]
     for table in report.tables:
@@ -84,7 +85,8 @@ def _protocol_figures(found: Findings, folder: Path) -> Iterator[Path]:
     yield figures.box_sizes(likeness, folder / "figure-8.svg")
     yield figures.components(likeness, folder / "figure-9.svg")
     yield figures.neighbours(likeness, folder / "figure-10.svg")
-    yield figures.sweeps(sweeps(found), folder / "sweeps.svg")
+    if swept := sweeps(found):
+        yield figures.sweeps(swept, folder / "sweeps.svg")
 
 
 def _row(cells: Any) -> str:

@@ -87,7 +87,7 @@ def open_tables(found: Findings) -> list[Table]:
         _sweep(found, "Gain against how far the viewpoint is off", "degrees", _by_degrees(found, detector)),
         _sweep(found, "Gain by background", "background", _by_background(found, detector)),
     ]
-    return [*(table for table in sweeps if table.rows), *_real(found)]
+    return [*(table for table in sweeps if len(table.rows) > 1), *_real(found)]
 
 
 def targeting_tables(found: Findings) -> list[Table]:
@@ -112,7 +112,11 @@ def targeting_tables(found: Findings) -> list[Table]:
     rows = [
         (*test.names, *_tested(test.change, *both)) for test, *both in zip(tests, bonferroni(p), holm(p), strict=True)
     ]
-    told = "Means over trainings; spread: standard deviation of the person score from training to training."
+    trainings = len(found.boxes(detector, first, found.targets()[0]))
+    told = (
+        f"{detector}; {found.images(first)} images of each kind; trainings: {trainings}, figures their means, "
+        "spread the standard deviation of the person score from one to another."
+    )
     heads = ("people", "tuned on", *_FIGURES, "gain", "95 % low", "95 % high", "spread")
     corrected = f"Wilcoxon's p corrected for these {len(tests)} tests. {_VERDICT}"
     return [
@@ -124,12 +128,13 @@ def targeting_tables(found: Findings) -> list[Table]:
 def sweeps(found: Findings) -> Mapping[str, list[Test]]:
     """The tests behind the tables of `open_tables`, by what is swept; each is named by its amount."""
     detector = found.detectors()[0]
-    return {
+    swept = {
         "images": list(_by_number(found, detector)),
         "epochs": list(_by_epochs(found, detector)),
         "degrees off": list(_by_degrees(found, detector)),
         "background": list(_by_background(found, detector)),
     }
+    return {name: tests for name, tests in swept.items() if len(tests) > 1}
 
 
 def _detection(found: Findings) -> Table:

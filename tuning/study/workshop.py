@@ -75,11 +75,16 @@ class Workshop:
         return _set(made, len(content["images"]), len(content["annotations"]))
 
     def _turned_people(self, cell: TurnedPeople, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
-        from tuning.study.turned_people import write_people
+        from tuning.turned import TurnSettings, turn_data
 
-        pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None, keypoints=True)
-        counted = write_people(pictures, made, cell.count, turned=cell.turned, seed=cell.seed, progress=progress)
-        return _set(made, *counted)
+        if not made.is_dir():  # it appears whole
+            made.parent.mkdir(parents=True, exist_ok=True)
+            settings = TurnSettings(count=cell.count, seed=cell.seed)
+            if not cell.turned:
+                settings = settings.model_copy(update={"least_deg": 0.0, "most_deg": 0.0})
+            turn_data(Path(cell.annotations), Path(cell.images) if cell.images else None, made, settings, progress)
+        pictures = read_people(made / LABELS)
+        return _set(made, len(pictures), sum(int((~picture.ignored).sum()) for picture in pictures))
 
     def _photographs(self, cell: Photographs, results: Results, made: Path, progress: Progress) -> Mapping[str, Any]:
         pictures = read_people(Path(cell.annotations), Path(cell.images) if cell.images else None)

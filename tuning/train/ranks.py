@@ -68,12 +68,6 @@ class Ranks:
         for parameter, part in zip(trained, flat.split([p.numel() for p in trained]), strict=True):
             parameter.grad.copy_(part.view_as(parameter))
 
-    def share_buffers(self, model: Any) -> None:
-        """Everybody's buffers become the first one's: statistics of batch norms that were seen apart."""
-        if self.world > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
-
 
 _present = Ranks()
 

@@ -205,9 +205,12 @@ class _Loop:
             self._ranks.sum_gradients(self._model)
             norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip_norm)
             if not bool(torch.isfinite(norm)):
-                code, wrong = NOT_FINITE, _NotFiniteError(f"{self._place()}: its gradient's norm = {float(norm)}")
+                code, wrong = (
+                    NOT_FINITE,
+                    _NotFiniteError(f"{self._place(self._standing.step)}: its gradient's norm = {float(norm)}"),
+                )
         if code == NOT_FINITE:
-            raise self._not_finite(str(wrong or f"{self._place()}, in another of its processes"))
+            raise self._not_finite(str(wrong or f"{self._place(self._standing.step)}, in another of its processes"))
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         if self._average:
@@ -246,7 +249,9 @@ class _Loop:
                 weight = 1.0 if self._loss_grows else count / indices_in_batch
                 for name, term in terms.items():
                     if not bool(torch.isfinite(term)):
-                        raise _NotFiniteError(f"{self._place()}: {name} = {float(term.detach())}")
+                        raise _NotFiniteError(
+                            f"{self._place(self._standing.step + 1)}: {name} = {float(term.detach())}"
+                        )
                     summed[name] = summed.get(name, 0.0) + float(term.detach()) * weight
                 (torch.stack(list(terms.values())).sum() * weight).backward()
             now = self._standing
@@ -260,9 +265,8 @@ class _Loop:
         place, whole = self._standing.step % self._batches, self._settings.batch
         return min(whole, len(self._data) - place * whole)
 
-    def _place(self) -> str:
-        step = self._standing.step
-        return f"step {step + 1}, epoch {step // self._batches + 1}"
+    def _place(self, step: int) -> str:
+        return f"step {step}, epoch {(step - 1) // self._batches + 1}"
 
     def _divide(self) -> None:
         """Go back to the last step of the optimiser, to take each batch in twice as many parts."""

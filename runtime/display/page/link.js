@@ -3,7 +3,7 @@
 const [NO_KEY, TOO_SLOW, REPLACED, TOO_MANY] = [4401, 4408, 4409, 4429];
 const AGAIN_MS = 400;
 const LATER_MS = 3000;
-const ANSWER_MS = 4000;
+const ANSWER_MS = 12000;
 
 // The key comes once, behind the # of the address, and is kept for this tab alone.
 function key() {

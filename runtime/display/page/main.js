@@ -1,5 +1,6 @@
 // Puts into words and shapes, many times a second, what may be said now.
 
+import { Keypad } from "/keypad.js";
 import { Link } from "/link.js";
 import { Scene } from "/scene.js";
 import { peopleWords, verdict } from "/verdict.js";
@@ -10,6 +11,7 @@ const NIGHT = [22, 6];
 const FAILED_MS = 8000;
 
 const element = (id) => document.getElementById(id);
+const keypad = new Keypad(element("keypad"));
 const scene = new Scene(element("scene"));
 const dead = element("dead").getAnimations()[0];
 const seen = { message: null, heardAt: null, capturedAt: null, newAt: null };
@@ -100,6 +102,7 @@ function paint() {
   write("no-alarm", say("Skeleton only. No image is shown, stored or sent. Not an alarm and not a medical device."));
 
   const paused = said.state === "paused";
+  if (keypad.open && !paused) keypad.end("");
   write("pause", paused ? say("Resume") : say("Pause"));
   element("pause").disabled = link.answering !== null || link.trouble !== "" || seen.heardAt === null;
   show("failed", now < failedUntil);
@@ -116,10 +119,14 @@ function pausedWords(pause) {
 
 async function press() {
   const command = seen.message?.state === "paused" ? "resume" : "pause";
-  const answer = await link.ask(command);
+  const pin = command === "resume" && seen.message.asks_pin ? await keypad.ask() : "";
+  if (pin === "" && command === "resume" && seen.message.asks_pin) return;
+  const answer = await link.ask(command, pin ? { pin } : {});
   if (answer.ok) return;
   const failed = command === "pause" ? "The pause could not be set." : "The pause could not be lifted.";
-  write("failed", [say(failed), say("Try again."), answer.what].filter(Boolean).join(" "));
+  const why = answer.refused ? [say("This PIN was not accepted. After several tries, wait a minute.")] :
+    [say("Try again."), answer.what];
+  write("failed", [say(failed), ...why].filter(Boolean).join(" "));
   failedUntil = performance.now() + FAILED_MS;
 }
 

@@ -94,8 +94,9 @@ export class Scene {
         pen.fill();
       }
       pen.stroke();
-      if (part === "head") this.label(points);
     }
+    const board = this.bed.find((part) => part.part === "head");
+    if (board) this.label(board.points);  // over a raised backrest that hides the board
   }
 
   // Which end is the head's, in a word.
@@ -108,6 +109,9 @@ export class Scene {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const [x, y] = [0, 1].map((axis) => (Math.min(...board.map((p) => p[axis])) + Math.max(...board.map((p) => p[axis]))) / 2);
+    pen.lineWidth = size / 4;
+    pen.strokeStyle = this.colours.head;
+    pen.strokeText(say("Head"), x, y - span(board, 1) * .28);
     pen.fillText(say("Head"), x, y - span(board, 1) * .28);
   }
 

@@ -1,0 +1,106 @@
+"""What a site's gate adds to the judgement: how often was tried, what was trained on, which sets, and its evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from appliance.jobs import datasets, kinds
+from appliance.models import tries
+from appliance.models.store import ModelStore
+from appliance.site.folder import SiteFolder
+from tests.tuning.drawn import draw_people
+from tuning.gate.guards import EMPTY, FLOOR, guard_specs
+from tuning.gate.leaks import trained_on
+
+
+def silent(done: int, total: int, note: str) -> None:
+    pass
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return draw_people(tmp_path / "held-out", 4) / "annotations.json"
+
+
+@pytest.fixture(autouse=True)
+def drawn_guards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard sets that cost nothing to make."""
+    floor = draw_people(tmp_path / "floor", 2, seed=5) / "annotations.json"
+    monkeypatch.setattr(datasets, "guard_sets", lambda site, progress, given: {FLOOR: given or floor})
+
+
+def imported(site: SiteFolder, fetched: Path, name: str, scale: float) -> str:
+    """The small detector with other weights, as a model of this site."""
+    model = onnx.load(str(fetched / "nanodet" / "model.onnx"))
+    tensor = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    values = (numpy_helper.to_array(tensor) * scale).astype(np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    file = site.root / f"{name}.onnx"
+    onnx.save(model, str(file))
+    ModelStore(site).import_file(file, name)
+    file.unlink()
+    return name
+
+
+def judged(site: SiteFolder, name: str, data: Path) -> dict[str, Any]:
+    return kinds.promote(site, {"model": name, "data": str(data)}, silent)
+
+
+def test_each_candidate_that_sees_a_set_counts_once(
+    fetched: Path, site: SiteFolder, data: Path, tmp_path: Path
+) -> None:
+    one, two = imported(site, fetched, "one", 1.01), imported(site, fetched, "two", 1.02)
+    first = tries.set_identity(data)
+    assert [tries.note(site, first, name) for name in (one, one, "nanodet")] == [1, 1, 1]
+    kinds.evaluate(site, {"model": two, "data": str(data)}, silent)
+    assert tries.note(site, first, imported(site, fetched, "three", 1.04)) == 3
+    fresh = tries.set_identity(draw_people(tmp_path / "fresh", 4, seed=9) / "annotations.json")
+    assert tries.note(site, fresh, two) == 1
+
+
+def test_tuning_keeps_what_it_was_trained_on_and_the_next_model_inherits_it(
+    fetched: Path, site: SiteFolder, data: Path, tmp_path: Path
+) -> None:
+    assert trained_on(fetched / "nanodet") is None
+    tuned = kinds.tune(site, {"model": "nanodet", "data": str(data.parent), "name": "tuned"}, silent)["model"]
+    other = draw_people(tmp_path / "other", 3, seed=3)
+    again = kinds.tune(site, {"model": tuned, "data": str(other), "name": "again"}, silent)["model"]
+    seen = trained_on(ModelStore(site).folder(again))
+    assert seen is not None and len(seen) == 3
+    answer = judged(site, again, data)
+    assert any("trained on 4 pictures" in reason for reason in answer["reasons"])
+
+
+def test_a_candidate_of_unknown_training_is_refused_on_pictures_that_it_may_have_seen_and_the_evidence_is_kept(
+    fetched: Path, site: SiteFolder, data: Path
+) -> None:
+    answer = judged(site, imported(site, fetched, "one", 1.01), data)
+    assert any("nobody can tell" in reason for reason in answer["reasons"] if reason.startswith("failed"))
+    (row,) = ModelStore(site).promotions()
+    evidence = row["reasons"]["evidence"]
+    assert evidence["weights"] == ModelStore(site).card("one").sha256
+    assert evidence["held_out"] == tries.set_identity(data) and evidence["tried"] == 1
+    assert set(evidence["sets"]) == {"this bedside", FLOOR} and evidence["probed"]["rate"]["candidate"] > 0
+
+
+def test_guards_are_the_upright_those_on_the_floor_who_lean_over_and_empty_rooms() -> None:
+    specs = guard_specs()
+    assert set(specs) == {FLOOR, "upright people", "clinicians leaning over", EMPTY}
+    assert specs[EMPTY].scenario.nobody_share == 1 and specs[FLOOR].scenario.fallen_share > 0.5
+    assert specs["clinicians leaning over"].scenario.touching_share == 1
+    assert specs["upright people"].scenario.fallen_share == 0
+
+
+def test_a_fresh_held_out_set_takes_the_place_of_the_last_and_stays(calibrated: SiteFolder) -> None:
+    def drawn(**options: bool) -> Path:
+        return datasets.held_out(calibrated, silent, count=1, source="simulated", **options)
+
+    first, fresh, kept = drawn(), drawn(fresh=True), drawn()
+    assert fresh == kept != first and not first.exists()
+    assert drawn(fresh=True) != kept
