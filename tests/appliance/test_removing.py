@@ -19,8 +19,8 @@ from calibration.errors import WardposeError
 @pytest.fixture
 def owned(fetched: Path, site: SiteFolder) -> SiteFolder:
     """A site with a model of its own, called mine."""
-    shutil.copytree(fetched / "nanodet", site.models / "mine")
-    ModelStore(site).enlist("mine", origin="a test")
+    with ModelStore(site).adding("mine", origin="a test") as folder:
+        shutil.copytree(fetched / "nanodet", folder)
     return site
 
 
