@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 from runtime.display.pins import Pins
 from runtime.pause import PauseSwitch
 
@@ -65,12 +66,12 @@ class PagePause:
                 connection.connect(str(self._service))
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 with connection.makefile("rb") as answers:
-                    answer = json.loads(answers.readline(_LONGEST_ANSWER))
+                    answer = parse_json(answers.readline(_LONGEST_ANSWER))
             if not isinstance(answer, dict):
                 return False
             error = answer.get("error")
             if isinstance(error, dict) and error.get("exit_code") == NOT_ALLOWED:
                 raise WardposeError(str(error.get("what")), mend=str(error.get("mend")), exit_code=NOT_ALLOWED)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             return False
         return answer.get("ok") is True

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.json_text import parse_json
 
 _PIN = re.compile(r"[0-9]{4,12}")
 _COST = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}  # about 50 ms and 16 MB a guess
@@ -63,11 +64,11 @@ class Pins:
     def _read(self) -> dict[str, tuple[str, str]] | None:
         """None where the file can't be understood."""
         try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
+            values = parse_json(self.path.read_text(encoding="utf-8"))
             return {str(name): (str(salt), str(kept)) for name, (salt, kept) in values.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def _write(self, known: Mapping[str, tuple[str, str]]) -> None:
