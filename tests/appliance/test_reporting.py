@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.cli.main import main
+from appliance.cli.output import Output
+from appliance.cli.retarget import say_report
 from appliance.jobs import kinds
 from appliance.jobs.reporting import opponent_of
 from appliance.models.store import ModelStore
@@ -47,15 +47,14 @@ def test_one_page_without_pictures_of_people_unless_they_are_asked_for(
     assert LEFT_OUT not in out.read_text() and "image/jpeg" in out.read_text()
 
 
-def test_the_terminal_and_json_say_what_the_page_says(
-    fetched: Path, site: SiteFolder, data: Path, capfd: pytest.CaptureFixture[str]
+def test_the_terminal_says_what_the_page_says(
+    fetched: Path, site: SiteFolder, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["evaluate", "--model", "person-detector", "--data", str(data), "--groups", "--home", str(site.root)]
-    assert main([*words, "--json"]) == 0
-    answer = json.loads(capfd.readouterr().out)
-    assert main(words) == 0
-    said = capfd.readouterr().out
-    assert answer["report"]["sentence"] in said and "people in the picture: two" in said and "Holm's p" in said
+    report = evaluate(site, data, groups=True)["report"]
+    say_report(Output(as_json=False), report)
+    said = capsys.readouterr().out
+    assert report["sentence"] in said and report["verdict"] in said
+    assert "people in the picture: two" in said and "Holm's p" in said
 
 
 def test_a_model_is_held_against_another_of_its_task(fetched: Path, site: SiteFolder) -> None:
