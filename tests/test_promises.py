@@ -83,6 +83,10 @@ def sentences(text: str) -> list[str]:
 
 # Said with such words, and no promise: what is so at that moment, what to do, what an option does, what went wrong.
 NO_PROMISE = {
+    "it finds nobody",
+    "it finds nobody yet",
+    "only the environment of an external trainer:",
+    "shows nobody",
     "--only",
     "Is the bed empty, and does nobody stand in the picture?",
     "It can't be brought back.",

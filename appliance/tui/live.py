@@ -16,7 +16,6 @@ from appliance.live.addresses import result_socket
 from appliance.live.status import is_fresh, live_words
 from appliance.models.in_use import models_in_use
 from appliance.site import calibrations
-from appliance.site.settings import load_settings
 from appliance.tui.ink import BAD, FAINT, GOOD, LEFT, RIGHT, WARN, inked
 from appliance.tui.page import Host, Page
 from appliance.tui.widgets import NO_ALARM, Action, number
@@ -30,7 +29,6 @@ DRAWN_EVERY_S = 1 / 30  # a terminal that is slower is waited for
 class Seen:
     """bed: the mattress's outline (N, 2) as shares of the picture's width and height; None without a calibration."""
 
-    page: str
     detector: str
     pose: str
     bed: Any = None
@@ -66,9 +64,8 @@ class LivePage(Page):
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         now = models_in_use(self.site)
-        port = load_settings(self.site).display.port
         self._look_up_bed()
-        return Seen(f"http://127.0.0.1:{port}/", now["detect"], now["pose"], self._bed)
+        return Seen(now["detect"], now["pose"], self._bed)
 
     def _look_up_bed(self) -> None:
         row = calibrations.current_row(self.site)
@@ -107,10 +104,9 @@ class LivePage(Page):
                 f"{number(live['fps'], 'fps', 1)} · camera to skeleton {number(live['p50_ms'], 'ms')} "
                 f"(99 of 100 within {number(live['p99_ms'], 'ms')}) · {live['engine']} · {people_words(live['people'])}"
             )
-        lines.append(
-            f"{plan['source']} · {plan['detector']} · {plan['pose'] or 'no pose model: people are boxes, no skeleton'}"
-            f"{f' · page {data.page}' if plan['display'] else ''}"
-        )
+        page = " · the page's address: wardpose display --address" if plan["display"] else ""
+        pose = plan["pose"] or "no pose model: people are boxes, no skeleton"
+        lines.append(f"{plan['source']} · {plan['detector']} · {pose}{page}")
         for what, runs, now in (("detector", plan["detector"], data.detector), ("pose model", plan["pose"], data.pose)):
             if now and runs != now:
                 lines.append(f"{now} is the {what} now: start anew to use it")
