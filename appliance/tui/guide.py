@@ -27,6 +27,8 @@ from appliance.tui.verdicts import verdict_text
 from appliance.tui.way import Stage, the_way
 from appliance.tui.widgets import MARKS, Action, bar, choose, selected, span
 
+# Columns that "how it is" has at 80, and what the rest of its table takes of a wider screen.
+_HOW, _REST = 26, 54
 LIVELY = ("live", "not this bed", "boxes")  # states of the stage live in which people are shown
 
 
@@ -116,12 +118,9 @@ class GuidePage(Page):
         rows = []
         for step in data.steps:
             sign, ink = MARKS[step.mark]
-            rows.append(
-                (
-                    step.name,
-                    (inked(sign, ink), Text(step.title), inked(step.state[:26], FAINT), inked(step.left, FAINT)),
-                )
-            )
+            how = inked(step.state, FAINT)
+            how.truncate(max(_HOW, self.size.width - _REST), overflow="ellipsis")
+            rows.append((step.name, (inked(sign, ink), Text(step.title), how, inked(step.left, FAINT))))
         self.fill(rows)
         if wanted is not None and wanted.name != self._stood:
             self._stood = wanted.name
