@@ -24,4 +24,4 @@ def test_a_job_is_nice_and_so_is_its_session() -> None:
         [sys.executable, "-c", LOOK], cwd=REPOSITORY, capture_output=True, text=True, check=True, start_new_session=True
     )
     nice, oom, session = said.stdout.split()
-    assert int(nice) >= 15 and (oom, session) == ("500", "15")
+    assert int(nice) >= 15 and (oom, session) == ("500", "10")
