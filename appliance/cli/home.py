@@ -11,7 +11,7 @@ from appliance.cli.output import Output
 from calibration.errors import WardposeError
 
 # Commands that only tell of a site that is there, or end something in it.
-NEEDS_A_SITE = ("status", "jobs", "kept", "rollback", "resume")
+NEEDS_A_SITE = ("status", "jobs", "kept", "resume")
 
 
 def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
@@ -32,8 +32,8 @@ def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
         raise WardposeError(
             f"there is no site{near}", where=str(root), mend="name one that is there; the terminal UI makes a new one"
         )
-    if root.exists() and any(root.iterdir()):
-        return  # somebody's folder: what becomes of it is told where it is opened
+    if root.exists():
+        return  # somebody made it: what becomes of it is told where it is opened
     if options.command is None and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         answer = input(f"There is no site in {root}{near} Make a new one? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
@@ -42,7 +42,7 @@ def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
         raise WardposeError(
             f"there is no site{near}", where=str(root), mend="name one that is there, or make the folder"
         )
-    else:
+    elif sys.stderr is not None and sys.stderr.isatty():  # to a program a line there is a failure
         print(f"wardpose: {root} is a new site", file=sys.stderr, flush=True)
 
 

@@ -227,6 +227,8 @@ class WardposeApp(App[int]):
 
     def _watch(self) -> None:
         client: ServiceClient | None = None
+        with contextlib.suppress(WardposeError):  # what ends before a service answers is told too
+            self._watch_jobs(JobStore(self.site).all(20))
         while not self.leaving.is_set():
             self._wake.clear()
             page, status, problem, data = self._page, {}, "", None
@@ -261,7 +263,7 @@ class WardposeApp(App[int]):
         self.paces.look(jobs)
         before, self._jobs = self._jobs, {job.id: job.state for job in jobs}
         for job in jobs if before is not None else ():
-            if not job.active and (before or {}).get(job.id) in ("queued", "running"):
+            if not job.active and (before or {}).get(job.id, "queued") in ("queued", "running"):
                 self.on_screen(self._tell_of, job)
 
     def _tell_of(self, job: Job) -> None:

@@ -275,7 +275,7 @@ def test_the_json_has_the_rows_and_the_chain(site: SiteFolder) -> None:
     assert (code, told["chain"], told["breaks"]) == (0, "whole", [])
     assert isinstance(told["rows"], list)
     (row,) = told["rows"]
-    assert set(row) == {"at", "who", "what", "why", "subject"}
+    assert set(row) == {"at", "who", "role", "what", "why", "subject"}
     assert (row["who"], row["why"]) == ("anna", "the room was rebuilt")
     tamper(site, "UPDATE audit SET reason = 'none'")
     code, told = json_of(site.root)

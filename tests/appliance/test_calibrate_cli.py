@@ -66,7 +66,7 @@ def test_head_and_foot_are_asked_for_under_the_picture_with_the_bed_on_it(
     picture = "\n".join(lines[number] for number in cells)
     assert "HEAD" in picture and "FOOT" in picture
     assert "Is that right?" in "\n".join(lines[cells[-1] :])
-    assert "38;2;255;212;0" in seen  # the bed's outline
+    assert "38;2;255;215;0" in seen  # the bed's outline
     assert calibrations.rows(site, 1)[0].confirmed
 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

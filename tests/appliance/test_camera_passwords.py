@@ -139,11 +139,13 @@ async def test_no_screen_of_the_terminal_ui_shows_the_password(site: SiteFolder)
                 await pilot.pause(0.3)
                 assert PASSWORD not in on_screen(pilot)
             await pilot.press("2")
-            await until(pilot, lambda: pilot.app.screen.query("#source") and pilot.app.screen.query_one(Input).value)
+            await until(
+                pilot, lambda: pilot.app.screen.query("#source") and pilot.app.screen.query_one("#source", Input).value
+            )
             field = pilot.app.screen.query_one("#source", Input)
             assert field.value == redacted(SPECS[0])
             field.value = SPECS[1]
-            await pilot.press("u")
+            await pilot.press("y")
             await until(pilot, lambda: load_settings(site).camera.source == redacted(SPECS[1]))
             await until(pilot, lambda: PASSWORD not in on_screen(pilot))
             assert "camera" in on_screen(pilot)

@@ -114,9 +114,20 @@ def test_a_mistyped_site_folder_makes_no_site(site: SiteFolder, capsys: pytest.C
     assert not wrong.exists()
 
 
-def test_a_site_that_is_made_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["camera", "list", "--home", str(tmp_path / "ward-7")]) == 0
-    assert "ward-7 is a new site" in capsys.readouterr().err
+def test_a_site_that_is_made_is_told_to_whoever_sits_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["camera", "list", "--home", str(tmp_path / "ward-6")]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["camera", "list", "--home", str(tmp_path / "bed-12")]) == 0
+    assert "bed-12 is a new site" in capsys.readouterr().err
+
+
+def test_a_folder_that_somebody_made_may_become_a_site_whatever_stands_beside_it(site: SiteFolder) -> None:
+    made = site.root.parent / "sites"
+    made.mkdir()
+    assert main(["camera", "list", "--home", str(made)]) == 0
 
 
 def test_without_a_terminal_no_terminal_ui_is_opened(tmp_path: Path) -> None:

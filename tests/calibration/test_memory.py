@@ -65,7 +65,7 @@ def test_every_program_keeps_its_memory_out_of_dumps(program: Path) -> None:
         text = (REPOSITORY / (delegated[1].replace(".", "/") + ".py")).read_text()
     if program.name == "kinect_worker.py":  # runs in the Kinect's own environment, and inherits the limit
         text = (REPOSITORY / "runtime" / "capture" / "process.py").read_text()
-    assert re.search(r"^ +(keep_out_of_dumps|program\.prepare)\(\)", text, re.MULTILINE)
+    assert re.search(r"^ +(keep_out_of_dumps\(\)|program\.prepare\(\)|sys\.exit\(confined\()", text, re.MULTILINE)
 
 
 def test_it_may_be_called_again_and_where_core_files_are_forbidden() -> None:
