@@ -18,9 +18,8 @@ from appliance.box import kept
 from appliance.live import pauses
 from appliance.site import audit
 from appliance.tui.dialogs import Blank, Choose, Form
-from appliance.tui.ink import FAINT, inked
 from appliance.tui.page import Page
-from appliance.tui.widgets import Action, Fact, Facts, age, selected, when
+from appliance.tui.widgets import Action, Fact, Facts, age, audit_lines, selected, when
 from calibration.atomic import write_text
 
 LOOKS = ("camera.", "plate.", "live.", "audit.")  # what deeds about pixels, and about who may see, begin with
@@ -95,12 +94,7 @@ class PrivacyPage(Page):
         rows = [(str(i), _cells(row)) for i, row in enumerate(data.kept)]
         self.fill(rows)
         self._show_about()
-        lines = Text()
-        for row in data.looks:
-            lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what} ").append(row.subject, "bold")
-            lines.append(f"  {row.reason[:120]}\n" if row.reason else "\n", FAINT)
-        lines.rstrip()
-        self.query_one("#looks", Static).update(lines if data.looks else inked("none yet", FAINT))
+        self.query_one("#looks", Static).update(audit_lines(data.looks, "none yet"))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         return {"remove": "" if plates.rows(self.site) else "there is no plate"}

@@ -18,10 +18,10 @@ from textual.widgets import DataTable, Static
 from appliance.box import doctor
 from appliance.site import audit
 from appliance.tui.dialogs import Choose, Reading
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN
 from appliance.tui.page import Page
 from appliance.tui.settings_screen import SettingsScreen
-from appliance.tui.widgets import NO_ALARM, Action, Fact, Facts, fill, when
+from appliance.tui.widgets import NO_ALARM, Action, Fact, Facts, audit_lines, fill
 from calibration.progress import Progress
 from calibration.redaction import redacted
 
@@ -107,12 +107,7 @@ class SystemPage(Page):
         self.query_one("#outages", Static).update(Text("\n".join(event["words"] for event in recent)))
         for part in ("#outages", "#outages-title"):
             self.query_one(part, Static).display = bool(recent)
-        lines = Text()
-        for row in data.audit:
-            lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what}  ").append(row.subject, "bold")
-            lines.append(f"  {row.reason[:160]}\n" if row.reason else "\n", FAINT)
-        lines.rstrip()
-        self.query_one("#audit", Static).update(lines if data.audit else inked("nothing yet", FAINT))
+        self.query_one("#audit", Static).update(audit_lines(data.audit, "nothing yet"))
 
     def refuse(self, data: Seen) -> dict[str, str]:
         return {"stop": "" if self.status else "it does not answer"}

@@ -15,6 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.coordinate import Coordinate
 from textual.widgets import Button, DataTable, Static
 
+from appliance.site.audit import AuditRow
 from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.keys import MEANINGS, Keys
 
@@ -23,6 +24,7 @@ PAGES = ("overview", "camera", "calibrate", "retarget", "models", "live", "priva
 STILL_LOOKING = "this screen has just begun to look"
 ROW_WIDTH = 74  # what fits beside the scroll bar of a terminal of 80 columns
 
+_REASON = 140  # letters of a reason that a list shows
 MARKS = {"good": ("●", GOOD), "warn": ("▲", WARN), "bad": ("■", BAD), "off": ("○", FAINT), "": (" ", FAINT)}
 
 
@@ -196,6 +198,16 @@ def bar(fraction: float, width: int = 14) -> Text:
     """A progress bar in characters, with its percentage."""
     full = round(max(0.0, min(fraction, 1.0)) * width)
     return Text.assemble(("━" * full, GOOD), ("─" * (width - full), FAINT), f" {100 * fraction:3.0f} %")
+
+
+def audit_lines(rows: Iterable[AuditRow], none: str) -> Text:
+    """The audit trail's rows as a screen shows them, a line each; the words `none` where there is none."""
+    lines = Text()
+    for row in rows:
+        lines.append(f"{when(row.at)}  ", FAINT).append(f"{row.who}  {row.what}  ").append(row.subject, "bold")
+        lines.append(f"  {row.reason[:_REASON]}\n" if row.reason else "\n", FAINT)
+    lines.rstrip()
+    return lines if lines else inked(none, FAINT)
 
 
 def when(stamp: str) -> str:

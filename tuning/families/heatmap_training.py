@@ -20,7 +20,7 @@ from tuning.store.outcome import Outcome
 from tuning.store.weights import State
 from tuning.train.loop_settings import LoopSettings
 from tuning.train.torch_loop import fit
-from tuning.train.torch_state import chain, load_into, predict
+from tuning.train.torch_state import begun, predict
 
 _JOINTS = 17
 _MODULES = ((2, 1), (3, 4), (4, 3))  # HRNet's: branches of a stage, and how often they exchange in it
@@ -53,13 +53,7 @@ def build_heatmap_pose(card: ModelCard, state: State | None, *, where: str = "")
             "loss": {"type": "KeypointMSELoss", "use_target_weight": True}, **upsampling,
         }
     )  # fmt: skip
-    module = chain(backbone=backbone, head=head)
-    if state is None:
-        backbone.init_weights()
-        head.init_weights()
-    else:
-        load_into(module, state, where)
-    return module
+    return begun(state, where, backbone=backbone, head=head)
 
 
 def _hrnet(channels: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tuning.store.outcome import Outcome
 from tuning.store.weights import State
 from tuning.train.loop_settings import LoopSettings
 from tuning.train.torch_loop import fit
-from tuning.train.torch_state import chain, load_into, predict
+from tuning.train.torch_state import begun, predict
 
 
 def build_pose(card: ModelCard, state: State | None, *, where: str = "") -> Any:
@@ -73,13 +73,7 @@ def build_pose(card: ModelCard, state: State | None, *, where: str = "") -> Any:
             "loss": {"type": "KLDiscretLoss", "use_target_weight": True, "beta": 10.0, "label_softmax": True},
         }
     )
-    module = chain(backbone=backbone, head=head)
-    if state is None:
-        backbone.init_weights()
-        head.init_weights()
-    else:
-        load_into(module, state, where)
-    return module
+    return begun(state, where, backbone=backbone, head=head)
 
 
 def _loss(model: Any, batch: dict[str, Any], *, bfloat16: bool) -> dict[str, Any]:

@@ -74,6 +74,17 @@ def chain(**parts: Any) -> Any:
     return Chain()
 
 
+def begun(state: State | None, where: str, **parts: Any) -> Any:
+    """A `chain` of mmpose's parts with the weights `state`, or with those that each part begins with by itself."""
+    module = chain(**parts)
+    if state is not None:
+        load_into(module, state, where)
+    else:
+        for part in parts.values():
+            part.init_weights()
+    return module
+
+
 def interpolate(before: State, after: State, alpha: float) -> State:
     """Weights `alpha` of the way from `before` to `after`; whole numbers are those of `after`."""
     return {
