@@ -13,10 +13,10 @@ import pytest
 from appliance.box import kept
 from appliance.cli.output import Output
 from appliance.demo import demo
-from appliance.jobs import datasets
 from appliance.site.folder import SiteFolder
 from calibration.progress import Progress
 from tuning.families.family import TuneSettings
+from tuning.gate import guards
 from tuning.store.card import read_card
 
 
@@ -43,7 +43,7 @@ class Impatient(Output):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("IMAGES", 10), ("HELD_OUT", 6), ("LIVE_SECONDS", 3.0)):
         monkeypatch.setattr(demo, name, value)
-    monkeypatch.setattr(datasets, "MOST_GUARD_IMAGES", 4)
+    monkeypatch.setattr(guards, "IMAGES", 4)
 
 
 @pytest.mark.timeout(600)
