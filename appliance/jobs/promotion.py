@@ -184,11 +184,10 @@ def _trained_on(store: ModelStore, name: str) -> set[str] | None:
 def _judged_detector(
     site: SiteFolder, name: str, data: Path, images: Path | None, pictures: list[Picture], progress: Progress
 ) -> tuple[Judged, Shown]:
-    """With the pose model in use beside it, as it would run."""
     from tuning.evaluate.groups import brightness
     from tuning.gate.judged import of_detector
 
-    found = score(site, name, data, images, progress, witness=ModelStore(site).live("pose") or None)
+    found = score(site, name, data, images, progress)
     return of_detector(found, pictures, brightness(pictures)), found
 
 
