@@ -101,6 +101,17 @@ def _seen_from_the_side(seed: int) -> Picture:
     return labels
 
 
+def test_what_is_wrong_of_hidden_joints_alone_costs_the_visible_ones_nothing() -> None:
+    labels = _seen_from_the_side(3)
+    labels.keypoints[:, 13:, 2] = 1
+    boxes = Detections(labels.boxes.astype(np.float32), np.ones(2, np.float32))
+    skeletons = Truth([labels]).skeletons(labels, boxes)
+    skeletons.keypoints[:, 13:] += 200
+    figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(2)})
+    assert figures.AP_visible == pytest.approx(1) and figures.AP < 0.8
+    assert figures.mean_oks_visible == pytest.approx(1, abs=1e-6)
+
+
 def test_people_are_told_apart_by_posture() -> None:
     labels = picture(3)
     boxes = Detections(labels.boxes.astype(np.float32), np.ones(2, np.float32))

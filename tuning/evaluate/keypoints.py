@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class KeypointFigures(BaseModel):
     AP: float = Field(title="AP over OKS 0.50:0.95")
     AP50: float = Field(title="AP at OKS 0.50")
     AR: float = Field(title="AR over OKS 0.50:0.95")
+    AP_visible: float | None = Field(default=None, title="AP over OKS 0.50:0.95 of visible joints alone")
     mean_oks: float = Field(title="Mean OKS, labelled joints")
     mean_oks_visible: float | None = Field(default=None, title="Mean OKS, visible joints")
     people: int = Field(title="People with labelled joints")
@@ -80,6 +81,7 @@ def summarise_keypoints(
     """The figures of the skeletons found in each picture, by its id. people: the boxes they were found in, in their
     order; ranks: what each skeleton is ranked by."""
     figures = score_keypoints(pictures, found, ranks)
+    seen = [_of_visible_joints(picture) for picture in pictures]
     labelled = [
         person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
     ]
@@ -92,6 +94,7 @@ def summarise_keypoints(
             by_posture.setdefault(person.posture, []).append(person)
     return KeypointFigures(
         AP=figures.AP, AP50=figures.AP50, AR=figures.AR, people=len(labelled), images=len(pictures),
+        AP_visible=score_keypoints(seen, found, ranks).AP,
         mean_oks=_mean([person.labelled for person in labelled]) or 0.0,
         mean_oks_visible=_mean([person.visible for person in labelled]),
         postures={
@@ -114,6 +117,12 @@ def summarise_keypoints(
         ),
         confidence_joints=len(believed.score),
     )  # fmt: skip
+
+
+def _of_visible_joints(picture: Picture) -> Picture:
+    """The picture as if a joint under a blanket had no label, as where a person who labels can't tell its place."""
+    keypoints = np.where(picture.keypoints[..., 2:] == 2, picture.keypoints, 0.0)
+    return replace(picture, keypoints=keypoints)
 
 
 def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
