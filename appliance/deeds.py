@@ -148,13 +148,14 @@ class Deeds:
 
     def close_to_others(self) -> list[str]:
         """Take from others what they may do with the site, and write that down; returns what was done, a line each."""
-        if not (found := privacy.open_to_others(self.site.root)):
+        found = [each for each in privacy.open_to_others(self.site.root) if each.ours]
+        if not found:
             return []
         told = "; ".join(f"{each.path}: {each.mode:04o}" for each in found)
         try:
             with intents.intend(self.site, "site.close", "rights of others", told, again=True) as deed:
                 mended = privacy.close_to_others(self.site.root)
-                deed.reason = "; ".join(mended) or "nothing that is ours"
+                deed.reason = "; ".join(mended)
         except DiskError:  # on a full disk they are closed all the same
             mended = privacy.close_to_others(self.site.root)
         return mended

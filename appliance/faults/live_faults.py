@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance import api
 from appliance.client import ServiceClient
-from appliance.faults.operations import holds
+from appliance.faults.holding import holds
 from appliance.live.addresses import result_socket, service_socket
 from appliance.site.folder import SiteFolder
 from benchmarks import crowds

@@ -158,8 +158,8 @@ def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connec
 
 @contextlib.contextmanager
 def making(site: SiteFolder, folder: Path, spec: DatasetSpec) -> Iterator[None]:
-    """The block makes that data set, whose folder is taken from now on; it is listed when the block has ended, in place of
-    an earlier one in the same folder."""
+    """The block makes that data set, whose folder is taken from now on; it is listed when the block has ended, in place
+    of an earlier one in the same folder."""
     told = f"{spec.count} images, seed {spec.seed}"
     made = folder / "annotations.json"  # written last
     with intents.intend(

@@ -48,15 +48,17 @@ def clear(site: SiteFolder) -> tuple[list[str], list[str]]:
     dead = find(site)
     if not dead:
         return lines, stuck
+    # Where it is cut off, what has a name of its own in the site goes too; rings and kernels may be used again by then.
+    own, names = [found.path for found in dead if found.path.is_relative_to(site.root)], [found.path for found in dead]
     try:
         with (
             contextlib.suppress(_NothingFreed),
-            intents.intend(site, "site.tidy", _told(dead), _named([found.path for found in dead]), again=True) as deed,
+            intents.intend(site, "site.tidy", _told(dead), _named(names), deletes=own, again=True) as deed,
         ):
             lines, stuck = _delete(dead)
             if not lines:
                 raise _NothingFreed
-            deed.reason = _named([found.path for found in dead if not os.path.lexists(found.path)])
+            deed.reason = _named([path for path in names if not os.path.lexists(path)])
     except DiskError:  # what makes room on a full disk doesn't wait for its row
         more = _delete([found for found in dead if os.path.lexists(found.path)])
         lines, stuck = lines + more[0], more[1]
