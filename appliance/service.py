@@ -34,6 +34,7 @@ from appliance.live.supervisor import Supervisor
 from appliance.once import Once
 from appliance.site import audit, ballast, calibrations
 from appliance.site.folder import SiteFolder, open_lock
+from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.redaction import redacted
@@ -157,6 +158,8 @@ class Service:
         except WardposeError as error:
             return _refused(error)
         except Exception as error:
+            if (told := behind(error)) is not None:
+                return _refused(told)
             what = redacted(f"a defect: {type(error).__name__}: {error}")
             sys.stderr.write(f"call {name}: {what}\n")
             return _refused(WardposeError(what, where=name, exit_code=70))

@@ -15,8 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +28,7 @@ from runtime.capture.source import StaleFrame
 from runtime.engine_choice.selection import EngineWish
 from runtime.frames import Frame
 from runtime.message import live_message
-from runtime.notify import notify
+from runtime.notify import notify, telling_that_it_starts
 from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.renewal import ModelFiles, Renewal
@@ -81,7 +80,8 @@ class LiveService:
     def run(self) -> None:
         """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
         try:
-            with self._telling_that_it_starts():
+            # TensorRT may build an engine for minutes the first time, which is no hang.
+            with telling_that_it_starts(_LONGEST_START_S, lambda: self._say("starting", "loading the models")):
                 bed = self._load_bed()
                 self._pipeline = self._renewal.open()
                 self._pipeline.bed = bed
@@ -97,28 +97,6 @@ class LiveService:
             notify("STOPPING=1")
             self._renewal.end()
             self._server.close()
-
-    @contextmanager
-    def _telling_that_it_starts(self) -> Iterator[None]:
-        """Say every second that models are being loaded, and ask systemd for patience: TensorRT may build an engine
-        for minutes the first time, which is no hang. The patience ends all the same."""
-        loaded = threading.Event()
-
-        def tell() -> None:
-            until = time.monotonic() + _LONGEST_START_S
-            while time.monotonic() < until:
-                self._say("starting", "loading the models")
-                notify("EXTEND_TIMEOUT_USEC=10000000")
-                if loaded.wait(1.0):
-                    return
-
-        teller = threading.Thread(target=tell, name="starting", daemon=True)
-        teller.start()
-        try:
-            yield
-        finally:
-            loaded.set()
-            teller.join()
 
     def _step(self, pipeline: LivePipeline) -> None:
         if self._pause.active:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration import bounds
-from calibration.atomic import write_bytes
+from calibration.atomic import disk_error, write_bytes
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.processes import end_with_parent
@@ -131,11 +131,7 @@ def make_dataset(
                     progress(done, spec.count, "pictures")
         people = _put_together(spec, out)
     except OSError as error:
-        raise WardposeError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(error.filename or out),
-            mend="check the folder's rights and free space",
-        ) from error
+        raise disk_error(error, error.filename or out) from error
     return DatasetSummary(spec.count, time.monotonic() - begin, out, spec.seed, len(waiting), people)
 
 

@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.bedside import plates
-from appliance.site import audit, calibrations, intents
+from appliance.site import calibrations, intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
@@ -156,15 +156,33 @@ def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connec
     db.executemany("DELETE FROM datasets WHERE folder = ?", [(folder,) for folder in intent.deletes])
 
 
-def enlist(site: SiteFolder, folder: Path, spec: DatasetSpec) -> None:
-    """Note a data set that was made, in place of an earlier one in the same folder."""
-    stored = site.relative(folder)
-    with audit.deed(site, "dataset.make", stored, f"{spec.count} images, seed {spec.seed}") as db:
-        db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
-        db.execute(
-            "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
-            (now(), stored, spec.scenario.name, spec.count, spec.seed),
-        )
+@contextlib.contextmanager
+def making(site: SiteFolder, folder: Path, spec: DatasetSpec) -> Iterator[None]:
+    """The block makes that data set, whose folder is taken from now on; it is listed when the block has ended, in place
+    of an earlier one in the same folder."""
+    told = f"{spec.count} images, seed {spec.seed}"
+    made = folder / "annotations.json"  # written last
+    with intents.intend(
+        site, "dataset.make", site.relative(folder), told, made=made, finishers={"dataset.make": finish_making}
+    ) as deed:
+        yield
+        with deed.commit() as db:
+            _enlist(db, deed.intent.subject, spec)
+
+
+def finish_making(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a data set whose pictures are all there."""
+    from synth.dataset import read_spec
+
+    _enlist(db, intent.subject, read_spec(site.resolve(intent.subject)))
+
+
+def _enlist(db: sqlite3.Connection, stored: str, spec: DatasetSpec) -> None:
+    db.execute("DELETE FROM datasets WHERE folder = ?", (stored,))
+    db.execute(
+        "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, ?, ?, ?)",
+        (now(), stored, spec.scenario.name, spec.count, spec.seed),
+    )
 
 
 def delete_composed(site: SiteFolder) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import grp
 import pwd
 import re
+import sqlite3
+from typing import cast
 
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.folder import SiteFolder
 from appliance.site.roles import PAUSING, Role, assigned, assigned_in, write_in
 from calibration.errors import WardposeError
@@ -33,26 +35,44 @@ def assign(site: SiteFolder, name: str, role: Role, reason: str, pin: str = "") 
     if not (pin or _is_account(name)):
         mend = "see `getent passwd`; for somebody without an account give a PIN, with --pin"
         raise WardposeError("this box has no such account or group", where=name, mend=mend)
-    with audit.deed(site, "role.assign", name, f"{role}{', with a PIN' if pin else ''}: {reason}") as db:
-        roles = assigned_in(db) | {name: role}
-        _require_an_engineer(roles)
-        write_in(db, roles)
+    _require_an_engineer(assigned(site) | {name: role})
+    told = f"{role}{', with a PIN' if pin else ''}: {reason}"
+    with intents.intend(
+        site, "role.assign", name, told, made=site.pins_file if pin else None, again=not pin, more={"role": role}
+    ) as deed:
         if pin:
             pins(site).keep(name, pin)
-        elif role not in PAUSING:
-            pins(site).forget(name)
+        with deed.commit() as db:
+            _require_an_engineer(assigned_in(db) | {name: role})
+            finish_assigning(site, deed.intent, db)
+
+
+def finish_assigning(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The role, whose PIN is in its file already; one that has no use for a PIN takes it away."""
+    role = cast(Role, intent.more["role"])
+    write_in(db, assigned_in(db) | {intent.subject: role})
+    if role not in PAUSING:
+        pins(site).forget(intent.subject)
 
 
 def remove(site: SiteFolder, name: str, reason: str) -> None:
     """Take a role away, and the PIN with it. Raises `WardposeError` where there is none, and as `assign` does."""
     if name not in assigned(site):
         raise WardposeError("no role is assigned to this name", where=name, mend="see `wardpose roles`")
-    with audit.deed(site, "role.remove", name, reason) as db:
-        roles = assigned_in(db)
-        roles.pop(name, None)
-        _require_an_engineer(roles)
-        write_in(db, roles)
-        pins(site).forget(name)
+    _require_an_engineer(_without(assigned(site), name))
+    with intents.intend(site, "role.remove", name, reason, again=True) as deed, deed.commit() as db:
+        _require_an_engineer(_without(assigned_in(db), name))
+        finish_removing(site, deed.intent, db)
+
+
+def finish_removing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The role and its PIN go."""
+    write_in(db, _without(assigned_in(db), intent.subject))
+    pins(site).forget(intent.subject)
+
+
+def _without(roles: dict[str, Role], name: str) -> dict[str, Role]:
+    return {other: role for other, role in roles.items() if other != name}
 
 
 def _require_an_engineer(roles: dict[str, Role]) -> None:
