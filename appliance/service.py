@@ -27,6 +27,8 @@ from appliance.jobs.store import KINDS
 from appliance.live import calibration_watch, outages, pauses, running, wish
 from appliance.live.addresses import ring_name, service_socket
 from appliance.live.meter import LiveMeter
+from appliance.live.metrics import exposition
+from appliance.live.metrics_door import MetricsBySettings
 from appliance.live.ownership import AlreadyRuns, LiveLock
 from appliance.live.plan import LivePlan, plan, process_specs
 from appliance.live.status import live_status
@@ -74,6 +76,7 @@ class Service:
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
         self._door: Doorway | None = None
+        self._metrics = MetricsBySettings(site, lambda: exposition(self.status().model_dump()))
         self._once: Once[dict[str, Any]] = Once()
         self._calls: dict[str, Callable[[Any], Any]] = {
             "status": lambda _: self.status(),
@@ -109,11 +112,13 @@ class Service:
             notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
                 self._step()
+                self._metrics.follow()
                 notify("WATCHDOG=1")
         finally:
             server.shutdown()
             server.server_close()
             path.unlink(missing_ok=True)
+            self._metrics.close()
             with self._live_lock:
                 was_running = self._supervisor is not None
                 self._end_live()

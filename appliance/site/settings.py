@@ -103,6 +103,12 @@ class DisplaySettings(_Section):
     language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
 
 
+class MetricsSettings(_Section):
+    """The live path's figures for Prometheus, on this box alone"""
+
+    port: int = Field(default=0, title="loopback port that answers /metrics, 0 = none", ge=0, le=65535)
+
+
 class TerminalSettings(_Section):
     """The terminal UI"""
 
@@ -121,6 +127,7 @@ class Settings(_Section):
     tuning: TuningSettings = TuningSettings()
     live: LiveSettings = LiveSettings()
     display: DisplaySettings = DisplaySettings()
+    metrics: MetricsSettings = MetricsSettings()
     terminal: TerminalSettings = TerminalSettings()
 
 
