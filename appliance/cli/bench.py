@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, families, carry-over, soak, faults."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         bench.set_defaults(run=measure, bench=name)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
+    whole = kinds.add_parser(
+        "families", parents=[common], help="the paper's models in their whole size: built, tuned a step, exported, read"
+    )
+    whole.add_argument("models", nargs="*", metavar="MODEL", help="default: all of them, one after the other")
+    whole.add_argument("--threads", type=int, help="for training and answering (default: one a core)")
+    whole.add_argument("--work", type=Path, help="folder with room for the models (default: the system's)")
+    whole.set_defaults(run=measure_families)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
     over.add_argument("--task", choices=("detect", "pose"), default="detect", help="which model is tuned")
     over.add_argument(
@@ -134,6 +141,19 @@ def _models(options: argparse.Namespace, out: Output, wanted: list[str]) -> dict
             require_task(site, name, task)
             found[kind] = exported_model(options, out, name)
     return found
+
+
+def measure_families(options: argparse.Namespace, out: Output) -> int:
+    from benchmarks.families import run
+
+    with out.progress("bench families") as progress:
+        found = run(options.models, threads=options.threads, work=options.work, progress=progress)
+    keys = ("input", "build_s", "step_s", "export_s", "answer_s", "export_error", "decode_error_px", "onnx_mb")
+    out.table(("model", *(key.replace("_", " ") for key in keys)), [
+        (name, *(row.get(key) for key in keys)) for name, row in found.items()
+    ])  # fmt: skip
+    out.answer({"models": found})
+    return 0
 
 
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:
