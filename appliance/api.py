@@ -29,6 +29,7 @@ ANY_VERSION = ("live.pause", "live.resume", "stop")
 READING = ("status", "jobs.list", "jobs.get")  # these change nothing
 
 Place = Literal["", "somebody at the bedside page"]
+AtTheStation = Literal["somebody at the ward's station"]
 
 
 class Nothing(Request):
@@ -62,6 +63,37 @@ class Resume(Why):
 
     place: Place = ""
     pin: str = Field(default="", max_length=12, repr=False)
+
+
+class SwitchStation(Why):
+    """Serve the page to the ward's station from now on, or no longer."""
+
+    on: bool
+
+
+class KeepCertificate(Why):
+    """By what the ward's station knows this box: PEM texts of the site's own, or without them made for `names`."""
+
+    names: list[str] = Field(default=[], max_length=20)
+    certificate: str = Field(default="", max_length=100_000)
+    key: str = Field(default="", max_length=20_000, repr=False)
+
+
+class EnterStation(Request):
+    """Somebody at the ward's station says their PIN. address: of the machine they sit at. It is noted that they look."""
+
+    pin: str = Field(max_length=12, repr=False)
+    address: str = Field(max_length=60)
+    place: AtTheStation
+
+
+class LeaveStation(Request):
+    """They look no longer, after so many seconds."""
+
+    name: str = Field(max_length=60)
+    address: str = Field(max_length=60)
+    seconds: float = Field(ge=0)
+    place: AtTheStation
 
 
 class AssignRole(Why):
@@ -224,6 +256,18 @@ class SettingNow(Answer):
     value: bool | int | float | str
 
 
+class CertificateKept(Answer):
+    names: list[str]
+    until: str
+    fingerprint: str
+
+
+class Entered(Answer):
+    """name: whose PIN it was."""
+
+    name: str
+
+
 class Looking(Answer):
     """source: the camera that may be looked through, without its password."""
 
@@ -301,6 +345,10 @@ CALLS: Mapping[str, Call] = {
     "camera.recorded": Call(RecordingEnded, Done),
     "settings.set": Call(SetSetting, SettingNow),
     "camera.forget": Call(ForgetCamera, Done, roles.DELETING),
+    "station.switch": Call(SwitchStation, Done),
+    "station.certificate": Call(KeepCertificate, CertificateKept),
+    "station.enter": Call(EnterStation, Entered),
+    "station.leave": Call(LeaveStation, Done),
     "roles.assign": Call(AssignRole, Done),
     "roles.remove": Call(RemoveRole, Done),
     "site.close": Call(Nothing, Closed),

@@ -14,6 +14,7 @@ EXAMPLES = {
     "audit": ("wardpose audit", "wardpose audit --json > audit.json"),
     "roles": ("wardpose roles", "wardpose roles assign anna nurse --pin"),
     "display": ("wardpose display", "wardpose display --address"),
+    "station": ("wardpose station certificate --name bed12.ward.local", "wardpose station on --reason 'night watch'"),
     "camera": ("wardpose camera list", "wardpose camera probe simulated"),
     "calibrate": ("wardpose calibrate tags", "wardpose calibrate confirm"),
     "plates": ("wardpose plates list",),

@@ -17,7 +17,9 @@ from runtime.display.pins import Pins
 from runtime.pause import PauseSwitch
 
 AT_THE_PAGE = "at the bedside page"
+AT_THE_STATION = "at the ward's station"
 WHO = f"somebody {AT_THE_PAGE}"
+WHO_AT_THE_STATION = f"somebody {AT_THE_STATION}"
 PRESSED = "pressed at the page"
 NOT_ALLOWED = 77  # sysexits.h: EX_NOPERM; the service's word for who may not
 _AT_ONCE_S = 1.0

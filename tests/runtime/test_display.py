@@ -78,7 +78,7 @@ def test_it_serves_this_box_only(tmp_path: Path, pause: PauseSwitch, host: str) 
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path, pause: PauseSwitch, display: DisplayServer) -> None:
-    with pytest.raises(WardposeError, match="choose another --port"):
+    with pytest.raises(WardposeError, match="choose another port"):
         DisplayServer(tmp_path / "live.sock", pause, tmp_path / "page.key", port=display.port)
 
 
