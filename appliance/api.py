@@ -80,7 +80,7 @@ class KeepCertificate(Why):
 
 
 class EnterStation(Request):
-    """Somebody at the ward's station says their PIN. address: of the machine they sit at. It is noted that they look."""
+    """Somebody at the ward's station says their PIN; it is noted that they look. address: of their machine."""
 
     pin: str = Field(max_length=12, repr=False)
     address: str = Field(max_length=60)
@@ -307,6 +307,7 @@ class Status(BaseModel):
     calibration: CalibrationRow | None
     drift: dict[str, Any]
     health: dict[str, Any]
+    station: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +331,7 @@ CALLS: Mapping[str, Call] = {
     "jobs.get": Call(OneJob, Job, roles.EVERYBODY),
     "jobs.submit": Call(AnySubmit, Job),
     "jobs.cancel": Call(OneJob, Job),
+    "jobs.pause": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
     "models.rollback": Call(RollBack, NowLive),
     "models.remove": Call(OneModel, Done, roles.DELETING),

@@ -47,6 +47,7 @@ class Deeds:
             "live.ended": self.end_foreground,
             "jobs.submit": self.submit,
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
+            "jobs.pause": lambda asked: self.jobs.pause(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": self.roll_back,
             "models.remove": self.remove_model,

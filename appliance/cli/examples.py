@@ -10,7 +10,7 @@ EXAMPLES = {
     "doctor": ("wardpose doctor", "wardpose doctor --mend"),
     "setup": ("wardpose setup --dry-run", "wardpose setup --kinect"),
     "status": ("wardpose status", "wardpose status --json"),
-    "jobs": ("wardpose jobs", "wardpose jobs show 3", "wardpose jobs resume"),
+    "jobs": ("wardpose jobs", "wardpose jobs show 3", "wardpose jobs pause 3", "wardpose jobs resume"),
     "audit": ("wardpose audit", "wardpose audit --json > audit.json"),
     "roles": ("wardpose roles", "wardpose roles assign anna nurse --pin"),
     "display": ("wardpose display", "wardpose display --address"),

@@ -57,8 +57,10 @@ def show(options: argparse.Namespace, out: Output) -> int:
     )
     for lacking in ready.lacking:
         out.say(f"missing: {lacking}")
-    told = None if found is None else {"names": list(found.names), "until": f"{found.until:%Y-%m-%d}"}
-    told = None if found is None or told is None else told | {"fingerprint": found.fingerprint, "own": found.own}
+    told: dict[str, Any] | None = None
+    if found is not None:
+        told = {"names": list(found.names), "until": f"{found.until:%Y-%m-%d}", "own": found.own}
+        told["fingerprint"] = found.fingerprint
     out.answer({
         "ok": True, "on": settings.on, "addresses": places, "certificate": told, "people": people,
         "missing": list(ready.lacking),

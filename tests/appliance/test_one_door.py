@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "jobs.get": {"id": 1},
     "jobs.submit": {"kind": "synth", "parameters": {"scenario": "B", "count": 2}},
     "jobs.cancel": {"id": 1},
+    "jobs.pause": {"id": 1},
     "jobs.resume": {"id": 1},
     "models.rollback": {"task": "pose", "reason": "it misses feet"},
     "calibrations.keep": {"estimate": "{}"},
