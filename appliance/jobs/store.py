@@ -163,7 +163,7 @@ class JobStore:
         return self.get(number)
 
     def pause(self, number: int) -> Job:
-        """Let a job wait until it is resumed: a queued one where it is, a running one, with its memory, at its next step.
+        """Let a job wait until it is resumed: a queued one where it is, a running one at its next step.
 
         Raises `WardposeError` for one that has ended, and for one that is over in moments or could not carry on if its
         process ended meanwhile.
