@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, page, soak, faults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_soak
+from appliance.cli import bench_faults, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -39,6 +39,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--detector", help="a model of this site (default: the live one)")
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
         bench.set_defaults(run=measure, bench=name)
+    bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")

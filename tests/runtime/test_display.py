@@ -217,7 +217,11 @@ def test_the_page_is_told_no_more_than_it_shows(live: ResultServer, display: Dis
 def test_no_role_sees_pixels_on_a_page_for_its_programs_can_not_reach_any() -> None:
     code = "import sys, runtime.display.service, runtime.display.station; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    reading = {name for name in loaded.stdout.split() if name.startswith(("runtime.capture", "runtime.live", "runtime.pipeline"))}
+    reading = {
+        name
+        for name in loaded.stdout.split()
+        if name.startswith(("runtime.capture", "runtime.live", "runtime.pipeline"))
+    }
     assert not reading
     assert "img-src 'self'" in HEADERS["Content-Security-Policy"] and not [
         name
