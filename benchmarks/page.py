@@ -166,9 +166,10 @@ def _message(index: int) -> dict[str, Any]:
         })  # fmt: skip
     at = time.monotonic()
     return {
-        "version": 1, "state": "live", "message": "", "fps": FPS, "people": people, "captured_at": at,
-        "finished_at": at, "frame_index": index, "width": 1280, "height": 720, "origin": "camera", "sure": SURE, "doubtful": DOUBTFUL,
-        "pause": None, "stale_s": STALE_S, "patient": None, "engines": {"detector": "none: made here"},
+        "version": 1, "state": "live", "message": "", "fps": FPS, "people": people, "frame_index": index,
+        "captured_at": at, "finished_at": at, "width": 1280, "height": 720, "origin": "camera", "sure": SURE,
+        "doubtful": DOUBTFUL, "pause": None, "stale_s": STALE_S, "patient": None,
+        "engines": {"detector": "none: made here"},
     }  # fmt: skip
 
 
