@@ -22,12 +22,6 @@ from appliance.site.calibrations import CalibrationRow
 from appliance.site.requests import Request, Why
 from appliance.site.roles import Role
 
-API_VERSION = 2  # raised when an old request means something else, or is none any more
-# A client of any version must be able to end the looking; the bedside page, which lifts its pause too, states none.
-ANY_VERSION = ("live.pause", "live.resume", "stop")
-
-READING = ("status", "jobs.list", "jobs.get")  # these change nothing
-
 Place = Literal["", "somebody at the bedside page"]
 AtTheStation = Literal["somebody at the ward's station"]
 
@@ -210,7 +204,7 @@ class ForgetCamera(Request):
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class PauseTold(Answer):
@@ -291,7 +285,7 @@ class Closed(Answer):
 class Status(BaseModel):
     """How the box is. More keys may be there: of the live path, its pause and outages, see `appliance.live.status`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     site: str
     pid: int

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
-from appliance import api, cut_off, program, wire
+from appliance import api, cut_off, program, versions, wire
 from appliance.deeds import Deeds
 from appliance.doorkeeper import Doorkeeper
 from appliance.doorway import Doorway
@@ -148,7 +148,7 @@ class Service:
         try:
             request = _request(line)
             name = request["call"]
-            key = str(request.get("id") or "") if name not in api.READING else ""
+            key = str(request.get("id") or "") if name not in versions.READING else ""
 
             def carry_out() -> dict[str, Any]:
                 return self._carry_out(name, request.get("parameters", {}), request.get("version"))
@@ -156,7 +156,7 @@ class Service:
             answer = self._once.answer(key, carry_out)
         except WardposeError as error:
             answer = _refused(error)
-        return answer | {"version": api.API_VERSION}
+        return answer | {"version": versions.API_VERSION}
 
     def _carry_out(self, name: str, parameters: object, version: object) -> dict[str, Any]:
         try:
@@ -168,10 +168,10 @@ class Service:
             sys.stderr.write(f"call {name}: {what}\n")
             return _refused(WardposeError(what, where=name, exit_code=70))
 
-    def call(self, name: str, parameters: object, version: object = api.API_VERSION) -> Any:
+    def call(self, name: str, parameters: object, version: object = versions.API_VERSION) -> Any:
         """Answer one request; raises `WardposeError` for what can't be done or understood."""
-        if name not in api.ANY_VERSION:
-            wire.require_version(version, whose="this program", ours="the service that runs")
+        if name not in versions.ANY_VERSION:
+            versions.require_version(version, whose="this program", ours="the service that runs")
         asked = wire.understood(name, parameters)
         self._doorkeeper.require(name, asked)
         if name != "status":

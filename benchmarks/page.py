@@ -31,7 +31,7 @@ from runtime.state import STALE_S
 
 FPS = 30.0
 GOAL_MS = 150.0
-VIEWPORT = {"width": 1920, "height": 1080}
+WIDTH_PX, HEIGHT_PX = 1920, 1080
 _WARM_UP_S = 2.0
 _LOOK_S = 1.0
 # Joints of somebody on their back in a 1280 × 720 picture, COCO's order, pixels.
@@ -115,7 +115,7 @@ def _watched(where: str, chromium: str, seconds: float, progress: Progress) -> l
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         except playwright.Error as error:
             raise WardposeError("Chromium does not start", where=chromium, mend=str(error).splitlines()[0]) from error
-        page = browser.new_page(viewport=VIEWPORT)
+        page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
         page.add_init_script(_NOTES)
         page.goto(where)
         page.wait_for_timeout(1000 * _WARM_UP_S)

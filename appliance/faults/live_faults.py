@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from appliance import api
+from appliance import versions
 from appliance.client import ServiceClient
 from appliance.faults.operations import holds
 from appliance.live.addresses import result_socket, service_socket
@@ -26,7 +26,7 @@ START_S = 240.0
 STEADY_S = 5.0  # of a live picture before each fault
 WATCH_S = 10.0  # over which frames are counted
 ROUNDS = 2
-_STATUS = json.dumps({"call": "status", "version": api.API_VERSION}).encode() + b"\n"
+_STATUS = json.dumps({"call": "status", "version": versions.API_VERSION}).encode() + b"\n"
 _NOTHING = json.dumps({"command": "nothing"}).encode() + b"\n"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from appliance import api, wire
+from appliance import api, versions, wire
 from appliance.client import ServiceClient
 from appliance.jobs import requests
 from appliance.jobs.kinds import JOB_KINDS
@@ -109,7 +109,7 @@ def test_the_schema_has_every_call_of_the_service_and_its_requests_are_understoo
         service._lock_file.close()
     schema = wire.schema()
     assert set(schema["calls"]) == answering == set(api.CALLS) == set(EXAMPLES)
-    assert schema["version"] == api.API_VERSION
+    assert schema["version"] == versions.API_VERSION
     for name, parameters in EXAMPLES.items():
         assert {"request", "answer"} == schema["calls"][name].keys()
         request = wire.understood(name, parameters)
@@ -183,7 +183,7 @@ def test_a_client_of_another_version_gets_one_clear_line_and_can_still_pause(
         raw.sendall(b'{"call": "jobs.list", "parameters": {}}\n')  # as before there were versions
         answer = json.loads(raw.makefile().readline())
     assert not answer["ok"] and "an earlier version" in answer["error"]["what"]
-    monkeypatch.setattr(api, "API_VERSION", 99)
+    monkeypatch.setattr(versions, "API_VERSION", 99)
     with pytest.raises(WardposeError, match=r"this program speaks version 99 .* version 2; wardpose was updated"):
         client.jobs()
     client.pause("a visit")
