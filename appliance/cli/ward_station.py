@@ -102,5 +102,5 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise WardposeError(
-            f"can't be read ({getattr(error, 'strerror', None) or 'not PEM'})", where=str(path), mend="give a PEM file"
+            f"can't be read: {getattr(error, 'strerror', None) or 'no PEM'}", where=str(path), mend="give a PEM file"
         ) from error  # fmt: skip

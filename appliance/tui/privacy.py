@@ -94,7 +94,7 @@ class PrivacyPage(Page):
             Fact("Beyond this box", f"the ward's station may look, by PIN: {', '.join(data.station)}", "warn",
                  "wardpose station off ends it")
             if data.station
-            else Fact("Beyond this box", "nobody may look; the ward station's view is off", "good"),
+            else Fact("Beyond this box", "the ward station's view is off", "good"),
             Fact("Swap", "memory may be written to it" if data.swap else "none on this box",
                  "warn" if data.swap else "good", "swapoff -a, or encrypt it" if data.swap else ""),
         ]  # fmt: skip

@@ -65,7 +65,7 @@ def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         raise WardposeError(
-            f"the certificate of the station's view can't be used ({error.strerror or error})",
+            f"the certificate of the station's view is of no use ({error.strerror or error})",
             where=str(certificate), mend="make one: wardpose station certificate",
         ) from error  # fmt: skip
     return context

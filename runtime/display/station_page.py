@@ -17,6 +17,7 @@ from calibration.errors import WardposeError
 from runtime.display.app import ENDED, BedOf, Watched, Watcher, command_of
 from runtime.display.hub import Hub
 from runtime.display.limits import Places
+from runtime.display.pausing import NOT_ALLOWED
 from runtime.display.words import language
 
 MOST = {"asking": 16, "station": 8}
@@ -115,7 +116,7 @@ class StationPage(Watched):
         try:
             who = await asyncio.to_thread(self._entrance.enter, pin, watcher.address)
         except WardposeError as error:
-            return {"ok": False, "what": error.what, "mend": error.mend}
+            return {"ok": False, "what": error.what, "mend": error.mend, "refused": error.exit_code == NOT_ALLOWED}
         look = self._of[watcher] = _Look(who, watcher.address, self._clock())
         self._looks[look.token] = look
         return {"ok": True, "name": who, "look": look.token}

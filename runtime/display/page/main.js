@@ -132,8 +132,8 @@ async function enter(what = say("Your PIN, to look")) {
   if (pin === "") return;
   const answer = await link.ask("enter", { pin });
   if (answer.ok || link.trouble !== "pin") return;
-  enter(answer.what === "this PIN is nobody's" || answer.what === "too many wrong PINs" ?
-    say("This PIN was not accepted. After several tries, wait a minute.") :
+  enter(answer.refused ?
+    `${say("This PIN was not accepted. After several tries, wait a minute.")} ${say("Here it has six digits or more.")}` :
     [say("Try again."), answer.what, answer.mend].filter(Boolean).join(" "));
 }
 
