@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, families, carry-over, soak, faults."""
+"""wardpose bench: speed, memory and faults, one command for each part of the product."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_job, bench_soak
+from appliance.cli import bench_faults, bench_job, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -43,6 +43,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--yardsticks", action="store_true", help="beside ultralytics and rtmlib (installs it)")
             bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
+    bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
     whole = kinds.add_parser(

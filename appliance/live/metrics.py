@@ -6,12 +6,12 @@ Numbers about the machine and its models alone: nobody's place, nobody's number,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psutil
 
-Labels = Mapping[str, str]
+Labels = Mapping[str, str]  # of one figure
 
 
 def exposition(status: Mapping[str, Any]) -> str:
@@ -54,7 +54,7 @@ def _one(name: str, kind: str, told: str, value: float | None) -> Iterator[str]:
     yield from _many(name, kind, told, [({}, value)])
 
 
-def _many(name: str, kind: str, told: str, rows: list[tuple[Labels, float | None]]) -> Iterator[str]:
+def _many(name: str, kind: str, told: str, rows: Sequence[tuple[Labels, float | None]]) -> Iterator[str]:
     known = [(labels, value) for labels, value in rows if value is not None]
     if not known:
         return
