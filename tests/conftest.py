@@ -24,6 +24,16 @@ os.umask(_UMASK)
 os.environ["PYTHONPATH"] = str(REPOSITORY)
 
 
+# The files that take minutes begin first, so that no process is left alone with one at the end.
+_LONG = ("test_demo", "test_tui_guide", "test_tui", "test_kept", "test_study", "test_cut_off", "test_display_page")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, each file's tests in their order."""
+    rank = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(_LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _its_own_umask() -> Iterator[None]:
     """A command that a test or a fixture runs in this process closes what it writes to others for good; other tests'

@@ -177,8 +177,9 @@ def setup(options: argparse.Namespace, out: Output) -> int:
 def test(options: argparse.Namespace, out: Output) -> int:
     from appliance.site.folder import REPOSITORY
 
-    # A file's tests stay together, in order, in one of a few processes: most wait for something most of the time.
-    processes = ["-n", str(max(2, min(4, os.cpu_count() or 1))), "--dist", "loadfile"]
+    # A file's tests stay together, in order, in one of a few processes, one more than cores: most wait for something
+    # most of the time.
+    processes = ["-n", str(max(2, min(4, (os.cpu_count() or 1) + 1))), "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes, *options.rest]
     ended = subprocess.run(command, cwd=REPOSITORY, check=False)
     out.answer({"ok": ended.returncode == 0, "exit_code": ended.returncode})
