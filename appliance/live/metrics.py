@@ -6,7 +6,7 @@ Numbers about the machine and its models alone: nobody's place, nobody's number,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -54,7 +54,7 @@ def _one(name: str, kind: str, told: str, value: float | None) -> Iterator[str]:
     yield from _many(name, kind, told, [({}, value)])
 
 
-def _many(name: str, kind: str, told: str, rows: list[tuple[Labels, float | None]]) -> Iterator[str]:
+def _many(name: str, kind: str, told: str, rows: Sequence[tuple[Labels, float | None]]) -> Iterator[str]:
     known = [(labels, value) for labels, value in rows if value is not None]
     if not known:
         return
