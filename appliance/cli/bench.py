@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults."""
+"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults, chaos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_job, bench_soak
+from appliance.cli import bench_chaos, bench_faults, bench_job, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -41,10 +41,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
         if name == "live":
             bench.add_argument("--yardsticks", action="store_true", help="beside ultralytics and rtmlib (installs it)")
+            bench.add_argument("--threads", type=int, help="of each engine on the processor (default: as measured)")
             bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
+    bench_chaos.add(kinds, common)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
     over.add_argument("--task", choices=("detect", "pose"), default="detect", help="which model is tuned")
     over.add_argument(
@@ -98,7 +100,7 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 
         site = SiteFolder.open(options.home)
         if options.bench == "live":
-            arguments |= {"yardsticks": options.yardsticks, "engines": site.engines}
+            arguments |= {"yardsticks": options.yardsticks, "threads": options.threads, "engines": site.engines}
         pauses.switch(site).require_off()
         arguments["pause_file"] = site.pause_file
     arguments |= _models(options, out, [name for name in ("detector", "pose") if name in wanted])
