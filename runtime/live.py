@@ -15,8 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +29,7 @@ from runtime.detect_beside import Hung
 from runtime.engine_choice.selection import EngineWish
 from runtime.frames import Frame
 from runtime.message import live_message
-from runtime.notify import notify
+from runtime.notify import notify, telling_that_it_starts
 from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.renewal import ModelFiles, Renewal
@@ -82,7 +81,8 @@ class LiveService:
     def run(self) -> None:
         """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
         try:
-            with self._telling_that_it_starts():
+            # TensorRT may build an engine for minutes the first time, which is no hang.
+            with telling_that_it_starts(_LONGEST_START_S, lambda: self._say("starting", "loading the models")):
                 bed = self._load_bed()
                 self._pipeline = self._renewal.open()
                 self._pipeline.bed, self._pipeline.at_pace = bed, True
@@ -100,28 +100,6 @@ class LiveService:
             self._server.close()
             if self._pipeline is not None:
                 self._pipeline.end()
-
-    @contextmanager
-    def _telling_that_it_starts(self) -> Iterator[None]:
-        """Say every second that models are being loaded, and ask systemd for patience: TensorRT may build an engine
-        for minutes the first time, which is no hang. The patience ends all the same."""
-        loaded = threading.Event()
-
-        def tell() -> None:
-            until = time.monotonic() + _LONGEST_START_S
-            while time.monotonic() < until:
-                self._say("starting", "loading the models")
-                notify("EXTEND_TIMEOUT_USEC=10000000")
-                if loaded.wait(1.0):
-                    return
-
-        teller = threading.Thread(target=tell, name="starting", daemon=True)
-        teller.start()
-        try:
-            yield
-        finally:
-            loaded.set()
-            teller.join()
 
     def _step(self, pipeline: LivePipeline) -> None:
         if self._pause.active:

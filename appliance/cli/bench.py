@@ -1,4 +1,4 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults, chaos."""
+"""wardpose bench: speed, memory and faults, one command for each part of the product."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_chaos, bench_faults, bench_job, bench_soak
+from appliance.cli import bench_chaos, bench_faults, bench_job, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -44,9 +44,17 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--threads", type=int, help="of each engine on the processor (default: as measured)")
             bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
+    bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
     bench_chaos.add(kinds, common)
+    whole = kinds.add_parser(
+        "families", parents=[common], help="the paper's models in their whole size: built, tuned a step, exported, read"
+    )
+    whole.add_argument("models", nargs="*", metavar="MODEL", help="default: all of them, one after the other")
+    whole.add_argument("--threads", type=int, help="for training and answering (default: one a core)")
+    whole.add_argument("--work", type=Path, help="folder with room for the models (default: the system's)")
+    whole.set_defaults(run=measure_families)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
     over.add_argument("--task", choices=("detect", "pose"), default="detect", help="which model is tuned")
     over.add_argument(
@@ -136,6 +144,19 @@ def _models(options: argparse.Namespace, out: Output, wanted: list[str]) -> dict
             require_task(site, name, task)
             found[kind] = exported_model(options, out, name)
     return found
+
+
+def measure_families(options: argparse.Namespace, out: Output) -> int:
+    from benchmarks.families import run
+
+    with out.progress("bench families") as progress:
+        found = run(options.models, threads=options.threads, work=options.work, progress=progress)
+    keys = ("input", "build_s", "step_s", "export_s", "answer_s", "export_error", "decode_error_px", "onnx_mb")
+    out.table(("model", *(key.replace("_", " ") for key in keys)), [
+        (name, *(row.get(key) for key in keys)) for name, row in found.items()
+    ])  # fmt: skip
+    out.answer({"models": found})
+    return 0
 
 
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:

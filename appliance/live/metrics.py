@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-Labels = Mapping[str, str]
+Labels = Mapping[str, str]  # of one figure
 
 
 def exposition(status: Mapping[str, Any]) -> str:
