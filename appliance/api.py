@@ -183,6 +183,28 @@ class RecordingEnded(Request):
     kept: bool
 
 
+class RecordSkeletons(Why):
+    """Skeletons are to be kept under `name`. process: the recorder's `process_identity`."""
+
+    name: str
+    seconds: float
+    expires: str
+    process: str
+
+
+class OneStream(Why):
+    """Skeletons that are kept, by their name."""
+
+    name: str
+
+
+class ExportSkeletons(OneStream):
+    """They are about to be written elsewhere. out: an absolute path."""
+
+    to: Literal["c3d", "bids", "csv"]
+    out: str
+
+
 class Installed(Request):
     """`wardpose setup` has installed these on the box."""
 
@@ -339,6 +361,10 @@ CALLS: Mapping[str, Call] = {
     "camera.look": Call(Look, Looking),
     "camera.record": Call(Record, Recording),
     "camera.recorded": Call(RecordingEnded, Done),
+    "skeletons.record": Call(RecordSkeletons, Recording),
+    "skeletons.recorded": Call(RecordingEnded, Done),
+    "skeletons.export": Call(ExportSkeletons, Done),
+    "skeletons.delete": Call(OneStream, Done, roles.DELETING),
     "settings.set": Call(SetSetting, SettingNow),
     "camera.forget": Call(ForgetCamera, Done, roles.DELETING),
     "station.switch": Call(SwitchStation, Done),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import api, wire
-from appliance.bedside import camera_access, plates, recordings
+from appliance.bedside import camera_access, plates, recordings, skeleton_streams
 from appliance.jobs import datasets, requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
 from appliance.live import reserve, station, takeover
@@ -61,6 +61,10 @@ class Deeds:
             "camera.look": self.look,
             "camera.record": self.begin_recording,
             "camera.recorded": self.end_recording,
+            "skeletons.record": self.begin_skeletons,
+            "skeletons.recorded": self.end_recording,
+            "skeletons.export": self.export_skeletons,
+            "skeletons.delete": self.delete_skeletons,
             "camera.forget": self.forget_camera,
             "settings.set": self.set_setting,
             "station.switch": self.switch_station,
@@ -135,6 +139,21 @@ class Deeds:
 
     def end_recording(self, asked: api.RecordingEnded) -> api.Done:
         recordings.end(self.site, asked.id, kept=asked.kept)
+        return api.Done()
+
+    def begin_skeletons(self, asked: api.RecordSkeletons) -> api.Recording:
+        number, expires_at = recordings.begin(
+            self.site, skeleton_streams.file_of(self.site, asked.name), source="skeletons", seconds=asked.seconds,
+            reason=asked.reason, expires=asked.expires, process=asked.process, deed=recordings.SKELETONS,
+        )  # fmt: skip
+        return api.Recording(id=number, source="skeletons", expires_at=expires_at)
+
+    def export_skeletons(self, asked: api.ExportSkeletons) -> api.Done:
+        skeleton_streams.note_export(self.site, asked.name, asked.to, asked.out, asked.reason)
+        return api.Done()
+
+    def delete_skeletons(self, asked: api.OneStream) -> api.Done:
+        skeleton_streams.delete(self.site, asked.name, asked.reason)
         return api.Done()
 
     def roll_back(self, asked: api.RollBack) -> api.NowLive:

@@ -26,10 +26,12 @@ class Hung(WardposeError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whom `detector` found in `frame`, how they look (`runtime.appearance`), and in how many milliseconds."""
+    """Whom `detector` found in a frame of that time and shape, how they look (`runtime.appearance`), and in how many
+    milliseconds. The frame itself is not held."""
 
     detector: PersonDetector
-    frame: Frame
+    time_s: float
+    shape: tuple[int, ...]
     detections: Detections
     looks: NDArray[np.float32]
     ms: float
@@ -46,7 +48,7 @@ class DetectorBeside:
         self._job: tuple[PersonDetector, Frame] | None = None
         self._found: Found | Exception | None = None
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._ended = self._unwanted = False
 
     def offer(self, detector: PersonDetector, frame: Frame) -> bool:
         """Look for people in a frame, unless another one is still being looked at; returns whether it is."""
@@ -73,6 +75,11 @@ class DetectorBeside:
             raise found
         return found
 
+    def forget(self) -> None:
+        """Whatever was found, or will be in the frame that is being looked at, is nobody's business any more."""
+        with self._changed:
+            self._found, self._unwanted = None, self._job is not None
+
     def wait(self, timeout_s: float) -> None:
         """Return when nothing is being looked at any more, or after so long."""
         with self._changed:
@@ -96,9 +103,13 @@ class DetectorBeside:
                 began = time.perf_counter()
                 detections = detector.detect(frame.color)
                 looks = appearance(frame.color, detections)
-                found = Found(detector, frame, detections, looks, (time.perf_counter() - began) * 1e3)
+                ms = (time.perf_counter() - began) * 1e3
+                found = Found(detector, frame.timestamp_s, frame.color.shape, detections, looks, ms)
             except Exception as error:  # it is raised again on the thread that works on the frames
                 found = error
+            del frame
             with self._changed:
-                self._found, self._job = found, None
+                self._found, self._job = (None if self._unwanted else found), None
+                self._unwanted = False
                 self._changed.notify_all()
+            del found

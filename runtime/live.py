@@ -136,6 +136,8 @@ class LiveService:
 
     def _rest(self) -> None:
         self._result = None
+        if self._pipeline is not None:
+            self._pipeline.forget_frames()
         self._finished.clear()
         self._say("paused")
         self._stop.wait(_WAIT_S)

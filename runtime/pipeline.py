@@ -113,6 +113,10 @@ class LivePipeline:
         """Work with these models from the next frame on; whom it follows, it follows on. Not while `process` runs."""
         self.detector, self.pose = detector, pose
 
+    def forget_frames(self) -> None:
+        """Let go of what is still being found in a frame: the site is paused."""
+        self._beside.forget()
+
     def end(self) -> None:
         """Let the thread that looks for people end."""
         self._beside.end()
@@ -224,11 +228,11 @@ class LivePipeline:
                 raise Hung(f"the detector has not answered for {_HUNG_S:.0f} s", mend="the live process begins anew")
 
     def _take_in(self, found: Found | None, frame: Frame, stages_ms: dict[str, float]) -> None:
-        if found is None or found.detector is not self.detector or found.frame.color.shape != frame.color.shape:
+        if found is None or found.detector is not self.detector or found.shape != frame.color.shape:
             return
         stages_ms["detect"] = found.ms
-        self._detected_s = found.frame.timestamp_s
-        self.tracker.update(found.detections, found.frame.timestamp_s, found.looks)
+        self._detected_s = found.time_s
+        self.tracker.update(found.detections, found.time_s, found.looks)
 
     def _skeletons(self, pose: PoseEstimator, frame: Frame, detections: Detections) -> Skeletons:
         height, width = frame.color.shape[:2]

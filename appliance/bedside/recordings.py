@@ -1,4 +1,5 @@
-"""Recordings of the camera: made only for a reason, known to the audit trail, and deleted when they expire.
+"""Recordings of the camera and of skeletons: made only for a reason, known to the audit trail, and deleted when they
+expire.
 
 The row that names a recording is written *before* its first frame: whatever happens then, the box knows what to delete.
 The service writes it (`begin`) and how it ended (`end`); whoever records (`record`) asks it to, and looks by itself.
@@ -37,7 +38,10 @@ LONGEST_SECONDS = 3600.0
 LONGEST_KEPT = timedelta(days=90)
 SHORTEST_REASON = 8  # letters; "test" tells an auditor nothing
 LEAST_FREE_BYTES = 1_000_000_000  # a recording never takes the room that the box itself needs
-_HEAD_BYTES = 65_536
+# What the audit trail calls them, and how a file is called that holds them.
+CAMERA, SKELETONS = "camera.record", "skeletons.record"
+SUFFIXES = {CAMERA: ".mkv", SKELETONS: ".parquet"}
+_EDGE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +94,16 @@ def _tell_end(ask: Ask, number: int, *, kept: bool) -> None:
 
 
 def begin(
-    site: SiteFolder, file: Path, *, source: str, seconds: float, reason: str, expires: str, process: str
-) -> tuple[int, str]:
+    site: SiteFolder, file: Path, *, source: str, seconds: float, reason: str, expires: str, process: str,
+    deed: str = CAMERA,
+) -> tuple[int, str]:  # fmt: skip
     """Write down that a recording begins; returns its number and when it expires (UTC). process: the recorder's
-    identity. Raises `WardposeError`, and writes nothing, where it may not begin."""
+    identity; deed: `CAMERA` or `SKELETONS`. Raises `WardposeError`, and writes nothing, where it may not begin."""
     span = parse_expiry(expires, most=LONGEST_KEPT)
-    _check(file, seconds, reason)
+    _check(file, seconds, reason, deed)
     pauses.switch(site).require_off()
     expiry = expires_at(span)
-    return _begin(site, file, redacted(source), reason.strip(), expiry, process), expiry
+    return _begin(site, file, redacted(source), reason.strip(), expiry, process, deed), expiry
 
 
 def end(site: SiteFolder, number: int, *, kept: bool) -> None:
@@ -113,7 +118,7 @@ def end(site: SiteFolder, number: int, *, kept: bool) -> None:
         _end(site, number, "abandoned", "recording.abandon", site.resolve(row["file"]), "nothing was kept")
 
 
-def _check(file: Path, seconds: float, reason: str) -> None:
+def _check(file: Path, seconds: float, reason: str, deed: str) -> None:
     if sum(letter.isalpha() for letter in reason) < SHORTEST_REASON:
         raise WardposeError(
             "a recording shows the patient, so it needs a reason that others can judge",
@@ -124,7 +129,7 @@ def _check(file: Path, seconds: float, reason: str) -> None:
         raise WardposeError(
             f"{seconds:g} seconds can't be recorded", where="--seconds", mend=f"give 1 to {LONGEST_SECONDS:.0f}"
         )
-    if file.suffix.lower() != ".mkv":
+    if deed == CAMERA and file.suffix.lower() != SUFFIXES[CAMERA]:
         raise WardposeError("a recording is a Matroska file", where=str(file), mend="name it FILE.mkv")
     if file.exists():
         raise WardposeError("there is a file of that name", where=str(file), mend="choose another name")
@@ -156,8 +161,8 @@ def _write(
     return Recorded(file, spec, writer.frames, round(writer.duration_s, 3), stream.tell(), expiry)
 
 
-def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str, process: str) -> int:
-    with audit.deed(site, "camera.record", f"{source} into {file} until {expiry}", reason) as db:
+def _begin(site: SiteFolder, file: Path, source: str, reason: str, expiry: str, process: str, deed: str) -> int:
+    with audit.deed(site, deed, f"{source} into {file} until {expiry}", reason) as db:
         others = db.execute(
             "SELECT process FROM recordings WHERE file = ? AND state = 'recording'", (site.relative(file),)
         ).fetchall()
@@ -235,9 +240,12 @@ def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connec
 
 
 def _is_the_recording(file: Path, expiry: str) -> bool:
-    """Whether the file says of itself that it expires at that instant: its head holds its tags."""
+    """Whether the file says of itself that it expires at that instant: Matroska at its head, Parquet at its end."""
     try:
         with file.open("rb") as stream:
-            return expiry.encode() in stream.read(_HEAD_BYTES)
+            if expiry.encode() in stream.read(_EDGE_BYTES):
+                return True
+            stream.seek(max(0, file.stat().st_size - _EDGE_BYTES))
+            return expiry.encode() in stream.read(_EDGE_BYTES)
     except FileNotFoundError:
         return False

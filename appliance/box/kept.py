@@ -72,6 +72,16 @@ KEPT = (
         ("*.mkv",), pictures=True,
     ),
     Kept(
+        "skeletons over time, where somebody keeps them: boxes, joints and their places, no picture", "`skeletons/`",
+        "until its date, at most 90 days", "who asked, with a reason (`skeletons.record`); off by default",
+        "by itself at its date (`recording.delete`); `wardpose skeletons delete`", ("skeletons/*.parquet",),
+    ),
+    Kept(
+        "skeletons exported as C3D, BIDS or CSV", "where that person said",
+        "as that person decides: the box does not delete it", "who exported (`skeletons.export` is written down)",
+        "by that person",
+    ),
+    Kept(
         "pictures written to a file that a person named (`--picture`, `--out`)", "where that person said",
         "as that person decides: the box does not delete it",
         "who asked (`camera.look`, `plate.look` and `plate.capture` are written down)", "by that person",

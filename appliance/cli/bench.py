@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_job, bench_page, bench_soak
+from appliance.cli import bench_chaos, bench_faults, bench_job, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -41,11 +41,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
         if name == "live":
             bench.add_argument("--yardsticks", action="store_true", help="beside ultralytics and rtmlib (installs it)")
+            bench.add_argument("--threads", type=int, help="of each engine on the processor (default: as measured)")
             bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
     bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
+    bench_chaos.add(kinds, common)
     whole = kinds.add_parser(
         "families", parents=[common], help="the paper's models in their whole size: built, tuned a step, exported, read"
     )
@@ -106,7 +108,7 @@ def measure(options: argparse.Namespace, out: Output) -> int:
 
         site = SiteFolder.open(options.home)
         if options.bench == "live":
-            arguments |= {"yardsticks": options.yardsticks, "engines": site.engines}
+            arguments |= {"yardsticks": options.yardsticks, "threads": options.threads, "engines": site.engines}
         pauses.switch(site).require_off()
         arguments["pause_file"] = site.pause_file
     arguments |= _models(options, out, [name for name in ("detector", "pose") if name in wanted])

@@ -18,6 +18,7 @@ EXAMPLES = {
     "camera": ("wardpose camera list", "wardpose camera probe simulated"),
     "calibrate": ("wardpose calibrate tags", "wardpose calibrate confirm"),
     "plates": ("wardpose plates list",),
+    "skeletons": ("wardpose skeletons list", "wardpose skeletons export night --to bids --out night"),
     "synth": ("wardpose synth --count 400", "wardpose synth --scenario C --count 100 --seed 7 --out images"),
     "tune": ("wardpose tune --epochs 2", "wardpose tune --task pose"),
     "evaluate": ("wardpose evaluate --data labels.json --keypoints",),

@@ -31,6 +31,7 @@ from appliance.cli import (
     plates,
     retarget,
     roles,
+    skeletons,
     station,
     study,
     ward_station,
@@ -79,11 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    looking, making = (
-        (demo, station, audit, roles, ward_station, camera, calibrate, plates, backgrounds),
-        (data, retarget, models),
-    )
-    for module in (*looking, *making, engines, live, jobs, bench, study, completion):
+    looking = (demo, station, audit, roles, ward_station, camera, calibrate, plates, skeletons, backgrounds)
+    for module in (*looking, data, retarget, models, engines, live, jobs, bench, study, completion):
         module.add(commands, behind)
     examples.show(commands.choices)
     return parser

@@ -13,6 +13,7 @@ from appliance.cli.main import build_parser
 from appliance.cli.output import Output
 from benchmarks import infer, live, ring
 from benchmarks.yardsticks import ultralytics_ms
+from synth.simulated_camera import SimulatedCamera
 from tests.runtime.onnx_graphs import constant_model, info
 
 
@@ -57,18 +58,31 @@ def test_a_yardstick_that_cannot_read_a_layout_is_left_out(tmp_path: Path) -> No
     assert ultralytics_ms(tmp_path / "none.onnx", info(layout="nanodet"), frames, 1) is None
 
 
-def test_live(tmp_path: Path) -> None:
+def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_SWAP_S", 1)
     detector, pose = _models(tmp_path)
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(2):
         cv2.imwrite(str(photos / f"{index}.png"), np.full((64, 96, 3), 80 * index, np.uint8))
     source = f"video:{photos}#loop=true&photos_per_s=20"
-    figures = live.run(1, source=source, detector=detector, pose=pose, threads=1, yardsticks=False)
+    figures = live.run(1, source=source, detector=detector, pose=pose, threads=1)
     assert figures["fps"] > 0
     assert 0 < figures["p50_ms"] <= figures["p99_ms"]
     assert figures["rss_gib"] > 0
-    assert list(figures["stages_ms"]) == ["detect", "track", "pose", "smooth"]
+    assert set(figures["stages_ms"]) == {"detect", "track", "pose", "smooth"}
+    assert figures["swap_gap_ms"] > 0
+    assert figures["source_fps"] > 0
+    assert figures["dropped"] >= 0
+    assert figures["four_people"] is None  # of this source alone
+
+
+def test_the_wards_of_the_live_bench_are_what_it_says() -> None:
+    for scene, spec in live.SCENES.items():
+        camera = SimulatedCamera.from_argument(spec.partition(":")[2])
+        assert (camera.camera.width, camera.camera.height, camera.config.fps) == (640, 360, 30)
+        assert camera.config.prepared
+        assert camera.config.bystanders == {"one_or_two": 1, "four": 3}[scene]
 
 
 def test_the_ring_is_measured_against_a_copy() -> None:

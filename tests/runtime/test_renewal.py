@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,21 @@ def test_a_core_taken_away_changes_no_answer(tmp_path: Path, request: pytest.Fix
     before = engine.run(np.zeros((1, 3, 64, 64), np.float32))[0]
     request.getfixturevalue("one_core")
     np.testing.assert_array_equal(engine.run(np.zeros((1, 3, 64, 64), np.float32))[0], before)
+
+
+def test_a_core_taken_away_from_a_fast_stream_changes_nobody(
+    whole: Callable[[NDArray[np.float32]], LivePipeline], request: pytest.FixtureRequest
+) -> None:
+    pipeline = whole(TWO)
+    pipeline.at_pace = True
+    seen = []
+    for index in range(20):
+        if index == 10:
+            request.getfixturevalue("one_core")
+        fast = replace(_frame(index, (360, 640)), timestamp_s=index / 30)
+        seen.append(pipeline.process(fast).detections.track_id)
+    assert [ids is not None and sorted(ids.tolist()) for ids in seen] == [[1, 2]] * 20
+    pipeline.end()
 
 
 def test_asking_again_and_again_opens_only_what_was_asked_last(tmp_path: Path) -> None:

@@ -157,3 +157,19 @@ def test_the_motion_sensor_feels_which_way_is_up() -> None:
         found = up_in_color([camera.read() for _ in range(5)])
     truth = camera.true_calibration().camera_from_bed[:3, 2]
     assert np.degrees(np.arccos(np.clip(found.up @ truth, -1, 1))) < 0.5
+
+
+def test_a_spec_says_how_wide_the_picture_is_and_how_many_stand_by() -> None:
+    camera = SimulatedCamera.from_argument("ward#width=640&bystanders=3")
+    assert (camera.camera.width, camera.camera.height) == (640, 360)
+    assert camera._scenario(640).bystander_weights == (0, 0, 0, 1)
+    with pytest.raises(WardposeError, match="width"):
+        SimulatedCamera.from_argument("ward#width=wide")
+    with pytest.raises(WardposeError, match="bystanders"):
+        SimulatedCamera.from_argument("ward#bystanders=9")
+
+
+def test_a_prepared_ward_has_every_posture_before_its_first_picture() -> None:
+    spec = "ward#width=640&prepared=true&postures=2&posture_s=0.5&depth=false&seed=4"
+    with SimulatedCamera.from_argument(spec) as camera:
+        assert len(camera._stills) == 2

@@ -1,0 +1,1 @@
+"""Skeletons over time, in the formats of the field; never a pixel."""

@@ -1,0 +1,89 @@
+"""The detector beside the poses: one frame at a time, nothing lost but what is no longer wanted."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runtime.detect import PersonDetector
+from runtime.detect_beside import DetectorBeside
+from runtime.detections import Detections
+from runtime.engines.onnx_engine import OnnxEngine
+from runtime.frames import Frame
+from tests.runtime.onnx_graphs import constant_model, info
+
+WAIT_S = 60.0
+
+
+class Held(PersonDetector):
+    """A detector that answers when it is let, or fails."""
+
+    def __init__(self, engine: OnnxEngine) -> None:
+        super().__init__(engine)
+        self.let, self.fails = threading.Event(), False
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        assert self.let.wait(WAIT_S)
+        if self.fails:
+            raise RuntimeError("out of memory")
+        return super().detect(color)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Held:
+    one = np.array([[32, 32, 20, 10, 0.9]], np.float32).T
+    return Held(OnnxEngine(constant_model(tmp_path / "d.onnx", [one], info()), threads=1))
+
+
+def _frame(at: float) -> Frame:
+    return Frame(np.zeros((64, 64, 3), np.uint8), at, 0, "black")
+
+
+def test_a_second_frame_is_refused_until_the_first_is_done(held: Held) -> None:
+    beside = DetectorBeside()
+    assert beside.offer(held, _frame(1.0))
+    assert not beside.offer(held, _frame(2.0))
+    assert beside.take() is None
+    held.let.set()
+    beside.wait(WAIT_S)
+    found = beside.take()
+    assert found is not None
+    assert (found.time_s, len(found.detections), len(found.looks)) == (1.0, 1, 1)
+    assert beside.take() is None
+    assert beside.offer(held, _frame(3.0))
+    beside.end()
+
+
+def test_what_the_detector_raises_is_raised_where_it_is_taken(held: Held) -> None:
+    beside = DetectorBeside()
+    held.fails = True
+    held.let.set()
+    beside.offer(held, _frame(1.0))
+    beside.wait(WAIT_S)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        beside.take()
+    assert beside.take() is None
+    beside.end()
+
+
+def test_after_a_pause_neither_a_frame_nor_whom_it_showed_is_left(held: Held) -> None:
+    beside, frame = DetectorBeside(), _frame(1.0)
+    pixels = weakref.ref(frame.color)
+    beside.offer(held, frame)
+    beside.forget()
+    del frame
+    held.let.set()
+    beside.wait(WAIT_S)
+    assert beside.take() is None
+    gc.collect()
+    assert pixels() is None
+    assert beside.offer(held, _frame(2.0))  # and it works on
+    beside.wait(WAIT_S)
+    assert beside.take() is not None
+    beside.end()
