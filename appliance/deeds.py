@@ -6,7 +6,6 @@ that leaves its row in the audit trail.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,12 +15,14 @@ from appliance import api, wire
 from appliance.bedside import camera_access, plates, recordings
 from appliance.jobs import datasets, requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
-from appliance.live import reserve, takeover
+from appliance.live import reserve, station, takeover
+from appliance.live.addresses import write_calibration_in_use
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
-from appliance.site import assigning, audit, calibrations, privacy
+from appliance.site import assigning, audit, calibrations, intents, privacy
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
+from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 from runtime.capture import secrets
@@ -46,6 +47,7 @@ class Deeds:
             "live.ended": self.end_foreground,
             "jobs.submit": self.submit,
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
+            "jobs.pause": lambda asked: self.jobs.pause(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": self.roll_back,
             "models.remove": self.remove_model,
@@ -61,6 +63,8 @@ class Deeds:
             "camera.recorded": self.end_recording,
             "camera.forget": self.forget_camera,
             "settings.set": self.set_setting,
+            "station.switch": self.switch_station,
+            "station.certificate": self.keep_certificate,
             "roles.assign": self.assign_role,
             "roles.remove": self.remove_role,
             "site.close": self.mend,
@@ -97,10 +101,14 @@ class Deeds:
     def keep_calibration(self, asked: api.KeepCalibration) -> calibrations.CalibrationRow:
         from calibration.files import parse_estimate
 
-        return calibrations.keep(self.site, parse_estimate(asked.estimate.encode(), "calibrations.keep"))
+        row = calibrations.keep(self.site, parse_estimate(asked.estimate.encode(), "calibrations.keep"))
+        write_calibration_in_use(self.site)
+        return row
 
     def confirm_calibration(self, asked: api.ConfirmCalibration) -> calibrations.CalibrationRow:
-        return calibrations.confirm(self.site, asked.id, turned=asked.turned, reason=asked.reason)
+        row = calibrations.confirm(self.site, asked.id, turned=asked.turned, reason=asked.reason)
+        write_calibration_in_use(self.site)
+        return row
 
     def discard_calibration(self, asked: api.OneCalibration) -> api.Done:
         calibrations.discard(self.site, asked.id)
@@ -148,10 +156,16 @@ class Deeds:
 
     def close_to_others(self) -> list[str]:
         """Take from others what they may do with the site, and write that down; returns what was done, a line each."""
-        mended = privacy.close_to_others(self.site.root)
-        if mended:
-            with contextlib.suppress(WardposeError):  # on a full disk they are closed all the same
-                audit.record(self.site, "site.close", "rights of others", "; ".join(mended))
+        found = [each for each in privacy.open_to_others(self.site.root) if each.ours]
+        if not found:
+            return []
+        told = "; ".join(f"{each.path}: {each.mode:04o}" for each in found)
+        try:
+            with intents.intend(self.site, "site.close", "rights of others", told, again=True) as deed:
+                mended = privacy.close_to_others(self.site.root)
+                deed.reason = "; ".join(mended)
+        except DiskError:  # on a full disk they are closed all the same
+            mended = privacy.close_to_others(self.site.root)
         return mended
 
     def note_installed(self, asked: api.Installed) -> api.Done:
@@ -171,11 +185,22 @@ class Deeds:
         assigning.remove(self.site, asked.name, asked.reason)
         return api.Done()
 
+    def switch_station(self, asked: api.SwitchStation) -> api.Done:
+        station.switch(self.site, asked.on, asked.reason)
+        return api.Done()
+
+    def keep_certificate(self, asked: api.KeepCertificate) -> api.CertificateKept:
+        found = station.keep_certificate(self.site, asked.names, asked.certificate, asked.key, asked.reason)
+        return api.CertificateKept(
+            names=list(found.names), until=found.until.isoformat(timespec="seconds"), fingerprint=found.fingerprint
+        )
+
     def forget_camera(self, asked: api.ForgetCamera) -> api.Done:
         named = redacted(asked.source)
-        if not secrets.forget(self.site.secrets_file, named):
+        if named not in secrets.kept(self.site.secrets_file):
             raise WardposeError("no password of this camera is kept", where=named, mend="see `wardpose camera list`")
-        audit.record(self.site, "camera.forget", named, "its password was deleted")
+        with intents.intend(self.site, "camera.forget", named, "its password was deleted", again=True):
+            secrets.forget(self.site.secrets_file, named)
         return api.Done()
 
     def _require_unpromised(self, name: str | None, *, but: int = 0) -> None:

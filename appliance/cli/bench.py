@@ -1,12 +1,13 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, families, carry-over, soak, faults."""
+"""wardpose bench: speed, memory and faults, one command for each part of the product."""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_soak
+from appliance.cli import bench_faults, bench_job, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -15,7 +16,7 @@ BENCHMARKS = {
     "synth": ("making images", "count", 96),
     "calibrate": ("the ways to calibrate", "trials", 30),
     "infer": ("the inference engines", "repeats", 30),
-    "live": ("the live path, camera to skeleton", "seconds", 10),
+    "live": ("the live path, camera to skeleton", "seconds", 20),
     "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
     "identity": ("whether people keep their numbers, on a simulated ward", "minutes", 4),
     "evaluate": ("scoring detections", "pictures", 2000),
@@ -38,7 +39,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name in ("infer", "live", "gate"):
             bench.add_argument("--detector", help="a model of this site (default: the live one)")
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
+        if name == "live":
+            bench.add_argument("--yardsticks", action="store_true", help="beside ultralytics and rtmlib (installs it)")
+            bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
+    bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
     whole = kinds.add_parser(
@@ -100,6 +105,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
         from appliance.site.folder import SiteFolder
 
         site = SiteFolder.open(options.home)
+        if options.bench == "live":
+            arguments |= {"yardsticks": options.yardsticks, "engines": site.engines}
         pauses.switch(site).require_off()
         arguments["pause_file"] = site.pause_file
     arguments |= _models(options, out, [name for name in ("detector", "pose") if name in wanted])
@@ -108,6 +115,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
             arguments["renderer"] = renderer
         if options.bench == "gate":
             arguments |= {"work": options.work, "train": options.train}
+        if getattr(options, "job", False):
+            arguments["job"] = partial(bench_job.tuning, progress)
         if "progress" in wanted:
             arguments["progress"] = progress
         result = run(**arguments)

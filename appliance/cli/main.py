@@ -33,10 +33,12 @@ from appliance.cli import (
     roles,
     station,
     study,
+    ward_station,
 )
 from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
+from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -77,7 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    looking, making = (demo, station, audit, roles, camera, calibrate, plates, backgrounds), (data, retarget, models)
+    looking, making = (
+        (demo, station, audit, roles, ward_station, camera, calibrate, plates, backgrounds),
+        (data, retarget, models),
+    )
     for module in (*looking, *making, engines, live, jobs, bench, study, completion):
         module.add(commands, behind)
     examples.show(commands.choices)
@@ -109,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("WARDPOSE_DEBUG"):
             sys.stderr.write(redacted(traceback.format_exc()))
+        if (told := behind(error)) is not None:
+            return _fail(out, str(told), told.exit_code)
         text = " ".join(str(error).split())[:300]
         return _fail(
             out,
