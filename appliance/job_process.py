@@ -170,8 +170,11 @@ class JobProcess:
         return code
 
 
-def give_way() -> None:
-    """Let the live picture win: least processor and disk weight, and first to go when memory runs out."""
+def give_way(*, session: bool = True) -> None:
+    """Let the live picture win: least processor and disk weight, and first to go when memory runs out.
+
+    session: also all of this process's session; not where that is somebody's terminal, which would stay slow.
+    """
     process = psutil.Process()
     with contextlib.suppress(psutil.Error, OSError):
         process.nice(15)
@@ -180,7 +183,7 @@ def give_way() -> None:
     # A session of its own, as every job has, may weigh as much as any other whatever its processes' nice values say:
     # the kernel's autogroups have one of their own. At 10 a job gets a tenth of a saturated processor; at 15 it got a
     # thirtieth, and images for which a quiet box needs a minute were not made in forty.
-    for name, value in (("autogroup", "10"), ("oom_score_adj", "500")):
+    for name, value in (("oom_score_adj", "500"), *((("autogroup", "10"),) if session else ())):
         with contextlib.suppress(OSError), open(f"/proc/self/{name}", "w") as stream:
             stream.write(value)
 

@@ -5,10 +5,14 @@ Weights are random: what is shown is that each goes through, how long it takes a
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +61,7 @@ def run(
     names: Sequence[str] = (), *, threads: int | None = None, work: Path | None = None, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
     """Figures of each model by its name, default all of `WHOLE`: seconds to build it, of one step of two pictures, to
-    export and for one answer; the largest error of the export and of its decoding; what its file takes.
+    export and for one answer; the largest error of the export and of its decoding; what its file and all of it took.
 
     threads: of training and of answering. work: a folder for the models, each of which is deleted when it was measured.
     """
@@ -77,29 +81,30 @@ def run(
             )
             make_dataset(DatasetSpec(scenario=shown, count=_IMAGES, seed=0), data, workers=1)
         for number, name in enumerate(chosen):
-
-            def tell(note: str, number: int = number, name: str = name) -> None:
-                if progress:
-                    progress(number, len(chosen), f"{name}, {note}")
-
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                found[name] = _measured(name, WHOLE[name], data, Path(own), threads, tell)
+            if progress:
+                progress(number, len(chosen), name)
+            # In a process of its own: a large model's memory comes back, and how much it was is known.
+            alone = ProcessPoolExecutor(1, get_context("spawn"))
+            with tempfile.TemporaryDirectory(dir=folder) as own, alone as pool:
+                try:
+                    found[name] = pool.submit(_measured, name, WHOLE[name], data, Path(own), threads).result()
+                except BrokenProcessPool:
+                    raise WardposeError(
+                        "its process was killed, as a system does that is short of memory", where=name,
+                        mend="end what else runs, or leave this model out",
+                    ) from None  # fmt: skip
         if progress:
             progress(len(chosen), len(chosen), "")
     return found
 
 
-def _measured(
-    name: str, whole: Whole, data: Path, folder: Path, threads: int | None, tell: Callable[[str], None]
-) -> dict[str, Any]:
-    tell("building")
+def _measured(name: str, whole: Whole, data: Path, folder: Path, threads: int | None) -> dict[str, Any]:
     began = time.perf_counter()
     card = _built(name, whole, folder)
     row: dict[str, Any] = {"input": f"{whole.width}×{whole.height}", "build_s": time.perf_counter() - began}
     model = folder / card.name
     row["weights_mb"] = (model / card.weights).stat().st_size / 1e6
     if whole.step:
-        tell("one step")
         settings = TuneSettings(recipe="paper", batch=_IMAGES, threads=threads)
         if card.task == "detect":
             settings = settings.model_copy(update={"width": whole.width, "height": whole.height})
@@ -107,13 +112,11 @@ def _measured(
         tuned = tune(model, data, folder / "tuned", settings, task=card.task)
         row |= {"step_s": time.perf_counter() - began, "steps": tuned.made["steps"], "loss": tuned.made["loss"]}
         model = folder / "tuned"
-    tell("exporting")
     began = time.perf_counter()
     onnx = folder / "model.onnx"
     report = export_onnx(model, onnx, width=whole.width, height=whole.height)
     row |= {"export_s": time.perf_counter() - began, "export_error": report.max_error}
     row |= {"onnx_mb": onnx.stat().st_size / 1e6, "files": len(list(folder.glob("model.onnx*")))}
-    tell("reading its answer")
     engine = OnnxEngine(onnx, threads=threads)
     batch = probe_batch(engine.info)
     engine.run(batch)
@@ -127,7 +130,7 @@ def _measured(
         row["decode_error_px"] = report.max_box_error_px
     else:
         row["decode_error_px"] = _codec_difference(answers[0], engine.info.layout, (whole.width, whole.height))
-    return row
+    return row | {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
 def _built(name: str, whole: Whole, folder: Path) -> ModelCard:

@@ -28,8 +28,8 @@ from calibration.errors import WardposeError
 
 # What the demo, the tests and the live path import, as distributions.
 PACKAGES = (
-    "anny", "av", "mujoco", "numba", "numpy", "onnx", "opencv-python-headless", "pycocotools", "pydantic", "rich",
-    "safetensors", "scipy", "textual", "torch", "ultralytics",
+    "anny", "av", "faster-coco-eval", "mujoco", "numba", "numpy", "onnx", "opencv-python-headless", "pycocotools",
+    "pydantic", "rich", "safetensors", "scipy", "textual", "torch", "ultralytics",
 )  # fmt: skip
 UDEV_RULE = Path("/etc/udev/rules.d/99-wardpose-k4a.rules")
 LEAST_DISK_GB = 2.0

@@ -151,7 +151,8 @@ def measure_families(options: argparse.Namespace, out: Output) -> int:
 
     with out.progress("bench families") as progress:
         found = run(options.models, threads=options.threads, work=options.work, progress=progress)
-    keys = ("input", "build_s", "step_s", "export_s", "answer_s", "export_error", "decode_error_px", "onnx_mb")
+    seconds = ("build_s", "step_s", "export_s", "answer_s")
+    keys = ("input", *seconds, "export_error", "decode_error_px", "onnx_mb", "memory_gb")
     out.table(("model", *(key.replace("_", " ") for key in keys)), [
         (name, *(row.get(key) for key in keys)) for name, row in found.items()
     ])  # fmt: skip

@@ -59,6 +59,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace, out: Output) -> int:
     """Carry the study out, then write and show what it came to."""
+    from appliance.job_process import give_way
     from appliance.models.store import ModelStore
     from appliance.site.folder import SiteFolder
     from tuning.study.ledger import carry_out
@@ -71,6 +72,7 @@ def study(options: argparse.Namespace, out: Output) -> int:
     folder = options.out or Path("study-targeting" if options.what == "targeting" else f"study-{options.preset}")
     for what, why in plan.left_out.items():
         out.say(f"left out: {what}: {why}")
+    give_way(session=False)
     with out.progress("study") as progress:
         work = Workshop(models, options.threads, options.workers)
         done = carry_out(plan, folder, work, resume=options.resume, progress=progress)

@@ -89,6 +89,7 @@ LOOKING = {
 }
 # The others open none: they read files that are kept, or draw what they need.
 NOT_LOOKING = {
+    "bench families",
     "demo", "doctor", "setup", "status", "test", "audit", "kept", "camera list", "camera forget",
     "roles list", "roles assign", "roles remove", "calibrate intrinsics", "calibrate confirm",
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",

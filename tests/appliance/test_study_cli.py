@@ -57,9 +57,11 @@ def test_a_mistake_is_one_line_before_any_work(
     assert not out.exists()
 
 
-def test_targeting_is_asked_of_a_sites_own_pictures(
-    site: SiteFolder, tmp_path: Path, labelled: str, capsys: pytest.CaptureFixture[str]
+def test_targeting_is_asked_of_a_sites_own_pictures_and_gives_way(
+    site: SiteFolder, tmp_path: Path, labelled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gave_way: list[dict[str, bool]] = []  # not in earnest, or every test after this one would be slow
+    monkeypatch.setattr("appliance.job_process.give_way", lambda **how: gave_way.append(how))
     arms = []
     for name, azimuth in (("near", 90.0), ("far", 0.0)):
         scenario = tmp_path / f"{name}.toml"
@@ -70,7 +72,7 @@ def test_targeting_is_asked_of_a_sites_own_pictures(
         "study", "targeting", "--score", labelled, "--detectors", "random", *arms, "--count", "3", "--orders", "2",
         "--threads", "1", "--workers", "1", "--out", str(out), "--home", str(site.root),
     ]  # fmt: skip
-    assert main(words) == 0
+    assert main(words) == 0 and gave_way == [{"session": False}]
     shown = capsys.readouterr().out
     answer = json.loads((out / "study.json").read_bytes())
     figures, tests = answer["tables"]

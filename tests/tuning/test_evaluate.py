@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
@@ -15,6 +18,7 @@ from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from tests.runtime.onnx_graphs import info
 from tuning.coco_folder import Picture, read_people
+from tuning.evaluate.coco import score_boxes, score_keypoints
 from tuning.evaluate.person_score import person_scores
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation, summarise
 from tuning.export import export_onnx
@@ -125,6 +129,66 @@ def test_crowds_alone_are_nobody_to_be_found(tmp_path: Path, drawn_people: Path)
     (tmp_path / "crowds.json").write_text(json.dumps(content))
     with pytest.raises(WardposeError, match="crowds alone, nobody to be found"):
         evaluate_detector(Truth([]), tmp_path / "crowds.json", drawn_people / "images")
+
+
+@settings(max_examples=12)
+@given(seed=st.integers(0, 2**32 - 1), keypoints=st.booleans())
+def test_figures_are_those_of_pycocotools_with_crowds_unlabelled_joints_and_equal_scores(
+    seed: int, keypoints: bool
+) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(seed)
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    pictures, boxes, skeletons, ranks = [], {}, {}, {}
+    for number in range(1, 7):
+        people, found = int(rng.integers(0, 5)), int(rng.integers(0, 7))
+        corner, size = rng.uniform(0, 400, (people, 2)), rng.uniform(10, 200, (people, 2))
+        joints = np.dstack([corner[:, None] + rng.uniform(0, 1, (people, 17, 2)) * size[:, None],
+                            rng.integers(0, 3, (people, 17))])  # fmt: skip
+        joints[joints[..., 2] == 0] = 0
+        picture = Picture(
+            number, Path(f"{number}.jpg"), 640, 640, 10 * number + np.arange(people),
+            np.concatenate([corner, corner + size], 1), joints, 0.6 * size.prod(1), rng.random(people) < 0.2,
+            ({},) * people, {},
+        )  # fmt: skip
+        pictures.append(picture)
+        near = rng.integers(0, max(1, people), found)
+        xyxy = np.sort(rng.uniform(0, 600, (found, 2, 2)), 1).reshape(-1, 4)
+        xy = rng.uniform(0, 600, (found, 17, 2))
+        if people:
+            close = rng.random(found) < 0.7
+            xyxy[close] = picture.boxes[near[close]] + rng.normal(0, 3, (int(close.sum()), 4))
+            xy[close] = joints[near[close], :, :2] + rng.normal(0, 3, (int(close.sum()), 17, 2))
+        score = rng.choice([0.3, 0.5, 0.9], found).astype(np.float32)
+        boxes[number] = Detections(np.sort(xyxy.reshape(-1, 2, 2), 1).reshape(-1, 4).astype(np.float32), score)
+        skeletons[number] = Skeletons(xy.astype(np.float32), np.ones((found, 17), np.float32))
+        ranks[number] = score.astype(float)
+        for index in range(people):
+            x1, y1, x2, y2 = picture.boxes[index].tolist()
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": number, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": picture.areas[index], "iscrowd": int(picture.ignored[index]),
+                "keypoints": joints[index].ravel().tolist(), "num_keypoints": int((joints[index, :, 2] > 0).sum()),
+            })  # fmt: skip
+        for index, (x1, y1, x2, y2) in enumerate(boxes[number].xyxy.tolist()):
+            drawn = np.column_stack([skeletons[number].keypoints[index], np.ones(17)]).astype(float).ravel().tolist()
+            row = {"keypoints": drawn} if keypoints else {"bbox": [x1, y1, x2 - x1, y2 - y1]}
+            results.append(row | {"image_id": number, "category_id": 1, "score": float(score[index])})
+    assume(results and annotations)
+    truth = COCO()
+    truth.dataset = {"images": [{"id": p.id, "width": 640, "height": 640} for p in pictures],
+                     "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}  # fmt: skip
+    truth.createIndex()
+    reference = COCOeval(truth, truth.loadRes(results), "keypoints" if keypoints else "bbox")
+    reference.evaluate()
+    reference.accumulate()
+    reference.summarize()
+    ours = score_keypoints(pictures, skeletons, ranks) if keypoints else score_boxes(pictures, boxes)
+    expected = np.maximum(reference.stats[[0, 1, 5 if keypoints else 8]], 0)
+    np.testing.assert_allclose([ours.AP, ours.AP50, ours.AR], expected, atol=1e-9)
 
 
 def test_figures_on_real_photographs_are_those_of_pycocotools_on_the_original_file(

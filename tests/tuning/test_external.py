@@ -16,9 +16,10 @@ from tests.tuning.drawn import draw_people
 from tuning.external.contract import CHECKPOINT, METRICS, ONNX, ExternalTask
 from tuning.external.environments import ENVIRONMENTS, Architecture
 from tuning.external.run import run_external
+from tuning.families.external import known_architecture
 from tuning.families.family import TuneSettings, tune
-from tuning.import_model import build_model
-from tuning.store.weights import read_safetensors
+from tuning.import_model import build_model, import_model
+from tuning.store.weights import read_safetensors, write_safetensors
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "tuning" / "external" / "example_trainer.py"
 PYTHON = Path(sys.executable)
@@ -127,6 +128,21 @@ def test_what_it_cannot_take_is_said_before_anything_begins(architecture: str, t
         build_model(architecture, tmp_path, "small", width=96, height=64)
     assert told.value.mend and "--size" in told.value.mend
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("architecture", [name for known in ENVIRONMENTS.values() for name in known.architectures])
+def test_a_checkpoint_of_another_architecture_is_named(architecture: str, tmp_path: Path) -> None:
+    known = known_architecture(architecture)
+    tensors = {name: np.zeros((known.classes, 2), np.float32) for name in known.tensors}
+    write_safetensors(tmp_path / "right.safetensors", tensors)
+    assert import_model(tmp_path / "right.safetensors", tmp_path, "right", architecture=architecture).layout == "detr"
+    write_safetensors(tmp_path / "other.safetensors", {"model.0.weight": np.zeros((3, 3), np.float32)})
+    with pytest.raises(WardposeError, match=f"is no checkpoint of {architecture}: it has no"):
+        import_model(tmp_path / "other.safetensors", tmp_path, "other", architecture=architecture)
+    write_safetensors(tmp_path / "few.safetensors", tensors | {known.tensors[0]: np.zeros((2, 2), np.float32)})
+    with pytest.raises(WardposeError, match=f"scores 2 classes, and {architecture} as published {known.classes}"):
+        import_model(tmp_path / "few.safetensors", tmp_path, "few", architecture=architecture)
+    assert not (tmp_path / "other").exists() and not (tmp_path / "few").exists()
 
 
 def test_a_trainer_that_needs_its_authors_code_is_given_it_or_says_where_it_is_published(tmp_path: Path) -> None:

@@ -16,12 +16,28 @@ _STRIDES = (8, 16, 32, 64)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A model as published: the classes that it scores, which of them is the person, and how many cells of its four
-    scales (strides 8 to 64) its input must have, since it chooses its queries among them."""
+    """A model as published: the classes that it scores, which of them is the person, how many cells of its four scales
+    (strides 8 to 64) its input must have, since it chooses its queries among them, and tensors that its checkpoints
+    hold, of which the first has a row a class."""
 
     classes: int
     person_class: int
     least_cells: int
+    tensors: tuple[str, ...] = ()
+
+    def check_tensors(self, name: str, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+        """WardposeError for a checkpoint (its tensors' shapes by their names) that is not one of the model `name`."""
+        for tensor in self.tensors:
+            if tensor not in shapes:
+                raise WardposeError(
+                    f"is no checkpoint of {name}: it has no {tensor}", where=where,
+                    mend="check which model it is of, and name its --architecture",
+                )  # fmt: skip
+        if self.tensors and shapes[self.tensors[0]][:1] != (self.classes,):
+            raise WardposeError(
+                f"scores {shapes[self.tensors[0]][0]} classes, and {name} as published {self.classes}", where=where,
+                mend="give the published checkpoint",
+            )  # fmt: skip
 
     def check_size(self, name: str, width: int, height: int) -> None:
         """WardposeError for an input in pixels that the model called `name` cannot take, with the least that it can."""
@@ -120,7 +136,9 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         ),
         bare=("mmengine==0.10.7", "mmcv-lite==2.1.0", "mmdet==3.3.0"),
         trainer=_HERE / "mmdetection_trainer.py",
-        architectures={"dino-r50": Architecture(80, 0, least_cells=900)},
+        architectures={"dino-r50": Architecture(
+            80, 0, least_cells=900, tensors=("bbox_head.cls_branches.0.weight", "backbone.conv1.weight")
+        )},
     ),
     "salience-detr": Environment(
         "salience-detr",
@@ -132,7 +150,11 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         trainer=_HERE / "salience_detr_trainer.py",
         # Its last encoder layer looks at the 300 best of a tenth of the cells.
         architectures={
-            name: Architecture(91, 1, least_cells=3000) for name in ("salience-detr-r50", "salience-detr-focalnet-l")
+            name: Architecture(91, 1, least_cells=3000, tensors=("transformer.encoder_class_head.weight", stem))
+            for name, stem in (
+                ("salience-detr-r50", "backbone.conv1.weight"),
+                ("salience-detr-focalnet-l", "backbone.0.patch_embed.proj.weight"),
+            )
         },
         code="models/detectors/salience_detr.py",
         published="https://github.com/xiuqhou/Salience-DETR",

@@ -36,9 +36,11 @@ class External:
         return tuple(architecture for known in ENVIRONMENTS.values() for architecture in known.architectures)
 
     def recognise(self, foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelCard | None:
-        """The weights by their framework's own names; whether they fit is seen when they are exported."""
+        """The weights by their framework's own names; whether all of them fit is seen when they are exported."""
         if foreign.state is None or wish.architecture not in self.architectures():
             return None
+        shapes = {name: value.shape for name, value in foreign.state.items()}
+        known_architecture(wish.architecture).check_tensors(wish.architecture, shapes, str(foreign.path))
         write_safetensors(folder / WEIGHTS_FILE, foreign.state, metadata={OWN_ENTRY: wish.architecture})
         return _card(wish.architecture, wish)
 
