@@ -36,7 +36,8 @@ from tuning.base_options import add_options, options_from
 
 SAY_WHY = {
     "live.start", "live.stop", "live.began", "live.ended", "live.resume", "models.rollback", "calibrations.confirm",
-    "roles.assign", "roles.remove", "models.remove", "datasets.remove",
+    "roles.assign", "roles.remove", "models.remove", "datasets.remove", "station.switch",
+    "station.certificate",
     "plates.keep", "plates.look", "plates.remove", "camera.look", "camera.record",
 }  # fmt: skip
 BY_TAPE = ("calibrate", "manual", "--azimuth", "25", "--elevation", "40", "--distance", "2.8", "--confirm", "yes")
