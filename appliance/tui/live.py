@@ -249,6 +249,8 @@ class LivePage(Page):
         self._measure()
 
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
+        if not self.query("#headline"):
+            return
         sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
         self.query_one("#headline", Static).update(inked(f"{sign} {headline}", colour))
         columns, rows = self._cells
