@@ -255,3 +255,13 @@ def luminance(colour: str) -> float:
     shares = [value / 255 for value in Color.parse(colour).get_truecolor()]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+async def test_the_settings_fit_the_smallest_terminal_and_tell_the_chosen_one_whole(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("8")
+        await until(pilot, partial(shows, pilot, "system"))
+        await pilot.press("comma")
+        await until(pilot, lambda: "Enter changes" in on_screen(pilot))
+        await pilot.press("down", "down")
+        await until(pilot, lambda: "bed.height: mattress top above the floor, metres" in on_screen(pilot))
