@@ -6,7 +6,6 @@ that leaves its row in the audit trail.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,9 +19,10 @@ from appliance.live import reserve, station, takeover
 from appliance.live.addresses import write_calibration_in_use
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
-from appliance.site import assigning, audit, calibrations, privacy
+from appliance.site import assigning, audit, calibrations, intents, privacy
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
+from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 from runtime.capture import secrets
@@ -156,10 +156,16 @@ class Deeds:
 
     def close_to_others(self) -> list[str]:
         """Take from others what they may do with the site, and write that down; returns what was done, a line each."""
-        mended = privacy.close_to_others(self.site.root)
-        if mended:
-            with contextlib.suppress(WardposeError):  # on a full disk they are closed all the same
-                audit.record(self.site, "site.close", "rights of others", "; ".join(mended))
+        found = [each for each in privacy.open_to_others(self.site.root) if each.ours]
+        if not found:
+            return []
+        told = "; ".join(f"{each.path}: {each.mode:04o}" for each in found)
+        try:
+            with intents.intend(self.site, "site.close", "rights of others", told, again=True) as deed:
+                mended = privacy.close_to_others(self.site.root)
+                deed.reason = "; ".join(mended)
+        except DiskError:  # on a full disk they are closed all the same
+            mended = privacy.close_to_others(self.site.root)
         return mended
 
     def note_installed(self, asked: api.Installed) -> api.Done:
@@ -191,9 +197,10 @@ class Deeds:
 
     def forget_camera(self, asked: api.ForgetCamera) -> api.Done:
         named = redacted(asked.source)
-        if not secrets.forget(self.site.secrets_file, named):
+        if named not in secrets.kept(self.site.secrets_file):
             raise WardposeError("no password of this camera is kept", where=named, mend="see `wardpose camera list`")
-        audit.record(self.site, "camera.forget", named, "its password was deleted")
+        with intents.intend(self.site, "camera.forget", named, "its password was deleted", again=True):
+            secrets.forget(self.site.secrets_file, named)
         return api.Done()
 
     def _require_unpromised(self, name: str | None, *, but: int = 0) -> None:

@@ -19,7 +19,7 @@ from appliance.jobs.processes import at_rest, processes_of
 from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
 from appliance.site.folder import SiteFolder, open_log
 from appliance.site.people import acting_as
-from calibration.disk import DiskError, trouble_of
+from calibration.disk import DiskError, behind
 from calibration.errors import WardposeError
 from calibration.processes import process_identity
 from calibration.redaction import redacted
@@ -82,7 +82,8 @@ class JobProcess:
         return self._end("done", 0, result=text)
 
     def _end_with(self, error: BaseException) -> int:
-        error = _cause(error)
+        if not isinstance(error, WardposeError | KeyboardInterrupt):
+            error = behind(error) or error
         cancelled = self.store.get(self.number).cancel_requested
         if cancelled or self._interrupted or isinstance(error, KeyboardInterrupt):
             state = "cancelled" if cancelled else "interrupted"
@@ -167,18 +168,6 @@ class JobProcess:
             sys.stderr.write(f"{state}: {error or trouble}\n")
             return os.EX_IOERR
         return code
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The disk that is behind an error, where one is: also where a library made another error of it."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(error, WardposeError | KeyboardInterrupt):
-        if isinstance(seen, DiskError):
-            return seen
-        if isinstance(seen, OSError) and (trouble := trouble_of(seen, str(seen.filename or "the disk"))):
-            return trouble.error()
-        seen = seen.__cause__ or seen.__context__
-    return error
 
 
 def give_way() -> None:

@@ -27,6 +27,8 @@ from appliance.jobs.store import KINDS
 from appliance.live import calibration_watch, outages, pauses, running, station, wish
 from appliance.live.addresses import ring_name, service_socket
 from appliance.live.meter import LiveMeter
+from appliance.live.metrics import exposition
+from appliance.live.metrics_door import MetricsBySettings
 from appliance.live.ownership import AlreadyRuns, LiveLock
 from appliance.live.plan import LivePlan, plan, process_specs
 from appliance.live.station import StationKeeper
@@ -35,6 +37,7 @@ from appliance.live.supervisor import Supervisor
 from appliance.once import Once
 from appliance.site import audit, ballast, calibrations
 from appliance.site.folder import SiteFolder, open_lock
+from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.redaction import redacted
@@ -76,6 +79,7 @@ class Service:
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
         self._door: Doorway | None = None
+        self._metrics = MetricsBySettings(site, lambda: exposition(self.status().model_dump()))
         self._once: Once[dict[str, Any]] = Once()
         self._calls: dict[str, Callable[[Any], Any]] = {
             "status": lambda _: self.status(),
@@ -113,11 +117,13 @@ class Service:
             notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
                 self._step()
+                self._metrics.follow()
                 notify("WATCHDOG=1")
         finally:
             server.shutdown()
             server.server_close()
             path.unlink(missing_ok=True)
+            self._metrics.close()
             if self._station is not None:
                 self._station.stop()
             with self._live_lock:
@@ -164,6 +170,8 @@ class Service:
         except WardposeError as error:
             return _refused(error)
         except Exception as error:
+            if (told := behind(error)) is not None:
+                return _refused(told)
             what = redacted(f"a defect: {type(error).__name__}: {error}")
             sys.stderr.write(f"call {name}: {what}\n")
             return _refused(WardposeError(what, where=name, exit_code=70))

@@ -79,6 +79,22 @@ def trouble_of(error: OSError, path: Path | str) -> DiskTrouble | None:
     return None if cause is None else DiskTrouble(cause, str(path))
 
 
+def behind(error: BaseException) -> WardposeError | None:
+    """The disk, or the file, that is behind an error, also where a library made another error of it; None where neither
+    is to blame."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DiskError):
+            return seen
+        if isinstance(seen, OSError) and (trouble := trouble_of(seen, str(seen.filename or "the disk"))):
+            return trouble.error()
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        mend = "check the name and the disk, then give the command again"
+        return WardposeError(error.strerror.lower(), where=str(error.filename), mend=mend)
+    return None
+
+
 def look(folder: Path) -> DiskTrouble | None:
     """Try the disk that holds `folder`: None where what a small deed needs can be written there. Leaves nothing."""
     try:
@@ -104,11 +120,15 @@ def is_short(folder: Path, *, room: int = ROOM, inodes: int = INODES) -> bool:
 
 
 def is_read_only(folder: Path) -> bool:
-    """Whether the disk that holds `folder` takes no write from anybody."""
+    """Whether the disk that holds `folder` takes no write from anybody. One that turned read-only because it failed
+    doesn't say so of itself: it shows when something is made."""
     try:
-        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return True
+        with tempfile.TemporaryFile(dir=folder, buffering=0):
+            return False
+    except OSError as error:
+        return error.errno == errno.EROFS
 
 
 # SQLite's primary result codes that speak of the disk, not of the database: what stands in it is as it was.
@@ -125,9 +145,12 @@ def is_about_the_disk(error: sqlite3.Error) -> bool:
 def sqlite_trouble(error: sqlite3.Error, path: Path) -> DiskTrouble | None:
     """The same of an error of SQLite about the database at `path`, which doesn't say why; None where it isn't about the
     disk."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # a disk that fails may give no bytes, or wrong ones
+        found = look(path.parent)
+        return DiskTrouble("I/O error", str(path)) if found is not None and found.cause == "I/O error" else None
     if not is_about_the_disk(error):
         return None
-    code = error.sqlite_errorcode & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DiskTrouble("full", str(path))
     if (found := look(path.parent)) is not None:

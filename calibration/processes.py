@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -74,3 +75,19 @@ def signal_group(pid: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def busy_ns(pid: int, *, running: bool = True) -> dict[int, int]:
+    """How long (ns) each thread of a process has waited for a processor, and with `running` also had one: what only
+    sleeps is at neither. Empty where the kernel does not count."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            ran, waited = path.read_text().split()[:2]
+            found[int(path.parent.name)] = int(waited) + (int(ran) if running else 0)
+    return found
+
+
+def busiest_s(before: Mapping[int, int], now: Mapping[int, int]) -> float:
+    """How long (s) the busiest thread was so between two answers of `busy_ns`."""
+    return max((count - before.get(thread, 0) for thread, count in now.items()), default=0) / 1e9

@@ -15,8 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +25,11 @@ from runtime.bed_view import BedView
 from runtime.bus import Message, ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
+from runtime.detect_beside import Hung
 from runtime.engine_choice.selection import EngineWish
 from runtime.frames import Frame
 from runtime.message import live_message
-from runtime.notify import notify
+from runtime.notify import notify, telling_that_it_starts
 from runtime.pause import Paused, PauseSwitch
 from runtime.pipeline import LivePipeline, LiveResult
 from runtime.renewal import ModelFiles, Renewal
@@ -81,10 +81,11 @@ class LiveService:
     def run(self) -> None:
         """Load the models, then serve until stopped. Raises WardposeError when a model can't be used."""
         try:
-            with self._telling_that_it_starts():
+            # TensorRT may build an engine for minutes the first time, which is no hang.
+            with telling_that_it_starts(_LONGEST_START_S, lambda: self._say("starting", "loading the models")):
                 bed = self._load_bed()
                 self._pipeline = self._renewal.open()
-                self._pipeline.bed = bed
+                self._pipeline.bed, self._pipeline.at_pace = bed, True
                 self._unsureness.use(self._pipeline.models)
             notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
             while not self._stop.is_set():
@@ -97,28 +98,8 @@ class LiveService:
             notify("STOPPING=1")
             self._renewal.end()
             self._server.close()
-
-    @contextmanager
-    def _telling_that_it_starts(self) -> Iterator[None]:
-        """Say every second that models are being loaded, and ask systemd for patience: TensorRT may build an engine
-        for minutes the first time, which is no hang. The patience ends all the same."""
-        loaded = threading.Event()
-
-        def tell() -> None:
-            until = time.monotonic() + _LONGEST_START_S
-            while time.monotonic() < until:
-                self._say("starting", "loading the models")
-                notify("EXTEND_TIMEOUT_USEC=10000000")
-                if loaded.wait(1.0):
-                    return
-
-        teller = threading.Thread(target=tell, name="starting", daemon=True)
-        teller.start()
-        try:
-            yield
-        finally:
-            loaded.set()
-            teller.join()
+            if self._pipeline is not None:
+                self._pipeline.end()
 
     def _step(self, pipeline: LivePipeline) -> None:
         if self._pause.active:
@@ -138,6 +119,8 @@ class LiveService:
             self._finished.clear()
             self._say("no-signal", trouble or str(error))
             return
+        except Hung:
+            raise
         except WardposeError as error:
             # A model that fails on one frame may answer the next; until then there is no live picture.
             self._say("no-signal", str(error))

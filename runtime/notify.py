@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+START_WORD_S = 4.0  # a process that starts speaks again within so long, or it hangs
+_START_BEAT_S = 0.5
 
 
 def notify(*lines: str) -> bool:
@@ -20,3 +27,31 @@ def notify(*lines: str) -> bool:
             # A manager that is gone or busy is no reason to stop showing the skeleton.
             return False
     return True
+
+
+def starting() -> None:
+    """Say that this process is starting, and that the next word of it comes within `START_WORD_S`."""
+    notify(f"EXTEND_TIMEOUT_USEC={int(START_WORD_S * 1e6)}")
+
+
+@contextlib.contextmanager
+def telling_that_it_starts(patience_s: float, also: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """`starting`, and whatever else is to be said, twice a second from a thread while the block gets this process
+    ready; for `patience_s` at most, since a start that never ends is a hang as well."""
+    done = threading.Event()
+
+    def tell() -> None:
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            also()
+            starting()
+            if done.wait(_START_BEAT_S):
+                return
+
+    teller = threading.Thread(target=tell, name="starting", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()

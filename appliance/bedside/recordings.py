@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from appliance.bedside.camera_access import camera_frames
 from appliance.live import pauses
-from appliance.site import audit
+from appliance.site import audit, intents
 from appliance.site.database import now
 from appliance.site.expiry import expires_at, parse_expiry
 from appliance.site.folder import SiteFolder
@@ -221,11 +221,17 @@ def _look_after(site: SiteFolder, row: sqlite3.Row) -> None:
     if row["expires_at"] > now():
         return
     if _is_the_recording(file, row["expires_at"]):
-        file.unlink()
-        _end(site, row["id"], "deleted", "recording.delete", file, f"expired at {row['expires_at']}")
+        why = f"expired at {row['expires_at']}"
+        intents.delete(site, "recording.delete", str(file), why, [file], finisher=finish_deleting)
     else:
         why = f"expired at {row['expires_at']}, but was no longer there"
         _end(site, row["id"], "deleted", "recording.gone", file, why)
+
+
+def finish_deleting(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The row of a recording whose file was deleted says so."""
+    for file in intent.deletes:
+        db.execute("UPDATE recordings SET state = 'deleted' WHERE file = ? AND state = 'kept'", (file,))
 
 
 def _is_the_recording(file: Path, expiry: str) -> bool:

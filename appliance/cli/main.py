@@ -38,6 +38,7 @@ from appliance.cli import (
 from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
+from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -113,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("WARDPOSE_DEBUG"):
             sys.stderr.write(redacted(traceback.format_exc()))
+        if (told := behind(error)) is not None:
+            return _fail(out, str(told), told.exit_code)
         text = " ".join(str(error).split())[:300]
         return _fail(
             out,

@@ -1,38 +1,33 @@
 """A live site on the simulated ward whose processes are killed and stopped and whose sockets are crowded: how soon that
-shows, how soon it is well again, and what it costs the picture."""
+shows, and how soon it is well again."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from appliance import versions
 from appliance.client import ServiceClient
-from appliance.faults.operations import holds
-from appliance.live.addresses import result_socket, service_socket
+from appliance.faults import crowd_faults
+from appliance.faults.holding import holds
 from appliance.site.folder import SiteFolder
-from benchmarks import crowds
+from appliance.site.settings import set_value
 from calibration.errors import WardposeError
-from runtime.bus import ResultClient
 
 SOURCE = "simulated"
 START_S = 240.0
 STEADY_S = 5.0  # of a live picture before each fault
-WATCH_S = 10.0  # over which frames are counted
 ROUNDS = 2
-_STATUS = json.dumps({"call": "status", "version": versions.API_VERSION}).encode() + b"\n"
-_NOTHING = json.dumps({"command": "nothing"}).encode() + b"\n"
 
 
 def run(work: Path) -> Iterator[dict[str, Any]]:
     """One row a process and fault, then one a socket."""
     site = SiteFolder.open(work / "site")
+    set_value(site, "display", "port", _free_port())
     with ServiceClient.connect(site) as client:
         try:
             client.start_live(source=SOURCE, reason="bench faults")
@@ -40,12 +35,17 @@ def run(work: Path) -> Iterator[dict[str, Any]]:
             for name in ("capture", "live", "display"):
                 for deed, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP)):
                     yield _struck(client, name, deed, number)
-            yield _crowded("the service's socket", service_socket(site), _STATUS, site)
-            yield _crowded("the bus", result_socket(site), _NOTHING, site)
+            yield from crowd_faults.run(site)
         finally:
             client.stop_service()
-    faults = holds(site)
+    faults = holds(site, small=False)
     yield {"fault": "the site afterwards", "tried": 1, "lost": len(faults), "notes": faults}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _struck(client: ServiceClient, name: str, deed: str, number: int) -> dict[str, Any]:
@@ -77,51 +77,6 @@ def _struck(client: ServiceClient, name: str, deed: str, number: int) -> dict[st
     row["recovered_s"] = round(max(recovered), 2) if recovered else None
     row["notes"].append(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     return row
-
-
-def _crowded(what: str, path: Path, request: bytes, site: SiteFolder) -> dict[str, Any]:
-    """Each attack with the held connections beside it: how long the slowest answer took, and frames a second."""
-    calm = _frames_per_s(site)
-    row: dict[str, Any] = {"fault": f"a crowd at {what}", "tried": 0, "lost": 0, "notes": []}
-    slowest, rates = 0.0, []
-    for attack in crowds.ATTACKS:
-        with contextlib.suppress(OSError), crowds.held(path):
-            attack(path)
-            with contextlib.closing(crowds.never_read(path, request, 200)):
-                row["tried"] += 1
-                try:
-                    slowest = max(slowest, _answered_s(path, request))
-                except OSError as error:
-                    row["lost"] += 1
-                    row["notes"].append(f"{attack.__name__}: no answer ({error})")
-                rates.append(_frames_per_s(site))
-    row["shown_s"] = round(slowest, 2)
-    mean = sum(rates) / len(rates) if rates else 0.0
-    row["notes"].append(f"slowest answer {slowest:.2f} s; frames a second {calm:.2f} before, {mean:.2f} in the crowd")
-    return row
-
-
-def _answered_s(path: Path, request: bytes) -> float:
-    if path.name == "service.sock":
-        return crowds.answer_ms(path, request) / 1e3
-    began = time.monotonic()
-    with ResultClient(path) as client:
-        try:
-            client.command("nothing", timeout_s=20.0)
-        except WardposeError as error:
-            raise OSError(str(error)) from None
-    return time.monotonic() - began
-
-
-def _frames_per_s(site: SiteFolder, seconds: float = WATCH_S) -> float:
-    until, seen = time.monotonic() + seconds, set()
-    with ResultClient(result_socket(site)) as client:
-        while time.monotonic() < until:
-            with contextlib.suppress(WardposeError):
-                message = client.latest(1.0)
-                if message["state"] == "live":
-                    seen.add(message["finished_at"])
-    return len(seen) / seconds
 
 
 def _await_live(client: ServiceClient) -> None:

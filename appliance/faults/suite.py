@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.faults import disk_faults, live_faults
+from appliance.faults import live_faults
 from appliance.site.folder import REPOSITORY
 from benchmarks import hostile_files
 from calibration.errors import WardposeError
@@ -42,11 +42,12 @@ PARTS = ("kills", "hostile", "disk", "live")
 
 
 def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | None = None) -> list[Row]:
-    """The rows of these parts. every: each so many of the kill points."""
+    """The rows of these parts. every: each so many of the kill points, and of the operations on a bad disk."""
     tell = progress or (lambda done, total, note: None)
     makers: dict[str, Callable[[Path], Iterator[Row]]] = {
-        "kills": lambda work: _kill_points(every), "hostile": _hostile_files,
-        "disk": lambda work: _from(disk_faults.run(work)), "live": lambda work: _from(live_faults.run(work)),
+        "kills": lambda work: _forked("--part=points", "--part=random", f"--every={every}"),
+        "disk": lambda work: _forked("--part=disk", f"--operations={every}"),
+        "hostile": _hostile_files, "live": lambda work: (Row(**values) for values in live_faults.run(work)),
     }  # fmt: skip
     rows: list[Row] = []
     for place, part in enumerate(parts):
@@ -58,15 +59,27 @@ def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | 
     return rows
 
 
-def _kill_points(every: int) -> Iterator[Row]:
-    command = [sys.executable, "-m", "appliance.faults.kill_points", "--every", str(every)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as sweeping:
-        assert sweeping.stdout is not None
-        for line in sweeping.stdout:
-            swept = parse_json(line)
-            told = f"{swept['done']} done, {swept['undone']} undone, {swept['told']} settled and told"
-            notes = [told, *swept["faults"]]
-            yield Row(f"killed: {swept['operation']}", swept["tried"], None, None, swept["lost"], notes)
+def _forked(*options: str) -> Iterator[Row]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "appliance.faults", *options], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as forking:  # fmt: skip
+        assert forking.stdout is not None
+        for line in forking.stdout:
+            yield _row(parse_json(line))
+    if forking.returncode not in (0, 1):
+        raise WardposeError("the fault suite broke off", where="bench faults", mend="see what it says above")
+
+
+def _row(said: dict[str, Any]) -> Row:
+    part = said.pop("part")
+    if part == "disk":
+        return Row(**said)
+    if part == "points":
+        told = f"{said['done']} done, {said['undone']} undone, {said['told']} settled and told"
+        return Row(f"killed: {said['operation']}", said["tried"], None, None, said["lost"], [told, *said["faults"]])
+    told = f"{said['amidst']} with operations still to do; {said['done']} operations had been said to be done"
+    notes = [f"{told}; {said['told']} starts settled something and told it", *said["faults"]]
+    return Row("killed: any operation, at a random instant", said["tried"], None, None, said["lost"], notes)
 
 
 def _hostile_files(work: Path) -> Iterator[Row]:
@@ -109,8 +122,3 @@ def _hostile_pictures(work: Path) -> Row:
             row.notes.append(error.what)
         row.shown_s = max(row.shown_s or 0.0, time.monotonic() - began)
     return row
-
-
-def _from(found: Iterator[dict[str, Any]]) -> Iterator[Row]:
-    for values in found:
-        yield Row(**values)

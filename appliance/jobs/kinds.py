@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from appliance.jobs import datasets
 from appliance.jobs.store import JobKind, JobStore
 from appliance.models import tries
-from appliance.models.store import ModelStore
+from appliance.models.store import EXPORT_REPORT, ModelStore
 from appliance.models.use import export_checked, score, score_pose
 from appliance.site import intents
 from appliance.site.database import now
@@ -44,8 +44,8 @@ def synthesise(site: SiteFolder, parameters: Mapping[str, Any], progress: Progre
     # A job that was cut off is given again with the same parameters: it goes on by itself.
     resume = bool(parameters.get("resume", False)) or not parameters.get("out")
     workers = load_settings(site).synthesis.workers or None
-    summary = make_dataset(spec, out, resume=resume, workers=workers, progress=progress)
-    datasets.enlist(site, out, spec)
+    with datasets.making(site, out, spec):
+        summary = make_dataset(spec, out, resume=resume, workers=workers, progress=progress)
     return {"images": summary.images, "seconds": summary.seconds, "out": str(out), "seed": spec.seed}
 
 
@@ -144,7 +144,8 @@ def export(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     """Write a model as ONNX, checked by the trained one. Parameters: model, engine (onnx, tensorrt), width, height."""
     name, engine = str(parameters["model"]), str(parameters.get("engine") or "onnx")
     result: dict[str, Any] = {"model": name, "engine": engine}
-    with intents.intend(site, "model.export", name, engine):
+    made = site.models / name / EXPORT_REPORT  # written last
+    with intents.intend(site, "model.export", name, engine, made=made):
         path = _export(site, name, engine, parameters, result, progress)
     return result | {"onnx": str(path)}
 

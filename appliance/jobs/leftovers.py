@@ -12,15 +12,15 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.jobs.store import ACTIVE, JobStore
 from appliance.live.addresses import ring_name
-from appliance.site import audit, intents
+from appliance.site import intents
 from appliance.site.folder import SiteFolder
-from calibration.errors import WardposeError
+from calibration.disk import DiskError
 from runtime.capture.ring_layout import SHARED_MEMORY
 from synth.render.kernel_cache import unused_kernels
 from tuning.store.card import CARD_FILE
@@ -43,8 +43,43 @@ class Leftover:
 
 def clear(site: SiteFolder) -> tuple[list[str], list[str]]:
     """Delete what is surely dead, with one audit row; returns what was freed and what couldn't be, a line each."""
-    lines, stuck, freed = [], [], 0
-    for found in find(site):
+    lines: list[str] = []
+    stuck: list[str] = []
+    dead = find(site)
+    if not dead:
+        return lines, stuck
+    # Where it is cut off, what has a name of its own in the site goes too; rings and kernels may be used again by then.
+    own, names = [found.path for found in dead if found.path.is_relative_to(site.root)], [found.path for found in dead]
+    try:
+        with (
+            contextlib.suppress(_NothingFreed),
+            intents.intend(site, "site.tidy", _told(dead), _named(names), deletes=own, again=True) as deed,
+        ):
+            lines, stuck = _delete(dead)
+            if not lines:
+                raise _NothingFreed
+            deed.reason = _named([path for path in names if not os.path.lexists(path)])
+    except DiskError:  # what makes room on a full disk doesn't wait for its row
+        more = _delete([found for found in dead if os.path.lexists(found.path)])
+        lines, stuck = lines + more[0], more[1]
+    return lines, stuck
+
+
+class _NothingFreed(Exception):
+    """There is nothing to write down."""
+
+
+def _told(dead: Sequence[Leftover]) -> str:
+    return f"{len(dead)} leftovers of killed work, {sum(_size(found.path) for found in dead) / 2**20:.1f} MiB"
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return "; ".join(path.name for path in paths)[:2000]
+
+
+def _delete(dead: Sequence[Leftover]) -> tuple[list[str], list[str]]:
+    lines, stuck = [], []
+    for found in dead:
         size = _size(found.path)
         try:
             if found.path.is_dir() and not found.path.is_symlink():
@@ -54,12 +89,7 @@ def clear(site: SiteFolder) -> tuple[list[str], list[str]]:
         except OSError as error:
             stuck.append(f"{found.path}: {found.why}, can't be deleted: {(error.strerror or str(error)).lower()}")
             continue
-        freed += size
         lines.append(f"{found.path}: {found.why}; {size / 2**20:.1f} MiB freed")
-    if lines:
-        told = f"{len(lines)} leftovers of killed work, {freed / 2**20:.1f} MiB"
-        with contextlib.suppress(WardposeError):
-            audit.record(site, "site.tidy", told, "; ".join(Path(line.split(": ")[0]).name for line in lines)[:2000])
     return lines, stuck
 
 

@@ -25,14 +25,15 @@ from typing import Any
 
 from appliance.site.folder import REPOSITORY, SiteFolder, open_log
 from calibration.errors import WardposeError
-from calibration.processes import die_with_parent, signal_group
+from calibration.processes import busiest_s, busy_ns, die_with_parent, signal_group
 from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.2
 QUICK_RESTARTS = 3  # so often in a row without a steady minute; from then on each pause is twice the last
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # after which an ended process is started again without a long pause
-START_SECONDS = 120.0  # until READY=1: compiling kernels and qualifying engines take their time on a small box
+START_SECONDS = 120.0  # of a start that says nothing, however busy it is
+FIRST_WORD_SECONDS = 10.0  # until a start's first word, besides working and waiting for the processor
 SILENCE_SECONDS = 2.0  # between two WATCHDOG=1, besides waiting for the processor
 LONGEST_SILENCE_SECONDS = 10.0  # with it
 NOTICED_SILENCE_SECONDS = 0.5  # from which on the waiting is counted
@@ -75,9 +76,10 @@ class _Watched:
     started_at: float = 0.0
     heard_at: float = 0.0
     ready: bool = False
+    patience: float = FIRST_WORD_SECONDS  # how long its silence is none
     start_again_at: float = 0.0
     failures: int = 0  # in a row
-    waited_ns: dict[int, int] | None = None  # of each thread for the processor, when the silence was noticed
+    busy_ns: dict[int, int] | None = None  # of each thread, when the silence was noticed
     trouble_until: float = 0.0
     log: Path = field(default_factory=Path)
 
@@ -174,22 +176,20 @@ class Supervisor:
             self._plan_restart(watched, f"{why}: silent for {silence:.0f} s")
 
     def _is_hung(self, watched: _Watched) -> bool:
-        if not watched.ready:
-            return time.monotonic() - watched.heard_at > self.start_seconds
+        """Whether it is silent for longer than it may be, less what it waited for the processor. One that starts may
+        also be too busy to speak: what compiles is not hung. But neither is so for ever."""
+        longest = LONGEST_SILENCE_SECONDS if watched.ready else self.start_seconds
         if time.monotonic() - watched.heard_at < NOTICED_SILENCE_SECONDS:
-            watched.waited_ns = None
+            watched.busy_ns = None
             return False
         self._listen(watched)  # this thread may have been the one that slept
         silence = time.monotonic() - watched.heard_at
         if silence < NOTICED_SILENCE_SECONDS or watched.child is None:
             return False
-        if watched.waited_ns is None:
-            watched.waited_ns = _waited_ns(watched.child.pid)
-        if silence <= self.silence_seconds:
-            return False
-        before, now = watched.waited_ns, _waited_ns(watched.child.pid)
-        waited = max((now[thread] - before.get(thread, 0) for thread in now), default=0) / 1e9
-        return silence - waited > self.silence_seconds or silence > LONGEST_SILENCE_SECONDS
+        now = busy_ns(watched.child.pid, running=not watched.ready)
+        if watched.busy_ns is None:
+            watched.busy_ns = now
+        return silence > longest or silence - busiest_s(watched.busy_ns, now) > watched.patience
 
     def _start(self, watched: _Watched) -> None:
         environment = dict(os.environ, NOTIFY_SOCKET=str(watched.notify_path), PYTHONUNBUFFERED="1")
@@ -208,7 +208,8 @@ class Supervisor:
         with self._lock:
             watched.child, watched.ready = child, not watched.spec.notifies
             watched.started_at = watched.heard_at = time.monotonic()
-            watched.waited_ns = None
+            watched.busy_ns = None
+            watched.patience = min(FIRST_WORD_SECONDS, self.start_seconds)
             watched.state.pid, watched.state.status = child.pid, ""
             watched.state.state = "running" if watched.ready else "starting"
 
@@ -224,8 +225,10 @@ class Supervisor:
                     if key in ("READY", "WATCHDOG", "EXTEND_TIMEOUT_USEC"):
                         watched.heard_at = time.monotonic()
                     if key == "READY":
-                        watched.ready = True
+                        watched.ready, watched.patience = True, self.silence_seconds
                         watched.state.state = "running"
+                    elif key == "EXTEND_TIMEOUT_USEC" and not watched.ready and value.isdecimal():
+                        watched.patience = max(self.silence_seconds, min(int(value) / 1e6, self.start_seconds))
                     elif key == "STATUS":
                         watched.state.status = value[:300]
 
@@ -271,15 +274,6 @@ def pause_after(failures: int) -> float:
     """How long (s) a process waits to be started again that has failed so often in a row."""
     doubled = min(max(0, failures - QUICK_RESTARTS), 16)
     return min(FIRST_PAUSE_SECONDS * 2.0**doubled, LONGEST_PAUSE_SECONDS)
-
-
-def _waited_ns(pid: int) -> dict[int, int]:
-    """How long each thread of a process could have run and had no processor; empty where the kernel does not count."""
-    found = {}
-    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            found[int(path.parent.name)] = int(path.read_text().split()[1])
-    return found
 
 
 def _command(watched: _Watched) -> tuple[str, ...]:

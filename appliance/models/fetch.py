@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.models.store import BUILT_IN_DETECTOR, FETCHED, ModelStore
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.folder import SiteFolder
 from calibration.atomic import disk_error, sync_folder
 from calibration.errors import WardposeError
@@ -80,16 +80,16 @@ def fetch(site: SiteFolder | None = None, source: Path | None = None, say: Say =
             shutil.rmtree(work)
     except OSError as error:
         raise disk_error(error, error.filename or place) from error
-    if site is not None and place != site.models:
-        names = ", ".join(model.name for model in wanted)
-        audit.record(site, "model.fetch", names, f"{PACKAGE}@{VERSION}, for every site of this box")
     return [model.name for model in wanted]
 
 
 def _listed(site: SiteFolder | None, place: Path, name: str) -> contextlib.AbstractContextManager[object]:
-    """A site lists the models of its own."""
-    if site is None or place != site.models:
+    """A site lists the models of its own, and writes down that those of the box came."""
+    if site is None:
         return contextlib.nullcontext()
+    if place != site.models:
+        told = f"{PACKAGE}@{VERSION}, for every site of this box"
+        return intents.intend(site, "model.fetch", name, told, made=place / name / CARD_FILE)
     return ModelStore(site).adding(name, origin=f"{PACKAGE}@{VERSION}", again=True)
 
 

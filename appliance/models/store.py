@@ -31,6 +31,7 @@ FETCHED = Path(os.environ.get("WARDPOSE_PRETRAINED") or Path(sys.prefix) / "shar
 # trained on synthetic images alone comes with the product.
 BUILT_IN_DETECTOR = "person-detector"
 STARTS_WITH = {"detect": ("nanodet", BUILT_IN_DETECTOR), "pose": ("movenet-thunder", "movenet-lightning")}
+EXPORT_REPORT = "export.json"  # how an export compared with the model it is of
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -102,7 +103,7 @@ class ModelStore:
 
     def _export_files(self, name: str) -> tuple[Path, Path]:
         # A built-in model's folder may be read-only, so its export lies in the site as well.
-        return self.site.models / name / ONNX_FILE, self.site.models / name / "export.json"
+        return self.site.models / name / ONNX_FILE, self.site.models / name / EXPORT_REPORT
 
     def export_path(self, name: str) -> Path:
         """Where the export of a model belongs."""

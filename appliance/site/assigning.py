@@ -5,8 +5,10 @@ from __future__ import annotations
 import grp
 import pwd
 import re
+import sqlite3
+from typing import cast
 
-from appliance.site import audit
+from appliance.site import intents
 from appliance.site.folder import SiteFolder
 from appliance.site.roles import PAUSING, Role, assigned, assigned_in, write_in
 from calibration.errors import WardposeError
@@ -44,29 +46,53 @@ def assign(site: SiteFolder, name: str, role: Role, reason: str, pin: str = "") 
     if not (pin or _is_account(name)):
         mend = "see `getent passwd`; for somebody without an account give a PIN, with --pin"
         raise WardposeError("this box has no such account or group", where=name, mend=mend)
-    with audit.deed(site, "role.assign", name, f"{role}{', with a PIN' if pin else ''}: {reason}") as db:
-        roles = assigned_in(db) | {name: role}
-        _require_an_engineer(roles)
-        write_in(db, roles)
-        own, other = (pins(site), looking_pins(site)) if role in PAUSING else (looking_pins(site), pins(site))
+    _require_an_engineer(assigned(site) | {name: role})
+    own, other = _pins_of(site, role)
+    if pin and other.whose(pin) not in ("", name):
+        raise WardposeError("this PIN can't be taken", mend="choose another")
+    told = f"{role}{', with a PIN' if pin else ''}: {reason}"
+    with intents.intend(
+        site, "role.assign", name, told, made=own.path if pin else None, again=not pin, more={"role": role}
+    ) as deed:
         if pin:
-            if other.whose(pin) not in ("", name):
-                raise WardposeError("this PIN can't be taken", mend="choose another")
             own.keep(name, pin)
-        other.forget(name)
+        with deed.commit() as db:
+            _require_an_engineer(assigned_in(db) | {name: role})
+            finish_assigning(site, deed.intent, db)
+
+
+def finish_assigning(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The role, whose PIN is in its file already; the PIN that it has no use for goes."""
+    role = cast(Role, intent.more["role"])
+    write_in(db, assigned_in(db) | {intent.subject: role})
+    _pins_of(site, role)[1].forget(intent.subject)
+
+
+def _pins_of(site: SiteFolder, role: Role) -> tuple[Pins, Pins]:
+    """Where a role's PINs are kept, and where those are that it has no use for."""
+    both = pins(site), looking_pins(site)
+    return both if role in PAUSING else both[::-1]
 
 
 def remove(site: SiteFolder, name: str, reason: str) -> None:
     """Take a role away, and the PIN with it. Raises `WardposeError` where there is none, and as `assign` does."""
     if name not in assigned(site):
         raise WardposeError("no role is assigned to this name", where=name, mend="see `wardpose roles`")
-    with audit.deed(site, "role.remove", name, reason) as db:
-        roles = assigned_in(db)
-        roles.pop(name, None)
-        _require_an_engineer(roles)
-        write_in(db, roles)
-        pins(site).forget(name)
-        looking_pins(site).forget(name)
+    _require_an_engineer(_without(assigned(site), name))
+    with intents.intend(site, "role.remove", name, reason, again=True) as deed, deed.commit() as db:
+        _require_an_engineer(_without(assigned_in(db), name))
+        finish_removing(site, deed.intent, db)
+
+
+def finish_removing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """The role and its PIN go."""
+    write_in(db, _without(assigned_in(db), intent.subject))
+    pins(site).forget(intent.subject)
+    looking_pins(site).forget(intent.subject)
+
+
+def _without(roles: dict[str, Role], name: str) -> dict[str, Role]:
+    return {other: role for other, role in roles.items() if other != name}
 
 
 def _require_an_engineer(roles: dict[str, Role]) -> None:

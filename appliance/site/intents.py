@@ -11,6 +11,7 @@ An intent also holds the name that it makes: a second one of that name is refuse
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -38,8 +39,10 @@ _ended: set[tuple[str, int]] = set()  # of this process: what was begun and neit
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What somebody is about to do. made: stands when it is done; unmakes, deletes: go where it is withdrawn, or
-    completed. Paths as the site folder stores them."""
+    """What somebody is about to do. made: stands when it is done, another than `before` stood there (see `_mark`), with
+    the bytes that `content` is the SHA-256 of, where that was known; unmakes, deletes: go where it is withdrawn, or
+    completed; again: it is completed by doing it again, as its finisher does; more: what that wants to know. Paths as
+    the site folder stores them."""
 
     id: int
     at: str
@@ -51,6 +54,10 @@ class Intent:
     made: str = ""
     unmakes: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    before: str = ""
+    content: str = ""
+    again: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -73,15 +80,19 @@ class Deed:
 @contextlib.contextmanager
 def intend(
     site: SiteFolder, what: str, subject: str = "", reason: str = "", *, made: Path | None = None,
-    unmakes: Sequence[Path] = (), deletes: Sequence[Path] = (), finishers: Mapping[str, Finisher] | None = None,
+    content: bytes | None = None, unmakes: Sequence[Path] = (), deletes: Sequence[Path] = (), again: bool = False,
+    more: Mapping[str, str] | None = None, finishers: Mapping[str, Finisher] | None = None,
 ) -> Iterator[Deed]:  # fmt: skip
     """Write down the intent; the block changes the files. Raises `WardposeError` where another program is at the same.
 
-    made: what will stand when it is done. unmakes: what is removed where it was cut off before its rows. deletes: what
-    it deletes. finishers: for one of the same name that was cut off earlier and is settled first.
+    made: what will stand when it is done, or stand there anew; content: the bytes of it, where they are known. unmakes:
+    what is removed where it was cut off before its rows. deletes: what it deletes. again: whoever settles it does it
+    again, by the kind's finisher. finishers: for one of the same name that was cut off earlier and is settled first.
     """
     told = {"made": "" if made is None else site.relative(made), "unmakes": [site.relative(path) for path in unmakes],
-            "deletes": [site.relative(path) for path in deletes]}  # fmt: skip
+            "deletes": [site.relative(path) for path in deletes], "before": "" if made is None else _mark(made),
+            "content": "" if content is None else hashlib.sha256(content).hexdigest(), "again": again,
+            "more": dict(more or {})}  # fmt: skip
     deed = Deed(site, _begin(site, what, subject, reason, told, finishers or {}), reason)
     try:
         yield deed
@@ -130,6 +141,24 @@ def delete(
                 finisher(site, Intent(0, "", "", what, subject, reason, "", deletes=tuple(told)), db)
 
 
+def waiting_for(site: SiteFolder, made: Path) -> Intent | None:
+    """What is about to make `made`, or was cut off at it."""
+    stored = site.relative(made)
+    return next((intent for intent in _waiting(site) if intent.made == stored), None)
+
+
+def settle_one(site: SiteFolder, intent: Intent, finisher: Finisher) -> None:
+    """Complete or withdraw that one, where nobody is at it any more."""
+    if not _lives(site, intent):
+        _settle(site, intent, {intent.what: finisher})
+
+
+def is_about_to_write(db: sqlite3.Connection, content: bytes) -> bool:
+    """Whether somebody is about to make, or was cut off at making, a file of that content."""
+    digest = hashlib.sha256(content).hexdigest()
+    return any(intent.content == digest for intent in _read(db))
+
+
 def settle(site: SiteFolder, finishers: Mapping[str, Finisher] | None = None) -> list[str]:
     """Complete or withdraw what was cut off; returns what was done and what could not be, a line each."""
     told = []
@@ -172,7 +201,7 @@ def _begin(
 def _leave(site: SiteFolder, intent: Intent) -> None:
     """The block failed: nothing is to be told of what was not done; what was done waits to be settled."""
     with contextlib.suppress(WardposeError):
-        if not (intent.made and site.resolve(intent.made).exists()) and not intent.deletes:
+        if intent.again or not _is_done(site, intent):
             _remove([site.resolve(path) for path in intent.unmakes])
             with site.database.transaction(immediate=True) as db:
                 db.execute("DELETE FROM intents WHERE id = ?", (intent.id,))
@@ -182,7 +211,7 @@ def _leave(site: SiteFolder, intent: Intent) -> None:
 
 def _settle(site: SiteFolder, intent: Intent, finishers: Mapping[str, Finisher]) -> str:
     named = f"{intent.what} {intent.subject}"
-    done = bool(intent.deletes) or (bool(intent.made) and site.resolve(intent.made).exists())
+    done = _is_done(site, intent)
     why = f"{intent.reason}; {CUT_OFF}" if intent.reason else CUT_OFF
     if done:
         _remove([site.resolve(path) for path in intent.deletes])
@@ -217,7 +246,31 @@ def _read(db: sqlite3.Connection) -> list[Intent]:
 
 
 def _plan(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {"made": told["made"], "unmakes": tuple(told["unmakes"]), "deletes": tuple(told["deletes"])}
+    later = {name: told[name] for name in ("before", "content", "again", "more") if name in told}
+    return {"made": told["made"], "unmakes": tuple(told["unmakes"]), "deletes": tuple(told["deletes"])} | later
+
+
+def _is_done(site: SiteFolder, intent: Intent) -> bool:
+    """Whether the files show that it was done, or whoever settles it can do the rest."""
+    if intent.again or intent.deletes:
+        return True
+    if not intent.made:
+        return False
+    made = site.resolve(intent.made)
+    if intent.content:
+        with contextlib.suppress(OSError):
+            return hashlib.sha256(made.read_bytes()).hexdigest() == intent.content
+        return False
+    return made.exists() and (not intent.before or _mark(made) != intent.before)
+
+
+def _mark(path: Path) -> str:
+    """By which a file is told from another that takes its place; empty where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ""
+    return f"{about.st_ino}:{about.st_mtime_ns}"
 
 
 def _lives(site: SiteFolder, intent: Intent) -> bool:

@@ -24,6 +24,11 @@ class Open:
     mode: int
     foreign: bool
 
+    @property
+    def ours(self) -> bool:
+        """Whether this program can take the rights from others."""
+        return bool(self.mode & OTHERS) and (not self.foreign or os.geteuid() == 0)
+
     def __str__(self) -> str:
         return f"{self.path} is {self.mode:04o}" + (f" and belongs to uid {self.path.lstat().st_uid}" * self.foreign)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from appliance.site import settings_trail
+from appliance.site import intents, settings_trail
 from appliance.site.folder import SiteFolder
 from appliance.site.toml_text import described, with_value
 from calibration import bounds
@@ -20,6 +25,8 @@ from calibration.errors import WardposeError
 from calibration.redaction import redacted, secrets_in
 from calibration.toml_file import parse_toml, toml_text
 from runtime.capture.secrets import keep
+
+_PATIENCE_S = 10.0  # with another program that changes them
 
 
 class _Section(BaseModel):
@@ -96,6 +103,12 @@ class DisplaySettings(_Section):
     language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
 
 
+class MetricsSettings(_Section):
+    """The live path's figures for Prometheus, on this box alone"""
+
+    port: int = Field(default=0, title="loopback port that answers /metrics, 0 = none", ge=0, le=65535)
+
+
 class StationSettings(_Section):
     """The same page for the ward's station, over the network: by TLS and a PIN, to look only"""
 
@@ -131,6 +144,7 @@ class Settings(_Section):
     tuning: TuningSettings = TuningSettings()
     live: LiveSettings = LiveSettings()
     display: DisplaySettings = DisplaySettings()
+    metrics: MetricsSettings = MetricsSettings()
     station: StationSettings = StationSettings()
     terminal: TerminalSettings = TerminalSettings()
 
@@ -151,10 +165,13 @@ def load_settings(site: SiteFolder) -> Settings:
     settings = read_settings(path)
     if secrets_in(settings.camera.source):
         settings = _move_password(site, settings)
-    settings_trail.notice(
-        site, lambda: (toml_text(path), _without_password(read_settings(path)).model_dump()), _DEFAULTS
-    )
+    settings_trail.notice(site, _reader(site), _DEFAULTS)
     return settings
+
+
+def _reader(site: SiteFolder) -> Callable[[], tuple[str, settings_trail.Values]]:
+    path = site.settings_file
+    return lambda: (toml_text(path), _without_password(read_settings(path)).model_dump())
 
 
 def password_in_file(site: SiteFolder) -> bool:
@@ -164,8 +181,11 @@ def password_in_file(site: SiteFolder) -> bool:
 
 def read_settings(path: Path) -> Settings:
     """The settings in one file, as they stand there; see `load_settings`."""
-    text = toml_text(path)
-    values = parse_toml(text, str(path))
+    return _understood(toml_text(path), str(path))
+
+
+def _understood(text: str, path: str) -> Settings:
+    values = parse_toml(text, path)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -187,25 +207,48 @@ def set_value(site: SiteFolder, section: str, name: str, value: Any) -> Settings
 
     Raises `WardposeError`, and changes nothing, when the new value is not allowed.
     """
-    before = load_settings(site)
-    if (section, name) == ("camera", "source") and isinstance(value, str):
-        value = keep(site.secrets_file, value)
-    path = site.settings_file
-    if not path.exists():  # a full disk kept it from being made: that is told now
-        write_text(path, default_text())
-    text = with_value(toml_text(path), section, name, value)
-    candidate = path.with_name(".site.toml.candidate")
-    write_text(candidate, text)
+    with _one_at_a_time(site):
+        before = load_settings(site)
+        if (section, name) == ("camera", "source") and isinstance(value, str):
+            value = keep(site.secrets_file, value)
+        path = site.settings_file
+        if not path.exists():  # a full disk kept it from being made: that is told now
+            write_text(path, default_text())
+        text = with_value(toml_text(path), section, name, value)
+        try:
+            settings = _understood(text, str(path))
+        except WardposeError as error:
+            raise WardposeError(error.what, where=str(path), mend=error.mend) from None
+        settings_trail.write_down_change(site, text, before.model_dump(), settings.model_dump())
+        return settings
+
+
+def finish_changing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+    """What goes with the row of a change of settings that was cut off."""
+    settings_trail.finish_change(site, _reader(site))(site, intent, db)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(site: SiteFolder) -> Iterator[None]:
+    """Two who change settings at once do so one after the other, in whatever programs they are."""
+    descriptor = os.open(site.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        settings = read_settings(candidate)
-    except WardposeError as error:
-        raise WardposeError(error.what, where=str(path), mend=error.mend) from None
+        until = time.monotonic() + _PATIENCE_S
+        while not _locked(descriptor):
+            if time.monotonic() > until:
+                raise WardposeError("another program is changing them", where=str(site.settings_file), mend="try again")
+            time.sleep(0.02)
+        yield
     finally:
-        candidate.unlink(missing_ok=True)
-    settings_trail.write_down_change(
-        site, lambda: write_text(path, text), text, before.model_dump(), settings.model_dump()
-    )
-    return settings
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _move_password(site: SiteFolder, settings: Settings) -> Settings:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from appliance.site import audit
+from appliance.site import audit, intents
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user
+from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 
@@ -23,11 +24,26 @@ _NAME = "settings"
 Values = Mapping[str, Mapping[str, Any]]  # of each section, by name; without passwords
 
 
-def write_down_change(site: SiteFolder, write: Callable[[], None], text: str, before: Values, after: Values) -> None:
-    """Carry out `write`, which replaces the file by `text`, and write down who did it; both or neither."""
-    with audit.deed(site, "settings.change", "site.toml", "; ".join(_differences(before, after)) or "nothing") as db:
-        write()
-        _keep(db, text, after)
+CHANGE = "settings.change"
+
+
+def write_down_change(site: SiteFolder, text: str, before: Values, after: Values) -> None:
+    """Replace the file by `text`, and write down who did it; both or neither, also where the power fails between."""
+    told = "; ".join(_differences(before, after)) or "nothing"
+    path, content = site.settings_file, text.encode()
+    with intents.intend(site, CHANGE, "site.toml", told, made=path, content=content) as deed:
+        write_bytes(path, content)
+        with deed.commit() as db:
+            _keep(db, text, after)
+
+
+def finish_change(site: SiteFolder, read: Callable[[], tuple[str, Values]]) -> intents.Finisher:
+    """What the row of a change that was cut off goes with; read: as `notice` has it."""
+
+    def finish(_: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
+        _keep(db, *read())
+
+    return finish
 
 
 def notice(site: SiteFolder, read: Callable[[], tuple[str, Values]], defaults: Values) -> None:
@@ -40,10 +56,12 @@ def notice(site: SiteFolder, read: Callable[[], tuple[str, Values]], defaults: V
         with site.database.transaction() as db:
             if _is_seen(_seen(db), text):
                 return
+        if (changing := intents.waiting_for(site, site.settings_file)) is not None:
+            intents.settle_one(site, changing, finish_change(site, read))
         with site.database.transaction(immediate=True) as db:
             text, values = read()  # again, now that nobody else can be changing it
             seen = _seen(db)
-            if _is_seen(seen, text):
+            if _is_seen(seen, text) or intents.is_about_to_write(db, text.encode()):
                 return
             found = _differences(seen["values"] if seen is not None else defaults, values)
             _keep(db, text, values)

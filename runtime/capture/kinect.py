@@ -50,6 +50,7 @@ class KinectSource(CaptureSource):
 
     live = True
     origin = "camera"
+    waits_s = OPEN_TIMEOUT_S + 5.0  # `close` gives the worker four
 
     def __init__(self, config: KinectConfig) -> None:
         self.config = config

@@ -9,7 +9,9 @@ driver that hangs shows within a second. While the site is paused the camera is 
 it; a thread of its own blanks the ring, so that a driver that does not let go keeps no picture either.
 
 It speaks systemd's notify protocol: READY once the first attempt to open has ended either way (a box must start without
-its camera), then WATCHDOG with every sign of life; opening may take two minutes before that counts as a hang.
+its camera), then WATCHDOG with every sign of life. Opening may take two minutes where work is being done; a driver that
+for four seconds neither comes back nor works hangs, and the signs of life end, so that whoever started this process
+starts it again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -29,12 +32,13 @@ from types import FrameType
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from calibration.process_list import hide_secrets_in_arguments
+from calibration.processes import busiest_s, busy_ns
 from calibration.redaction import redacted
 from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.secrets import use_file
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, check_spec, make_source, origin_of
 from runtime.capture.stream_clock import LATE_S
-from runtime.notify import notify
+from runtime.notify import notify, starting
 from runtime.pause import Paused, PauseSwitch
 
 _log = logging.getLogger("capture")
@@ -43,11 +47,18 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 STALLED_S = 0.6  # a live camera silent for so long is said to be stalled
 SILENCE_S = 5.0  # and after so long it is closed and opened again
-OPEN_PATIENCE_S = 120.0  # the simulated ward furnishes itself first; a Kinect takes two seconds
-CLOSE_PATIENCE_S = 10.0  # drivers of a camera that was unplugged may take seconds to let go
+OPEN_PATIENCE_S = 120.0  # the simulated ward furnishes itself first
+CLOSE_PATIENCE_S = 10.0
+IDLE_S = 4.0  # what a driver may wait for its camera in between, where its source asks for no more
+_AT_WORK = 0.1  # of a processor, from which on a driver that is waited for works
 STEADY_S = 30.0  # after streaming for so long, a failure is a new one and the first pause is short again
 _READ_S = BEAT_S / 2
 _REPEAT_PAUSE_S = 0.2  # how long the last frame of a recording stands before the first one comes again
+
+
+def waits_of(source: CaptureSource) -> float:
+    """How long (s) its driver may wait for the camera without doing anything, before it hangs."""
+    return float(getattr(source, "waits_s", IDLE_S))
 
 
 class CaptureProcess:
@@ -106,7 +117,7 @@ class CaptureProcess:
             self._writer.heartbeat(self._state)
         source = make_source(self._full_spec)
         try:
-            with self._beating_for(OPEN_PATIENCE_S):
+            with self._beating_for(OPEN_PATIENCE_S, waits_of(source)):
                 source.open()
         except BaseException:
             self._make_ready()
@@ -121,7 +132,7 @@ class CaptureProcess:
             self._fail(error)  # before the driver is closed, which may take its time
             raise
         finally:
-            with self._beating_for(CLOSE_PATIENCE_S):
+            with self._beating_for(CLOSE_PATIENCE_S, waits_of(source)):
                 source.close()
 
     def _require_unpaused(self) -> None:
@@ -152,14 +163,16 @@ class CaptureProcess:
         self._tell("retrying", str(error) if known else f"{self.spec}: {type(error).__name__}: {redacted(str(error))}")
 
     @contextlib.contextmanager
-    def _beating_for(self, patience_s: float) -> Iterator[None]:
-        """Signs of life from a thread while this one waits for a driver; they end when patience does, so that a
-        driver that never returns is noticed. The ring's writer is this thread's again afterwards."""
+    def _beating_for(self, patience_s: float, idle_s: float) -> Iterator[None]:
+        """Signs of life from a thread while this one waits for a driver. They end when patience does, or when the
+        driver has done nothing for `idle_s`, so that one that never returns is noticed. The ring's writer is this
+        thread's again afterwards."""
         done = threading.Event()
 
         def beat() -> None:
+            work = _Work()
             until = time.monotonic() + patience_s
-            while not done.wait(BEAT_S / 2) and time.monotonic() < until:
+            while not done.wait(BEAT_S / 2) and time.monotonic() < until and work.idle_s() < idle_s:
                 self._beat()
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -240,6 +253,26 @@ class CaptureProcess:
         self._writer.heartbeat()
         if self._ready:
             notify("WATCHDOG=1")
+        else:
+            starting()
+
+
+class _Work:
+    """Whether this process has something to do, or waits for a processor to do it."""
+
+    def __init__(self) -> None:
+        self._since_s = self._worked_s = time.monotonic()
+        self._before = busy_ns(os.getpid())
+
+    def idle_s(self) -> float:
+        """For how long it has had nothing to do; 0 where the kernel does not count."""
+        now_s = time.monotonic()
+        if now_s - self._since_s >= 0.5:
+            now = busy_ns(os.getpid())
+            if not now or busiest_s(self._before, now) > _AT_WORK * (now_s - self._since_s):
+                self._worked_s = now_s
+            self._since_s, self._before = now_s, now
+        return now_s - self._worked_s
 
 
 class _Rate:

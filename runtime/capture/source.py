@@ -38,7 +38,8 @@ class CaptureSource(Protocol):
     source that needs a thread or a process of its own (kinect) starts it in `open` and ends it in `close`.
 
     Blocking: `open` may block for seconds (a camera starts up), `read` blocks for at most about `timeout_s`, `close`
-    for at most a few seconds; none waits for ever.
+    for at most a few seconds; none waits for ever. A source that may wait in `open` or `close` for more than four
+    seconds without working says so by an attribute `waits_s`; else its process is taken for hung and started again.
 
     Age: `read` gives the *next* frame in order. A live source keeps at most one frame waiting and drops older ones, so
     the frame is at most one frame interval older than the call; a source that isn't live drops nothing.

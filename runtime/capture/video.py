@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 OPEN_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 3_000
 SETTLE_S = 0.5
+_WAITS_S = 6.0  # of a camera's driver; `close` gives the thread four
+_NETWORK_WAITS_S = 20.0  # a name is looked up, a connection made, a stream described: each ends by itself
 _Clip = Generator[tuple[NDArray[np.uint8], float]]  # images (H, W, 3) RGB with their time in seconds from the start
 
 
@@ -54,6 +56,7 @@ class VideoSource(CaptureSource):
         self.name = f"video:{self._where.label}"
         self.live = self._where.live
         self.origin = "camera" if self.live else "recording"
+        self.waits_s = _WAITS_S if self._where.address is None else _NETWORK_WAITS_S
         self.skipped: list[Path] = []
         self._clip: _Clip | None = None
         self._camera: _CameraThread | None = None

@@ -25,7 +25,7 @@ from runtime.display.hub import Hub
 from runtime.display.pausing import PagePause
 from runtime.display.pins import Pins
 from runtime.display.server import Server, listen
-from runtime.notify import notify
+from runtime.notify import notify, starting
 from runtime.pause import PauseSwitch
 
 _BEAT_S = 0.5
@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: ending.set())
     pause = PauseSwitch(options.pause_file or options.socket.with_name(f"{options.socket.name}.paused"))
+    starting()
     try:
         with DisplayServer(
             options.socket, pause, options.key_file or options.socket.with_name("page.key"), service=options.service,

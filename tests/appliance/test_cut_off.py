@@ -7,11 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance import cut_off
-from appliance.faults.operations import OPERATIONS, faults_of, prepare
+from appliance.faults.children import fresh_copy
+from appliance.faults.holding import faults_of
+from appliance.faults.operations import OPERATIONS
+from appliance.faults.small_site import prepare
 from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations, intents
 from appliance.site.folder import SiteFolder
@@ -20,20 +24,61 @@ from tests.conftest import REPOSITORY
 from tuning.store.card import CARD_FILE
 
 
-def test_a_kill_leaves_the_deed_with_its_row_or_neither() -> None:
-    """The short form, every seventh call; `wardpose bench faults` tries every one."""
-    command = [sys.executable, "-m", "appliance.faults.kill_points", "--every", "7"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    swept = [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("original") / "site").root
+
+
+@pytest.fixture
+def in_use(original: Path, tmp_path: Path) -> SiteFolder:
+    """A small site with something of every kind."""
+    return SiteFolder.open(fresh_copy(original, tmp_path / "in-use"))
+
+
+@pytest.fixture(scope="module")
+def suite() -> dict[str, list[dict[str, Any]]]:
+    """The fault suite's short form: each 17th kill point, a few random kills and power cuts, each 11th operation on a
+    bad disk. `wardpose bench faults` tries every one."""
+    short = ["--every=17", "--kills=6", "--operations=11", "--cuts=2", "--disk=ext4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance.faults", *short], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, list[dict[str, Any]]] = {"points": [], "random": [], "disk": []}
+    for line in done.stdout.splitlines():
+        row = json.loads(line)
+        found[row["part"]].append(row)
+    return found
+
+
+def test_a_kill_leaves_the_deed_with_its_row_or_neither(suite: dict[str, list[dict[str, Any]]]) -> None:
+    swept = suite["points"]
     assert {line["operation"] for line in swept} == set(OPERATIONS)
-    assert all(line["tried"] >= 3 and not line["faults"] for line in swept)
+    assert all(line["tried"] and not line["faults"] for line in swept)
     assert sum(line["told"] for line in swept) > 0
 
 
-def test_what_does_not_hold_is_seen(tmp_path: Path) -> None:
+def test_a_kill_at_a_random_instant_loses_nothing_that_was_said_to_be_done(
+    suite: dict[str, list[dict[str, Any]]],
+) -> None:
+    (row,) = suite["random"]
+    assert row["tried"] == 6 and row["done"] > 0 and not row["faults"]
+
+
+def test_a_disk_that_fills_breaks_or_loses_power_amidst_an_operation_is_named_and_loses_nothing(
+    suite: dict[str, list[dict[str, Any]]],
+) -> None:
+    if not suite["disk"]:
+        pytest.skip("this user or this machine may not mount a file system")
+    named = {row["fault"].partition(",")[0] for row in suite["disk"]}
+    assert {"ext4 full", "ext4 300 KiB left", "ext4 without inodes", "ext4 read-only"} <= named
+    assert {"ext4 failed to read-only", "ext4 with I/O errors", "no permission to write"} <= named
+    assert all(row["tried"] and not row["lost"] for row in suite["disk"])
+
+
+def test_what_does_not_hold_is_seen(in_use: SiteFolder) -> None:
     """The suite's own eyes: what it looks for, it finds."""
-    site = prepare(tmp_path / "site")
+    site = in_use
     assert not list(faults_of(site))
     with site.database.transaction(immediate=True) as db:
         db.execute("DELETE FROM models WHERE name = 'first'")
@@ -140,10 +185,10 @@ def _model(folder: Path) -> None:
     save_model(folder, {"weight": np.zeros(2, np.float32)}, card)
 
 
-def test_a_model_is_removed_through_the_one_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_is_removed_through_the_one_door(in_use: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:
     from appliance.cli.main import main
 
-    site = prepare(tmp_path / "site")
+    site = in_use
     home = ["--home", str(site.root)]
     assert main(["models", "remove", "first", *home]) == 2 and "first is live" in capsys.readouterr().err
     assert main(["models", "remove", "second", "--reason", "worse on every ward", *home]) == 0

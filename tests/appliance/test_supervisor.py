@@ -110,6 +110,40 @@ def test_a_process_that_never_gets_ready_is_not_waited_for_for_ever(site: SiteFo
         supervisor.stop()
 
 
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "waiting for ever"])
+def test_a_process_that_hangs_while_it_starts_is_not_given_the_whole_time_of_a_start(
+    site: SiteFolder, frozen: bool
+) -> None:
+    """It said that its next word would come within a second. `start_seconds` are two minutes."""
+    code = TALKER.replace('notify.send(b"READY=1', 'notify.send(b"EXTEND_TIMEOUT_USEC=1000000")\ntime.sleep(600)\n#')
+    supervisor = Supervisor(site, [program("opening", code)], silence_seconds=0.7)
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor._watched[0].patience == 1.0)
+        first = supervisor.states()[0].pid
+        assert first is not None
+        if frozen:
+            os.kill(first, signal.SIGSTOP)
+        wait_for(lambda: supervisor.states()[0].pid not in (first, None))
+        assert "did not get ready: silent for" in supervisor.states()[0].last_end
+    finally:
+        supervisor.stop()
+
+
+def test_a_start_that_computes_and_cannot_speak_meanwhile_is_not_hung(site: SiteFolder) -> None:
+    busy = 'notify.send(b"EXTEND_TIMEOUT_USEC=700000")\nwhile time.process_time() < 3.0:\n    pass\n'
+    supervisor = Supervisor(
+        site, [program("compiling", TALKER.replace('notify.send(b"READY=1', busy + 'notify.send(b"READY=1'))],
+        silence_seconds=0.7,
+    )  # fmt: skip
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].state == "running", 60)
+        assert supervisor.states()[0].restarts == 0
+    finally:
+        supervisor.stop()
+
+
 def test_a_command_that_no_system_can_start_is_told_and_the_others_are_looked_after(site: SiteFolder) -> None:
     supervisor = Supervisor(site, [program("broken", "a\0b"), program("talker", TALKER)])
     supervisor.start()
@@ -176,13 +210,13 @@ def test_a_process_that_waits_for_the_processor_is_not_taken_for_a_hung_one(
 ) -> None:
     """Its threads could run and were not let: the kernel counts that. One that sleeps has no such excuse."""
     waited = iter(range(0, 10**18, 10**10))
-    monkeypatch.setattr(supervisor_module, "_waited_ns", lambda pid: {pid: next(waited)})
+    monkeypatch.setattr(supervisor_module, "busy_ns", lambda pid, *, running: {pid: next(waited)})
     monkeypatch.setattr(supervisor_module, "LONGEST_SILENCE_SECONDS", 3.0)
     starved = Supervisor(site, [program("slow", SILENT)], silence_seconds=0.6)
     starved.start()
     try:
         wait_for(lambda: starved.states()[0].state == "running")
-        wait_for(lambda: starved._watched[0].waited_ns is not None)
+        wait_for(lambda: starved._watched[0].busy_ns is not None)
         assert starved.states()[0].restarts == 0
         wait_for(lambda: starved.states()[0].restarts == 1)  # in the end it is
         assert int(starved.states()[0].last_end.split("silent for ")[1].split()[0]) >= 3

@@ -17,6 +17,7 @@ import pytest
 
 from runtime.capture.ring import RingReader, ring_path
 from runtime.capture.source import StaleFrame
+from runtime.notify import START_WORD_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -182,6 +183,48 @@ def test_a_missing_camera_does_not_keep_a_box_from_starting(name: str, start: St
         start(f"recording:{tmp_path / 'none.mkv'}", NOTIFY_SOCKET=str(address))
         while manager.recv(4096) != b"READY=1":
             pass
+
+
+def package_of_a_driver(folder: Path, opening: str) -> None:
+    """A camera's package whose `open` does that, and whose source waits for half a second at most."""
+    (folder / "slow_source.py").write_text(
+        "import threading, time\nfrom runtime.capture.source import CaptureSource, StaleFrame\n"
+        "class Slow(CaptureSource):\n    name, live, origin, waits_s = 'slow', True, 'camera', 0.5\n"
+        "    @classmethod\n    def from_argument(cls, argument): return cls()\n"
+        f"    def open(self):\n        {opening}\n    def close(self): pass\n"
+        "    def read(self, timeout_s=1.0):\n        time.sleep(timeout_s)\n        raise StaleFrame('none')\n"
+    )
+    described = folder / "slow_source-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-source\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[wardpose.capture_sources]\nslow = slow_source:Slow\n")
+
+
+def test_a_driver_that_never_opens_its_camera_is_a_hang(name: str, start: Start, tmp_path: Path) -> None:
+    """The signs of life end, by which whoever started the process knows; the ring says so to everybody else."""
+    package_of_a_driver(tmp_path, "threading.Event().wait()")
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(30.0)
+        start("slow", NOTIFY_SOCKET=str(address), PYTHONPATH=f"{REPOSITORY}:{tmp_path}")
+        while (word := manager.recv(4096).decode()) != f"EXTEND_TIMEOUT_USEC={int(START_WORD_S * 1e6)}":
+            assert word != "READY=1"
+        until(lambda: ring_path(name).exists())
+        reader = RingReader(name)
+        until(lambda: reader.status().heartbeat_age_s > 1.5)
+        assert "dead or hangs" in reader.trouble()
+
+
+def test_a_driver_that_works_for_long_to_open_its_camera_is_none(name: str, start: Start, tmp_path: Path) -> None:
+    package_of_a_driver(tmp_path, "until = time.process_time() + 3.0\n        while time.process_time() < until: pass")
+    start("slow", PYTHONPATH=f"{REPOSITORY}:{tmp_path}")
+    until(lambda: ring_path(name).exists())
+    reader, ages = RingReader(name), []
+    while reader.status().state == "starting":
+        ages.append(reader.status().heartbeat_age_s)
+        time.sleep(0.05)
+    assert len(ages) > 20 and sum(age > 1.0 for age in ages) < len(ages) / 4
 
 
 def test_no_frame_touches_a_disk(name: str, start: Start, recording: str) -> None:

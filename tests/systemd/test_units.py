@@ -117,6 +117,12 @@ def test_a_hung_process_is_restarted_for_ever(unit: Path) -> None:
     assert service["Restart"] == "always" and load(unit)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
+@pytest.mark.parametrize("part", ["capture", "runtime", "display"])
+def test_a_live_process_that_hangs_while_it_starts_is_not_waited_for_as_long_as_systemd_would(part: str) -> None:
+    service = load(REPOSITORY / "systemd" / f"wardpose-{part}.service")["Service"]
+    assert int(service["TimeoutStartSec"]) <= 30 and int(service["WatchdogSec"]) <= 3
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_no_unit_but_the_stations_reaches_beyond_the_box(unit: Path) -> None:
     text = unit.read_text()
