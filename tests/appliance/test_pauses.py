@@ -94,7 +94,8 @@ NOT_LOOKING = {
     "plates list", "plates show", "plates remove", "backgrounds", "synth", "poses", "preview", "tune", "evaluate",
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
-    "bench drift", "bench carry-over", "bench faults", "bench gate", "bench identity", "bench soak", "bench page", "bench families",
+    "bench drift", "bench carry-over", "bench faults", "bench gate", "bench identity", "bench soak",
+    "bench page", "bench families",
     "completion", "station show", "station on", "station off", "station certificate",
     "data check", "data turn", "engines", "jobs", "models build", "models remove", "study",
 }  # fmt: skip
