@@ -75,7 +75,7 @@ class StationView:
         if settings.station.on:
             self._server = self._serve(settings)
         self._mark = mark
-        self._words = f"serves {', '.join(station.addresses(settings.station))}" if self._server else "switched off"
+        self._words = f"serves {', '.join(station.addresses(self._site))}" if self._server else "switched off"
         return self._words
 
     def close(self) -> None:
@@ -84,15 +84,16 @@ class StationView:
         self._server, self._mark = None, ()
 
     def _serve(self, settings: Settings) -> StationServer:
-        if lacking := station.readiness(self._site).lacking:
-            raise WardposeError("the station's view can't be served", mend="; ".join(lacking))
+        ready = station.readiness(self._site)
+        if ready.lacking:
+            raise WardposeError("the station's view can't be served", mend="; ".join(ready.lacking))
         write_calibration_in_use(self._site)
         view = settings.station
         return StationServer(
             result_socket(self._site), pauses.switch(self._site), ByTheService(self._site),
             certificate=station.certificate_file(self._site), key=station.key_file(self._site),
             calibration=calibration_in_use(self._site), tongue=settings.display.language, address=view.address,
-            port=view.port, names=station.names_of(view), bed=view.bed, hours=view.hours,
+            port=view.port, names=station.names_of(view, ready.certificate), bed=view.bed, hours=view.hours,
         )  # fmt: skip
 
 

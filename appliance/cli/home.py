@@ -35,7 +35,7 @@ def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
     if root.exists():
         return  # somebody made it: what becomes of it is told where it is opened
     if options.command is None and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-        answer = input(f"There is no site in {root}{near} Make a new one? [y/N] ")
+        answer = input(f"There is no site in {root}{near or '.'} Make a new one? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise WardposeError("no site was made", where=str(root), mend="name the one you mean with --home")
     elif meant:

@@ -102,10 +102,12 @@ def status(options: argparse.Namespace, out: Output) -> int:
     from appliance.client import ServiceClient
     from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, JobRunner, Turn
     from appliance.jobs.store import JobStore
+    from appliance.live import station
     from appliance.live.status import live_words, look_once
     from appliance.models.in_use import models_in_use, told_in_use
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
+    from appliance.tui.job_words import state_of
     from calibration.disk import look
 
     if options.schema:
@@ -126,8 +128,8 @@ def status(options: argparse.Namespace, out: Output) -> int:
             JobRunner(site).settle()
         turn.release()
     row, jobs = calibrations.current_row(site), JobStore(site).all(20)
-    models = told_in_use(site)
-    active = [f"#{job.id} {job.title}: {job.state} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
+    models, view = told_in_use(site), station.told(site)
+    active = [f"#{job.id} {job.title}: {state_of(job)} ({100 * job.fraction:.0f} %)" for job in jobs if job.active]
     last = f"none runs; the last was #{jobs[0].id} {jobs[0].title}: {jobs[0].state}" if jobs else "none yet"
     rows = [
         ("service", f"process {told['pid']}" if served else "does not run; `wardpose` starts it"),
@@ -137,6 +139,7 @@ def status(options: argparse.Namespace, out: Output) -> int:
         ("calibration", f"number {row.id}, by {row.method}, {row.made_at}" if row else "none yet"),
         *((model.kind, model.text) for model in models),
         ("jobs", "; ".join(active) or last),
+        *([("outside", f"the ward's station may look, by PIN: {', '.join(view['addresses'])}")] if view["on"] else []),
         *([("disk", f"{trouble.words}; {trouble.mend}")] if trouble else []),
         *([("", f"{NOBODY_RUNS_JOBS}; {START_THEM}")] if served and active and not told["runner"] else []),
     ]

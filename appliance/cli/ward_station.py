@@ -46,7 +46,7 @@ def show(options: argparse.Namespace, out: Output) -> int:
 
     site = SiteFolder.open(options.home)
     settings, ready = load_settings(site).station, station.readiness(site)
-    places, people = station.addresses(settings), sorted(looking_names(site))
+    places, people = station.addresses(site), sorted(looking_names(site))
     out.say(f"on: {', '.join(places)}" if settings.on else "off: nothing of this box listens beyond itself")
     if (found := ready.certificate) is not None:
         whose = "made by this box: a station is told to trust it once" if found.own else "the site's own"
@@ -71,10 +71,9 @@ def show(options: argparse.Namespace, out: Output) -> int:
 def switch(options: argparse.Namespace, out: Output) -> int:
     from appliance.live import station
     from appliance.site.folder import SiteFolder
-    from appliance.site.settings import load_settings
 
     ask(options, "station.switch", on=options.on, reason=options.reason)
-    places = station.addresses(load_settings(SiteFolder.open(options.home)).station) if options.on else []
+    places = station.addresses(SiteFolder.open(options.home)) if options.on else []
     if options.on:
         out.say(f"the ward's station finds it at {' or '.join(places)}; {UNIT}")
         out.say("each look is in the audit trail; `wardpose station off` hangs up at once")

@@ -60,14 +60,18 @@ def readiness(site: SiteFolder) -> Readiness:
     return Readiness(tuple(lacking), found)
 
 
-def names_of(settings: StationSettings) -> list[str]:
-    """The hosts' names by which stations reach this box."""
-    return [name.strip().lower() for name in settings.names.split(",") if name.strip()]
+def names_of(settings: StationSettings, found: certificate.Certificate | None) -> list[str]:
+    """The hosts' names by which stations reach this box: those of the settings and of its certificate."""
+    said = [name.strip().lower() for name in settings.names.split(",") if name.strip()]
+    certified = [name for name in found.names if not certificate.is_address(name)] if found is not None else []
+    return list(dict.fromkeys([*said, *certified]))
 
 
-def addresses(settings: StationSettings) -> list[str]:
+def addresses(site: SiteFolder) -> list[str]:
     """Where stations find the view: by each name, else by each address that it is served on."""
-    hosts = names_of(settings) or ([settings.address] if settings.address != "0.0.0.0" else own_addresses())
+    settings = load_settings(site).station
+    hosts = names_of(settings, readiness(site).certificate)
+    hosts = hosts or ([settings.address] if settings.address != "0.0.0.0" else own_addresses())
     return [f"https://{host}:{settings.port}/" for host in hosts]
 
 
@@ -87,7 +91,7 @@ def keep_certificate(site: SiteFolder, names: list[str], pem: str, key: str, rea
     this box's names and addresses). Raises `WardposeError` for one that won't do."""
     made = not pem
     if made:
-        wanted = names or [*names_of(load_settings(site).station), socket.gethostname().lower(), *own_addresses()]
+        wanted = names or [*names_of(load_settings(site).station, None), socket.gethostname().lower(), *own_addresses()]
         pem, key = certificate.make(list(dict.fromkeys(name for name in wanted if names or certificate.is_host(name))))
     found = certificate.read(pem, key)
     how = "made here" if made else "the site's own"
@@ -103,14 +107,14 @@ def switch(site: SiteFolder, on: bool, reason: str) -> None:
     if on and (lacking := readiness(site).lacking):
         raise WardposeError("the station's view can't be switched on", mend="; ".join(lacking))
     set_value(site, "station", "on", on)
-    audit.record(site, "station.on" if on else "station.off", ", ".join(addresses(load_settings(site).station)), reason)
+    audit.record(site, "station.on" if on else "station.off", ", ".join(addresses(site)), reason)
 
 
 def told(site: SiteFolder) -> dict[str, Any]:
     """For `status`: whether it is on, and where."""
     with contextlib.suppress(WardposeError):
-        settings = load_settings(site).station
-        return {"on": settings.on, "addresses": addresses(settings) if settings.on else []}
+        on = load_settings(site).station.on
+        return {"on": on, "addresses": addresses(site) if on else []}
     return {"on": False, "addresses": []}
 
 

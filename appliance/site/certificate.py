@@ -35,7 +35,7 @@ class Certificate:
 
 def is_host(name: str) -> bool:
     """Whether that is a host's name, or an address."""
-    return _is_address(name) or _NAME.fullmatch(name.lower()) is not None
+    return is_address(name) or _NAME.fullmatch(name.lower()) is not None
 
 
 def make(names: Sequence[str], *, days: int = DAYS) -> tuple[str, str]:
@@ -54,8 +54,7 @@ def make(names: Sequence[str], *, days: int = DAYS) -> tuple[str, str]:
         raise WardposeError("a certificate is for a name", mend="give --name, such as bed12.ward.local")
     key = ec.generate_private_key(ec.SECP256R1())
     told = [
-        x509.IPAddress(ipaddress.ip_address(name)) if _is_address(name) else x509.DNSName(name.lower())
-        for name in names
+        x509.IPAddress(ipaddress.ip_address(name)) if is_address(name) else x509.DNSName(name.lower()) for name in names
     ]
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"wardpose {names[0]}"[:64])])
     now = datetime.now(UTC)
@@ -120,7 +119,8 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(str(name.value) for name in told if isinstance(name, x509.DNSName | x509.IPAddress))
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether that is an address, not a name."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -65,7 +65,7 @@ def outcome(job: Job) -> tuple[str, str]:
     if job.state in STOPPED:
         return f"{job.state}{f': {job.error}' if job.error else ''}; what was finished is kept", "warn"
     if job.pause_requested and job.active:
-        return PAUSED if job.paused else "pausing: it waits from its next step on", "warn"
+        return PAUSED if job.paused else "pausing: it goes on until its next step", "warn"
     if job.state != "done":
         return ("waits for its turn" if job.state == "queued" else "goes on"), ""
     result = job.result or {}

@@ -240,6 +240,8 @@ class LivePage(Page):
         """boxes: so many of the people are drawn as a box, since too little of a skeleton is sure."""
         drawn = f"  {people}{f', {boxes} as a box' if boxes else ''}{sure}"
         sign, colour = mark
+        if not self.query("#headline"):
+            return  # the screen was left, its contents first
         self.query_one("#headline", Static).update(Text.assemble((f"{sign} {headline}", colour), (drawn, FAINT)))
         if people == people_words(0):
             cells = Text("\nNobody detected, which does not mean that nobody is there.\n").append_text(cells)
@@ -247,6 +249,8 @@ class LivePage(Page):
         self._measure()
 
     def _draw_nothing(self, headline: str, colour: str, hint: str) -> None:
+        if not self.query("#headline"):
+            return
         sign = {WARN: "▲", FAINT: "○"}.get(colour, "■")
         self.query_one("#headline", Static).update(inked(f"{sign} {headline}", colour))
         columns, rows = self._cells

@@ -91,10 +91,10 @@ class PrivacyPage(Page):
                 "Audit trail", f"{data.chain.rows} rows, {'the chain is whole' if whole else 'THE CHAIN IS BROKEN'}",
                 "good" if whole else "bad", "" if whole else "wardpose audit says where",
             ),
-            Fact("Beyond this box", f"the ward's station may look, by PIN: {', '.join(data.station)}", "warn",
+            Fact("Outside", f"the ward's station may look, by PIN: {', '.join(data.station)}", "warn",
                  "wardpose station off ends it")
             if data.station
-            else Fact("Beyond this box", "the ward station's view is off", "good"),
+            else Fact("Outside", "the ward station's view is off", "good"),
             Fact("Swap", "memory may be written to it" if data.swap else "none on this box",
                  "warn" if data.swap else "good", "swapoff -a, or encrypt it" if data.swap else ""),
         ]  # fmt: skip

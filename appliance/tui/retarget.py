@@ -296,7 +296,7 @@ class RetargetPage(Page):
         job = self._job()
         assert job is not None
         self.can_undo(f"pausing #{job.id}", "jobs.resume", id=job.id)
-        self._each("pausing", "jobs.pause", [job.id])
+        self._each("asking for a pause of", "jobs.pause", [job.id])
 
     def do_resume(self) -> None:
         job = self._job()

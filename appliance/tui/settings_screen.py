@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from appliance.site.settings import load_settings
+from appliance.site.settings import Settings, load_settings
 from appliance.tui.dialogs import Blank, Form
 from appliance.tui.ink import BAD, FAINT, GOOD, inked
 from appliance.tui.page import Page
@@ -57,6 +57,13 @@ class SettingsScreen(ModalScreen[None]):
                 )
                 rows.append((f"{section}.{name}", (f"{section}.{name}", str(shown), field.title or "")))
         fill(self.query_one(DataTable), rows)
+
+    def on_data_table_row_highlighted(self) -> None:
+        """The whole of what a setting is, which a narrow terminal cuts off in its row."""
+        section, _, name = selected(self.query_one(DataTable)).partition(".")
+        if name:
+            field = type(getattr(Settings(), section)).model_fields[name]
+            self._say(f"{section}.{name}: {field.title}", FAINT)
 
     def on_data_table_row_selected(self) -> None:
         where = selected(self.query_one(DataTable))

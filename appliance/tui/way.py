@@ -20,7 +20,7 @@ from appliance.models.store import ModelStore
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
-from appliance.tui.job_words import change_words, outcome
+from appliance.tui.job_words import change_words, outcome, state_of
 from appliance.tui.widgets import age, number
 from calibration.errors import WardposeError
 from runtime.state import people_words
@@ -257,10 +257,13 @@ def _running(site: SiteFolder, kind: str) -> Job | None:
 
 
 def _at_work(name: str, job: Job) -> Stage:
-    if job.state == "queued":
+    if job.state == "queued" and not job.paused:
         return Stage(name, "warn", "queued", f"#{job.id}", "", f"{job.title} (#{job.id}) waits for its turn",
                      page="retarget")  # fmt: skip
     figure = f"{100 * job.fraction:.0f} %" if job.total else "begins"
+    if job.pause_requested:
+        return Stage(name, "warn", state_of(job), figure, "", f"{job.title} (#{job.id}) is {state_of(job)}",
+                     "4 Retarget: r lets it go on", page="retarget")  # fmt: skip
     told = f"{job.title} (#{job.id}): {job.done} of {job.total} {job.note}" if job.total else f"{job.title}: {job.note}"
     return Stage(name, "warn", "at work", figure, "now", told.strip(), page="retarget")
 

@@ -119,6 +119,8 @@ class Actions(Vertical):
         note = self.query_one(".reasons", Static)
         note.update(inked("\n".join(lines), FAINT))
         note.display = bool(lines)
+        # A screen that is only just being shown may lose what asks for its layout: asked once more, when it is drawn.
+        self.call_after_refresh(self.refresh, layout=True)
 
     def forget(self) -> None:
         """Write the reasons anew at the next look: the inks have changed."""

@@ -13,11 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from appliance.cli.main import main
 from appliance.jobs.processes import processes_of
 from appliance.jobs.store import Job, JobStore
 from appliance.site import audit
 from appliance.site.folder import SiteFolder
 from appliance.tui.job_words import outcome, state_of
+from appliance.tui.way import the_way
 from calibration.errors import WardposeError
 from calibration.processes import pid_of
 from tests.appliance.test_job_runner import KINDS, wait_for
@@ -110,3 +112,12 @@ def test_a_queued_job_is_paused_where_it_is_and_what_is_over_in_moments_is_not(s
     ):
         with pytest.raises(WardposeError, match=mistake):
             store.pause(number)
+
+
+def test_the_way_and_the_status_say_that_a_job_is_paused(site: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    job = JobStore(site).submit("synth", {"scenario": "C", "count": 3})
+    JobStore(site).pause(job.id)
+    stage = next(stage for stage in the_way(site, {}) if stage.name == "images")
+    assert (stage.state, stage.page) == ("paused", "retarget") and "lets it go on" in stage.next
+    assert main(["status", "--home", str(site.root)]) == 0
+    assert "#1 Making training images: paused (0 %)" in capsys.readouterr().out

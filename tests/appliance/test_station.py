@@ -57,7 +57,6 @@ def staffed(site: SiteFolder) -> SiteFolder:
     assigning.assign(site, "Station 3", "viewer", WHY, pin=PIN)
     set_value(site, "station", "address", "127.0.0.1")
     set_value(site, "station", "port", free_port())
-    set_value(site, "station", "names", "bed12.ward.local")
     set_value(site, "station", "bed", "Bed 12")
     station.keep_certificate(site, ["127.0.0.1", "bed12.ward.local"], "", "", WHY)
     return site

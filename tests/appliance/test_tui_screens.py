@@ -15,6 +15,7 @@ from appliance.jobs.store import JobStore
 from appliance.models.store import ModelStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
+from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
 from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
 from appliance.tui.ink import LOOKS, look_of
@@ -23,9 +24,11 @@ from appliance.tui.page import Page
 from appliance.tui.widgets import PAGES, Actions
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
+from tests.appliance.snapshots import hold_against_snapshot
 from tests.appliance.terminal import on_screen, page, shows, terminal, until
 
 KINDS = [kind_of(name) for name in SCREENS]
+LONG_AGO = "2020-02-10T12:00:00.000Z"
 
 
 def lived_in(site: SiteFolder) -> SiteFolder:
@@ -48,7 +51,12 @@ def lived_in(site: SiteFolder) -> SiteFolder:
         db.execute(f"UPDATE jobs SET state = 'done', {ended}, result = ? WHERE id = 1", (result,))
         db.execute(f"UPDATE jobs SET state = 'failed', {ended}, error = 'no data set' WHERE id = 2")
     found = {"before": {"person_score": 0.61}, "after": {"person_score": 0.78}}
-    ModelStore(site).record_promotion("person-detector", accepted=True, reasons=found)
+    with acting_as("anna"):
+        ModelStore(site).record_promotion("person-detector", accepted=True, reasons=found)
+    with site.database.transaction(immediate=True) as db:  # so long ago that its age in days keeps its length
+        db.execute("UPDATE jobs SET created_at = :then, started_at = :then, finished_at = :then", {"then": LONG_AGO})
+        db.execute("UPDATE calibrations SET made_at = ?", (LONG_AGO,))
+        db.execute("UPDATE promotions SET at = ?", (LONG_AGO,))
     return site
 
 
@@ -70,11 +78,12 @@ async def test_every_screen_fits_in_two_themes_and_its_keys_do_what_they_say(
                 grounds.add(str(page(pilot).styles.background))
                 for widget in page(pilot).query("#body *"):
                     assert widget.region.right <= size[0], f"{widget} of {name} is cut off in {theme}"
-                shown = on_screen(pilot)
                 for action in page(pilot).ACTIONS:
                     button = page(pilot).query_one(f"#{action.id}", Button)
                     assert page(pilot).keys.shown(action.means) in str(button.label)
-                assert "Help" in shown and "Pause" in shown, f"{name} hides the keys that hold everywhere"
+                # The keys that hold everywhere, as soon as the last line is drawn.
+                await until(pilot, lambda: "Help" in on_screen(pilot) and "Pause" in on_screen(pilot))
+                await hold_against_snapshot(pilot, name, theme)
             if theme == "dark":
                 await pilot.press("ctrl+t")
                 await until(pilot, lambda: load_settings(served).terminal.theme == "light")
@@ -246,3 +255,13 @@ def luminance(colour: str) -> float:
     shares = [value / 255 for value in Color.parse(colour).get_truecolor()]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+async def test_the_settings_fit_the_smallest_terminal_and_tell_the_chosen_one_whole(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await pilot.press("8")
+        await until(pilot, partial(shows, pilot, "system"))
+        await pilot.press("comma")
+        await until(pilot, lambda: "Enter changes" in on_screen(pilot))
+        await pilot.press("down", "down")
+        await until(pilot, lambda: "bed.height: mattress top above the floor, metres" in on_screen(pilot))

@@ -36,7 +36,8 @@ from tuning.base_options import add_options, options_from
 
 SAY_WHY = {
     "live.start", "live.stop", "live.began", "live.ended", "live.resume", "models.rollback", "calibrations.confirm",
-    "roles.assign", "roles.remove", "models.remove", "datasets.remove",
+    "roles.assign", "roles.remove", "models.remove", "datasets.remove", "station.switch",
+    "station.certificate",
     "plates.keep", "plates.look", "plates.remove", "camera.look", "camera.record", "skeletons.record",
     "skeletons.export", "skeletons.delete",
 }  # fmt: skip

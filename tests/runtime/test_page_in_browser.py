@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import pwd
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +19,12 @@ import numpy as np
 import pytest
 
 from appliance.client import ServiceClient
-from appliance.live import pauses
-from appliance.live.addresses import service_socket
+from appliance.live import pauses, station
+from appliance.live.addresses import result_socket, service_socket
 from appliance.site import assigning, audit
 from appliance.site.folder import SiteFolder
+from appliance.site.settings import set_value
+from appliance.station_view import StationView
 from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display.app import MOST
@@ -247,6 +251,41 @@ def test_a_page_too_many_says_so_and_goes_on_when_another_is_closed(browser: Any
         until(page, "document.getElementById('told-what').textContent === 'Too many pages are open.'")
     shows(page, "live")
     context.close()
+
+
+def test_at_the_wards_station_a_pin_lets_look_and_there_is_nothing_to_press(browser: Any, tmp_path: Path) -> None:
+    site = SiteFolder.open(tmp_path / "site")
+    assigning.assign(site, pwd.getpwuid(os.getuid()).pw_name, "engineer", "a test")
+    assigning.assign(site, "Station 3", "viewer", "a test", pin="480261")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    set_value(site, "station", "address", "127.0.0.1")
+    set_value(site, "station", "port", port)
+    station.keep_certificate(site, ["127.0.0.1"], "", "", "a test")
+    view = StationView(site)
+    with ServiceClient.connect(site) as client, ResultServer(result_socket(site)) as bus:
+        station.switch(site, True, "a test")
+        view.look()
+        context = browser.new_context(ignore_https_errors=True)  # it was made here: a station is told to trust it once
+        context.set_default_timeout(WAIT_MS)
+        page = context.new_page()
+        page.goto(f"https://127.0.0.1:{port}/")
+        page.wait_for_selector("#keypad[open]")
+        for pin, expected in (("902104", "was not accepted"), ("480261", "")):
+            page.keyboard.type(pin)
+            page.keyboard.press("Enter")
+            if expected:
+                until(page, f"document.getElementById('keypad-say').textContent.includes('{expected}')")
+        end = time.monotonic() + WAIT_MS / 1000
+        while page.get_attribute("body", "data-state") != "live":
+            bus.publish(in_bed(int(1000 * time.monotonic())))
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert not page.is_visible("#pause") and not page.is_visible("#keypad")
+        context.close()
+        view.close()
+        client.stop_service()
 
 
 def test_where_people_have_pins_whoever_resumes_types_theirs(browser: Any, tmp_path: Path) -> None:
