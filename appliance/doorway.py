@@ -24,6 +24,7 @@ LONGEST_REQUEST = 1_000_000  # bytes
 MOST_CLIENTS = 48
 MOST_MISTAKES = 20  # in a row, after which a client is left: it speaks another language
 UNREAD_SECONDS = 5  # how long an answer waits for its client to read
+UNREAD_BYTES = 16 << 10  # of answers that the kernel keeps for a client: one that does not read is not worked for
 
 
 class Doorway(socketserver.ThreadingUnixStreamServer):
@@ -75,6 +76,7 @@ class _Client(socketserver.StreamRequestHandler):
         assert isinstance(door, Doorway)
         connection: socket.socket = self.connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", UNREAD_SECONDS, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         door.took_place(connection)
         mistakes = 0
         try:

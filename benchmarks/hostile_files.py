@@ -5,6 +5,8 @@ None of them executes anything, and each is small.
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import struct
 import zipfile
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+DEEP = b"[" * 200_000
 _HUGE_SIDE = 32_000
 _RECORD = b"cultralytics.nn.tasks\nDetectionModel\n)R"
 _REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
@@ -116,11 +119,49 @@ def growing_graph(folder: Path) -> Path:
         helper.make_node("Shape", ["images"], ["shape"]),
         helper.make_node("Mul", ["shape", "times"], ["larger"]),
         helper.make_node("Expand", ["mean", "larger"], ["huge"]),
-        helper.make_node("ReduceMax", ["huge"], ["most"], **everywhere),
-        helper.make_node("Add", ["images", "most"], ["output"]),
+        helper.make_node("ReduceMax", ["huge"], ["most"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Expand", ["most", "shape_of_answer"], ["output"]),
     ]
-    times = helper.make_tensor("times", TensorProto.INT64, [4], [64, 16, 16, 16])
-    return _write(folder / "growing.onnx", nodes, [times])
+    answer = [1, 126, 85]  # of a YOLOX of 80 classes
+    given = [
+        helper.make_tensor("times", TensorProto.INT64, [4], [64, 16, 16, 16]),
+        helper.make_tensor("shape_of_answer", TensorProto.INT64, [3], answer),
+    ]
+    return _write(folder / "growing.onnx", nodes, given, answer)
+
+
+def described_graph(folder: Path) -> Path:
+    """An ONNX whose own description is brackets without end."""
+    import onnx
+
+    path = growing_graph(folder)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"wardpose": DEEP.decode(), "names": "{0:" * 50_000})
+    deep = folder / "described.onnx"
+    deep.write_bytes(model.SerializeToString())
+    return deep
+
+
+def documents(folder: Path) -> dict[str, Path]:
+    """JSON and TOML of brackets, tables and parts of keys without end, and what has no end at all, by what it is."""
+    content = {
+        "labels.json": DEEP, "dataset/dataset.json": DEEP, "model/model.json": DEEP, "estimate.json": DEEP,
+        "plate/plate.json": DEEP, "lens.json": DEEP, "header.safetensors": struct.pack("<Q", len(DEEP)) + DEEP,
+        "long-header.safetensors": struct.pack("<Q", 1 << 60) + DEEP, "brackets.toml": b"a = " + DEEP,
+        "tables.toml": b"a = " + b"{b = " * 50_000, "keys.toml": b"[" + b"a." * 50_000 + b"b]\n",
+        "key.toml": b"a." * 50_000 + b"b = 1\n",
+    }  # fmt: skip
+    made = {}
+    for name, text in content.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        made[name] = path
+    for name in ("pipe.json", "pipe.toml"):
+        os.mkfifo(folder / name)
+        made[name] = folder / name
+    (folder / "endless.json").symlink_to("/dev/zero")
+    return made | {"endless.json": folder / "endless.json"}
 
 
 def huge_picture(path: Path, *, whole: bool = False) -> Path:
@@ -134,6 +175,18 @@ def huge_picture(path: Path, *, whole: bool = False) -> Path:
     data = b"".join(packer.compress(row) for _ in range(_HUGE_SIDE if whole else 4)) + packer.flush()
     head = struct.pack(">IIBBBBB", _HUGE_SIDE, _HUGE_SIDE, 8, 0, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    return path
+
+
+def labels_of(folder: Path, picture: Path) -> Path:
+    """The annotations of a data set of that one picture, which lies in `folder` too."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / picture.name).symlink_to(picture)
+    image = {"id": 1, "file_name": picture.name, "width": _HUGE_SIDE, "height": _HUGE_SIDE}
+    person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 100, 100], "area": 10_000, "iscrowd": 0}
+    labels = {"images": [image], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(labels))
     return path
 
 

@@ -22,7 +22,8 @@ from calibration.json_text import parse_json
 from calibration.memory import keep_out_of_dumps
 from calibration.processes import die_with_parent
 
-CPU_SECONDS = 150
+CPU_SECONDS = 150  # of a large file; a small one has so many, and some more for each MiB
+LEAST_CPU_SECONDS, CPU_SECONDS_A_MIB = 45, 2
 WALL_SECONDS = 600.0  # for a box that does much else meanwhile
 LEAST_BYTES = 2 * 2**30
 BYTES_A_BYTE = 8  # of memory, of the file that is read: its tensors are widened, copied and loaded by a library
@@ -42,15 +43,17 @@ _FORBIDDEN = (
 
 
 def run_confined(
-    module: str, arguments: Sequence[str], *, where: str, size: int, mend: str, cpu_seconds: float = CPU_SECONDS,
+    module: str, arguments: Sequence[str], *, where: str, size: int, mend: str, cpu_seconds: float | None = None,
     wall_seconds: float = WALL_SECONDS, least_bytes: int = LEAST_BYTES,
 ) -> str:  # fmt: skip
     """Run `python -m module arguments…`, whose `main` is wrapped in `confined`; returns what it printed.
 
-    size: of the file it reads, in bytes, by which its memory is measured. Raises the WardposeError that it ended with;
-    or one that names `where` and the bound that it ran into, with `mend`.
+    size: of the file it reads, in bytes, by which its memory and its processor time are measured. Raises the
+    WardposeError that it ended with; or one that names `where` and the bound that it ran into, with `mend`.
     """
     memory = min(least_bytes + BYTES_A_BYTE * size, max(least_bytes, _memory_of_box() * 3 // 4))
+    if cpu_seconds is None:
+        cpu_seconds = min(CPU_SECONDS, LEAST_CPU_SECONDS + CPU_SECONDS_A_MIB * size / 2**20)
     begin = _limits(memory, int(cpu_seconds) + 1)
     try:
         done = subprocess.run(

@@ -10,6 +10,7 @@ import numpy as np
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
 from calibration.estimate import FORMAT_VERSION, CalibrationEstimate
+from calibration.foreign_file import foreign_bytes
 from calibration.json_text import parse_json
 from calibration.posterior import is_positive_definite
 
@@ -30,7 +31,7 @@ def load_estimate(path: Path | str) -> CalibrationEstimate:
     """Read an estimate; raises WardposeError that names the file and, where one is at fault, the field."""
     where = str(path)
     try:
-        content = Path(path).read_bytes()
+        content = foreign_bytes(Path(path))
     except FileNotFoundError:
         raise WardposeError("no such calibration", where=where, mend="calibrate first") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from calibration.atomic import disk_error
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
+from calibration.foreign_file import foreign_bytes
 from calibration.intrinsics import read_k4a_calibration
 from calibration.json_text import parse_json
 
@@ -35,7 +36,7 @@ def read_lens(path: Path, size: tuple[int, int]) -> CameraModel:
     """
     where = str(path)
     try:
-        content = path.read_bytes()
+        content = foreign_bytes(path)
     except OSError as error:
         raise disk_error(error, path) from None
     try:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.foreign_file import foreign_bytes
 
+_MOST_BYTES = 1 << 20
+# A key of more parts than anybody writes: tomllib's work on such keys grows with the square of their parts.
+_LONG_KEY = re.compile(r"""(?:^|[\[{,])[ \t]*(?:[\w"'-]+[ \t]*\.[ \t]*){32}""", re.MULTILINE)
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -18,7 +22,7 @@ def toml_text(path: Path) -> str:
     Raises WardposeError where it cannot be read, and for text that is no UTF-8, which is TOML's own.
     """
     try:
-        content = path.read_bytes()
+        content = foreign_bytes(path, _MOST_BYTES)
     except OSError as error:
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=str(path)) from None
     if content.startswith(_BYTE_ORDER_MARKS):
@@ -35,6 +39,9 @@ def toml_text(path: Path) -> str:
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     """The values of a TOML text; WardposeError names the line of a mistake."""
+    if found := _LONG_KEY.search(text):
+        number = text.count("\n", 0, found.end()) + 1
+        raise WardposeError("a key of more than 32 parts", where=f"{where} line {number}", mend="correct that line")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -44,5 +51,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise WardposeError(
             f"not valid TOML: {what}", where=f"{where} line {number}", mend="correct that line"
         ) from None
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets without end
+    except RecursionError:
+        raise WardposeError("its brackets are nested too deeply", where=where, mend="correct it") from None
+    except ValueError as error:  # numbers of thousands of digits
         raise WardposeError(f"not valid TOML: {error}", where=where, mend="correct it") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.errors import WardposeError
+from calibration.foreign_file import foreign_bytes
 from calibration.json_text import parse_json
 from runtime.person_class import listed, person_classes
 from runtime.skeleton import KEYPOINTS
@@ -117,7 +118,7 @@ def examine_coco(path: Path, *, keypoints: bool = False) -> tuple[CocoFile, list
 def _json(path: Path) -> dict[str, Any]:
     where = str(path)
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(foreign_bytes(path))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise WardposeError("no such COCO file", where=where, mend="check the path") from None
     except OSError as error:

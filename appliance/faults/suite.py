@@ -9,15 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.faults import live_faults
+from appliance.faults import hostile_faults, live_faults
 from appliance.site.folder import REPOSITORY
-from benchmarks import hostile_files
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.progress import Progress
@@ -47,7 +45,8 @@ def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | 
     makers: dict[str, Callable[[Path], Iterator[Row]]] = {
         "kills": lambda work: _forked("--part=points", "--part=random", f"--every={every}"),
         "disk": lambda work: _forked("--part=disk", f"--operations={every}"),
-        "hostile": _hostile_files, "live": lambda work: (Row(**values) for values in live_faults.run(work)),
+        "hostile": lambda work: (Row(**values) for values in hostile_faults.run(work)),
+         "live": lambda work: (Row(**values) for values in live_faults.run(work)),
     }  # fmt: skip
     rows: list[Row] = []
     for place, part in enumerate(parts):
@@ -80,45 +79,3 @@ def _row(said: dict[str, Any]) -> Row:
     told = f"{said['amidst']} with operations still to do; {said['done']} operations had been said to be done"
     notes = [f"{told}; {said['told']} starts settled something and told it", *said["faults"]]
     return Row("killed: any operation, at a random instant", said["tried"], None, None, said["lost"], notes)
-
-
-def _hostile_files(work: Path) -> Iterator[Row]:
-    from tuning.families.family import ImportWish
-    from tuning.import_process import import_confined
-
-    models = work / "models"
-    checkpoints = [*hostile_files.checkpoints(work), hostile_files.endless_checkpoint(work)]
-    graphs = [*hostile_files.graphs(work), hostile_files.endless_graph(work), hostile_files.growing_graph(work)]
-    for kind, paths in (("checkpoints", checkpoints), ("graphs", graphs)):
-        row = Row(f"hostile {kind} imported")
-        for path in paths:
-            began = time.monotonic()
-            try:
-                import_confined(path, models, ImportWish("hostile"))
-                row.lost += 1
-                row.notes.append(f"{path.name} was taken in")
-            except WardposeError as error:
-                row.notes.append(str(error).removeprefix(f"{path.parent}/"))
-            row.tried += 1
-            row.shown_s = max(row.shown_s or 0.0, time.monotonic() - began)
-            if models.exists() and any(models.iterdir()):
-                row.lost += 1
-        yield row
-    yield _hostile_pictures(work)
-
-
-def _hostile_pictures(work: Path) -> Row:
-    from runtime.capture.photograph import picture_size, read_photograph
-    from synth.ward.photographs import read
-
-    row, path = Row("pictures of a gigapixel"), hostile_files.huge_picture(work / "huge.png", whole=True)
-    for reader in (read_photograph, picture_size, lambda each: read(str(each))):
-        began = time.monotonic()
-        row.tried += 1
-        try:
-            reader(path)
-            row.lost += 1
-        except WardposeError as error:
-            row.notes.append(error.what)
-        row.shown_s = max(row.shown_s or 0.0, time.monotonic() - began)
-    return row

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.bounds import PICTURE_PIXELS
 from calibration.errors import WardposeError
+from calibration.foreign_file import foreign_bytes
 
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _ORIENTATION = 0x0112  # EXIF
@@ -44,7 +45,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     told: of another depth or colour space, or partly transparent.
     """
     try:
-        content = path.read_bytes()
+        content = foreign_bytes(path)
     except FileNotFoundError:
         raise WardposeError("there is no such photograph", where=str(path), mend="check the path") from None
     except OSError as error:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from calibration.errors import WardposeError
+from calibration.foreign_file import foreign_bytes
 
 _MOST_JOINTS = 2000
 _CHANNEL = re.compile(r"([xyz])(rotation|position)", re.I)
@@ -81,7 +82,7 @@ def read_bvh(path: Path) -> Skeleton:
     Taken as well: a byte order mark, spaces in names, commas for decimal points or between numbers, no time of a frame.
     """
     try:
-        content = path.read_bytes()
+        content = foreign_bytes(path)
     except OSError as error:
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=str(path)) from None
     utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
+from runtime.capture.photograph import picture_size
 from tuning.coco_folder import Picture, Space
 
 _LEAST_M = 0.1  # nearer than this no camera of ours sees
@@ -49,7 +50,10 @@ def errors_cm(
 def _from_depth(picture: Picture, space: Space) -> NDArray[np.float64]:
     import cv2
 
-    metres = cv2.imread(str(space.depth), cv2.IMREAD_UNCHANGED)
+    size = picture_size(space.depth)  # before it is decoded
+    metres = None
+    if (size.width, size.height) == (picture.width, picture.height):
+        metres = cv2.imread(str(space.depth), cv2.IMREAD_UNCHANGED)
     if metres is None or metres.shape[:2] != (picture.height, picture.width):
         raise WardposeError("is no depth of its picture", where=str(space.depth), mend="make the data set again")
     joints = np.full((*picture.keypoints.shape[:2], 3), np.nan)
