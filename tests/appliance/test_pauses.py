@@ -96,7 +96,7 @@ NOT_LOOKING = {
     "export", "promote", "rollback", "base", "models list", "models fetch", "models import", "models verify", "display",
     "stop", "pause", "resume", "bench synth", "bench calibrate", "bench infer", "bench ring", "bench evaluate",
     "bench drift", "bench carry-over", "bench faults", "bench chaos", "bench gate", "bench identity", "bench soak",
-    "bench page", "bench families",
+    "bench page",
     "completion", "station show", "station on", "station off", "station certificate",
     "skeletons record", "skeletons list", "skeletons export", "skeletons delete",
     "data check", "data turn", "engines", "jobs", "models build", "models remove", "study",
