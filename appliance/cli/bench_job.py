@@ -22,6 +22,7 @@ _LOOK_S = 0.5
 def tuning(progress: Progress) -> Iterator[None]:
     """A detector is tuned from here to the block's end, as jobs are: at their priority. Its images are made before."""
     from appliance.client import ServiceClient
+    from appliance.faults.ending import end_service
     from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
@@ -38,7 +39,7 @@ def tuning(progress: Progress) -> Iterator[None]:
                     time.sleep(_LOOK_S)
                 yield
             finally:
-                client.stop_service()
+                end_service(client)
 
 
 def _job(client: ServiceClient, number: int) -> dict[str, Any]:
