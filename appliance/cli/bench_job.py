@@ -32,7 +32,7 @@ def tuning(progress: Progress) -> Iterator[None]:
             try:
                 data = client.carry_out("synth", {"scenario": "B", "count": _IMAGES}, progress)["out"]
                 number = int(client.submit("tune", {"data": data, "task": "detect", "epochs": _EPOCHS})["id"])
-                while not (job := _job(client, number))["done"]:  # until it trains
+                while "loss" not in (job := _job(client, number))["note"]:  # until it has made steps
                     if job["state"] not in ("queued", "running"):
                         raise WardposeError(f"the tuning was {job['state']}: {job['error']}", where="bench live --job")
                     progress(0, 1, f"job: {job['note']}")
