@@ -22,6 +22,7 @@ _LOOK_S = 0.5
 def tuning(progress: Progress) -> Iterator[None]:
     """A detector is tuned from here to the block's end, as jobs are: at their priority. Its images are made before."""
     from appliance.client import ServiceClient
+    from appliance.faults.ending import end_service
     from appliance.site.folder import SiteFolder
     from calibration.errors import WardposeError
 
@@ -31,14 +32,14 @@ def tuning(progress: Progress) -> Iterator[None]:
             try:
                 data = client.carry_out("synth", {"scenario": "B", "count": _IMAGES}, progress)["out"]
                 number = int(client.submit("tune", {"data": data, "task": "detect", "epochs": _EPOCHS})["id"])
-                while not (job := _job(client, number))["done"]:  # until it trains
+                while "loss" not in (job := _job(client, number))["note"]:  # until it has made steps
                     if job["state"] not in ("queued", "running"):
                         raise WardposeError(f"the tuning was {job['state']}: {job['error']}", where="bench live --job")
                     progress(0, 1, f"job: {job['note']}")
                     time.sleep(_LOOK_S)
                 yield
             finally:
-                client.stop_service()
+                end_service(client)
 
 
 def _job(client: ServiceClient, number: int) -> dict[str, Any]:

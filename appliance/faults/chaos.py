@@ -22,6 +22,7 @@ import numpy as np
 
 from appliance.box import kept
 from appliance.client import ServiceClient
+from appliance.faults.ending import end_service
 from appliance.live.addresses import result_socket
 from appliance.site import audit
 from appliance.site.folder import SiteFolder
@@ -73,7 +74,7 @@ def run(
                     _await_live(client)
             lasted = time.monotonic() - began
         finally:
-            client.stop_service()
+            end_service(client)
     left = _left_wrong(site)
     rows = [_told([one for one in struck if one.fault == kind]) for kind in FAULTS if kind in {s.fault for s in struck}]
     lost = sum(one.recovered_s is None for one in struck)
