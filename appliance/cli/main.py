@@ -39,7 +39,6 @@ from appliance.cli import (
 from appliance.cli.meant import nearest
 from appliance.cli.output import Output
 from appliance.cli.streams import give_up, usable_streams
-from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -110,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WardposeError as error:
         return _fail(out, str(error), error.exit_code)
     except Exception as error:
+        from calibration.disk import behind  # it knows the database, which no help needs
+
         if os.environ.get("WARDPOSE_DEBUG"):
             sys.stderr.write(redacted(traceback.format_exc()))
         if (told := behind(error)) is not None:
