@@ -22,13 +22,8 @@ from appliance.site.calibrations import CalibrationRow
 from appliance.site.requests import Request, Why
 from appliance.site.roles import Role
 
-API_VERSION = 2  # raised when an old request means something else, or is none any more
-# A client of any version must be able to end the looking; the bedside page, which lifts its pause too, states none.
-ANY_VERSION = ("live.pause", "live.resume", "stop")
-
-READING = ("status", "jobs.list", "jobs.get")  # these change nothing
-
 Place = Literal["", "somebody at the bedside page"]
+AtTheStation = Literal["somebody at the ward's station"]
 
 
 class Nothing(Request):
@@ -62,6 +57,37 @@ class Resume(Why):
 
     place: Place = ""
     pin: str = Field(default="", max_length=12, repr=False)
+
+
+class SwitchStation(Why):
+    """Serve the page to the ward's station from now on, or no longer."""
+
+    on: bool
+
+
+class KeepCertificate(Why):
+    """By what the ward's station knows this box: PEM texts of the site's own, or without them made for `names`."""
+
+    names: list[str] = Field(default=[], max_length=20)
+    certificate: str = Field(default="", max_length=100_000)
+    key: str = Field(default="", max_length=20_000, repr=False)
+
+
+class EnterStation(Request):
+    """Somebody at the ward's station says their PIN; it is noted that they look. address: of their machine."""
+
+    pin: str = Field(max_length=12, repr=False)
+    address: str = Field(max_length=60)
+    place: AtTheStation
+
+
+class LeaveStation(Request):
+    """They look no longer, after so many seconds."""
+
+    name: str = Field(max_length=60)
+    address: str = Field(max_length=60)
+    seconds: float = Field(ge=0)
+    place: AtTheStation
 
 
 class AssignRole(Why):
@@ -178,7 +204,7 @@ class ForgetCamera(Request):
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class PauseTold(Answer):
@@ -224,6 +250,18 @@ class SettingNow(Answer):
     value: bool | int | float | str
 
 
+class CertificateKept(Answer):
+    names: list[str]
+    until: str
+    fingerprint: str
+
+
+class Entered(Answer):
+    """name: whose PIN it was."""
+
+    name: str
+
+
 class Looking(Answer):
     """source: the camera that may be looked through, without its password."""
 
@@ -247,7 +285,7 @@ class Closed(Answer):
 class Status(BaseModel):
     """How the box is. More keys may be there: of the live path, its pause and outages, see `appliance.live.status`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     site: str
     pid: int
@@ -263,6 +301,7 @@ class Status(BaseModel):
     calibration: CalibrationRow | None
     drift: dict[str, Any]
     health: dict[str, Any]
+    station: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +325,7 @@ CALLS: Mapping[str, Call] = {
     "jobs.get": Call(OneJob, Job, roles.EVERYBODY),
     "jobs.submit": Call(AnySubmit, Job),
     "jobs.cancel": Call(OneJob, Job),
+    "jobs.pause": Call(OneJob, Job),
     "jobs.resume": Call(OneJob, Job),
     "models.rollback": Call(RollBack, NowLive),
     "models.remove": Call(OneModel, Done, roles.DELETING),
@@ -301,6 +341,10 @@ CALLS: Mapping[str, Call] = {
     "camera.recorded": Call(RecordingEnded, Done),
     "settings.set": Call(SetSetting, SettingNow),
     "camera.forget": Call(ForgetCamera, Done, roles.DELETING),
+    "station.switch": Call(SwitchStation, Done),
+    "station.certificate": Call(KeepCertificate, CertificateKept),
+    "station.enter": Call(EnterStation, Entered),
+    "station.leave": Call(LeaveStation, Done),
     "roles.assign": Call(AssignRole, Done),
     "roles.remove": Call(RemoveRole, Done),
     "site.close": Call(Nothing, Closed),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from appliance import api, wire
+from appliance import versions
 from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM, Turn
 from appliance.jobs.store import ACTIVE, DEFECT
 from appliance.live.addresses import service_socket
@@ -94,7 +94,7 @@ class ServiceClient:
 
         Where the connection breaks it is asked again, by the same `id`, so that it is not done twice.
         """
-        asked = {"call": name, "version": api.API_VERSION, "id": uuid.uuid4().hex, "parameters": parameters}
+        asked = {"call": name, "version": versions.API_VERSION, "id": uuid.uuid4().hex, "parameters": parameters}
         request = json.dumps(asked).encode() + b"\n"
         with self._lock:
             for attempt in (1, 2):
@@ -113,8 +113,8 @@ class ServiceClient:
         answer = parse_json(line)
         if not answer["ok"]:
             raise WardposeError(**answer["error"])
-        if name not in api.ANY_VERSION:
-            wire.require_version(answer.get("version"), whose="the service that runs", ours="this program")
+        if name not in versions.ANY_VERSION:
+            versions.require_version(answer.get("version"), whose="the service that runs", ours="this program")
         return answer["result"]
 
     def status(self) -> dict[str, Any]:
@@ -282,8 +282,10 @@ def ask_or_do(site: SiteFolder, name: str, do: Callable[[], Any], /, **parameter
 
 def _require_role(site: SiteFolder, name: str) -> None:
     """Raise `NotAllowed` where whoever is at work here may not; a site whose roles can't be read is its owner's."""
+    from appliance.api import CALLS  # no other client wants to know every call: that takes a tenth of a second
+
     try:
-        require(site, api.CALLS[name].may, name)
+        require(site, CALLS[name].may, name)
     except NotAllowed:
         raise
     except WardposeError:  # pausing wants nothing of a damaged database

@@ -15,7 +15,8 @@ from appliance import api, wire
 from appliance.bedside import camera_access, plates, recordings
 from appliance.jobs import datasets, requests
 from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
-from appliance.live import reserve, takeover
+from appliance.live import reserve, station, takeover
+from appliance.live.addresses import write_calibration_in_use
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
 from appliance.site import assigning, audit, calibrations, intents, privacy
@@ -46,6 +47,7 @@ class Deeds:
             "live.ended": self.end_foreground,
             "jobs.submit": self.submit,
             "jobs.cancel": lambda asked: self.jobs.cancel(asked.id),
+            "jobs.pause": lambda asked: self.jobs.pause(asked.id),
             "jobs.resume": self.resume_job,
             "models.rollback": self.roll_back,
             "models.remove": self.remove_model,
@@ -61,6 +63,8 @@ class Deeds:
             "camera.recorded": self.end_recording,
             "camera.forget": self.forget_camera,
             "settings.set": self.set_setting,
+            "station.switch": self.switch_station,
+            "station.certificate": self.keep_certificate,
             "roles.assign": self.assign_role,
             "roles.remove": self.remove_role,
             "site.close": self.mend,
@@ -97,10 +101,14 @@ class Deeds:
     def keep_calibration(self, asked: api.KeepCalibration) -> calibrations.CalibrationRow:
         from calibration.files import parse_estimate
 
-        return calibrations.keep(self.site, parse_estimate(asked.estimate.encode(), "calibrations.keep"))
+        row = calibrations.keep(self.site, parse_estimate(asked.estimate.encode(), "calibrations.keep"))
+        write_calibration_in_use(self.site)
+        return row
 
     def confirm_calibration(self, asked: api.ConfirmCalibration) -> calibrations.CalibrationRow:
-        return calibrations.confirm(self.site, asked.id, turned=asked.turned, reason=asked.reason)
+        row = calibrations.confirm(self.site, asked.id, turned=asked.turned, reason=asked.reason)
+        write_calibration_in_use(self.site)
+        return row
 
     def discard_calibration(self, asked: api.OneCalibration) -> api.Done:
         calibrations.discard(self.site, asked.id)
@@ -176,6 +184,16 @@ class Deeds:
     def remove_role(self, asked: api.RemoveRole) -> api.Done:
         assigning.remove(self.site, asked.name, asked.reason)
         return api.Done()
+
+    def switch_station(self, asked: api.SwitchStation) -> api.Done:
+        station.switch(self.site, asked.on, asked.reason)
+        return api.Done()
+
+    def keep_certificate(self, asked: api.KeepCertificate) -> api.CertificateKept:
+        found = station.keep_certificate(self.site, asked.names, asked.certificate, asked.key, asked.reason)
+        return api.CertificateKept(
+            names=list(found.names), until=found.until.isoformat(timespec="seconds"), fingerprint=found.fingerprint
+        )
 
     def forget_camera(self, asked: api.ForgetCamera) -> api.Done:
         named = redacted(asked.source)

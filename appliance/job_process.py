@@ -15,6 +15,7 @@ from types import FrameType
 import psutil
 
 from appliance import program
+from appliance.jobs.processes import at_rest, processes_of
 from appliance.jobs.store import DEFECT, KINDS, Job, JobStore, load_kinds
 from appliance.site.folder import SiteFolder, open_log
 from appliance.site.people import acting_as
@@ -26,6 +27,7 @@ from calibration.redaction import redacted
 KEPT = "what the job had finished is kept: resume it then"
 PROGRESS_SECONDS = 0.2  # rows are written no more often
 STEP_SECONDS = 1.0  # nor are steps
+PAUSED_SECONDS = 0.3  # between two looks whether a paused job may go on
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,16 +100,44 @@ class JobProcess:
         return self._end("failed", 1, error=text)
 
     def progress(self, done: int, total: int, note: str) -> None:
-        """Written at most five times a second; raises `KeyboardInterrupt` when somebody asked the job to stop."""
+        """Written at most five times a second; waits while it is paused; raises `KeyboardInterrupt`
+        when somebody asked the job to stop."""
         if done < total and time.monotonic() - self._written_at < PROGRESS_SECONDS:
             return
         self._written_at = time.monotonic()
         self._note_step(done, total, note)
         with self.site.database.transaction(immediate=True) as db:
             db.execute("UPDATE jobs SET done = ?, total = ?, note = ? WHERE id = ?", (done, total, note, self.number))
-            row = db.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (self.number,)).fetchone()
+        self._wait_while_paused()
+
+    def _wait_while_paused(self) -> None:
+        """Hold for as long as somebody wants it, here, where nothing of others is held: no lock, no transaction. The
+        helpers get no processor meanwhile; all memory stays. Raises `KeyboardInterrupt` where the job is to stop."""
+        if not self._is_to_pause():
+            return
+        began = time.monotonic()
+        helpers = [pid for pid in processes_of(self.site, self.number) if pid != os.getpid()]
+        try:
+            with at_rest(helpers):
+                self._hold(True)
+                while self._is_to_pause():
+                    time.sleep(PAUSED_SECONDS)
+        finally:
+            self._hold(False)
+            self._began += time.monotonic() - began  # a pause is no part of how it went
+
+    def _is_to_pause(self) -> bool:
+        with self.site.database.transaction() as db:
+            row = db.execute(
+                "SELECT cancel_requested, pause_requested FROM jobs WHERE id = ?", (self.number,)
+            ).fetchone()
         if row["cancel_requested"] or self._interrupted:
             raise KeyboardInterrupt
+        return bool(row["pause_requested"])
+
+    def _hold(self, held: bool) -> None:
+        with self.site.database.transaction(immediate=True) as db:
+            db.execute("UPDATE jobs SET held = ? WHERE id = ?", (held, self.number))
 
     def _note_step(self, done: int, total: int, note: str) -> None:
         """Keep how it goes, so that a curve of it can be drawn later; the longer it runs the more seldom."""

@@ -18,17 +18,20 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
-from appliance import api, cut_off, program, wire
+from appliance import api, cut_off, program, versions, wire
 from appliance.deeds import Deeds
 from appliance.doorkeeper import Doorkeeper
 from appliance.doorway import Doorway
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
-from appliance.live import calibration_watch, outages, pauses, running, wish
+from appliance.live import calibration_watch, outages, pauses, running, station, wish
 from appliance.live.addresses import ring_name, service_socket
 from appliance.live.meter import LiveMeter
+from appliance.live.metrics import exposition
+from appliance.live.metrics_door import MetricsBySettings
 from appliance.live.ownership import AlreadyRuns, LiveLock
 from appliance.live.plan import LivePlan, plan, process_specs
+from appliance.live.station import StationKeeper
 from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
 from appliance.once import Once
@@ -69,11 +72,14 @@ class Service:
         self._meter, self._picture = LiveMeter(site), outages.PictureWatch(site)
         self._drift = calibration_watch.DriftMeter(site)
         self._path = running.look(site)
+        # Where units run the jobs, another runs the station's view.
+        self._station = StationKeeper(site) if run_jobs else None
         self._was_paused = False
         self._health: dict[str, Any] = {"ok": None, "checks": []}
         self._stopping = threading.Event()
         self._last_call = time.monotonic()
         self._door: Doorway | None = None
+        self._metrics = MetricsBySettings(site, lambda: exposition(self.status().model_dump()))
         self._once: Once[dict[str, Any]] = Once()
         self._calls: dict[str, Callable[[Any], Any]] = {
             "status": lambda _: self.status(),
@@ -81,6 +87,8 @@ class Service:
             "live.stop": self.stop_live,
             "live.pause": self.pause,
             "live.resume": self.resume,
+            "station.enter": self.enter_station,
+            "station.leave": self.leave_station,
             "stop": self.stop,
             **self._deeds.calls,
         }
@@ -109,11 +117,15 @@ class Service:
             notify("READY=1")
             while not self._stopping.wait(STEP_SECONDS):
                 self._step()
+                self._metrics.follow()
                 notify("WATCHDOG=1")
         finally:
             server.shutdown()
             server.server_close()
             path.unlink(missing_ok=True)
+            self._metrics.close()
+            if self._station is not None:
+                self._station.stop()
             with self._live_lock:
                 was_running = self._supervisor is not None
                 self._end_live()
@@ -142,7 +154,7 @@ class Service:
         try:
             request = _request(line)
             name = request["call"]
-            key = str(request.get("id") or "") if name not in api.READING else ""
+            key = str(request.get("id") or "") if name not in versions.READING else ""
 
             def carry_out() -> dict[str, Any]:
                 return self._carry_out(name, request.get("parameters", {}), request.get("version"))
@@ -150,7 +162,7 @@ class Service:
             answer = self._once.answer(key, carry_out)
         except WardposeError as error:
             answer = _refused(error)
-        return answer | {"version": api.API_VERSION}
+        return answer | {"version": versions.API_VERSION}
 
     def _carry_out(self, name: str, parameters: object, version: object) -> dict[str, Any]:
         try:
@@ -164,10 +176,10 @@ class Service:
             sys.stderr.write(f"call {name}: {what}\n")
             return _refused(WardposeError(what, where=name, exit_code=70))
 
-    def call(self, name: str, parameters: object, version: object = api.API_VERSION) -> Any:
+    def call(self, name: str, parameters: object, version: object = versions.API_VERSION) -> Any:
         """Answer one request; raises `WardposeError` for what can't be done or understood."""
-        if name not in api.ANY_VERSION:
-            wire.require_version(version, whose="this program", ours="the service that runs")
+        if name not in versions.ANY_VERSION:
+            versions.require_version(version, whose="this program", ours="the service that runs")
         asked = wire.understood(name, parameters)
         self._doorkeeper.require(name, asked)
         if name != "status":
@@ -180,12 +192,14 @@ class Service:
             own, path = self._supervisor is not None, running.look(self.site)
             processes = self._supervisor.to_dict() if self._supervisor else path.states()
             processes += self._watch.to_dict() if self._watch else []
+        processes += self._station.to_dict() if self._station else []
         row, drifted = calibrations.current_row(self.site), self._drift.figures()
         return api.Status(
             site=str(self.site.root), pid=os.getpid(), own=own, processes=processes, jobs=self._deeds.list_jobs(20),
             runner=Turn.is_taken(self.site),
             models={"detect": self.models.live("detect"), "pose": self.models.live("pose")}, calibration=row,
-            drift=drifted, health=self._health, **live_status(self.site, self._meter.figures(), path),
+            drift=drifted, health=self._health, station=station.told(self.site),
+            **live_status(self.site, self._meter.figures(), path),
         )  # fmt: skip
 
     def start_live(self, asked: api.StartLive) -> LivePlan:
@@ -221,6 +235,13 @@ class Service:
     def resume(self, asked: api.Resume) -> api.Resumed:
         held = pauses.resume(self.site, asked.reason, who=self._doorkeeper.whose(asked))
         return api.Resumed(was=api.PauseTold(**held.to_dict()) if held else None)
+
+    def enter_station(self, asked: api.EnterStation) -> api.Entered:
+        return api.Entered(name=self._doorkeeper.enter_station(asked))
+
+    def leave_station(self, asked: api.LeaveStation) -> api.Done:
+        self._doorkeeper.leave_station(asked)
+        return api.Done()
 
     def _go_on_live(self) -> None:
         wanted = wish.recall(self.site)
@@ -292,7 +313,10 @@ class Service:
         try:
             self._begin_watch()
             self._look_after_live()
+            if self._station is not None:
+                self._station.look()
             idle = not self.jobs.all(1, states=("queued", "running")) and self._supervisor is None
+            idle = idle and not (self._station is not None and self._station.on)
         except WardposeError as error:  # the live path must go on
             sys.stderr.write(f"{error}\n")
             self._stopping.wait(TROUBLE_SECONDS)

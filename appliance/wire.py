@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from appliance.api import API_VERSION, CALLS
+from appliance.api import CALLS
+from appliance.versions import API_VERSION
 from calibration.errors import WardposeError
 
 
@@ -35,16 +36,6 @@ def understood(name: str, parameters: object) -> Any:
 def told(name: str, answer: object) -> Any:
     """The answer of the call `name` as plain values for JSON."""
     return _adapter(name, "answer").dump_python(answer, mode="json")
-
-
-def require_version(version: object, *, whose: str, ours: str) -> None:
-    """Raise `WardposeError` where the other side of the wire speaks another version than this one."""
-    if version != API_VERSION:
-        theirs = f"version {version}" if version is not None else "an earlier version"
-        raise WardposeError(
-            f"{whose} speaks {theirs} of the service's calls, {ours} version {API_VERSION}",
-            mend="wardpose was updated while it ran: close every terminal of it, end the service and try again",
-        )
 
 
 def schema() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def times_ms(
     return np.array(taken[_WARM_UP:])
 
 
-def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint8]], repeats: int) -> float | None:
-    """ultralytics' own predictor on the same file; None where it is not installed or can't read this layout."""
+def ultralytics_call(onnx: Path, info: ModelInfo) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None:
+    """ultralytics' own predictor on the same file: a picture's boxes (N, 4); None where it is not installed or can't
+    read this layout."""
     if info.layout not in ("yolo", "yolo-end2end") or find_spec("ultralytics") is None:
         return None
     # Its switches are read on import; without them it looks for updates, fonts and packages on the internet.
@@ -54,8 +56,8 @@ def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint
         SETTINGS.update({"sync": False})
     model = YOLO(str(onnx), task="detect")
 
-    def work(frame: NDArray[np.uint8]) -> object:
-        return model.predict(
+    def work(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found = model.predict(
             frame[..., ::-1],
             imgsz=(info.height, info.width),
             conf=0.25,
@@ -64,8 +66,31 @@ def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint
             verbose=False,
             device="cpu",
         )
+        return np.asarray(found[0].boxes.xyxy.numpy(), np.float32)
 
-    return median_ms(work, frames, repeats)
+    return work
+
+
+def rtmlib_call(
+    onnx: Path, info: ModelInfo
+) -> Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]] | None:
+    """rtmlib's RTMPose on the same file: the joints of people in a picture's boxes (N, 4); None where it is not
+    installed or the model is another."""
+    if info.layout != "simcc" or find_spec("rtmlib") is None:
+        return None
+    rtmlib = import_module("rtmlib")
+    model = rtmlib.RTMPose(str(onnx), model_input_size=(info.width, info.height), backend="onnxruntime", device="cpu")
+
+    def work(frame: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(model(frame[..., ::-1], bboxes=boxes.tolist())[0], np.float32)
+
+    return work
+
+
+def ultralytics_ms(onnx: Path, info: ModelInfo, frames: Sequence[NDArray[np.uint8]], repeats: int) -> float | None:
+    """The median time of `ultralytics_call`; None where there is none."""
+    work = ultralytics_call(onnx, info)
+    return None if work is None else median_ms(work, frames, repeats)
 
 
 def rtmlib_ms(
@@ -75,10 +100,6 @@ def rtmlib_ms(
     boxes: NDArray[np.float32],
     repeats: int,
 ) -> float | None:
-    """rtmlib's RTMPose on the same file and boxes (N, 4); None where it is not installed or the model is another."""
-    if info.layout != "simcc" or find_spec("rtmlib") is None:
-        return None
-    from rtmlib import RTMPose  # type: ignore[import-not-found]
-
-    model = RTMPose(str(onnx), model_input_size=(info.width, info.height), backend="onnxruntime", device="cpu")
-    return median_ms(lambda frame: model(frame[..., ::-1], bboxes=boxes.tolist()), frames, repeats)
+    """The median time of `rtmlib_call` for the people in boxes (N, 4); None where there is none."""
+    work = rtmlib_call(onnx, info)
+    return None if work is None else median_ms(lambda frame: work(frame, boxes), frames, repeats)

@@ -25,6 +25,7 @@ from runtime.bed_view import BedView
 from runtime.bus import Message, ResultServer
 from runtime.capture.ring import RingReader
 from runtime.capture.source import StaleFrame
+from runtime.detect_beside import Hung
 from runtime.engine_choice.selection import EngineWish
 from runtime.frames import Frame
 from runtime.message import live_message
@@ -84,7 +85,7 @@ class LiveService:
             with telling_that_it_starts(_LONGEST_START_S, lambda: self._say("starting", "loading the models")):
                 bed = self._load_bed()
                 self._pipeline = self._renewal.open()
-                self._pipeline.bed = bed
+                self._pipeline.bed, self._pipeline.at_pace = bed, True
                 self._unsureness.use(self._pipeline.models)
             notify("READY=1", f"STATUS=live on {self._pipeline.engine}")
             while not self._stop.is_set():
@@ -97,6 +98,8 @@ class LiveService:
             notify("STOPPING=1")
             self._renewal.end()
             self._server.close()
+            if self._pipeline is not None:
+                self._pipeline.end()
 
     def _step(self, pipeline: LivePipeline) -> None:
         if self._pause.active:
@@ -116,6 +119,8 @@ class LiveService:
             self._finished.clear()
             self._say("no-signal", trouble or str(error))
             return
+        except Hung:
+            raise
         except WardposeError as error:
             # A model that fails on one frame may answer the next; until then there is no live picture.
             self._say("no-signal", str(error))

@@ -15,7 +15,8 @@ from runtime.detector_layouts import require_finite
 from runtime.engines.engine import InferenceEngine
 from runtime.model_info import ModelInfo
 from runtime.skeleton import KEYPOINTS, MIRRORED, Skeletons
-from runtime.turn import SECOND_LOOKS, Aims, Looks, agreed, first_turns, trunk_turn
+from runtime.turn import Aims, Looks, agreed, first_turns, trunk_turn
+from runtime.turn_search import Views
 
 # People in one call of the model: bounds memory, and what a crowd can do to the frame time of one call.
 _BATCH = 8
@@ -57,53 +58,52 @@ class PoseEstimator:
         solid = np.flatnonzero((extent >= 1).all(axis=1))
         boxes = detections.xyxy[solid]
         if not self.engine.info.turned_to_body:
-            looks = self._look(color, boxes, np.arange(len(solid)), np.zeros(len(solid)))
+            looks = self._look(color, boxes, Views.plain(np.arange(len(solid)), np.zeros(len(solid))))
             keypoints[solid], score[solid] = looks.keypoints, looks.score
             return keypoints, score
         turns = [first_turns(*one) for one in np.stack([aims.known, aims.hint], axis=1)[solid].tolist()]
         person = np.repeat(np.arange(len(solid)), [len(one) for one in turns])
-        looks = self._look(color, boxes, person, np.concatenate([np.empty(0), *turns]))
+        looks = self._look(color, boxes, Views.plain(person, np.concatenate([np.empty(0), *turns])))
         # Whoever was looked at from several sides is looked at again with each skeleton's own trunk upright.
         several = np.bincount(person, minlength=len(solid)) > 1
         searched = several[person]
         if searched.any():
-            upright = (color, boxes, person[searched], trunk_turn(looks.keypoints[searched]))
-            for zoom, mirrored in SECOND_LOOKS:
-                looks += self._look(*upright, zoom, mirrored=mirrored)
+            looks += self._look(color, boxes, Views.second(person[searched], trunk_turn(looks.keypoints[searched])))
         for index, row in enumerate(solid):
             keypoints[row], score[row] = agreed(looks[looks.person == index], boxes[index])
         return keypoints, score
 
-    def _look(
-        self,
-        color: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        person: NDArray[np.intp],
-        turn: NDArray[np.float64],
-        zoom: float = 1.0,
-        *,
-        mirrored: bool = False,
-    ) -> Looks:
-        """A look at each `person` (L,), an index into `boxes` (N, 4), in crops turned by `turn` (L,) radians.
+    def look(self, color: NDArray[np.uint8], detections: Detections, views: Views) -> Looks:
+        """Further looks at people of a (H, W, 3) uint8 RGB picture, in the order of `views`, with raw scores.
 
-        zoom: the crop's size over its usual one. mirrored: whether the model sees the crop's mirror image.
+        Of a person whose box is smaller than a pixel nothing is seen (scores 0). Raises as `estimate` does.
         """
+        boxes = np.asarray(detections.xyxy, np.float32).copy()
+        flat = np.any(boxes[:, 2:] - boxes[:, :2] < 1, axis=1).reshape(-1)
+        boxes[flat, 2:] = boxes[flat, :2] + 1
+        looks = self._look(color, boxes, views)
+        return Looks(looks.person, looks.keypoints, np.where(flat[views.person, None], 0, looks.score))
+
+    def _look(self, color: NDArray[np.uint8], boxes: NDArray[np.float32], views: Views) -> Looks:
+        """The looks of `views` at people in `boxes` (N, 4)."""
         info = self.engine.info
         size = (info.width, info.height)
-        crops = Crops.around(boxes[person], turn, info.box_padding * zoom, size[0] / size[1])
+        zoom = views.zoom[:, None]
+        crops = Crops.around(boxes[views.person], views.turn, info.box_padding, size[0] / size[1])
+        crops = Crops(crops.centre, crops.scale * zoom, crops.turn)
         keypoints, score = np.empty((len(crops), len(KEYPOINTS), 2)), np.empty((len(crops), len(KEYPOINTS)))
+        # Where a point is counted in whole pixels the last one is `size - 1`; these two count widths.
+        last = size[0] - (0 if info.layout in ("movenet", "heatmap-udp") else 1)
         for start in range(0, len(crops), _BATCH):
             part = slice(start, start + _BATCH)
+            flipped = views.mirrored[part]
             cut = crops[part].cut(color, size, unit_lengths=info.layout == "heatmap-udp")
-            seen = cut[:, :, ::-1] if mirrored else cut
-            in_crop, confidence = _decode(self.engine.run(normalise(seen, info)), len(cut), info)
-            if mirrored:
-                # Where a point is counted in whole pixels the last one is `size - 1`; these two count widths.
-                last = size[0] - (0 if info.layout in ("movenet", "heatmap-udp") else 1)
-                in_crop = (in_crop * (-1, 1) + (last, 0))[:, MIRRORED]
-                confidence = confidence[:, MIRRORED]
+            cut[flipped] = cut[flipped][:, :, ::-1]
+            in_crop, confidence = _decode(self.engine.run(normalise(cut, info)), len(cut), info)
+            in_crop[flipped] = (in_crop[flipped] * (-1, 1) + (last, 0))[:, MIRRORED]
+            confidence[flipped] = confidence[flipped][:, MIRRORED]
             keypoints[part], score[part] = crops[part].to_picture(in_crop, size), confidence
-        return Looks(person, keypoints, score)
+        return Looks(views.person, keypoints, score)
 
     def _whole_picture(
         self, color: NDArray[np.uint8], detections: Detections

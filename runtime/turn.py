@@ -1,7 +1,7 @@
 """Which way a person's crop is turned, so that the trunk stands upright in it.
 
 A pose model that learnt from photographs knows people upright; one who lies is found when the crop is turned to the
-body. The turn comes from the last skeleton while a person is tracked (`TurnMemory`), else from looks at several turns
+body. The turn comes from the last skeleton while a person is tracked (`turn_memory`), else from looks at several turns
 (`first_turns`), each followed by others with that look's own trunk upright (`SECOND_LOOKS`), of which `agreed` makes
 one skeleton.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.skeleton import OKS_SIGMAS, Skeletons
+from runtime.skeleton import OKS_SIGMAS
 
 Floats = NDArray[np.floating]
 
@@ -126,87 +126,3 @@ def _sameness(a: Floats, b: Floats, xyxy: Floats) -> NDArray[np.float64]:
     half of the box."""
     area = max(float((xyxy[2] - xyxy[0]) * (xyxy[3] - xyxy[1])) / 2, 1.0)
     return np.asarray(np.exp(-np.square(a - b).sum(-1) / (2 * area * np.square(2 * OKS_SIGMAS))))
-
-
-@dataclass(slots=True)
-class _Remembered:
-    turn: float
-    opposed: int = 0  # frames in a row in which the trunk stood quite otherwise
-    doubted: int = 0  # frames in a row in which the trunk was not found
-    patience: int = 0
-    absent: int = 0
-
-
-class TurnMemory:
-    """The turn of each tracked person, from their last skeletons.
-
-    sure: least mean score of both shoulders and of both hips for a trunk to be believed. A believed trunk moves the
-    turn by half the difference; one that stands more than `flip` (radians) away is followed only when it has done so
-    for `frames` frames, so that one wrong skeleton does not turn the crop over. A trunk that can't be believed for
-    `frames` frames lets the turn be searched for anew, and each search in vain doubles the wait for the next.
-    """
-
-    def __init__(self, sure: float = 0.3, flip: float = np.pi / 3, frames: int = 4, spacing: int = 4) -> None:
-        self.sure, self.flip, self.frames, self.spacing = sure, flip, frames, spacing
-        self._people: dict[int, _Remembered] = {}
-        self._waiting: set[int] = set()
-        self._rest = 0
-
-    def aims(self, track_id: NDArray[np.int64] | None, hint: NDArray[np.float64]) -> Aims:
-        """What is known of a frame's people. hint: (people,) as in `Aims`.
-
-        Only one is searched for in `spacing` frames, so that neither a group that comes in nor boxes that come and go
-        stop the picture; the others are looked at once, by their hint, else upright, until it is their turn. Without
-        track ids all are searched for.
-        """
-        known = np.full(len(hint), np.nan)
-        self._waiting = set()
-        self._rest = max(0, self._rest - 1)
-        for index, track in enumerate([] if track_id is None else track_id.tolist()):
-            person = self._people.get(track)
-            if person is not None and person.doubted < person.patience:
-                known[index] = person.turn
-            elif self._rest:
-                known[index] = 0.0 if np.isnan(hint[index]) else hint[index]
-                self._waiting.add(track)
-            else:
-                self._rest = self.spacing
-        return Aims(known, hint)
-
-    def learn(self, skeletons: Skeletons) -> None:
-        """Take in the skeletons found with the last `aims`; those without track ids are not remembered."""
-        ids = [] if skeletons.track_id is None else skeletons.track_id.tolist()
-        for person in self._people.values():
-            person.absent += 1
-        turns = trunk_turn(skeletons.keypoints)
-        for track, turn, score in zip(ids, turns.tolist(), skeletons.score, strict=True):
-            if track not in self._waiting:
-                sure = min(score[list(_SHOULDERS)].mean(), score[list(_HIPS)].mean()) >= self.sure
-                self._see(track, turn, bool(sure))
-            elif track in self._people:
-                self._people[track].absent = 0
-        self._people = {track: person for track, person in self._people.items() if person.absent <= _FORGET}
-
-    def _see(self, track: int, turn: float, sure: bool) -> None:
-        person = self._people.get(track)
-        if person is None:
-            self._people[track] = _Remembered(turn, patience=self.frames, doubted=0 if sure else 1)
-            return
-        searched = person.doubted >= person.patience
-        person.absent = 0
-        if sure:
-            away = float(between(person.turn, turn))
-            person.doubted, person.patience = 0, self.frames
-            person.opposed = person.opposed + 1 if abs(away) > self.flip else 0
-            if searched or person.opposed >= self.frames:
-                person.turn, person.opposed = turn, 0
-            elif not person.opposed:
-                person.turn += away / 2
-        elif searched:
-            person.turn, person.doubted, person.patience = turn, 0, min(2 * person.patience, _LONGEST)
-        else:
-            person.doubted += 1
-
-
-# Frames: until a person who is gone is forgotten, and the longest wait between two searches.
-_FORGET, _LONGEST = 60, 64

@@ -24,12 +24,12 @@ import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -97,13 +97,14 @@ def generate_sample(spec: DatasetSpec, index: int, *, clock: StageClock | None =
 
 
 def make_dataset(
-    spec: DatasetSpec, out: Path, *, resume: bool = False, workers: int | None = None, progress: Progress | None = None
-) -> DatasetSummary:
+    spec: DatasetSpec, out: Path, *, resume: bool = False, workers: int | PictureWorkers | None = None,
+    progress: Progress | None = None,
+) -> DatasetSummary:  # fmt: skip
     """Make the pictures of `spec` in the folder `out`.
 
     resume: go on with a folder of the same specification (or a shorter one). workers: processes, default one a core;
-    1 works in this process. progress: called with (done, total, note) after each picture; an exception it raises, or
-    Ctrl-C, ends the run with every finished picture kept.
+    1 works in this process; or those that make other data sets too. progress: called with (done, total, note) after
+    each picture; an exception it raises, or Ctrl-C, ends the run with every finished picture kept.
     Raises WardposeError where `out` holds something else, can't be written (a full disk), or a worker dies; then, too,
     finished pictures are kept for `resume`.
     """
@@ -122,7 +123,8 @@ def make_dataset(
         done = spec.count - len(waiting)
         if progress:
             progress(done, spec.count, "resuming" if done else "starting")
-        with closing(_work(spec, out, waiting, workers or os.cpu_count() or 1)) as work:
+        own = workers if isinstance(workers, PictureWorkers) else PictureWorkers(workers)
+        with nullcontext(own) if own is workers else own, closing(own.make(spec, out, waiting)) as work:
             for _ in work:
                 done += 1
                 if progress:
@@ -215,41 +217,61 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
-def _work(spec: DatasetSpec, out: Path, indices: list[int], workers: int) -> Generator[int, None, None]:
-    """Make the pictures, yielding each number when its files are on disk."""
-    workers = min(workers, len(indices))
-    if workers <= 1:
-        for index in indices:
-            yield make_one(spec, out, index)
-        return
-    context = multiprocessing.get_context("spawn")
-    with _environment(_ONE_THREAD):
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(spec, out))
+class PictureWorkers:
+    """Processes that make pictures, of one data set after another; as a context they end with it.
+
+    A process takes seconds to start and to compile in, so that small data sets had better share them. count: processes,
+    default one a core; 1 works in this process. None is started before there is work for it.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def make(self, spec: DatasetSpec, out: Path, indices: list[int]) -> Generator[int, None, None]:
+        """Make these pictures, yielding each number when its files are on disk."""
+        workers = min(self.count, len(indices))
+        if workers <= 1:
+            for index in indices:
+                yield make_one(spec, out, index)
+            return
         running: set[Future[list[int]]] = set()
-        try:
-            # Pictures of one scene go to one worker, which makes their people once.
-            per_scene = spec.scenario.views_per_scene
-            coming = (list(scene) for _, scene in groupby(indices, lambda index: index // per_scene))
-            for _, scene in zip(range(2 * workers), coming, strict=False):
-                running.add(pool.submit(_work_on, scene))
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield from future.result()
-                    following = next(coming, None)
-                    if following is not None:
-                        running.add(pool.submit(_work_on, following))
-        except BrokenProcessPool:
-            raise WardposeError(
-                "a worker process died, perhaps for lack of memory",
-                where=str(out),
-                mend="go on with --resume and fewer workers",
-            ) from None
-        finally:
-            if running:  # cut short: nobody waits for pictures that take seconds and are made again when it goes on
-                for process in list((pool._processes or {}).values()):
-                    process.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
+        with _environment(_ONE_THREAD):
+            self._pool = pool = self._pool or ProcessPoolExecutor(
+                self.count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+            )
+            try:
+                # Pictures of one scene go to one worker, which makes their people once.
+                per_scene = spec.scenario.views_per_scene
+                coming = (list(scene) for _, scene in groupby(indices, lambda index: index // per_scene))
+                for _, scene in zip(range(2 * workers), coming, strict=False):
+                    running.add(pool.submit(_make_scene, spec, out, scene))
+                while running:
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        yield from future.result()
+                        following = next(coming, None)
+                        if following is not None:
+                            running.add(pool.submit(_make_scene, spec, out, following))
+            except BrokenProcessPool:
+                raise WardposeError(
+                    "a worker process died, perhaps for lack of memory",
+                    where=str(out),
+                    mend="go on with --resume and fewer workers",
+                ) from None
+            finally:
+                if running:  # cut short: nobody waits for pictures that take seconds and are made again when it goes on
+                    for process in list((pool._processes or {}).values()):
+                        process.kill()
+                    self.__exit__()
 
 
 @contextmanager
@@ -267,23 +289,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-_job: tuple[DatasetSpec, Path] | None = None
-
-
-def _begin_worker(spec: DatasetSpec, out: Path) -> None:
+def _begin_worker() -> None:
     """Set up a worker process: an end when the parent ends, Ctrl-C left to the parent, and one thread."""
     end_with_parent()  # one killed by SIGKILL can't tell its pool: its workers would wait for ever
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
 
-    global _job
-    _job = (spec, out)
     cv2.setNumThreads(1)
 
 
-def _work_on(indices: list[int]) -> list[int]:
-    assert _job is not None
-    return [make_one(*_job, index) for index in indices]
+def _make_scene(spec: DatasetSpec, out: Path, indices: list[int]) -> list[int]:
+    return [make_one(spec, out, index) for index in indices]
 
 
 def make_one(spec: DatasetSpec, out: Path, index: int) -> int:

@@ -11,12 +11,12 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from calibration.bed import Bed
 from calibration.camera import CameraModel
@@ -79,11 +79,13 @@ class SimulatedCameraConfig(BaseModel):
     )
     seed: int = Field(default=0, title="Seed of the ward", ge=0, le=2**31 - 1)
     fps: float = Field(default=10.0, title="Frames a second", gt=0, le=30)
-    width: Literal[1280, 640] = Field(default=1280, title="Picture width (px)")
+    width: Annotated[Literal[1280, 640], BeforeValidator(int)] = Field(default=1280, title="Picture width (px)")
     posture_s: float = Field(default=4.0, title="Seconds a posture is held", ge=0.5, le=600)
     postures: int = Field(default=10, title="Postures until they repeat", ge=1, le=100)
     nurse_share: float = Field(default=0.3, title="Share of postures with somebody beside the bed", ge=0, le=1)
     depth: bool = Field(default=True, title="Deliver depth")
+    bystanders: int | None = Field(default=None, title="So many people beside the bed, always", ge=0, le=4)
+    prepared: bool = Field(default=False, title="Render every posture before the first picture, not beside the show")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class SimulatedCamera:
         self._painter: threading.Thread | None = None
         self._stop = threading.Event()
         self._grain: NDArray[np.int16] | None = None
+        self._depth_grain: NDArray[np.int16] | None = None
         self._began = self._next = 0.0
         self._index = 0
 
@@ -177,8 +180,9 @@ class SimulatedCamera:
         if self._painter is not None:
             return
         self._stop.clear()
-        self._failure, self._stills = None, [self._paint(0)]
-        self._grain = self._make_grain()
+        first = self._wanted if self.config.prepared else 1
+        self._failure, self._stills = None, [self._paint(index) for index in range(first)]
+        self._grain, self._depth_grain = self._make_grain(), self._make_depth_grain()
         self._began = self._next = time.monotonic()
         self._index = 0
         self._painter = threading.Thread(target=self._paint_ahead, name="simulated-ward", daemon=True)
@@ -264,8 +268,13 @@ class SimulatedCamera:
             name="simulated ward", width=width, height=width * 9 // 16, calibration=self.true_calibration().to_dict(),
             posterior_scale=0.0, views_per_scene=1, bed_length_m=self.bed.length, bed_width_m=self.bed.width,
             bed_height_m=(self.bed.height, self.bed.height), look_seed=self._look_seed, patient_share=1.0,
-            bystander_weights=(1 - self.config.nurse_share, self.config.nurse_share), blanket_share=0.5, sensor=_SENSOR,
+            bystander_weights=self._bystander_weights(), blanket_share=0.5, sensor=_SENSOR,
         )  # fmt: skip
+
+    def _bystander_weights(self) -> tuple[float, ...]:
+        if self.config.bystanders is None:
+            return 1 - self.config.nurse_share, self.config.nurse_share
+        return (*[0.0] * self.config.bystanders, 1.0)
 
     def _paint(self, index: int) -> _Still:
         # Imported here: they bring the body model, which opening the tag sheet does without.
@@ -329,6 +338,11 @@ class SimulatedCamera:
         sigma = 255 * float(np.hypot(self._exposure.noise, self._exposure.shot_noise * 0.7))
         return np.rint(noise * sigma).astype(np.int16)
 
+    def _make_depth_grain(self) -> NDArray[np.int16]:
+        """As for the picture; millimetres."""
+        shape = (KINECT_DEPTH.height + _NOISE_MARGIN, KINECT_DEPTH.width + _NOISE_MARGIN)
+        return np.rint(self._noise_rng.normal(0, 2.0, shape)).astype(np.int16)
+
     def _window(self, height: int, width: int) -> NDArray[np.int16]:
         assert self._grain is not None
         y, x = self._noise_rng.integers(_NOISE_MARGIN, size=2)
@@ -345,8 +359,12 @@ class SimulatedCamera:
 
     def _noisy_depth(self, depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """About 2 mm of noise, and nothing where there was no reading."""
-        noise = self._noise_rng.normal(0, 2.0, depth.shape).astype(np.float32)
-        return np.where(depth > 0, np.rint(depth + noise), 0).astype(np.uint16)
+        assert self._depth_grain is not None
+        y, x = self._noise_rng.integers(_NOISE_MARGIN, size=2)
+        noise = self._depth_grain[y : y + depth.shape[0], x : x + depth.shape[1]]
+        noisy = np.asarray(cv2.add(depth, noise, dtype=cv2.CV_16U), np.uint16)
+        noisy[depth == 0] = 0
+        return noisy
 
 
 def sheet_mesh(sheet: TagSheet, px_per_metre: float = 800.0) -> Mesh:

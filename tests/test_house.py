@@ -17,6 +17,7 @@ FLOORS = ("calibration", "runtime", "synth", "tuning", "appliance", "benchmarks"
 HEAVY = (
     "anny",
     "av",
+    "cryptography",
     "matplotlib",
     "mmengine",
     "mmpose",

@@ -24,6 +24,7 @@ from calibration.json_text import parse_json
 from calibration.progress import Progress
 from tuning.base_options import TASKS, add_options, evaluation_set
 from tuning.coco_folder import Picture, read_people
+from tuning.data_check import require_sound
 from tuning.evaluate.report import evaluate_detector, evaluate_pose, open_for_evaluation
 from tuning.families.base_family import BaseFamily, BaseSettings
 from tuning.families.family import family_of
@@ -82,6 +83,8 @@ def make_base(
         raise WardposeError(
             f"the family {family.name} makes no base models", mend="remove the package that replaced it"
         )
+    if data is not None:
+        require_sound(data, task=task)
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)

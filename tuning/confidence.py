@@ -90,15 +90,19 @@ def observe_joints(
     the last skeleton known. every_joint_labelled: a joint without a label lies outside the picture, as in synthetic
     images, so that its answer is wrong; else nothing is known of it and it is left out.
     """
-    found: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]] = []
+    found: list[Joints] = []
     rng = np.random.default_rng(seed)
     for index, picture in enumerate(pictures):
         if progress:
             progress(index, len(pictures))
-        lengths = [
-            None if gone else trunk_length(k) for k, gone in zip(picture.keypoints, picture.ignored, strict=True)
-        ]
-        people = np.array([i for i, length in enumerate(lengths) if length is not None], np.intp)
+        people = np.array(
+            [
+                index
+                for index, (keypoints, gone) in enumerate(zip(picture.keypoints, picture.ignored, strict=True))
+                if not gone and trunk_length(keypoints) is not None
+            ],
+            np.intp,
+        )
         if not len(people):
             continue
         color = read_photograph(picture.path)
@@ -106,20 +110,37 @@ def observe_joints(
         size = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         boxes = boxes + rng.uniform(-_BOX_ERROR, _BOX_ERROR, boxes.shape) * size
         seen = Detections(boxes.astype(np.float32), np.ones(len(people), np.float32))
-        rgb = np.ascontiguousarray(color[..., ::-1]).astype(np.uint8)
         truth = picture.keypoints[people]
         turns = trunk_turn(truth[..., :2]) + rng.normal(0, np.deg2rad(10), len(people))
-        limit = CLOSE * np.array([lengths[i] for i in people], np.float64)[:, None]
         for aims in (None, Aims(turns, np.full(len(people), np.nan))):
-            skeletons = pose.estimate(rgb, seen, aims)
-            away = np.hypot(*np.moveaxis(skeletons.keypoints - truth[..., :2], -1, 0))
-            labelled = truth[..., 2] > 0
-            counted = np.ones_like(labelled) if every_joint_labelled else labelled
-            right = labelled & (away <= limit)
-            found.append((skeletons.score[counted].astype(np.float64), right[counted], (truth[..., 2] == 1)[counted]))
-    if not found:
-        return Joints(np.empty(0), np.empty(0, bool), np.empty(0, bool))
-    return Joints(*(np.concatenate(column) for column in zip(*found, strict=True)))
+            skeletons = pose.estimate(color, seen, aims)
+            for person, answer in enumerate(zip(skeletons.keypoints, skeletons.score, strict=True)):
+                found.append(held_against(truth[person], *answer, every_joint_labelled=every_joint_labelled))
+    return joined(found)
+
+
+def held_against(
+    truth: NDArray[np.floating], keypoints: NDArray[np.floating], score: NDArray[np.floating], *,
+    every_joint_labelled: bool,
+) -> Joints:  # fmt: skip
+    """The joints of one skeleton (17, 2) with scores (17,) beside the labels (17, 3); none where the trunk, by which
+    they are measured, is not labelled or seen from its end. every_joint_labelled: see `observe_joints`."""
+    length = trunk_length(truth)
+    labelled = truth[:, 2] > 0
+    counted = np.ones_like(labelled) if every_joint_labelled else labelled
+    if length is None:
+        return joined(())
+    away = np.hypot(*(np.asarray(keypoints, np.float64) - truth[:, :2]).T)
+    right = labelled & (away <= CLOSE * length)
+    return Joints(np.asarray(score, np.float64)[counted], right[counted], (truth[:, 2] == 1)[counted])
+
+
+def joined(parts: Sequence[Joints]) -> Joints:
+    """The joints of many people as one."""
+    columns = [(part.score, part.right, part.hidden) for part in parts] or [
+        (np.empty(0), np.empty(0, bool), np.empty(0, bool))
+    ]
+    return Joints(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
 def fit_confidence(score: NDArray[np.floating], right: NDArray[np.bool_]) -> Pairs:

@@ -8,6 +8,7 @@ from typing import get_args
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
 from tuning.families.family import ImportWish, buildable, families
+from tuning.kept_epoch import take_in_epoch, tuned_model_of
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
@@ -29,7 +30,8 @@ def import_model(
     """Copy a foreign model into `models_dir/name` in a form that cannot execute anything, and describe it.
 
     `.pt`: a checkpoint, converted once. `.safetensors`: a state dict whose architecture is `architecture`, the file's
-    own metadata, or else recognised from the tensors' shapes. `.onnx`: by its description, else by its names, its
+    own metadata, or else recognised from the tensors' shapes; what a tuning kept of an epoch, in the `training/` of a
+    model's folder, is that model with those weights. `.onnx`: by its description, else by its names, its
     outputs and what it answers to a picture. A folder: a detector of transformers, by its `config.json`. width, height:
     the input size in pixels where it is to be chosen; layout, person_class: of a detector's output, where the file
     leaves them open (a class by its number or name). Raises WardposeError; an unfinished import leaves nothing behind.
@@ -65,7 +67,11 @@ def weights_of(path: Path) -> Path:
 
 def take_in(path: Path, workplace: Path, wish: ImportWish, *, licence: str = "unknown") -> ModelCard:
     """`import_model` into an empty folder that is there."""
-    card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
+    folder = tuned_model_of(path)
+    if folder is not None:
+        card = take_in_epoch(path, folder, workplace)
+    else:
+        card = _recognised(_fed(read_foreign(path), wish), wish, workplace)
     card = card.model_copy(
         update={
             "name": wish.name,

@@ -71,6 +71,7 @@ def examine(site: SiteFolder) -> Report:
     looks: tuple[Callable[[SiteFolder], Check], ...] = (
         _python, _packages, _onnxruntime, _base_models, _pretrained, _models_in_use, _settings, _passwords,
         _database, _audit, _unwritten, _permissions, _disk, _expired, _memory, _shared_memory, _clock, _loopback_only,
+        _station,
         _gpu, _tensorrt, _engines, _egl, _xvfb, _chromium, _kinect_package, _kinect_rule, _kinect,
     )  # fmt: skip
     return Report(tuple(look(site) for look in looks))
@@ -273,19 +274,42 @@ def _clock(site: SiteFolder) -> Check:
 
 
 def _loopback_only(site: SiteFolder) -> Check:
-    open_to_others = []
+    from appliance.live import station
+
+    open_to_others, view = [], station.told(site)["on"]
     for process in psutil.process_iter(["pid", "cmdline", "uids"]):
         words = process.info["cmdline"] or []
         ours = any(word.startswith(("appliance", "runtime.")) for word in words[1:4])
         if not ours or process.info["uids"] is None or process.info["uids"].real != os.getuid():
             continue
+        if view and "appliance.station_view" in words[1:4]:
+            continue  # switched on by somebody, and told of by the next check
         with contextlib.suppress(psutil.Error):
             for connection in process.net_connections(kind="inet"):
                 places = [place.ip for place in (connection.laddr, connection.raddr) if place]
                 if any(not _is_loopback(ip) for ip in places):
                     open_to_others.append(f"{' '.join(words[1:3])} (pid {process.pid}) at {places}")
-    detail = "; ".join(open_to_others) or "no process of this site has a socket beyond loopback"
+    besides = " but the ward station's view" if view else ""
+    detail = "; ".join(open_to_others) or f"no process of this site has a socket beyond loopback{besides}"
     return Check("loopback only", not open_to_others, detail, "stop that process and report it: this must never happen")
+
+
+def _station(site: SiteFolder) -> Check:
+    from appliance.live import station
+
+    name, view = "ward station's view", station.told(site)
+    if not view["on"]:
+        return Check(name, True, "off: nothing listens beyond this box")
+    found = station.readiness(site)
+    if found.lacking:
+        return Check(name, False, "on, but not served", "; ".join(found.lacking))
+    assert found.certificate is not None
+    until = f"its certificate holds until {found.certificate.until:%Y-%m-%d}"
+    soon = found.certificate.days_left < station.SOON_DAYS
+    return Check(
+        name, not soon, f"ON, by TLS and PIN: {', '.join(view['addresses'])}; {until}",
+        "wardpose station certificate", optional=True,
+    )  # fmt: skip
 
 
 def _is_loopback(ip: str) -> bool:

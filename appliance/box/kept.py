@@ -120,6 +120,11 @@ KEPT = (
         "`swapoff -a`, or swap encrypted with a key of the boot",
     ),
     Kept(
+        "the key and certificate of the ward station's view", "`station/` in the site folder",
+        "until they are replaced", "who made or brought them (`station.certificate`)",
+        "`wardpose station certificate`; by removing the file", ("station/*.pem",), from_pixels=False,
+    ),
+    Kept(
         "cameras' passwords", "`secrets.json` in the site folder, for its owner's eyes alone", "until they are deleted",
         "who named the camera with its password", "`wardpose camera forget`", ("secrets.json",), from_pixels=False,
     ),

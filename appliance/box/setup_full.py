@@ -79,8 +79,10 @@ def plan() -> list[SetupStep]:
     ]  # fmt: skip
 
 
-def external_plan(name: str) -> list[SetupStep]:
-    """The step that makes an external trainer's own environment; WardposeError for a name that is not known."""
+def external_plan(name: str, checkout: Path | None = None) -> list[SetupStep]:
+    """The steps that make an external trainer's own environment and note where its authors' code is.
+
+    WardposeError for a name that is not known, and for a folder that is no checkout of that code."""
     from tuning.external.environments import ENVIRONMENTS
 
     if name not in ENVIRONMENTS:
@@ -89,24 +91,37 @@ def external_plan(name: str) -> list[SetupStep]:
             mend=f"choose one of: {', '.join(ENVIRONMENTS)}",
         )  # fmt: skip
     known = ENVIRONMENTS[name]
+    if known.code is None and checkout is not None:
+        raise WardposeError(f"{name} needs no checkout", where="wardpose setup", mend="leave --checkout out")
     pip = (str(known.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--constraint",
            str(REPOSITORY / "constraints.txt"), "--only-binary", ":all:")  # fmt: skip
     local = (str(known.python), "-m", "pip", "--disable-pip-version-check", "install", "--no-deps",
              "--no-build-isolation")  # fmt: skip
     # The registries offer torchvision as a CUDA build only, which does not load beside a CPU's torch.
-    vision = ((*pip, "torchvision==0.28.0"),) if has_nvidia_driver() else (
-        (*local, str(REPOSITORY / "appliance" / "cpu_torchvision")),
+    whole = has_nvidia_driver() or known.whole_torchvision
+    vision = (*pip, "--no-deps", "torchvision==0.28.0") if whole else (
+        *local, str(REPOSITORY / "appliance" / "cpu_torchvision")
     )  # fmt: skip
     mark = known.folder / "wardpose-ready"
-    return [
+    steps = [
         SetupStep(
             f"{name} environment", f"{', '.join(known.architectures)}: its packages cannot live beside ours",
             ((sys.executable, "-m", "venv", "--clear", str(known.folder)), (*pip, *known.packages),
-             (*pip, "--no-deps", *known.bare), *vision,
+             *([(*pip, "--no-deps", *known.bare)] if known.bare else ()), vision,
              (str(known.python), "-c", f"open({str(mark)!r}, 'w').close()")),
             mark.exists, needs_root=False,
         )
     ]  # fmt: skip
+    if known.code is not None:
+        code = known.checked(checkout)
+        note = f"open({str(known.checkout_note)!r}, 'w').write({str(code)!r})"
+        steps.append(
+            SetupStep(
+                f"{name} checkout", f"its authors' code: {code}", ((str(known.python), "-c", note),),
+                lambda: known.noted_checkout() == code, needs_root=False,
+            )
+        )  # fmt: skip
+    return steps
 
 
 def carry_out(steps: Sequence[SetupStep], *, dry_run: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:

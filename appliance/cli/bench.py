@@ -1,12 +1,13 @@
-"""wardpose bench synth, calibrate, infer, live, ring, evaluate, drift, gate, carry-over, soak, faults."""
+"""wardpose bench: speed, memory and faults, one command for each part of the product."""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from appliance.cli import bench_faults, bench_soak
+from appliance.cli import bench_faults, bench_job, bench_page, bench_soak
 from appliance.cli.asking import exported_model
 from appliance.cli.output import Output
 
@@ -15,7 +16,7 @@ BENCHMARKS = {
     "synth": ("making images", "count", 96),
     "calibrate": ("the ways to calibrate", "trials", 30),
     "infer": ("the inference engines", "repeats", 30),
-    "live": ("the live path, camera to skeleton", "seconds", 10),
+    "live": ("the live path, camera to skeleton", "seconds", 20),
     "ring": ("the frame ring, and how soon a fault of the camera shows", "frames", 300),
     "identity": ("whether people keep their numbers, on a simulated ward", "minutes", 4),
     "evaluate": ("scoring detections", "pictures", 2000),
@@ -38,9 +39,20 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name in ("infer", "live", "gate"):
             bench.add_argument("--detector", help="a model of this site (default: the live one)")
             bench.add_argument("--pose", help="a model of this site (default: the live one, where there is one)")
+        if name == "live":
+            bench.add_argument("--yardsticks", action="store_true", help="beside ultralytics and rtmlib (installs it)")
+            bench.add_argument("--job", action="store_true", help="with a tuning beside it too: what it costs")
         bench.set_defaults(run=measure, bench=name)
+    bench_page.add(kinds, common)
     bench_soak.add(kinds, common)
     bench_faults.add(kinds, common)
+    whole = kinds.add_parser(
+        "families", parents=[common], help="the paper's models in their whole size: built, tuned a step, exported, read"
+    )
+    whole.add_argument("models", nargs="*", metavar="MODEL", help="default: all of them, one after the other")
+    whole.add_argument("--threads", type=int, help="for training and answering (default: one a core)")
+    whole.add_argument("--work", type=Path, help="folder with room for the models (default: the system's)")
+    whole.set_defaults(run=measure_families)
     over = kinds.add_parser("carry-over", parents=[common], help="tuning on synthetic images, scored on photographs")
     over.add_argument("--task", choices=("detect", "pose"), default="detect", help="which model is tuned")
     over.add_argument(
@@ -93,6 +105,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
         from appliance.site.folder import SiteFolder
 
         site = SiteFolder.open(options.home)
+        if options.bench == "live":
+            arguments |= {"yardsticks": options.yardsticks, "engines": site.engines}
         pauses.switch(site).require_off()
         arguments["pause_file"] = site.pause_file
     arguments |= _models(options, out, [name for name in ("detector", "pose") if name in wanted])
@@ -101,6 +115,8 @@ def measure(options: argparse.Namespace, out: Output) -> int:
             arguments["renderer"] = renderer
         if options.bench == "gate":
             arguments |= {"work": options.work, "train": options.train}
+        if getattr(options, "job", False):
+            arguments["job"] = partial(bench_job.tuning, progress)
         if "progress" in wanted:
             arguments["progress"] = progress
         result = run(**arguments)
@@ -126,6 +142,19 @@ def _models(options: argparse.Namespace, out: Output, wanted: list[str]) -> dict
             require_task(site, name, task)
             found[kind] = exported_model(options, out, name)
     return found
+
+
+def measure_families(options: argparse.Namespace, out: Output) -> int:
+    from benchmarks.families import run
+
+    with out.progress("bench families") as progress:
+        found = run(options.models, threads=options.threads, work=options.work, progress=progress)
+    keys = ("input", "build_s", "step_s", "export_s", "answer_s", "export_error", "decode_error_px", "onnx_mb")
+    out.table(("model", *(key.replace("_", " ") for key in keys)), [
+        (name, *(row.get(key) for key in keys)) for name, row in found.items()
+    ])  # fmt: skip
+    out.answer({"models": found})
+    return 0
 
 
 def measure_carry_over(options: argparse.Namespace, out: Output) -> int:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("jobs", parents=[common], help="long work: what runs, what came of it, stop, resume")
+    parser = commands.add_parser(
+        "jobs", parents=[common], help="long work: what runs, what came of it, pause, stop, resume"
+    )
     parser.add_argument(
-        "what", nargs="?", choices=("list", "show", "log", "stop", "resume"), default="list", metavar="WHAT",
-        help="list (default), show, log, stop or resume; all but list take a number",
+        "what", nargs="?", choices=("list", "show", "log", "pause", "stop", "resume"), default="list",
+        metavar="WHAT", help="list (default), show, log, pause, stop or resume; all but list take a number",
     )  # fmt: skip
     parser.add_argument("number", nargs="?", type=int, metavar="NUMBER", help="the job's (default: the newest)")
     parser.add_argument("--limit", type=int, default=20, help="so many of the newest in the list")
@@ -27,12 +29,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def jobs(options: argparse.Namespace, out: Output) -> int:
     from appliance.jobs.store import JobStore
     from appliance.site.folder import SiteFolder
+    from appliance.tui.job_words import state_of
     from calibration.errors import WardposeError
 
     store = JobStore(SiteFolder.open(options.home))
     known = store.all(max(options.limit, 1))
     if options.what == "list":
-        out.table(("#", "job", "state", "how"), [(job.id, job.title, job.state, _how(job)) for job in known])
+        out.table(("#", "job", "state", "how"), [(job.id, job.title, state_of(job), _how(job)) for job in known])
         if not known:
             out.say("none yet")
         out.answer({"ok": True, "jobs": [asdict(job) for job in known]})
@@ -42,6 +45,8 @@ def jobs(options: argparse.Namespace, out: Output) -> int:
     job = store.get(known[0].id if options.number is None else options.number)
     if options.what == "stop":
         ask(options, "jobs.cancel", id=job.id)
+    elif options.what == "pause":
+        ask(options, "jobs.pause", id=job.id)
     elif options.what == "resume":
         ask(options, "jobs.resume", id=job.id)
     elif options.what == "log":
@@ -50,7 +55,7 @@ def jobs(options: argparse.Namespace, out: Output) -> int:
             out.say(line)
     job = store.get(job.id)
     if options.what != "log":
-        out.say(f"#{job.id} {job.title}: {job.state}; {_how(job)}")
+        out.say(f"#{job.id} {job.title}: {state_of(job)}; {_how(job)}")
     out.answer({"ok": True, "job": asdict(job)})
     return 0
 

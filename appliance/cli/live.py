@@ -32,7 +32,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--headless", action="store_true", help="without the display page")
     run.add_argument("--seconds", type=float, help="stop after so many seconds of live picture")
     run.add_argument(
-        "--only", choices=("capture", "live", "display", "drift"), help="be just this one process (for systemd)"
+        "--only",
+        choices=("capture", "live", "display", "drift", "station"),
+        help="be just this one process (for systemd)",
     )
     add_reason(run)
     run.set_defaults(run=run_live)

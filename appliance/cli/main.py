@@ -33,6 +33,7 @@ from appliance.cli import (
     roles,
     station,
     study,
+    ward_station,
 )
 from appliance.cli.meant import nearest
 from appliance.cli.output import Output
@@ -78,7 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object for a program"
     )
     behind.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the site folder")
-    looking, making = (demo, station, audit, roles, camera, calibrate, plates, backgrounds), (data, retarget, models)
+    looking, making = (
+        (demo, station, audit, roles, ward_station, camera, calibrate, plates, backgrounds),
+        (data, retarget, models),
+    )
     for module in (*looking, *making, engines, live, jobs, bench, study, completion):
         module.add(commands, behind)
     examples.show(commands.choices)

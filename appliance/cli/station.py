@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from appliance.cli.output import Output
+from calibration.errors import WardposeError
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -24,7 +26,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--kinect", action="store_true", help="only what an Azure Kinect or its successors need")
     parser.add_argument(
-        "--external", metavar="NAME", help="only the environment of an external trainer: mmdetection (DINO)"
+        "--external", metavar="NAME", help="only the environment of an external trainer: mmdetection (DINO), "
+        "salience-detr",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkout", type=Path, metavar="DIR", help="with --external: its authors' code, where the trainer needs it"
     )
     parser.set_defaults(run=setup)
     parser = commands.add_parser("kept", parents=[common], help="what is kept that came from pixels: how long, by whom")
@@ -155,7 +161,11 @@ def setup(options: argparse.Namespace, out: Output) -> int:
 
     steps = [step for step in plan() if step.for_kinect or not options.kinect]
     if options.external:
-        steps = external_plan(options.external)
+        steps = external_plan(options.external, options.checkout)
+    elif options.checkout:
+        raise WardposeError(
+            "--checkout belongs to an external trainer", where="wardpose setup", mend="name that with --external"
+        )
     done = carry_out(steps, dry_run=options.dry_run, say=out.say)
     if installed := [step["name"] for step in done if step["done"]]:
         site = SiteFolder.open(options.home)  # of another user, it may be: root is no client of its service

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from appliance.demo.teller import Teller
 
 BOX_FIGURES = ("AP", "AP50", "AR", "person_score")
-KEYPOINT_FIGURES = ("AP", "AP50", "mean_oks")
+KEYPOINT_FIGURES = ("AP", "AP50", "AP_visible", "mean_oks")
 
 
 def answer_of(figures: list[dict[str, Any]], results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -53,7 +53,10 @@ def tell(out: Teller, answer: dict[str, Any], results: dict[str, dict[str, Any]]
             (*row, models["pose"], *(found["keypoints"][key] for key in KEYPOINT_FIGURES)) if skeletons else row
         )
     titles_of = ("boxes on held-out frames", *BOX_FIGURES)
-    out.table((*titles_of, "skeletons", "OKS AP", "OKS AP50", "mean OKS") if skeletons else titles_of, rows)
+    out.table(
+        (*titles_of, "skeletons", "OKS AP", "OKS AP50", "of visible joints", "mean OKS") if skeletons else titles_of,
+        rows,
+    )
     if not skeletons:
         from appliance.models.fetch import without
 

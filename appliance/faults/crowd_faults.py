@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from appliance import api
+from appliance import versions
 from appliance.live.addresses import page_key_file, result_socket, service_socket
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings
@@ -34,7 +34,7 @@ MOST_WAIT_S = 1.0
 _ATTACK_S = 0.5  # between two of one attack
 _DEAF = 8  # who ask and never read
 _PATIENCE_S = 30.0
-_STATUS = json.dumps({"call": "status", "version": api.API_VERSION}).encode() + b"\n"
+_STATUS = json.dumps({"call": "status", "version": versions.API_VERSION}).encode() + b"\n"
 _STATE = json.dumps({"command": "state"}).encode() + b"\n"
 
 

@@ -25,11 +25,10 @@ from calibration.json_text import parse_json
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
-    from synth.dataset import DatasetSpec
+    from synth.dataset import DatasetSpec, PictureWorkers
 
 HELD_OUT = "held-out"
 HELD_OUT_IMAGES = 100
-MOST_GUARD_IMAGES = 40  # of each set on which no model may get worse
 HELD_OUT_SEED = 2_000_000_011  # far from any seed a person would train with
 KINDS = ("depth", "infrared")
 _NEXT_SEED, _MOST_DRAWS = 1_000_003, 1000  # from one fresh held-out set to the next
@@ -100,17 +99,18 @@ def guard_sets(site: SiteFolder, progress: Progress, floor: Path | None = None) 
     floor: labelled people on the floor to take instead of simulated ones. The bed is the site's own where it has been
     calibrated.
     """
+    from synth.dataset import PictureWorkers
     from synth.scenario import site_scenario
     from tuning.gate.guards import FLOOR, guard_specs
 
     calibrated = calibrations.current_row(site) is not None
     found = {}
-    for name, spec in guard_specs(site_scenario(calibrations.current(site)) if calibrated else None).items():
-        if name == FLOOR and floor is not None:
-            found[name] = floor
-        else:
-            smaller = spec.model_copy(update={"count": min(spec.count, MOST_GUARD_IMAGES)})
-            found[name] = _made(site, spec.scenario.name, smaller, progress)
+    with PictureWorkers() as workers:
+        for name, spec in guard_specs(site_scenario(calibrations.current(site)) if calibrated else None).items():
+            if name == FLOOR and floor is not None:
+                found[name] = floor
+            else:
+                found[name] = _made(site, spec.scenario.name, spec, progress, workers=workers)
     return found
 
 
@@ -215,7 +215,10 @@ def _folder(site: SiteFolder, label: str, spec: DatasetSpec) -> Path:
     return site.datasets / f"{label}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:6]}"
 
 
-def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress, *, fresh: bool = False) -> Path:
+def _made(
+    site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress, *, fresh: bool = False,
+    workers: PictureWorkers | None = None,
+) -> Path:  # fmt: skip
     """The annotations of a held-out set; those of its name that were made to another specification go.
 
     fresh: with another seed than the one there; whose seed is that of the last fresh one stays.
@@ -227,7 +230,7 @@ def _made(site: SiteFolder, label: str, spec: DatasetSpec, progress: Progress, *
         number = drawn + 1 if fresh else drawn
         spec = spec.model_copy(update={"seed": (spec.seed + number * _NEXT_SEED) % (bounds.SEED.most + 1)})
     out = _folder(site, f"{HELD_OUT}-{label}", spec)
-    make_dataset(spec, out, resume=True, progress=progress)
+    make_dataset(spec, out, resume=True, workers=workers, progress=progress)
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
             intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.models.store import ModelStore
-from appliance.models.use import exported, open_pose
+from appliance.models.use import exported
 from appliance.site.folder import SiteFolder
 from calibration.progress import Progress
 
@@ -18,31 +18,30 @@ if TYPE_CHECKING:
     from tuning.gate.probe import Likeness, Rate
     from tuning.gate.verdict import Probed
 
-CONFIDENCE_PICTURES = 40  # whose joints tell whether the confidence holds
+Confidence = tuple[float | None, float | None, int]
 
 
 def probe(
-    site: SiteFolder, name: str, current: str, pictures: Sequence[Picture], progress: Progress, *, leaked: int | None
-) -> Probed:
+    site: SiteFolder, name: str, current: str, pictures: Sequence[Picture], progress: Progress, *, leaked: int | None,
+    confidence: Confidence = (None, None, 0),
+) -> Probed:  # fmt: skip
     """Probe the candidate `name` on the pictures it is judged by; current: the model in use, empty where there is
-    none; leaked: what is known of the pictures that the candidate was trained on (see `Probed`)."""
+    none; leaked: what is known of the pictures that the candidate was trained on (see `Probed`); confidence: its
+    joints' expected calibration error, the current model's, and over how many joints."""
     from runtime.capture.photograph import read_photograph
     from runtime.engines.engine import open_engine
     from tuning.gate.probe import PROBE_FRAMES, answers_finite
     from tuning.gate.verdict import Probed
 
-    task = ModelStore(site).card(name).task
     shown = [picture for picture in pictures if len(picture.ids)][:PROBE_FRAMES]
     frames = [read_photograph(picture.path) for picture in shown]
-    progress(0, 3, "the exported engine on probe frames")
+    progress(0, 2, "the exported engine on probe frames")
     finite = answers_finite(open_engine(exported(site, name)), frames)
     likenesses = _likenesses(site, name, shown, frames)
-    progress(1, 3, "the frame rate on this box")
+    progress(1, 2, "the frame rate on this box")
     rate = _rate(site, name, current, frames) if current else None
-    progress(2, 3, "the joints' confidence")
-    error, before, joints = (None, None, 0) if task == "detect" else _confidence(site, name, current, pictures)
-    progress(3, 3, "probed")
-    return Probed(likenesses, rate, error, before, joints, leaked, finite)
+    progress(2, 2, "probed")
+    return Probed(likenesses, rate, *confidence, leaked, finite)
 
 
 def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: Sequence[Any]) -> list[Likeness]:
@@ -109,23 +108,3 @@ def _live_path(site: SiteFolder, name: str, task: str) -> Callable[[Any], object
         return pipeline.process(Frame(color, number / 30, number, "probe"))
 
     return work
-
-
-def _confidence(
-    site: SiteFolder, name: str, current: str, pictures: Sequence[Picture]
-) -> tuple[float | None, float | None, int]:
-    """The expected calibration errors of the candidate's and of the current model's joints, and over how many joints;
-    None where there are too few to say."""
-    from tuning.confidence import FEWEST_JOINTS, expected_calibration_error, observe_joints
-
-    chosen = pictures[:CONFIDENCE_PICTURES]
-    every = all(picture.space is not None for picture in chosen)
-    found: list[float] = []
-    joints = 0
-    for model in filter(None, (name, current)):
-        seen = observe_joints(open_pose(site, model), chosen, every_joint_labelled=every)
-        joints = len(seen.score)
-        if joints < FEWEST_JOINTS:
-            return None, None, joints
-        found.append(expected_calibration_error(seen.score, seen.right))
-    return found[0], found[1] if len(found) > 1 else None, joints

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.site.folder import SiteFolder
@@ -45,8 +46,22 @@ def processes_of(site: SiteFolder, number: int, leader: str = "") -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def at_rest(pids: list[int]) -> Iterator[None]:
+    """Those processes get no processor in the block. Each may have ended by itself meanwhile."""
+    _send(pids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(pids, signal.SIGCONT)
+
+
 def kill(pids: list[int]) -> None:
     """End processes at once. Each may have ended by itself meanwhile."""
+    _send(pids, signal.SIGKILL)
+
+
+def _send(pids: list[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance.jobs import datasets
-from appliance.jobs.probing import probe
+from appliance.jobs.probing import Confidence, probe
 from appliance.live import takeover
 from appliance.models import tries
 from appliance.models.store import ModelStore
@@ -20,8 +20,12 @@ from calibration.progress import Progress
 
 if TYPE_CHECKING:
     from tuning.coco_folder import Picture
+    from tuning.evaluate.keypoints import KeypointFigures
+    from tuning.evaluate.report import Evaluation
     from tuning.export import ExportReport
     from tuning.gate.judged import Judged
+
+    Shown = Evaluation | KeypointFigures
 
 TARGET, FRESH = "this bedside", "this bedside, drawn afresh"
 Sets = dict[str, tuple[Path, Path | None]]
@@ -36,8 +40,9 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     model, task, accepted, reasons, live, before, after, evidence}`.
     """
     from tuning.coco_folder import read_people
+    from tuning.gate.guards import guard_names
     from tuning.gate.leaks import digests
-    from tuning.gate.verdict import judge
+    from tuning.gate.verdict import judge, shows_gain
 
     store = ModelStore(site)
     name = str(parameters["model"])
@@ -47,25 +52,41 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         raise WardposeError(f"{name} has no other model to be better than", mend="see `wardpose models list`")
     store.verify(name)
     target, images = _target(site, name, parameters, progress)
-    sets: Sets = {TARGET: (target, images)} | _guards(site, card.task, parameters, progress)
+    sets: Sets = {TARGET: (target, images)}
     seen = _trained_on(store, name)
     also = []
     if seen is None and parameters.get("data") and calibrations.current_row(site) is not None:
         also.append(FRESH)
         sets[FRESH] = datasets.held_out(site, progress, fresh=True), None
     report = _export_report(site, name, progress)
-    people = {label: read_people(data, folder) for label, (data, folder) in sets.items()}
     identity = tries.set_identity(target, images)
     tried = tries.note(site, identity, name)
     look = _judged_detector if card.task == "detect" else _judged_pose
-    after = {label: look(site, name, *sets[label], people[label], progress) for label in sets}
-    # A box without a pose model has none that a first one must beat.
-    before = {label: look(site, current, *sets[label], people[label], progress) for label in sets if current}
+    people: dict[str, list[Picture]] = {}
+    after: dict[str, tuple[Judged, Shown]] = {}
+    before: dict[str, tuple[Judged, Shown]] = {}
+
+    def look_at(label: str, data: Path, folder: Path | None) -> None:
+        people[label] = read_people(data, folder)
+        after[label] = look(site, name, data, folder, people[label], progress)
+        if current:  # a box without a pose model has none that a first one must beat
+            before[label] = look(site, current, data, folder, people[label], progress)
+
+    for label, where in sets.items():
+        look_at(label, *where)
+    # What gains nothing is refused, however well it keeps the rest: the other sets are made and shown to none but those
+    # that gain.
+    gains = not current or shows_gain(after[TARGET][0], before[TARGET][0], tries=tried)
+    guards = _guards(site, card.task, parameters, progress) if gains else {}
+    for label, where in guards.items():
+        look_at(label, *where)
+    sets |= guards
     leaked: int | None = None
     if seen is not None or also or not parameters.get("data"):
         shown = {picture.path for pictures in people.values() for picture in pictures}
         leaked = len(digests(shown) & (seen or set()))
-    probed = probe(site, name, current, people[TARGET], progress, leaked=leaked)
+    found = after[TARGET][1], before[TARGET][1] if current else None
+    probed = probe(site, name, current, people[TARGET], progress, leaked=leaked, confidence=_confidence(*found))
     verdict = judge(
         {label: judged for label, (judged, _) in after.items()},
         {label: judged for label, (judged, _) in before.items()} if current else None,
@@ -74,13 +95,17 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         also=also,
         tries=tried,
         probed=probed,
+        unseen=[] if gains else guard_names(card.task),
     )
-    figures = {"before": before[TARGET][1] if current else {}, "after": after[TARGET][1]}
+    figures = {"before": found[1].figures() if found[1] else {}, "after": found[0].figures()}
     evidence = {
         "weights": card.sha256, "held_out": identity, "tried": tried, "probed": asdict(probed),
         "sets": {
-            label: {"file": str(sets[label][0]), "before": before[label][1] if current else {}, "after": found}
-            for label, (_, found) in after.items()
+            label: {
+                "file": str(sets[label][0]), "before": before[label][1].figures() if current else {},
+                "after": seen_of_it.figures(),
+            }
+            for label, (_, seen_of_it) in after.items()
         },
     }  # fmt: skip
     asked = {"asked": str(parameters["reason"])} if parameters.get("reason") else {}  # earlier versions' jobs say none
@@ -118,15 +143,15 @@ def _target(site: SiteFolder, name: str, parameters: Mapping[str, Any], progress
 
 
 def _guards(site: SiteFolder, task: str, parameters: Mapping[str, Any], progress: Progress) -> Sets:
-    """The sets that must not suffer; a pose model finds nobody, so that rooms without anybody say nothing of it."""
-    from tuning.gate.guards import EMPTY
+    """The sets that must not suffer."""
+    from tuning.gate.guards import guard_names
 
     floor = Path(parameters["floor"]) if parameters.get("floor") else None
     # A box that watches a bed must not go blind to its patient's fall.
     sets: Sets = {
         label: (data, None)
         for label, data in datasets.guard_sets(site, progress, floor).items()
-        if task == "detect" or label != EMPTY
+        if label in guard_names(task)
     }
     if parameters.get("upright"):
         sets["upright"] = (Path(parameters["upright"]), None)
@@ -158,23 +183,33 @@ def _trained_on(store: ModelStore, name: str) -> set[str] | None:
 
 def _judged_detector(
     site: SiteFolder, name: str, data: Path, images: Path | None, pictures: list[Picture], progress: Progress
-) -> tuple[Judged, dict[str, float]]:
+) -> tuple[Judged, Shown]:
     from tuning.evaluate.groups import brightness
     from tuning.gate.judged import of_detector
 
     found = score(site, name, data, images, progress)
-    return of_detector(found, pictures, brightness(pictures)), found.figures()
+    return of_detector(found, pictures, brightness(pictures)), found
 
 
 def _judged_pose(
     site: SiteFolder, name: str, data: Path, images: Path | None, pictures: list[Picture], progress: Progress
-) -> tuple[Judged, dict[str, float]]:
+) -> tuple[Judged, Shown]:
     """On the true boxes, so that the detector in use has no say in it."""
     from tuning.evaluate.groups import brightness
     from tuning.gate.judged import of_pose
 
     found = score_pose(site, name, data, images, progress)
-    return of_pose(found, pictures, brightness(pictures)), found.figures()
+    return of_pose(found, pictures, brightness(pictures)), found
+
+
+def _confidence(after: Shown, before: Shown | None) -> Confidence:
+    """How far the joints' confidence is off, of a pose model on the held-out pictures; see `probe`."""
+    from tuning.evaluate.keypoints import KeypointFigures
+
+    if not isinstance(after, KeypointFigures) or after.confidence_error is None:
+        return None, None, 0
+    known = before.confidence_error if isinstance(before, KeypointFigures) else None
+    return after.confidence_error, known, after.confidence_joints
 
 
 def _export_report(site: SiteFolder, name: str, progress: Progress) -> ExportReport:

@@ -147,6 +147,8 @@ def _figures(
                 "AP (joints, OKS 0.50 to 0.95)": joints.AP, "AP50 (joints)": joints.AP50, "AR (joints)": joints.AR,
                 "similarity of labelled joints (OKS)": joints.mean_oks,
                 "similarity of visible joints (OKS)": joints.mean_oks_visible,
+                "AP (visible joints alone)": joints.AP_visible,
+                "confidence of joints, mean error": joints.confidence_error,
                 "median error of a visible joint, cm": joints.error_cm,
                 "visible joints within 10 cm, share": joints.within_10_cm,
             }  # fmt: skip

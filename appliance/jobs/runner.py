@@ -173,12 +173,16 @@ class JobRunner:
         else:
             why = f"its process ended without a word; see {self.store.log_file(job.id)}"
             state, result = "interrupted", ""
+        if state == "interrupted" and job.pause_requested and job.resumable:
+            state, result, why = "queued", "", ""  # it waits there for whoever paused it, and carries on then
+        paused = job.pause_requested and state == "queued"
         try:
             with self.site.database.transaction(immediate=True) as db:
                 db.execute(
-                    "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', "
+                    "UPDATE jobs SET state = ?, finished_at = ?, result = ?, error = ?, outcome = '', held = 0, "
+                    "pause_requested = ?, "
                     "done = CASE WHEN ? = 'done' THEN total ELSE done END WHERE id = ? AND state = 'running'",
-                    (state, "" if state == "queued" else now(), result, why, state, job.id),
+                    (state, "" if state == "queued" else now(), result, why, paused, state, job.id),
                 )
         except DiskError:
             if state not in ("done", "queued"):
@@ -193,14 +197,15 @@ class JobRunner:
     def _start_next(self, *, heavy: bool) -> None:
         with self.site.database.transaction(immediate=True) as db:
             row = db.execute(
-                "SELECT id FROM jobs WHERE state = 'queued' AND heavy = ? ORDER BY id LIMIT 1", (heavy,)
+                "SELECT id FROM jobs WHERE state = 'queued' AND pause_requested = 0 AND heavy = ? ORDER BY id LIMIT 1",
+                (heavy,),
             ).fetchone()
             if row is None:
                 return
             number = int(row["id"])
             db.execute(
                 "UPDATE jobs SET state = 'running', started_at = ?, finished_at = '', process = '', error = '', "
-                "outcome = '', cancel_requested = 0, attempts = attempts + 1 WHERE id = ?",
+                "outcome = '', cancel_requested = 0, held = 0, attempts = attempts + 1 WHERE id = ?",
                 (now(), number),
             )
         command = [sys.executable, "-m", "appliance.job_process", "--home", str(self.site.root), "--kinds", self.kinds]

@@ -1,9 +1,11 @@
 """Long work, each piece in a process of its own that survives the runner, and is missed when it is killed.
 
 A job is a row in `site.db`. States: queued → running → done | failed | cancelled | interrupted; an interrupted job of
-a resumable kind can be queued again and carries on. `jobs.runner.JobRunner` starts, watches and stops the processes;
-each (`job_process`) alone writes its own progress and how it ended, so a runner that is killed and started again finds
-everything as it was. A job's state changes once its last process is gone, not before.
+a resumable kind can be queued again and carries on. A paused one stays queued or running, and waits: with its memory,
+at the next place where it holds nothing of others, or, where its process ends meanwhile, in the queue.
+`jobs.runner.JobRunner` starts, watches and stops the processes; each (`job_process`) alone writes its own progress and
+how it ended, so a runner that is killed and started again finds everything as it was. A job's state changes once its
+last process is gone, not before.
 """
 
 from __future__ import annotations
@@ -74,6 +76,13 @@ class Job:
     error: str
     asked_by: str
     outcome: str
+    pause_requested: bool = False
+    held: bool = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits because somebody wants it to; one that runs still is about to."""
+        return self.pause_requested and (self.state == "queued" or self.held)
 
     @property
     def active(self) -> bool:
@@ -139,11 +148,13 @@ class JobStore:
         job = self.get(number)
         with self.site.database.transaction(immediate=True) as db:
             asked = db.execute(
-                "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running' AND cancel_requested = 0",
+                "UPDATE jobs SET cancel_requested = 1, pause_requested = 0 "
+                "WHERE id = ? AND state = 'running' AND cancel_requested = 0",
                 (number,),
             ).rowcount
             asked += db.execute(
-                "UPDATE jobs SET state = 'cancelled', finished_at = ? WHERE id = ? AND state = 'queued'",
+                "UPDATE jobs SET state = 'cancelled', finished_at = ?, pause_requested = 0 "
+                "WHERE id = ? AND state = 'queued'",
                 (now(), number),
             ).rowcount
             if asked:
@@ -151,15 +162,42 @@ class JobStore:
         audit.seal(self.site)
         return self.get(number)
 
-    def resume(self, number: int) -> Job:
-        """Queue a failed, cancelled or interrupted job again; a resumable kind carries on where it was."""
+    def pause(self, number: int) -> Job:
+        """Let a job wait until it is resumed: a queued one where it is, a running one at its next step.
+
+        Raises `WardposeError` for one that has ended, and for one that is over in moments or could not carry on if its
+        process ended meanwhile.
+        """
         job = self.get(number)
+        if not job.active or job.cancel_requested:
+            raise WardposeError(f"job {number} is {job.state}", mend="only what runs or waits can be paused")
+        if not (job.heavy and job.resumable):
+            raise WardposeError(f"job {number} ({job.title}) can't be paused", mend="wait for it, or stop it")
+        with self.site.database.transaction(immediate=True) as db:
+            asked = db.execute(
+                "UPDATE jobs SET pause_requested = 1 WHERE id = ? AND state IN ('queued', 'running') "
+                "AND pause_requested = 0 AND cancel_requested = 0",
+                (number,),
+            ).rowcount
+            if asked:
+                audit.add(self.site, db, "job.pause", f"#{number} {job.kind}")
+        audit.seal(self.site)
+        return self.get(number)
+
+    def resume(self, number: int) -> Job:
+        """Let a paused job go on; queue a failed, cancelled or interrupted one again: a resumable kind carries on where
+        it was."""
+        job = self.get(number)
+        if job.active and job.pause_requested:
+            with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
+                db.execute("UPDATE jobs SET pause_requested = 0 WHERE id = ?", (number,))
+            return self.get(number)
         if job.state not in STOPPED:
-            raise WardposeError(f"job {number} is {job.state}", mend="only a stopped job can be resumed")
+            raise WardposeError(f"job {number} is {job.state}", mend="only a paused or a stopped job can be resumed")
         with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
             db.execute(
                 "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
-                "outcome = '', asked_by = ? WHERE id = ? AND state = ?",
+                "outcome = '', pause_requested = 0, asked_by = ? WHERE id = ? AND state = ?",
                 (current_user(), number, job.state),
             )
         return self.get(number)
@@ -220,6 +258,6 @@ def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
     values["parameters"] = parse_json(values["parameters"])
     values["result"] = parse_json(values["result"]) if values["result"] else None
-    for name in ("heavy", "resumable", "cancel_requested"):
+    for name in ("heavy", "resumable", "cancel_requested", "pause_requested", "held"):
         values[name] = bool(values[name])
     return Job(**values)

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.live import calibration_watch, outages, ownership
-from appliance.live.addresses import page_key_file, result_socket, ring_name, service_socket
+from appliance.live.addresses import (
+    calibration_in_use,
+    page_key_file,
+    result_socket,
+    ring_name,
+    service_socket,
+    write_calibration_in_use,
+)
 from appliance.live.supervisor import ProcessSpec
 from appliance.models.store import ModelStore
 from appliance.site import calibrations
@@ -91,7 +98,7 @@ def process_command(site: SiteFolder, name: str, live: LivePlan) -> list[str]:
         command = [*python, "runtime.display.service", "--socket", socket, "--port", str(display.port), *pause]
         command += ["--service", str(service_socket(site)), "--key-file", str(page_key_file(site))]
         command += ["--pins-file", str(site.pins_file)]
-        return [*command, "--language", display.language, *_bed(site, live.source)]
+        return [*command, "--language", display.language, *page_bed(site, live.source)]
     raise WardposeError(f"no process is called {name!r}", mend="choose capture, live or display")
 
 
@@ -107,6 +114,14 @@ def _bed(site: SiteFolder, source: str) -> list[str]:
     if row is None or source != load_settings(site).camera.source:
         return []
     return ["--calibration", str(site.resolve(row.file))]
+
+
+def page_bed(site: SiteFolder, source: str) -> list[str]:
+    """The bed that a page draws: of whichever calibration is in use; nothing for another camera's frames."""
+    if source != load_settings(site).camera.source:
+        return []
+    write_calibration_in_use(site)
+    return ["--calibration", str(calibration_in_use(site))]
 
 
 def process_specs(site: SiteFolder, live: LivePlan) -> list[ProcessSpec]:
@@ -135,10 +150,13 @@ def become(site: SiteFolder, name: str, **asked: str | None) -> None:
     """
     from runtime.capture.secrets import keep
 
-    if name != "display":
+    if name not in ("display", "station"):
         ownership.share(site)
     if os.environ.get("INVOCATION_ID"):
         outages.note(site, "start", name, "by systemd")
+    if name == "station":
+        os.chdir(REPOSITORY)
+        os.execv(sys.executable, [sys.executable, "-m", "appliance.station_view", "--home", str(site.root)])
     if name == "drift":
         calibration_watch.watch(site)
         raise SystemExit

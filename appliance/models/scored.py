@@ -30,7 +30,7 @@ TOLD = "as it was found before, by the same models on the same pictures"
 # Findings kept: the newest. One is some kilobytes.
 MOST = 300
 # The code that decides what a model shows: another state of it may score otherwise.
-_CODE = ("runtime", "tuning/evaluate", "tuning/coco_folder.py")
+_CODE = ("runtime", "tuning/evaluate", "tuning/coco_folder.py", "tuning/confidence.py")
 
 
 def question(

@@ -36,8 +36,9 @@ def score(
 ) -> Evaluation:
     """Evaluate the detector `name` (exported first where need be), with the pose model `pose` behind it if given.
 
-    width, height: of the detector's input; another than the model's own is exported for this once. What was found
-    before for the same question is not found anew.
+    width, height: of the detector's input; another than the model's own is exported for this once. Whether a doubtful
+    box shows a person is asked, as live, of `pose`, else of the pose model in use. What was found before for the same
+    question is not found anew.
     """
     from tuning.coco_folder import read_people
     from tuning.evaluate.report import Evaluation, evaluate_detector, open_for_evaluation
@@ -58,19 +59,19 @@ def score(
             export_onnx(store.folder(name), onnx, width=width, height=height)
         detector = open_for_evaluation(onnx)
         models = {"detect": (onnx, detector.engine)}
-        asked = alone = scored.question(models, data, pictures, {"turn": turn_deg})
-        if pose is not None and estimator is not None:
-            models |= {"pose": (exported(site, pose), estimator.engine)}
-            asked = scored.question(models, data, pictures, {"turn": turn_deg, "boxes": boxes})
+        beside = store.live("pose") if pose is None else pose
+        witness = estimator if pose is not None or not beside else open_pose(site, beside, progress)
+        if witness is not None:
+            models |= {"pose": (exported(site, beside), witness.engine)}
+        asked = scored.question(models, data, pictures, {"turn": turn_deg} | ({} if pose is None else {"boxes": boxes}))
         if (known := scored.kept(site, asked, Evaluation)) is not None:
             progress(len(pictures), len(pictures), scored.TOLD)
             return known
         found = evaluate_detector(
             detector, data, folder, progress, pose=estimator, boxes="truth" if boxes == "truth" else "detected",
-            turn_deg=turn_deg, info=detector.engine.info,
+            turn_deg=turn_deg, info=detector.engine.info, witness=witness,
         )  # fmt: skip
     scored.keep(site, asked, found)
-    scored.keep(site, alone, found.model_copy(update={"keypoints": None}))
     return found
 
 

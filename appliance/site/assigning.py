@@ -18,41 +18,60 @@ _NAME = re.compile(r"@?[^\W_][\w .\-']{0,39}")
 
 
 def pins(site: SiteFolder) -> Pins:
-    """The PINs of this site."""
+    """The PINs of those who resume at the bedside page."""
     return Pins(site.pins_file)
 
 
+def looking_pins(site: SiteFolder) -> Pins:
+    """The PINs of viewers, who look at the ward's station and change nothing."""
+    return Pins(site.looking_pins_file)
+
+
+def looking_names(site: SiteFolder) -> set[str]:
+    """Who may look at the ward's station: whoever has a PIN."""
+    return pins(site).names | looking_pins(site).names
+
+
 def assign(site: SiteFolder, name: str, role: Role, reason: str, pin: str = "") -> None:
-    """Give `name` a role in place of any that they have. pin: for the bedside page, of whoever pauses and resumes.
+    """Give `name` a role in place of any that they have. pin: of whoever resumes at the bedside page, or of a viewer,
+    for the ward's station, where those who resume may look by theirs too.
 
     name: a log-in, `@group`, or anybody where a PIN is given. Raises `WardposeError` for a name that isn't, for a PIN
     that won't do, and where nobody would be left to assign the next role.
     """
     if not _NAME.fullmatch(name):
         raise WardposeError(f"{name!r} is no name", mend="give a log-in, @GROUP, or with --pin any name of letters")
-    if pin and (role not in PAUSING or name.startswith("@")):
-        raise WardposeError("a PIN is for one nurse or engineer, who resumes by it", where=name, mend="leave it out")
+    if pin and (role == "privacy-officer" or name.startswith("@")):
+        raise WardposeError("a PIN is for one nurse, engineer or viewer", where=name, mend="leave it out")
     if not (pin or _is_account(name)):
         mend = "see `getent passwd`; for somebody without an account give a PIN, with --pin"
         raise WardposeError("this box has no such account or group", where=name, mend=mend)
     _require_an_engineer(assigned(site) | {name: role})
+    own, other = _pins_of(site, role)
+    if pin and other.whose(pin) not in ("", name):
+        raise WardposeError("this PIN can't be taken", mend="choose another")
     told = f"{role}{', with a PIN' if pin else ''}: {reason}"
     with intents.intend(
-        site, "role.assign", name, told, made=site.pins_file if pin else None, again=not pin, more={"role": role}
+        site, "role.assign", name, told, made=own.path if pin else None, again=not pin, more={"role": role}
     ) as deed:
         if pin:
-            pins(site).keep(name, pin)
+            own.keep(name, pin)
         with deed.commit() as db:
             _require_an_engineer(assigned_in(db) | {name: role})
             finish_assigning(site, deed.intent, db)
 
 
 def finish_assigning(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connection) -> None:
-    """The role, whose PIN is in its file already; one that has no use for a PIN takes it away."""
+    """The role, whose PIN is in its file already; the PIN that it has no use for goes."""
     role = cast(Role, intent.more["role"])
     write_in(db, assigned_in(db) | {intent.subject: role})
-    if role not in PAUSING:
-        pins(site).forget(intent.subject)
+    _pins_of(site, role)[1].forget(intent.subject)
+
+
+def _pins_of(site: SiteFolder, role: Role) -> tuple[Pins, Pins]:
+    """Where a role's PINs are kept, and where those are that it has no use for."""
+    both = pins(site), looking_pins(site)
+    return both if role in PAUSING else both[::-1]
 
 
 def remove(site: SiteFolder, name: str, reason: str) -> None:
@@ -69,6 +88,7 @@ def finish_removing(site: SiteFolder, intent: intents.Intent, db: sqlite3.Connec
     """The role and its PIN go."""
     write_in(db, _without(assigned_in(db), intent.subject))
     pins(site).forget(intent.subject)
+    looking_pins(site).forget(intent.subject)
 
 
 def _without(roles: dict[str, Role], name: str) -> dict[str, Role]:

@@ -88,6 +88,11 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
         held_out TEXT NOT NULL, candidate TEXT NOT NULL, task TEXT NOT NULL, at TEXT NOT NULL,
         PRIMARY KEY (held_out, candidate));
     """,
+    # Somebody wants a job to pause; held: its process does, at a place where it holds nothing of others.
+    """
+    ALTER TABLE jobs ADD COLUMN pause_requested INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

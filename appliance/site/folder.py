@@ -132,6 +132,11 @@ class SiteFolder:
         return self.root / "pins.json"
 
     @property
+    def looking_pins_file(self) -> Path:
+        """PINs of those who may only look, at the ward's station."""
+        return self.root / "looking-pins.json"
+
+    @property
     def pause_file(self) -> Path:
         """The site is paused while this stands; see `appliance.live.pauses`."""
         return self.root / "pause.json"

@@ -12,7 +12,7 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 class Request(BaseModel):
     """What is asked; a field that isn't known is a mistake."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Why(Request):

@@ -19,13 +19,13 @@ from typing import Literal, get_args
 from appliance.site.folder import SiteFolder
 from appliance.site.people import current_user, login_of
 from calibration.errors import WardposeError
-from runtime.display.pausing import AT_THE_PAGE, NOT_ALLOWED
+from runtime.display.pausing import AT_THE_PAGE, AT_THE_STATION, NOT_ALLOWED
 
 Role = Literal["viewer", "nurse", "engineer", "privacy-officer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 OWNER: frozenset[Role] = frozenset({"engineer", "privacy-officer"})
 MEANING: Mapping[Role, str] = {
-    "viewer": "sees how the box is",
+    "viewer": "sees how the box is; with a PIN, the page at the ward's station",
     "nurse": "pauses and resumes",
     "engineer": "everything; what touches pixels or what is live with a reason",
     "privacy-officer": "reads the audit trail, deletes what is kept",
@@ -72,6 +72,8 @@ def roles_of(who: str, given: Mapping[str, Role]) -> frozenset[Role]:
     login = login_of(who)
     if login.endswith(AT_THE_PAGE):  # whoever is in the room may pause; see `appliance.live.pauses`
         return frozenset({given.get(login.removesuffix(AT_THE_PAGE).strip(), "nurse")})
+    if login.endswith(AT_THE_STATION):
+        return frozenset({given.get(login.removesuffix(AT_THE_STATION).strip(), "viewer")})
     if login in given:
         return frozenset({given[login]})
     return frozenset(given[group] for group in _groups(login) if group in given) or frozenset({"viewer"})

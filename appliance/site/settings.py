@@ -103,6 +103,29 @@ class DisplaySettings(_Section):
     language: Literal["en", "de", "fr"] = Field(default="en", title="language of the page: en, de or fr")
 
 
+class MetricsSettings(_Section):
+    """The live path's figures for Prometheus, on this box alone"""
+
+    port: int = Field(default=0, title="loopback port that answers /metrics, 0 = none", ge=0, le=65535)
+
+
+class StationSettings(_Section):
+    """The same page for the ward's station, over the network: by TLS and a PIN, to look only"""
+
+    on: bool = Field(default=False, title="whether it is served at all; see `wardpose station`")
+    address: str = Field(
+        default="0.0.0.0", title="this box's address to serve it on, 0.0.0.0 = each",
+        pattern=r"^((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)$",
+    )  # fmt: skip
+    port: int = Field(default=8766, title="its port", ge=1024, le=65535)
+    names: str = Field(
+        default="", title="host names by which the station reaches this box, separated by commas", max_length=400,
+        pattern=r"^[A-Za-z0-9.,\- ]*$",
+    )  # fmt: skip
+    bed: str = Field(default="", title="what the page calls this bed", max_length=40)
+    hours: float = Field(default=8.0, title="hours after which a PIN is asked for again", ge=0.25, le=24)
+
+
 class TerminalSettings(_Section):
     """The terminal UI"""
 
@@ -121,6 +144,8 @@ class Settings(_Section):
     tuning: TuningSettings = TuningSettings()
     live: LiveSettings = LiveSettings()
     display: DisplaySettings = DisplaySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    station: StationSettings = StationSettings()
     terminal: TerminalSettings = TerminalSettings()
 
 

@@ -29,7 +29,7 @@ LOG_LINES = 12
 
 
 class JobScreen(ModalScreen[str]):
-    """Looks again every second; returns `stop`, `resume` or `log` where that is wanted of the job."""
+    """Looks again every second; returns `stop`, `resume`, `log` or `hold` where that is wanted of the job."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,enter", "leave", "Close")]
     AUTO_FOCUS = "VerticalScroll"
@@ -37,7 +37,7 @@ class JobScreen(ModalScreen[str]):
     def __init__(self, page: Page, number: int) -> None:
         super().__init__()
         self._page, self._number = page, number
-        for meaning in ("stop", "resume", "log"):
+        for meaning in ("stop", "resume", "log", "hold"):
             self._bindings.bind(page.keys[meaning], f"want('{meaning}')")
 
     def compose(self) -> ComposeResult:
@@ -86,7 +86,7 @@ class JobScreen(ModalScreen[str]):
         self.query_one("#job-keys", Static).update(inked(self._keys(job), FAINT))
 
     def _state(self, job: Job) -> Text:
-        if job.state == "running":
+        if job.state == "running" and not job.pause_requested:
             text = Text.assemble(bar(job.fraction, 40), f"  {job.done} of {job.total}\n" if job.total else "\n")
             text.append(f"{job.note}\n" if job.note else "")
             text.append(pace(job, self._page.wardpose.paces) or "rate and time left are known in some seconds", FAINT)
@@ -112,6 +112,10 @@ class JobScreen(ModalScreen[str]):
         offered = [f"{keys.shown('log')} the whole log"]
         if job.active:
             offered.append(f"{keys.shown('stop')} stops it, what is finished is kept")
+        if job.active and job.heavy and job.resumable and not job.pause_requested:
+            offered.append(f"{keys.shown('hold')} pauses it")
+        if job.active and job.pause_requested:
+            offered.append(f"{keys.shown('resume')} lets it go on")
         if job.state in STOPPED and job.resumable:
             offered.append(f"{keys.shown('resume')} resumes it")
         return " · ".join([*offered, "Esc closes this"])

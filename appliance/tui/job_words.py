@@ -14,6 +14,9 @@ from appliance.tui.widgets import span
 _RATES = {"synth": "images/s", "tune": "steps/s"}
 
 
+PAUSED = "paused: it keeps its memory and what it has done"
+
+
 def title(job: Job, task: str = "") -> str:
     """What is done, and to what. task: `detect` or `pose`, where the job itself does not say."""
     task = str(job.parameters.get("task") or task)
@@ -23,8 +26,16 @@ def title(job: Job, task: str = "") -> str:
     return f"{job.title} ({subject})" if subject and len(subject) <= 20 else job.title
 
 
+def state_of(job: Job) -> str:
+    """Its state in a word: `paused` before `running` or `queued`."""
+    return "paused" if job.paused else "pausing" if job.pause_requested and job.active else job.state
+
+
 def told(job: Job) -> str:
     """A job in one line: how far it is, or what came of it."""
+    if job.pause_requested and job.active:
+        how_far = f" at {job.done} of {job.total}" if job.total else ""
+        return f"#{job.id} {title(job)}: {state_of(job)}{how_far}"
     if job.state == "running":
         amount = f" {job.done} of {job.total}" if job.total else ""
         return (
@@ -40,7 +51,7 @@ def told(job: Job) -> str:
 def pace(job: Job, paces: Paces) -> str:
     """Rate and time left of a running job, as far as they are known."""
     rate, left = paces.rate(job), paces.left_s(job)
-    if job.state != "running" or rate is None or left is None:
+    if job.state != "running" or job.pause_requested or rate is None or left is None:
         return ""
     unit = _RATES.get(job.kind, "a second")
     speed = f"{rate:.1f} {unit}" if rate >= 1 else f"{60 * rate:.1f} a minute"
@@ -53,6 +64,8 @@ def outcome(job: Job) -> tuple[str, str]:
         return f"failed: {job.error or 'it did not say why'}", "bad"
     if job.state in STOPPED:
         return f"{job.state}{f': {job.error}' if job.error else ''}; what was finished is kept", "warn"
+    if job.pause_requested and job.active:
+        return PAUSED if job.paused else "pausing: it waits from its next step on", "warn"
     if job.state != "done":
         return ("waits for its turn" if job.state == "queued" else "goes on"), ""
     result = job.result or {}
@@ -64,6 +77,8 @@ def mend(job: Job) -> str:
     """What to do next, after how a job ended; empty where nothing is."""
     if job.state == "failed" and job.error.startswith(DEFECT):
         return "report it with its log (l)"
+    if job.pause_requested and job.active:
+        return "r lets it go on; x stops it and frees its memory"
     if job.state == "failed" and job.resumable:
         return "mend that, then r resumes it"
     if job.state in STOPPED:

@@ -38,6 +38,13 @@ class Seen:
     fetching: Job | None = None
 
 
+# What a detector's file may leave open, as it is asked for.
+OPEN = {
+    "person_class": "Which class is the person? Its number from 0, or its name",
+    "layout": "The layout of its output: yolo, yolox, …",
+}
+
+
 class ModelsPage(Page):
     TAB = "models"
     LIST = "#models"
@@ -147,19 +154,33 @@ class ModelsPage(Page):
 
         wanted = {key: given[key] for key in ("architecture", "licence") if given[key]}
         wanted |= {"file": str(path.absolute()), "name": given["name"] or path.name.removesuffix(path.suffix)}
+        self._take_in(path, wanted)
 
-        def take_in(progress: Progress) -> Any:
-            with ServiceClient.connect(self.site) as client:
-                return client.carry_out("import", wanted, progress)
+    def _take_in(self, path: Path, wanted: dict[str, str]) -> None:
+        def take_in(progress: Progress) -> dict[str, Any] | WardposeError:
+            try:
+                with ServiceClient.connect(self.site) as client:
+                    return client.carry_out("import", wanted, progress)
+            except WardposeError as error:
+                if _left_open(error, wanted):
+                    return error
+                raise
 
-        self.work(
-            f"importing {path.name}",
-            take_in,
-            lambda card: self.say(
-                f"{card['model']}: {card['architecture']}, {KINDS[card['task']]}, {card['width']}×{card['height']}",
-                "good",
-            ),
-        )
+        def taken(card: dict[str, Any] | WardposeError) -> None:
+            if isinstance(card, WardposeError):
+                self._ask_what_is_open(path, wanted, card)
+                return
+            what = f"{card['architecture']}, {KINDS[card['task']]}, {card['width']}×{card['height']}"
+            self.say(f"{card['model']}: {what}", "good")
+
+        self.work(f"importing {path.name}", take_in, taken)
+
+    def _ask_what_is_open(self, path: Path, wanted: dict[str, str], error: WardposeError) -> None:
+        """The file leaves something open that only a person knows: ask for it, and go on with the answer."""
+        name = _left_open(error, wanted)
+        blank = Blank(name, OPEN[name])
+        form = Form(f"{error.what.rpartition(';')[0] or error.what}.", [blank], "Import")
+        self.app.push_screen(form, lambda given: self._take_in(path, wanted | given) if given else None)
 
     def do_card(self) -> None:
         model = self._model
@@ -227,6 +248,11 @@ class ModelsPage(Page):
                 task=task, reason=self.here,
             ),
         )  # fmt: skip
+
+
+def _left_open(error: WardposeError, wanted: Mapping[str, str]) -> str:
+    """What an import asks to be told that was not told yet; empty where it failed for another reason."""
+    return next((name for name in OPEN if f"--{name.replace('_', '-')}" in str(error) and name not in wanted), "")
 
 
 def _stays(model: Model | None) -> str:

@@ -90,10 +90,6 @@ class PictureScreen(ModalScreen[str]):
 
         return draw_bed(self._color, self._estimate)
 
-    def on_unmount(self) -> None:
-        for widget in self.query("#pixels"):
-            pixels.forget(widget)
-
 
 class BedScreen(PictureScreen):
     """The bed of an estimate drawn on the picture, for a person to say where head and foot are.

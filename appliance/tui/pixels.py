@@ -49,9 +49,32 @@ def look(environment: Mapping[str, str] = os.environ) -> None:
     with contextlib.suppress(Exception):  # a terminal that answers oddly is one without pixels
         from textual_image import renderable, widget
 
-        named = {"kitty": widget.TGPImage, "sixel": widget.SixelImage}.get(environment.get(SETTING, ""))
-        found = {renderable.TGPImage: widget.TGPImage, renderable.SixelImage: widget.SixelImage}
+        kitty = _kitty_widget()
+        named = {"kitty": kitty, "sixel": widget.SixelImage}.get(environment.get(SETTING, ""))
+        found = {renderable.TGPImage: kitty, renderable.SixelImage: widget.SixelImage}
         _chosen = named or found.get(renderable.Image)
+
+
+def _kitty_widget() -> type[Widget]:
+    """textual-image's widget for Kitty's protocol, whose pictures leave the terminal's memory.
+
+    The library deletes by `a=d` and the picture's number, which the protocol reads as `take what is on the screen off
+    it`: the data stays. `d=I` with the `i` that it was sent by frees them.
+    """
+    from textual_image import renderable, widget
+
+    class Freed(renderable.TGPImage):
+        def cleanup(self) -> None:
+            if self.terminal_image_id and sys.__stdout__ is not None:
+                sys.__stdout__.write(f"\x1b_Ga=d,d=I,i={self.terminal_image_id},q=2\x1b\\")
+                sys.__stdout__.flush()
+            self.terminal_image_id = None
+
+    class KittyPicture(widget.TGPImage, Renderable=Freed):
+        def on_unmount(self) -> None:
+            forget(self)
+
+    return KittyPicture
 
 
 def available() -> bool:

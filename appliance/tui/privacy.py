@@ -15,14 +15,20 @@ from textual.widgets import DataTable, Static
 
 from appliance.bedside import plates
 from appliance.box import kept
-from appliance.live import pauses
+from appliance.live import pauses, station
 from appliance.site import audit
 from appliance.tui.dialogs import Blank, Choose, Form
 from appliance.tui.page import Page
 from appliance.tui.widgets import Action, Fact, Facts, age, audit_lines, selected, when
 from calibration.atomic import write_text
 
-LOOKS = ("camera.", "plate.", "live.", "audit.")  # what deeds about pixels, and about who may see, begin with
+LOOKS = (
+    "camera.",
+    "plate.",
+    "live.",
+    "audit.",
+    "station.",
+)  # what deeds about pixels, and about who may see, begin with
 SHOWN = 40
 
 
@@ -34,6 +40,7 @@ class Seen:
     looks: tuple[audit.AuditRow, ...]
     chain: audit.Verdict
     paused: str
+    station: tuple[str, ...]  # where the ward's station may look; none where that is off
 
 
 class PrivacyPage(Page):
@@ -70,7 +77,7 @@ class PrivacyPage(Page):
         held = pauses.switch(self.site).state()
         return Seen(
             found, tuple(kept.strays(self.site)), kept.swaps(), looks, audit.verify(self.site),
-            held.words() if held else "",
+            held.words() if held else "", tuple(station.told(self.site)["addresses"]),
         )  # fmt: skip
 
     def show(self, data: Seen) -> None:
@@ -84,6 +91,10 @@ class PrivacyPage(Page):
                 "Audit trail", f"{data.chain.rows} rows, {'the chain is whole' if whole else 'THE CHAIN IS BROKEN'}",
                 "good" if whole else "bad", "" if whole else "wardpose audit says where",
             ),
+            Fact("Beyond this box", f"the ward's station may look, by PIN: {', '.join(data.station)}", "warn",
+                 "wardpose station off ends it")
+            if data.station
+            else Fact("Beyond this box", "the ward station's view is off", "good"),
             Fact("Swap", "memory may be written to it" if data.swap else "none on this box",
                  "warn" if data.swap else "good", "swapoff -a, or encrypt it" if data.swap else ""),
         ]  # fmt: skip

@@ -51,6 +51,7 @@ class RetargetPage(Page):
         Action("make", "Make images", "make"),
         Action("tune", "Tune a model", "tune"),
         Action("judge", "Judge", "judge"),
+        Action("hold", "Pause the job", "hold"),
         Action("cancel", "Stop the job", "stop"),
         Action("resume", "Resume it", "resume"),
         Action("log", "Its log", "log"),
@@ -133,6 +134,8 @@ class RetargetPage(Page):
                     text.append(f" ({span(seconds)})", FAINT)
                 if then := mend(job):
                     text.append(f"\n→ {then}", WARN)
+            elif job.pause_requested:
+                text = Text.assemble((f"{sign} #{job.id} ", ink), words, f"\n→ {mend(job)}")
             elif speed := pace(job, self.wardpose.paces):
                 text = inked(f"#{job.id}: {speed}", FAINT)
             text.append("\n" * bool(text.plain) + "Enter: its page, with result, curves and log", FAINT)
@@ -158,7 +161,8 @@ class RetargetPage(Page):
             or ("" if any(one.base for one in data.subjects.values()) else data.subjects["detect"].why),
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
-            "resume": no_job or ("" if job and job.state in STOPPED and job.resumable else "the job did not stop"),
+            "hold": no_job or (_why_not_paused(job) if job else ""),
+            "resume": no_job or ("" if job and _can_go_on(job) else "the job did not stop and is not paused"),
             "log": no_job,
             "images": "" if newest_folder(self.site) else "make images first",
             "remove": no_images,
@@ -288,9 +292,18 @@ class RetargetPage(Page):
             self.can_undo(f"stopping #{number}", "jobs.resume", id=number)
         self._each("stopping", "jobs.cancel", ids[::-1])
 
+    def do_hold(self) -> None:
+        job = self._job()
+        assert job is not None
+        self.can_undo(f"pausing #{job.id}", "jobs.resume", id=job.id)
+        self._each("pausing", "jobs.pause", [job.id])
+
     def do_resume(self) -> None:
         job = self._job()
         assert job is not None and self._seen is not None
+        if job.active:
+            self._each("resuming", "jobs.resume", [job.id])
+            return
         self._each(
             "resuming", "jobs.resume", [job.id, *(f.id for f in followers(job, self._seen.jobs) if f.state in STOPPED)]
         )
@@ -356,13 +369,26 @@ class RetargetPage(Page):
 
     def on_data_table_row_selected(self) -> None:
         if (job := self._job()) is not None:
-            wants = {"stop": "cancel", "resume": "resume", "log": "log"}
+            wants = {"stop": "cancel", "resume": "resume", "log": "log", "hold": "hold"}
             screen = JobScreen(self, job.id)
             self.app.push_screen(screen, lambda want: self.action_act(wants[want]) if want else None)
 
     def on_data_table_row_highlighted(self) -> None:
         if self._seen is not None:
             self._show_chosen()
+
+
+def _can_go_on(job: Job) -> bool:
+    return job.pause_requested if job.active else job.state in STOPPED and job.resumable
+
+
+def _why_not_paused(job: Job) -> str:
+    """Why a job can't be paused; empty where it can."""
+    if not job.active:
+        return "the selected job has ended"
+    if job.pause_requested:
+        return "it is paused; r lets it go on"
+    return "" if job.heavy and job.resumable else "it is over in moments; x stops it"
 
 
 def _made_at(file: Path) -> str:

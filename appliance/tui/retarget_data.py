@@ -17,12 +17,13 @@ from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.ink import BAD, FAINT, GOOD, WARN
-from appliance.tui.job_words import outcome, pace
+from appliance.tui.job_words import outcome, pace, state_of
 from appliance.tui.pace import Paces, seconds_of
 from appliance.tui.widgets import Fact, bar, span, when
 from calibration.errors import WardposeError
 
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
+STATE_COLOURS |= {"paused": WARN, "pausing": WARN}
 NO_POSE = "no pose model on this box"
 
 
@@ -119,11 +120,13 @@ def cells_of(job: Job, task: str, paces: Paces) -> list[str | Text]:
     title = f"{job.title} the {KINDS[task]}" if task in KINDS else job.title
     if subject and task not in KINDS and len(subject) <= 14:
         title += f" ({subject})"
-    told = pace(job, paces) or job.note if job.state == "running" else outcome(job)[0]
+    runs = job.state == "running" and not job.pause_requested
+    told = pace(job, paces) or job.note if runs else outcome(job)[0]
     if job.cancel_requested and job.active:
         told = "stopping"
-    told = told.removeprefix(f"{job.state}: ")
-    state = Text.assemble((job.state, STATE_COLOURS.get(job.state, "")), f" {told}" if told else "")
+    word = state_of(job)
+    told = told.removeprefix(f"{word}: ")
+    state = Text.assemble((word, STATE_COLOURS.get(word, "")), f" {told}" if told else "")
     seconds = seconds_of(job)
     how_far = bar(job.fraction, 6) if job.active else Text("" if seconds is None else f"took {span(seconds)}", FAINT)
     return [str(job.id), Text(title), how_far, _short(state)]

@@ -70,10 +70,16 @@ class SettingsScreen(ModalScreen[None]):
 
     def _change(self, section: str, name: str, before: Any, text: str) -> None:
         try:
-            value: Any = type(before)(text.replace(",", ".")) if isinstance(before, int | float) else text
+            value: Any = (
+                _yes_or_no(text)
+                if isinstance(before, bool)
+                else type(before)(text.replace(",", "."))
+                if isinstance(before, int | float)
+                else text
+            )
         except ValueError:
-            kind = "whole number" if isinstance(before, int) else "number"
-            self._say(f"{text!r} is no {kind}", BAD)
+            kinds = {bool: "neither yes nor no", int: "no whole number"}
+            self._say(f"{text!r} is {kinds.get(type(before), 'no number')}", BAD)
             return
 
         def done(_: Any) -> None:
@@ -95,3 +101,13 @@ class SettingsScreen(ModalScreen[None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
+
+
+def _yes_or_no(text: str) -> bool:
+    """Raises ValueError for a text that is neither."""
+    said = text.strip().lower()
+    if said in ("yes", "y", "on", "true", "1"):
+        return True
+    if said in ("no", "n", "off", "false", "0"):
+        return False
+    raise ValueError(text)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
-import psutil
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Static
 
-from appliance.box import doctor
+from appliance.box import doctor, machine
+from appliance.live.engines import engine_words
 from appliance.site import audit
 from appliance.tui.dialogs import Choose, Reading
 from appliance.tui.ink import BAD, FAINT, GOOD, WARN
@@ -78,8 +78,9 @@ class SystemPage(Page):
                 f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB free",
                 "good" if disk.free > 2e9 else "warn",
             ),
-            *_warmth(),
+            *_machine(),
             *_engine(status),
+            Fact("Engines", engine_words(self.site)),
             Fact("Service", service, "good" if status else "bad"),
             *_run_by(status),
             Fact("Versions", _versions()),
@@ -149,14 +150,16 @@ def _run_by(status: Mapping[str, Any]) -> tuple[Fact, ...]:
     return (*run, Fact("So far", told["words"])) if told else run
 
 
-def _warmth() -> tuple[Fact, ...]:
-    """The warmest sensor of each kind that this machine tells of."""
-    try:
-        sensors = psutil.sensors_temperatures()
-    except (AttributeError, OSError):
-        return ()
-    said = [f"{name} {max(one.current for one in each):.0f} °C" for name, each in sensors.items() if each]
-    return (Fact("Warmth", ", ".join(said)),) if said else ()
+def _machine() -> tuple[Fact, ...]:
+    """Temperatures, GPU, units; what the machine does not tell is said too."""
+    warm = [f"{name} {celsius:.0f} °C" for name, celsius in machine.warmth()]
+    gpus = [gpu.words for gpu in machine.gpus()]
+    words, mark = machine.unit_words(machine.units())
+    return (
+        Fact("Warmth", ", ".join(warm) or "this machine tells no temperature", "" if warm else "off"),
+        Fact("GPU", "; ".join(gpus) or "none: the processor does all the work", "good" if gpus else "off"),
+        Fact("Units", words, mark, "journalctl -u wardpose-NAME says why" if mark == "bad" else ""),
+    )
 
 
 def _engine(status: Mapping[str, Any]) -> tuple[Fact, ...]:

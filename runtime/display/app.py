@@ -1,5 +1,5 @@
 """What the bedside page's server answers: the page itself to whoever asks, and everything else over one WebSocket to
-whoever has the page's key.
+whoever has the page's key. `runtime.display.station_page` lets others in, and less be done.
 
 The page holds nothing of anybody, so every user of the box may load it. What is seen, and each press of a button, goes
 over the WebSocket, which is given the key as a subprotocol (`key.…`): neither a foreign page, which does not know it
@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from runtime.display.words import language
 
 PROTOCOL = "wardpose"
 # Why a WebSocket was closed; page/link.js has the same numbers.
-NO_KEY, TOO_MANY, TOO_SLOW, REPLACED = 4401, 4429, 4408, 4409
+NO_KEY, ENDED, TOO_SLOW, REPLACED, TOO_MANY = 4401, 4403, 4408, 4409, 4429
 MOST = {"page": 8, "kiosk": 4}
 
 _PAGE = Path(__file__).with_name("page")
@@ -46,7 +46,7 @@ _FILES = {"/": "index.html"} | {
     f"/{name}": name
     for name in ("page.css", "icon.svg", "main.js", "keypad.js", "link.js", "scene.js", "verdict.js", "words.js")
 }  # fmt: skip
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -72,17 +72,17 @@ _LONGEST_PIN = 12
 BedOf = Callable[[int, int], list[dict[str, Any]]]
 
 
-class Page:
-    """The application. Its methods run on the server's event loop, but for `changed`, which any thread may call."""
+class Watched:
+    """An application that shows the hub's messages to whoever it lets in. Its methods run on the server's event loop,
+    but for `changed`, which any thread may call."""
 
-    def __init__(self, hub: Hub, pause: PagePause, key: str, bed_of: BedOf, tongue: str = "en") -> None:
-        """bed_of: the bed's parts in a picture of that width and height. tongue: the language of the page."""
-        self.hub, self._pause, self._key, self._bed_of = hub, pause, key, bed_of
-        self._words = language(tongue)
-        self._edition = _edition(self._words)
-        self._places = Places(MOST, makes_way=frozenset({"kiosk"}))
+    def __init__(self, hub: Hub, bed_of: BedOf, words: dict[str, Any], places: Places) -> None:
+        """bed_of: the bed's parts in a picture of that width and height, another list where it is another bed. words:
+        what the page is to say, and where it stands. places: of those who watch at once."""
+        self.hub, self._bed_of, self._words, self._places = hub, bed_of, words, places
+        self._edition = _edition(words)
         self._strangers = Allowance(rate=2.0, burst=20)
-        self._watchers: set[_Watcher] = set()
+        self._watchers: set[Watcher] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         routes = [Route(path, self._file, methods=["GET"]) for path in _FILES]
         self.application: ASGIApp = Starlette(
@@ -117,50 +117,79 @@ class Page:
 
     async def _watch(self, socket: WebSocket) -> None:
         offered = {name.partition(".")[0]: name.partition(".")[2] for name in socket.scope["subprotocols"]}
-        if PROTOCOL not in offered or not is_key(offered.get("key", ""), self._key):
+        if PROTOCOL not in offered or not self._may_come(offered):
             if not self._strangers.take():
                 await socket.close()  # before it was accepted: refused as any other request
                 return
             await _close(socket, NO_KEY, accepted=False)
             return
-        watcher = _Watcher(socket)
-        kind = "kiosk" if "kiosk" in offered else "page"
-        if not self._places.take(kind, watcher, watcher.make_way):
-            await _close(socket, TOO_MANY, accepted=False)
-            return
-        self._watchers.add(watcher)
+        watcher = Watcher(socket, offered)
+        accepted = False
         try:
-            await socket.accept(PROTOCOL)
-            await self._serve(watcher)
+            while kind := self._next_place(watcher):
+                if not self._places.take(kind, watcher, watcher.make_way):
+                    await _close(socket, TOO_MANY, accepted=accepted)
+                    return
+                if not accepted:
+                    await socket.accept(PROTOCOL)
+                    accepted = True
+                try:
+                    code = await self._until_first(watcher, self._stay(watcher, kind), watcher.replaced())
+                finally:
+                    self._places.give_back(kind, watcher)
+                if code is not None:
+                    await _close(socket, code, accepted=True)
+                    return
         finally:
             self._watchers.discard(watcher)
-            self._places.give_back(kind, watcher)
 
-    async def _serve(self, watcher: _Watcher) -> None:
-        """Tell it what is to be seen and carry out what it asks, until either is over."""
-        tasks = [asyncio.ensure_future(one) for one in (self._tell(watcher), self._hear(watcher), watcher.replaced())]
+    def _may_come(self, offered: Mapping[str, str]) -> bool:
+        """Whether the WebSocket that offers these subprotocols is taken up at all."""
+        raise NotImplementedError
+
+    def _next_place(self, watcher: Watcher) -> str:
+        """The kind of place that it takes next; empty where it has gone."""
+        raise NotImplementedError
+
+    async def _stay(self, watcher: Watcher, kind: str) -> int | None:
+        """What happens in that place, until it is over: why, where the connection is to be closed for it."""
+        raise NotImplementedError
+
+    async def _answer(self, watcher: Watcher, line: str) -> dict[str, Any]:
+        """Carry out one command of the page."""
+        raise NotImplementedError
+
+    async def _until_first(self, watcher: Watcher, *deeds: Coroutine[Any, Any, int | None]) -> int | None:
+        """Do them all until the first is over; returns what that one says."""
+        tasks = [asyncio.ensure_future(one) for one in deeds]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        code = next((task.result() for task in done if not task.cancelled() and not task.exception()), None)
-        if code is not None:
-            await _close(watcher.socket, code, accepted=True)
+        return next((task.result() for task in done if not task.cancelled() and not task.exception()), None)
 
-    async def _tell(self, watcher: _Watcher) -> int | None:
+    async def _show(self, watcher: Watcher) -> int | None:
+        """Tell it what is to be seen and carry out what it asks, until either is over."""
+        self._watchers.add(watcher)
+        try:
+            return await self._until_first(watcher, self._tell(watcher), self._hear(watcher))
+        finally:
+            watcher.gone = True
+
+    async def _tell(self, watcher: Watcher) -> int | None:
         """Every message that is the newest when the one before has been taken; returns why that ended."""
-        bed_for, first = None, True
+        bed: list[dict[str, Any]] | None = None
+        first = True
         while not self.hub.closed:
             watcher.changed.clear()
             _, message = self.hub.now()
             said = _for_page(message)
-            if said["state"] == "paused":
-                said["asks_pin"] = self._pause.asks_pin
+            said |= self._besides(said)
             size = (int(said.get("width") or 0), int(said.get("height") or 0))
-            if size != bed_for and all(size):
-                said["bed"], bed_for = self._bed_of(*size), size
+            if all(size) and (parts := self._bed_of(*size)) is not bed:
+                said["bed"] = bed = parts
             if first:
                 said["edition"], first = self._edition, False
             try:
@@ -173,17 +202,39 @@ class Page:
                     await watcher.changed.wait()
         return None
 
-    async def _hear(self, watcher: _Watcher) -> int | None:
-        try:
-            while True:
-                answer = await self._answer(watcher, await watcher.socket.receive_text())
-                await watcher.socket.send_text(json.dumps({"answer": answer}))
-        except (WebSocketDisconnect, KeyError):  # gone, or it sent bytes
-            return None
+    def _besides(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What else this page is told with a message."""
+        return {}
 
-    async def _answer(self, watcher: _Watcher, line: str) -> dict[str, Any]:
+    async def _hear(self, watcher: Watcher) -> int | None:
+        while (line := await watcher.line()) is not None:
+            await watcher.say({"answer": await self._answer(watcher, line)})
+        return None
+
+
+class Page(Watched):
+    """The bedside page: whoever has its key sees, pauses and resumes."""
+
+    def __init__(self, hub: Hub, pause: PagePause, key: str, bed_of: BedOf, tongue: str = "en") -> None:
+        """tongue: the language of the page."""
+        super().__init__(hub, bed_of, language(tongue), Places(MOST, makes_way=frozenset({"kiosk"})))
+        self._pause, self._key = pause, key
+
+    def _may_come(self, offered: Mapping[str, str]) -> bool:
+        return is_key(offered.get("key", ""), self._key)
+
+    def _next_place(self, watcher: Watcher) -> str:
+        return "" if watcher.gone else "kiosk" if "kiosk" in watcher.offered else "page"
+
+    async def _stay(self, watcher: Watcher, kind: str) -> int | None:
+        return await self._show(watcher)
+
+    def _besides(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        return {"asks_pin": self._pause.asks_pin} if said["state"] == "paused" else {}
+
+    async def _answer(self, watcher: Watcher, line: str) -> dict[str, Any]:
         """Carry out one command of the page: {"command": "pause" | "resume", "pin": …}."""
-        command, pin = _command(line)
+        command, pin = command_of(line)
         deeds: Mapping[str, Callable[[], None]] = {"pause": self._pause.set, "resume": lambda: self._pause.lift(pin)}
         if command not in deeds:
             return {"ok": False, "what": "no such command"}
@@ -197,12 +248,30 @@ class Page:
         return {"ok": True, "paused": self._pause.active}
 
 
-class _Watcher:
-    """One page that watches."""
+class Watcher:
+    """One page that watches. offered: the subprotocols that it offered, what stands behind the dot by what before."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        self.socket, self.changed, self._replaced = socket, asyncio.Event(), asyncio.Event()
+    def __init__(self, socket: WebSocket, offered: Mapping[str, str]) -> None:
+        self.socket, self.offered, self.changed, self._replaced = socket, offered, asyncio.Event(), asyncio.Event()
         self.allowance = Allowance(rate=1.0, burst=10)
+        self.gone = False
+
+    @property
+    def address(self) -> str:
+        """Of the machine that it runs on."""
+        return self.socket.client.host if self.socket.client else ""
+
+    async def line(self) -> str | None:
+        """The next that it says; None when it has gone, or sent bytes."""
+        try:
+            return await self.socket.receive_text()
+        except (WebSocketDisconnect, KeyError):
+            self.gone = True
+            return None
+
+    async def say(self, told: Mapping[str, Any]) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self.socket.send_text(json.dumps(told, separators=(",", ":")))
 
     def make_way(self) -> None:
         self._replaced.set()
@@ -216,13 +285,18 @@ class AtThisAddress:
     """Lets in only what is addressed to one of `hosts` (`127.0.0.1:8765`) and, where it says from which page it comes,
     from a page of theirs; every answer bears the page's headers. A WebSocket must say where it comes from."""
 
-    def __init__(self, inner: ASGIApp, hosts: set[str], scheme: str = "http") -> None:
-        self._inner, self._hosts, self._origins = inner, hosts, {f"{scheme}://{host}" for host in hosts}
+    def __init__(
+        self, inner: ASGIApp, hosts: set[str], scheme: str = "http", *, own_address: bool = False,
+        refusal: str = "this page is served to this box only",
+    ) -> None:  # fmt: skip
+        """own_address: as well the number that a connection came to, which nobody can let another name point at."""
+        self._inner, self._known, self._scheme = inner, hosts, scheme
+        self._own_address, self._refusal = own_address, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message.get("headers", []), *own]
             await send(message)
 
@@ -232,7 +306,7 @@ class AtThisAddress:
             await receive()
             await send({"type": "websocket.close", "code": 1008})  # before it was accepted: 403
         else:
-            refused = PlainTextResponse("this page is served to this box only\n", 403)
+            refused = PlainTextResponse(f"{self._refusal}\n", 403)
             await refused(scope, receive, with_headers)
 
     def _lets_in(self, scope: Scope) -> bool:
@@ -240,11 +314,14 @@ class AtThisAddress:
         for name, value in scope["headers"]:
             said.setdefault(name, []).append(value.decode("latin-1"))
         hosts, origins = said.get(b"host", []), said.get(b"origin", [])
-        if len(hosts) != 1 or hosts[0] not in self._hosts or len(origins) > 1:
+        known = self._known
+        if self._own_address and scope.get("server"):
+            known = known | {"{}:{}".format(*scope["server"])}
+        if len(hosts) != 1 or hosts[0].lower() not in known or len(origins) > 1:
             return False
         if not origins:
             return bool(scope["type"] != "websocket")
-        return origins[0] in self._origins
+        return origins[0].lower() in {f"{self._scheme}://{host}" for host in known}
 
 
 def _for_page(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +338,7 @@ def _edition(words: dict[str, Any]) -> str:
     return told.hexdigest()[:16]
 
 
-def _command(line: str) -> tuple[str, str]:
+def command_of(line: str) -> tuple[str, str]:
     """The command and the PIN of a line, empty where it has none."""
     try:
         asked = parse_json(line) if len(line) <= _LONGEST_COMMAND else None

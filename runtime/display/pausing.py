@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import Final
 
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
@@ -17,7 +18,9 @@ from runtime.display.pins import Pins
 from runtime.pause import PauseSwitch
 
 AT_THE_PAGE = "at the bedside page"
+AT_THE_STATION = "at the ward's station"
 WHO = f"somebody {AT_THE_PAGE}"
+WHO_AT_THE_STATION: Final = "somebody at the ward's station"
 PRESSED = "pressed at the page"
 NOT_ALLOWED = 77  # sysexits.h: EX_NOPERM; the service's word for who may not
 _AT_ONCE_S = 1.0

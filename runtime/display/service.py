@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import signal
-import socket as sockets
 import sys
 import threading
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from typing import Any, Self
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 from runtime.display import page_key
-from runtime.display.app import AtThisAddress, BedOf, Page
+from runtime.display.app import AtThisAddress, Page
+from runtime.display.bed_source import CalibratedBed
 from runtime.display.hub import Hub
 from runtime.display.pausing import PagePause
 from runtime.display.pins import Pins
-from runtime.display.server import Server
+from runtime.display.server import Server, listen
 from runtime.notify import notify, starting
 from runtime.pause import PauseSwitch
 
@@ -36,9 +36,10 @@ class DisplayServer:
 
     socket: the live process's. pause: the site's; a live process that hangs can't keep it from holding. key_file:
     where the page's key is, or is made (see `page_key`). service: the socket of the site's service, which is asked
-    for a pause first, and pins its people's (see `PagePause`). calibration: of the camera whose picture is live.
+    for a pause first, and pins its people's (see `PagePause`). calibration: of the camera whose picture is live; it may
+    be replaced at any time (see `CalibratedBed`).
     host: a loopback address. port: 0 picks a free one; see `port`. Raises WardposeError for an address that others
-    could reach, for a port that is taken and for a key or a calibration that can't be read.
+    could reach, for a port that is taken and for a key that can't be read.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class DisplayServer:
                 mend="use 127.0.0.1",
             )
         self.key = page_key.page_key(key_file)
-        bed_of = _bed_of(calibration)
-        listener = _listen(host, port)
+        bed_of = CalibratedBed(calibration)
+        listener = listen(host, port)
         self.port = int(listener.getsockname()[1])
         self.opener = key_file.with_suffix(".html")
         self.hub = Hub(socket, pause)
@@ -98,39 +99,6 @@ class DisplayServer:
         self.close()
 
 
-def _listen(host: str, port: int) -> sockets.socket:
-    listener = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM)
-    listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise WardposeError(
-            f"can't serve on port {port} ({error.strerror or error})", where=host, mend="choose another --port"
-        ) from error
-    return listener
-
-
-def _bed_of(calibration: Path | None) -> BedOf:
-    """The bed's parts in a picture of some size, computed once a size."""
-    if calibration is None:
-        return lambda width, height: []
-    from runtime.bed_view import BedView
-    from runtime.display.bed_picture import bed_picture
-
-    view = BedView.load(calibration)
-    known: dict[tuple[int, int], list[dict[str, Any]]] = {}
-
-    def bed_of(width: int, height: int) -> list[dict[str, Any]]:
-        if (width, height) not in known:
-            known.clear()
-            known[width, height] = bed_picture(view, width, height)
-        return known[width, height]
-
-    return bed_of
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.IPv4Address(host).is_loopback
@@ -145,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--key-file", type=Path, metavar="PATH", help="the page's key (default: beside the socket)")
     parser.add_argument("--service", type=Path, metavar="PATH", help="the socket of the site's service")
     parser.add_argument("--pins-file", type=Path, metavar="PATH", help="PINs of those who may resume at the page")
-    parser.add_argument("--calibration", type=Path, metavar="PATH", help="of the camera whose picture is live")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="PATH", help="of the camera whose picture is live; may come and change"
+    )
     parser.add_argument("--language", default="en", help="of the page (default en)")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="default 8765; 0 picks a free one")

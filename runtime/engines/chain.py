@@ -10,27 +10,30 @@ from numpy.typing import NDArray
 
 from calibration.errors import WardposeError
 from runtime.engines.engine import InferenceEngine
+from runtime.engines.patience import PatientCall
 from runtime.engines.verdicts import Verdict
 
 
 class EngineChain:
     """Engines for one model, best first; the last one is the reference. An `InferenceEngine`.
 
-    A call that fails, or answers with what is no number, is made again at once on the next engine, which serves from
-    then on. `why` tells which engines are not used and for what reason, `told` the same for programs. One thread at a
-    time may call `run`. verdicts: what is known of every engine on this box.
+    A call that fails, answers with what is no number, or does not answer within a second, is made again at once on the
+    next engine, which serves from then on. A reference that never answers is the whole process's affair: whoever
+    watches it begins it anew. `why` tells which engines are not used and for what reason, `told` the same for programs.
+    One thread at a time may call `run`. verdicts: what is known of every engine on this box.
     """
 
     def __init__(self, engines: tuple[InferenceEngine, ...], verdicts: tuple[Verdict, ...] = ()) -> None:
         self._engines, self._verdicts = engines, verdicts
         self._failed: dict[str, str] = {}
+        self._calls = PatientCall()
         self.info = engines[0].info
         self.name, self.why = engines[0].name, self._reasons()
 
     @property
     def failed(self) -> frozenset[str]:
-        """The engines that have failed while they were in use."""
-        return frozenset(self._failed)
+        """The engines that have failed while they were in use. Any thread may ask."""
+        return frozenset(list(self._failed))
 
     def _reasons(self) -> tuple[str, ...]:
         refused = {v.name: v.why for v in self._verdicts if not v.qualifies} | self._failed
@@ -53,7 +56,7 @@ class EngineChain:
         while len(self._engines) > 1:
             engine = self._engines[0]
             try:
-                outputs = engine.run(batch)
+                outputs = self._calls.run(engine.run, batch)
                 if all(np.isfinite(output).all() for output in outputs):
                     return outputs
                 why = "its output is not finite"

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance import api
 from appliance import client as client_module
+from appliance import versions
 from appliance.bedside import plates
 from appliance.cli.main import main
 from appliance.client import ServiceClient
@@ -172,7 +172,7 @@ def test_a_request_that_comes_again_because_its_answer_was_lost_is_not_carried_o
     client: ServiceClient, site: SiteFolder
 ) -> None:
     asked = {"kind": "synth", "parameters": FEW}
-    request = {"call": "jobs.submit", "version": api.API_VERSION, "id": "4711", "parameters": asked}
+    request = {"call": "jobs.submit", "version": versions.API_VERSION, "id": "4711", "parameters": asked}
     send(site, request).close()  # it broke before the answer came
     with send(site, request) as connection:
         answer = json.loads(connection.makefile().readline())

@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from appliance.deeds import Deeds
+from appliance.live.addresses import calibration_in_use
+from appliance.live.plan import page_bed
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from calibration.bed import Bed
@@ -36,3 +39,13 @@ def test_only_a_view_outside_the_earlier_posterior_asks_for_new_tuning(
     calibrations.keep(site, FIRST)
     calibrations.keep(site, replace(bumped(20.0), confirmed=False))  # never used, so nothing was sampled from it
     assert calibrations.leaves_earlier_view(site, calibrations.keep(site, bumped(degrees))) is left
+
+
+def test_a_confirmed_calibration_is_the_one_whose_bed_the_page_draws(calibrated: SiteFolder) -> None:
+    deeds = Deeds(calibrated)
+    assert page_bed(calibrated, "another:camera") == []
+    assert page_bed(calibrated, "simulated") == ["--calibration", str(calibration_in_use(calibrated))]
+    first = calibration_in_use(calibrated).read_bytes()
+    row = deeds.ask("calibrations.confirm", id=None, turned=True, reason="seen in the picture")
+    now = calibration_in_use(calibrated).read_bytes()
+    assert now != first and now == calibrated.resolve(row["file"]).read_bytes()

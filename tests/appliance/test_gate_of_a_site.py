@@ -15,6 +15,7 @@ from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
 from tests.tuning.drawn import draw_people
+from tuning.gate import verdict
 from tuning.gate.guards import EMPTY, FLOOR, guard_specs
 from tuning.gate.leaks import trained_on
 
@@ -86,7 +87,21 @@ def test_a_candidate_of_unknown_training_is_refused_on_pictures_that_it_may_have
     evidence = row["reasons"]["evidence"]
     assert evidence["weights"] == ModelStore(site).card("one").sha256
     assert evidence["held_out"] == tries.set_identity(data) and evidence["tried"] == 1
-    assert set(evidence["sets"]) == {"this bedside", FLOOR} and evidence["probed"]["rate"]["candidate"] > 0
+    # The other pictures are for those who gain something here.
+    assert set(evidence["sets"]) == {"this bedside"} and evidence["probed"]["rate"]["candidate"] > 0
+    assert any("not shown the other pictures" in reason for reason in answer["reasons"])
+
+
+def test_who_gains_is_shown_the_other_pictures_too(
+    fetched: Path, site: SiteFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "shows_gain", lambda new, old, *, tries: True)
+    floor = draw_people(tmp_path / "given", 3, seed=7) / "annotations.json"
+    kinds.promote(site, {"model": "person-detector", "data": str(data), "floor": str(floor)}, silent)
+    (row,) = ModelStore(site).promotions()
+    sets = row["reasons"]["evidence"]["sets"]
+    assert {name: one["file"] for name, one in sets.items()} == {"this bedside": str(data), FLOOR: str(floor)}
+    assert sets[FLOOR]["after"]["images"] == 3 and sets[FLOOR]["before"]["images"] == 3
 
 
 def test_guards_are_the_upright_those_on_the_floor_who_lean_over_and_empty_rooms() -> None:

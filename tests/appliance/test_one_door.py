@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from appliance import api, wire
+from appliance import api, versions, wire
 from appliance.client import ServiceClient
 from appliance.jobs import requests
 from appliance.jobs.kinds import JOB_KINDS
@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "jobs.get": {"id": 1},
     "jobs.submit": {"kind": "synth", "parameters": {"scenario": "B", "count": 2}},
     "jobs.cancel": {"id": 1},
+    "jobs.pause": {"id": 1},
     "jobs.resume": {"id": 1},
     "models.rollback": {"task": "pose", "reason": "it misses feet"},
     "calibrations.keep": {"estimate": "{}"},
@@ -64,6 +65,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "camera.recorded": {"id": 1, "kept": True},
     "settings.set": {"section": "bed", "name": "height", "value": 0.7},
     "camera.forget": {"source": "video:rtsp://nurse:***@camera"},
+    "station.switch": {"on": True, "reason": "the night watch"},
+    "station.certificate": {"names": ["bed12.ward.local"], "reason": "the first"},
+    "station.enter": {"pin": "480261", "address": "10.1.2.3", "place": "somebody at the ward's station"},
+    "station.leave": {
+        "name": "Anna",
+        "address": "10.1.2.3",
+        "seconds": 60.0,
+        "place": "somebody at the ward's station",
+    },
     "roles.assign": {"name": "anna", "role": "nurse", "reason": "she works here"},
     "roles.remove": {"name": "anna", "reason": "she works elsewhere"},
     "site.close": {},
@@ -99,7 +109,7 @@ def test_the_schema_has_every_call_of_the_service_and_its_requests_are_understoo
         service._lock_file.close()
     schema = wire.schema()
     assert set(schema["calls"]) == answering == set(api.CALLS) == set(EXAMPLES)
-    assert schema["version"] == api.API_VERSION
+    assert schema["version"] == versions.API_VERSION
     for name, parameters in EXAMPLES.items():
         assert {"request", "answer"} == schema["calls"][name].keys()
         request = wire.understood(name, parameters)
@@ -173,7 +183,7 @@ def test_a_client_of_another_version_gets_one_clear_line_and_can_still_pause(
         raw.sendall(b'{"call": "jobs.list", "parameters": {}}\n')  # as before there were versions
         answer = json.loads(raw.makefile().readline())
     assert not answer["ok"] and "an earlier version" in answer["error"]["what"]
-    monkeypatch.setattr(api, "API_VERSION", 99)
+    monkeypatch.setattr(versions, "API_VERSION", 99)
     with pytest.raises(WardposeError, match=r"this program speaks version 99 .* version 2; wardpose was updated"):
         client.jobs()
     client.pause("a visit")

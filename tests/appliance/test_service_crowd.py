@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance import api, doorway
+from appliance import doorway, versions
 from appliance.client import ServiceClient
 from appliance.live.addresses import service_socket
 from appliance.service import Service
 from appliance.site.folder import SiteFolder
 from benchmarks import crowds
 
-STATUS = json.dumps({"call": "status", "version": api.API_VERSION}).encode() + b"\n"
+STATUS = json.dumps({"call": "status", "version": versions.API_VERSION}).encode() + b"\n"
 
 
 @pytest.fixture

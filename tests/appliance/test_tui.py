@@ -39,6 +39,7 @@ from runtime.message import live_message
 from runtime.pipeline import LiveResult
 from runtime.skeleton import Skeletons
 from tests.appliance.terminal import on_screen, page, shows, terminal, until
+from tests.tuning.test_foreign_detectors import drawn
 
 
 def estimate() -> CalibrationEstimate:
@@ -331,6 +332,26 @@ async def test_import_of_a_file_that_is_no_weights_is_refused_in_one_line(served
         await until(pilot, lambda: isinstance(pilot.app.screen, Page) and "notes.pt" in page(pilot).notice.text)
         await until(pilot, lambda: not page(pilot).busy)
         assert "\n" not in page(pilot).notice.text
+
+
+async def test_an_import_asks_which_class_is_the_person_where_the_file_does_not_say(
+    served: SiteFolder, tmp_path: Path
+) -> None:
+    path = drawn(tmp_path, None, [])
+    async with terminal(served, size=(110, 30)) as pilot:
+        await pilot.press("5", "i")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Form) and isinstance(pilot.app.focused, Input))
+        pilot.app.screen.query_one("#path", Input).value = str(path)
+        pilot.app.screen.query_one("#name", Input).value = "ours"
+        await pilot.press("enter", "enter", "enter", "enter")
+        await until(pilot, lambda: "Which class is the person?" in on_screen(pilot))
+        assert "its one class is not named" in on_screen(pilot)
+        await pilot.press("0", "enter")
+        await until(
+            pilot,
+            lambda: isinstance(pilot.app.screen, Page) and "ours" in {model.name for model in ModelStore(served).all()},
+        )
+    assert ModelStore(served).card("ours").task == "detect"
 
 
 async def test_help_names_the_keys_of_the_screen(served: SiteFolder) -> None:

@@ -32,6 +32,16 @@ def count_files(site: SiteFolder, parameters: Mapping[str, Any], progress: Progr
     return {"made": made}
 
 
+def count_with_a_helper(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """`count_files` beside a helper process."""
+    helper = subprocess.Popen(["sleep", "600"])
+    try:
+        return count_files(site, parameters, progress)
+    finally:
+        helper.kill()
+        helper.wait()
+
+
 def write_pictures(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write `count` files of half a MiB into the site, those that are there already left alone."""
     folder, made = site.datasets / "pictures", 0
@@ -97,6 +107,7 @@ def mistake_an_interrupt(site: SiteFolder, parameters: Mapping[str, Any], progre
 
 JOB_KINDS = (
     JobKind("count", "Counting", count_files),
+    JobKind("helped", "Counting with a helper", count_with_a_helper),
     JobKind("count-light", "Counting quietly", count_files, heavy=False),
     JobKind("pictures", "Writing pictures", write_pictures),
     JobKind("refuse", "Refusing", refuse),

@@ -23,15 +23,17 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from calibration.errors import WardposeError
+from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display import page_key
-from runtime.display.app import MOST, NO_KEY, REPLACED, TOO_MANY
+from runtime.display.app import HEADERS, MOST, NO_KEY, REPLACED, TOO_MANY
 from runtime.display.limits import Allowance
 from runtime.display.pausing import WHO
 from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 from runtime.state import GAP_S, STALE_S, gap_s
 from tests.conftest import REPOSITORY
+from tests.runtime import page_people
 from tests.runtime.page_client import WAIT_S, ask, press, said, watching
 
 SCRIPTS = tuple(f"/{name}.js" for name in ("main", "keypad", "link", "scene", "verdict", "words"))
@@ -78,7 +80,7 @@ def test_it_serves_this_box_only(tmp_path: Path, pause: PauseSwitch, host: str) 
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path, pause: PauseSwitch, display: DisplayServer) -> None:
-    with pytest.raises(WardposeError, match="choose another --port"):
+    with pytest.raises(WardposeError, match="choose another port"):
         DisplayServer(tmp_path / "live.sock", pause, tmp_path / "page.key", port=display.port)
 
 
@@ -210,6 +212,49 @@ def test_the_page_is_told_no_more_than_it_shows(live: ResultServer, display: Dis
         live.publish({"state": "live", "people": [person], "captured_at": time.monotonic(), "picture": "pixels"})
         message = said(page, "live")
     assert "picture" not in message and set(message["people"][0]) == {"id", "box", "keypoints", "shown"}
+
+
+def test_no_role_sees_pixels_on_a_page_for_its_programs_can_not_reach_any() -> None:
+    code = "import sys, runtime.display.service, runtime.display.station; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    reading = {
+        name
+        for name in loaded.stdout.split()
+        if name.startswith(("runtime.capture", "runtime.live", "runtime.pipeline"))
+    }
+    assert not reading
+    assert "img-src 'self'" in HEADERS["Content-Security-Policy"] and not [
+        name
+        for name in (REPOSITORY / "runtime/display/page").iterdir()
+        if name.suffix not in (".js", ".html", ".css", ".svg")
+    ]
+
+
+def test_another_calibration_is_drawn_by_an_open_page_without_a_restart(
+    live: ResultServer, pause: PauseSwitch, tmp_path: Path
+) -> None:
+    file = tmp_path / "calibration.json"
+    with (
+        DisplayServer(tmp_path / "live.sock", pause, tmp_path / "page.key", calibration=file, port=0) as display,
+        watching(display) as page,
+    ):
+        beds: list[Any] = []
+        for azimuth in (None, 20.0, 60.0):
+            if azimuth is not None:
+                save_estimate(page_people.calibration(azimuth), file)
+            wanted = 1 if azimuth is None else len(beds) + 1
+            until(lambda wanted=wanted: len(_beds(live, page, beds)) >= wanted)
+        file.write_text("{")
+        until(lambda: len(_beds(live, page, beds)) == 4)
+    assert beds[0] == [] and beds[3] == [] and beds[1] and beds[2] and beds[1] != beds[2]
+
+
+def _beds(live: ResultServer, page: Any, beds: list[Any]) -> list[Any]:
+    """The beds that the page was told so far, with one more message."""
+    live.publish(page_people.live([]))
+    if (bed := json.loads(page.recv(timeout=WAIT_S)).get("bed")) is not None:
+        beds.append(bed)
+    return beds
 
 
 def test_the_page_hears_when_the_live_process_is_gone_and_when_it_is_back(

@@ -17,7 +17,7 @@ PAGE = REPOSITORY / "runtime" / "display" / "page"
 TRANSLATED = [tongue for tongue in languages() if tongue != "en"]
 # Sentences of the page that are said by name: whatever stands in quotation marks and reads like one.
 SENTENCE = re.compile(
-    r'"((?:[A-Z][A-Z ,]+|[A-Z][a-z]+[^"]* [^"]*|\{[^"]*|In bed|Out of bed|Pause|Resume|Cancel|Head|by \{name\}'
+    r'"((?:[A-Z][A-Z ,]+|[A-Z][a-z]+[^"]* [^"]*|\{[^"]*|In bed|Out of bed|Pause|Resume|Cancel|Look|Head|by \{name\}'
     r'|since [^"]*|hidden now|nobody detected|1 person drawn|somebody at [^"]*))"'
 )
 

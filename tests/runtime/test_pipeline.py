@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import cv2
@@ -14,11 +15,15 @@ from calibration.bed import Bed
 from calibration.camera import CameraModel
 from runtime.bed_view import BedView
 from runtime.detect import PersonDetector
+from runtime.detect_beside import Hung
+from runtime.detections import Detections
 from runtime.engines.engine import InferenceEngine, open_engine
+from runtime.engines.verdicts import cores
 from runtime.frames import Frame
 from runtime.pipeline import LivePipeline
 from runtime.pose import PoseEstimator
 from runtime.smooth import OneEuroSmoother
+from runtime.turn_search import LOOKS_A_FRAME
 from tests.runtime.onnx_graphs import colour_model, constant_model, info
 from tests.runtime.test_detect import YOLOX_NANO
 from tests.runtime.test_turn import COLOURS, person_picture, turned_person
@@ -81,6 +86,28 @@ class CountingEngine:
         return self._engine.run(batch)
 
 
+class Silent(PersonDetector):
+    """A detector that does not answer until it is let."""
+
+    def __init__(self, engine: InferenceEngine, answers: threading.Event) -> None:
+        super().__init__(engine)
+        self._answers = answers
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        self._answers.wait(60)
+        return super().detect(color)
+
+
+class Noting(PersonDetector):
+    """A detector that notes on which threads it works."""
+
+    threads: set[str]
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        self.threads.add(threading.current_thread().name)
+        return super().detect(color)
+
+
 @pytest.fixture
 def turning(tmp_path: Path) -> LivePipeline:
     """A pipeline that finds one person in the middle of a 400 × 400 picture."""
@@ -105,6 +132,57 @@ def test_a_person_who_turns_over_is_followed_and_searched_for_in_the_first_frame
         assert np.linalg.norm(result.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
     assert crops[0] > 4
     assert crops[1:] == [1] * 23
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.4, -2.2])
+def test_at_pace_no_frame_waits_for_somebody_new_and_soon_they_are_right(turning: LivePipeline, turn: float) -> None:
+    assert turning.pose is not None
+    engine, points = turning.pose.engine, turned_person(turn)
+    assert isinstance(engine, CountingEngine)
+    whole = turning.process(Frame(person_picture(points), 0.0, 0, "whole"))
+    searched = engine.crops
+    pace = LivePipeline(turning.detector, turning.pose, smoother=OneEuroSmoother(rest_hz=1e4), at_pace=True)
+    crops = []
+    for index in range(10):
+        before = engine.crops
+        result = pace.process(Frame(person_picture(points), index / 10, index, "pace"))
+        crops.append(engine.crops - before)
+    assert max(crops) == 1 + LOOKS_A_FRAME
+    assert sum(crops) - len(crops) == searched == 12
+    for found in (whole, result):
+        assert np.linalg.norm(found.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
+
+
+def test_where_frames_come_fast_people_are_looked_for_beside_their_poses(turning: LivePipeline) -> None:
+    turning.at_pace = True
+    noting = Noting(turning.detector.engine)
+    noting.threads, turning.detector, shown = set(), noting, []
+    for index in range(30):
+        points = turned_person(0.05 * index)
+        result = turning.process(Frame(person_picture(points), index / 30, index, "fast"))
+        shown.append(result.detections.track_id)
+    assert [ids is not None and ids.tolist() == [1] for ids in shown] == [True] * 30
+    assert noting.threads == ({"detector", "MainThread"} if cores() > 1 else {"MainThread"})
+    assert np.linalg.norm(result.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
+    turning.end()
+
+
+def test_a_detector_that_never_answers_ends_the_live_path(
+    turning: LivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cores() == 1:
+        pytest.skip("there is no second core to look for people on")
+    monkeypatch.setattr("runtime.pipeline._HUNG_S", 0.05)
+    turning.at_pace = True
+    for index in range(2):
+        turning.process(Frame(person_picture(turned_person(0.0)), index / 30, index, "fast"))
+    answers = threading.Event()
+    turning.detector = Silent(turning.detector.engine, answers)
+    with pytest.raises(Hung, match="has not answered"):
+        for index in range(2, 60):
+            turning.process(Frame(person_picture(turned_person(0.0)), index / 30, index, "fast"))
+    answers.set()
+    turning.end()
 
 
 def test_the_beds_axis_spares_a_new_person_in_it_half_of_the_search(turning: LivePipeline) -> None:

@@ -116,6 +116,28 @@ def test_an_engine_that_fails_costs_no_frame_and_the_message_says_so(tmp_path: P
     assert [row["name"] for row in message["engines_told"] if row["used"]] == [REFERENCE]
 
 
+class Hanging(Failing):
+    """An engine that answers some frames and then never again."""
+
+    def run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        try:
+            return super().run(batch)
+        except RuntimeError:
+            threading.Event().wait()
+            raise
+
+
+def test_an_engine_that_never_answers_hands_over_and_the_message_says_so(tmp_path: Path) -> None:
+    reference = OnnxEngine(constant_model(tmp_path / "a.onnx", [ONE], info()), threads=1)
+    pipeline = LivePipeline(PersonDetector(EngineChain((Hanging(reference, 1), reference))))
+    for index in range(3):
+        result = pipeline.process(_frame(index))
+        assert len(result.detections) == 1
+    refused = live_message("live", result=result, pipeline=pipeline)["engines_refused"]
+    assert [why.split(" has not answered for ")[0] for why in refused] == ["failing: failed while in use (it"]
+    assert pipeline.engine == REFERENCE
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[NDArray[np.float32]], LivePipeline]:
     """A pipeline with a bed, whose detector sees given people in every picture."""

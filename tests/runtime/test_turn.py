@@ -13,7 +13,9 @@ from runtime.detections import Detections
 from runtime.engines.engine import open_engine
 from runtime.pose import PoseEstimator
 from runtime.skeleton import Skeletons
-from runtime.turn import Aims, Looks, TurnMemory, agreed, between, choose_look, first_turns, trunk_turn
+from runtime.turn import Aims, Looks, agreed, between, choose_look, first_turns, trunk_turn
+from runtime.turn_memory import TurnMemory
+from runtime.turn_search import LOOKS_A_FRAME
 from tests.runtime.onnx_graphs import colour_model, info
 
 angles = st.floats(-3.1, 3.1)
@@ -133,7 +135,7 @@ class TestMemory:
         assert abs(_known(memory, 1)) == pytest.approx(np.pi, abs=1e-5)
 
     def test_somebody_whose_trunk_is_lost_is_searched_for_anew_but_ever_less_often(self) -> None:
-        memory = TurnMemory(frames=4, spacing=1)
+        memory = TurnMemory(frames=4)
         memory.learn(_skeleton(0.0))
         searches = 0
         for _ in range(100):
@@ -144,7 +146,7 @@ class TestMemory:
         assert not np.isnan(_known(memory, 1))
 
     def test_people_are_remembered_apart_and_forgotten_when_gone(self) -> None:
-        memory = TurnMemory(spacing=1)
+        memory = TurnMemory()
         memory.learn(_skeleton(0.5, track=1))
         memory.learn(_skeleton(1.5, track=2))
         aims = memory.aims(np.array([2, 1, 3]), np.full(3, np.nan))
@@ -153,15 +155,30 @@ class TestMemory:
             memory.learn(_skeleton(1.5, track=2))
         assert np.isnan(_known(memory, 1))
 
-    def test_of_several_new_people_one_is_searched_for_in_some_frames(self) -> None:
-        memory = TurnMemory(spacing=2)
-        tracks, hints = np.array([5, 6, 7]), np.array([np.nan, np.nan, 1.2])
-        seen = _together(*(_skeleton(0.4, track=track) for track in tracks.tolist()))
-        # What is seen of the others by the way is not learnt: they are still to be searched for.
-        for known in ([np.nan, 0, 1.2], [0.4, 0, 1.2], [0.4, np.nan, 1.2], [0.4, 0.4, 1.2], [0.4, 0.4, np.nan]):
-            np.testing.assert_allclose(memory.aims(tracks, hints).known, known, atol=1e-5)
-            memory.learn(seen)
-        np.testing.assert_allclose(memory.aims(tracks, hints).known, 0.4, atol=1e-5)
+    def test_at_pace_one_after_the_other_is_searched_for_a_few_looks_a_frame(self) -> None:
+        memory = TurnMemory()
+        tracks, hints = np.array([5, 6]), np.array([np.nan, 1.2])
+        truth, boxes = np.array([0.4, 1.3]), np.tile(np.array(BOX, float), (2, 1))
+        asked: list[int] = []
+        for _ in range(30):
+            aims, views = memory.aims_at_pace(tracks, hints)
+            assert len(views) <= LOOKS_A_FRAME
+            assert not np.isnan(aims.known).any()
+            asked += tracks[views.person].tolist()
+            seen = np.array([_turned(truth[person]) for person in views.person]).reshape(-1, 17, 2)
+            memory.take(Looks(views.person, seen, np.ones((len(seen), 17))), tracks, boxes)
+            memory.learn(_together(*(_skeleton(t, track=n) for t, n in zip(aims.known, tracks.tolist(), strict=True))))
+        # Four sides of who is new, two of who is in bed, and two more looks for each; one person, then the other.
+        assert asked == [5] * 12 + [6] * 6
+        np.testing.assert_allclose(memory.aims(tracks, hints).known, truth, atol=0.05)
+
+    def test_who_leaves_while_searched_for_makes_way_for_the_next(self) -> None:
+        memory = TurnMemory()
+        _, views = memory.aims_at_pace(np.array([1, 2]), np.full(2, np.nan))
+        assert views.person.tolist() == [0, 0]
+        _, views = memory.aims_at_pace(np.array([2]), np.full(1, np.nan))
+        assert views.person.tolist() == [0, 0]
+        memory.take(Looks(views.person, np.stack([_turned(0.3)] * 2), np.ones((2, 17))), np.array([2]), np.array([BOX]))
 
 
 def _together(*people: Skeletons) -> Skeletons:

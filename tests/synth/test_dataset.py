@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from calibration.errors import WardposeError
 from synth.body.anny_body import anny_body
 from synth.body.body_model import Pose, Shape
-from synth.dataset import DatasetSpec, generate_sample, is_done, make_dataset, read_spec
+from synth.dataset import DatasetSpec, PictureWorkers, generate_sample, is_done, make_dataset, read_spec
 from synth.scenario import NAMED, Part
 from synth.sensor import encode_jpeg
 from tuning.families.ultralytics_adapter import ultralytics
@@ -135,8 +135,10 @@ def test_any_order_makes_the_same_pictures(made: Path) -> None:
 
 
 def test_two_processes_make_the_same_bytes_as_one(made: Path, tmp_path: Path) -> None:
-    make_dataset(SPEC, tmp_path / "set", workers=2)
-    assert contents(tmp_path / "set") == contents(made)
+    with PictureWorkers(2) as workers:  # one data set after another
+        for name in ("one", "two"):
+            assert make_dataset(SPEC, tmp_path / name, workers=workers).made == SPEC.count
+            assert contents(tmp_path / name) == contents(made)
 
 
 def test_pictures_of_a_scenario_with_parts_are_the_same_whoever_makes_them(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_a_killed_process_loses_nothing(victim: str, made: Path, tmp_path: Path)
     out = tmp_path / "set"
     (tmp_path / "spec.json").write_text(SPEC.model_dump_json())
     program = (
-        "import sys; from pathlib import Path; from synth.dataset import DatasetSpec, make_dataset\n"
+        "import sys; from pathlib import Path; from synth.dataset import PictureWorkers, DatasetSpec, make_dataset\n"
         "if __name__ == '__main__':\n"
         "    spec = DatasetSpec.model_validate_json(Path(sys.argv[1]).read_text())\n"
         "    make_dataset(spec, Path(sys.argv[2]), workers=2)\n"
@@ -253,7 +255,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path: Path) -> N
     (tmp_path / "spec.json").write_text(SPEC.model_copy(update={"count": 40}).model_dump_json())
     program = (
         "import sys; from pathlib import Path; from calibration.errors import WardposeError\n"
-        "from synth.dataset import DatasetSpec, make_dataset\n"
+        "from synth.dataset import PictureWorkers, DatasetSpec, make_dataset\n"
         "spec, out = DatasetSpec.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])\n"
         "try:\n    make_dataset(spec, out, workers=1)\n"
         "except WardposeError as error:\n"

@@ -15,6 +15,7 @@ from appliance.live.running import END_SECONDS
 from tests.conftest import REPOSITORY
 
 KIOSK = REPOSITORY / "systemd" / "wardpose-kiosk.service"  # a browser, under an account of its own
+STATION = REPOSITORY / "systemd" / "wardpose-station.service"  # the one that others reach, once a site wants it
 UNITS = sorted(set((REPOSITORY / "systemd").glob("*.service")) - {KIOSK})
 LASTING = [unit for unit in UNITS if "Type=oneshot" not in unit.read_text()]
 
@@ -123,9 +124,10 @@ def test_a_live_process_that_hangs_while_it_starts_is_not_waited_for_as_long_as_
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_no_unit_reaches_beyond_the_box(unit: Path) -> None:
+def test_no_unit_but_the_stations_reaches_beyond_the_box(unit: Path) -> None:
     text = unit.read_text()
     assert "PrivateNetwork=yes" in text or ("IPAddressDeny=any" in text and "IPAddressAllow=localhost" in text)
+    assert ("IPAddressAllow=localhost\n" in text or "PrivateNetwork=yes" in text) is (unit != STATION)
     service = load(unit)["Service"]
     assert service["User"] == "wardpose" and service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict" and service["CapabilityBoundingSet"] == ""

@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import nn
 
+from benchmarks.yolov6_graph import Yolov6Head, cells
 from tuning.train.torch_state import write_onnx
 
 STRIDES = (8, 16, 32)
@@ -51,39 +52,19 @@ class YoloxLike(nn.Module):
         answer = torch.cat([level.flatten(2) for level in levels], 2).permute(0, 2, 1)
         if not self.pixels:
             return answer
-        grid, stride = _cells(levels)
+        grid, stride = cells(levels, STRIDES)
         centre = (answer[..., :2] + grid) * stride
         return torch.cat([centre, answer[..., 2:4].exp() * stride, answer[..., 4:]], -1)
 
 
-class Yolov6Like(nn.Module):
+class Yolov6Like(Yolov6Head):
     """[B, N, 5 + classes] as YOLOv6 exports it: boxes in pixels, objectness 1; `bins` makes them distributions."""
 
     def __init__(self, classes: int = 3, *, bins: int = 0) -> None:
-        super().__init__()
-        self.trunk, self.bins, self.strides = _Trunk(24), bins, STRIDES
+        super().__init__(bins)
+        self.trunk, self.strides = _Trunk(24), STRIDES
         self.box: Any = nn.ModuleList(nn.Conv2d(24, 4 * max(bins, 1), 1) for _ in STRIDES)
         self.kind = nn.ModuleList(nn.Conv2d(24, classes, 1) for _ in STRIDES)
-        self.mean = nn.Conv2d(max(bins, 1), 1, 1, bias=False)
-        self.mean.weight.data = torch.arange(max(bins, 1), dtype=torch.float32).reshape(1, -1, 1, 1)
-
-    def forward(self, x: Any) -> Any:
-        maps = self.trunk(x)
-        sides = []
-        for m, box in zip(maps, self.box, strict=True):
-            side = box(m)
-            if self.bins:
-                side = side.reshape(-1, 4, self.bins, side.shape[2] * side.shape[3]).permute(0, 2, 1, 3)
-                side = self.mean(side.softmax(1)).reshape(-1, 4, m.shape[2] * m.shape[3])
-            else:
-                side = side.flatten(2).relu() + 1
-            sides.append(side)
-        scores = torch.cat([kind(m).sigmoid().flatten(2) for m, kind in zip(maps, self.kind, strict=True)], 2)
-        distance = torch.cat(sides, 2).permute(0, 2, 1)
-        grid, stride = _cells(maps, self.strides)
-        first, last = grid + 0.5 - distance[..., :2], grid + 0.5 + distance[..., 2:]
-        boxes = torch.cat([(first + last) / 2, last - first], -1) * stride
-        return torch.cat([boxes, torch.ones_like(boxes[..., :1]), scores.permute(0, 2, 1)], -1)
 
 
 class YoloLike(nn.Module):
@@ -103,21 +84,11 @@ class YoloLike(nn.Module):
         scores = torch.cat([kind(m).flatten(2) for m, kind in zip(maps, self.kind, strict=True)], 2)
         spread = sides.view(sides.shape[0], 4, BINS, sides.shape[2]).transpose(2, 1).softmax(1)
         distance = self.mean(spread).view(sides.shape[0], 4, sides.shape[2])
-        grid, stride = _cells(maps)
+        grid, stride = cells(maps, STRIDES)
         anchor = (grid + 0.5).T[None]
         first, last = anchor - distance[:, :2], anchor + distance[:, 2:]
         boxes = torch.cat([(first + last) / 2, last - first], 1) * stride.T
         return torch.cat([boxes, scores.sigmoid()], 1)
-
-
-def _cells(maps: list[Any], of: tuple[int, ...] = STRIDES) -> tuple[Any, Any]:
-    """Columns and rows (N, 2), and strides (N, 1)."""
-    grids, strides = [], []
-    for m, stride in zip(maps, of, strict=True):
-        rows, columns = torch.meshgrid(torch.arange(m.shape[2]), torch.arange(m.shape[3]), indexing="ij")
-        grids.append(torch.stack([columns, rows], -1).reshape(-1, 2).float())
-        strides.append(torch.full((grids[-1].shape[0], 1), float(stride)))
-    return torch.cat(grids), torch.cat(strides)
 
 
 def draw_graph(

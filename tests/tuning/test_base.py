@@ -108,5 +108,5 @@ def test_data_without_people_is_refused(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "images" / str(image["file_name"])), np.zeros((8, 8, 3), np.uint8))
     content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
     (tmp_path / "annotations.json").write_text(json.dumps(content))
-    with pytest.raises(WardposeError, match="too few pictures with people"):
+    with pytest.raises(WardposeError, match="nobody is in any of its 3 pictures"):
         make_base("detector", tmp_path, tmp_path / "base")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from calibration.errors import WardposeError
 from runtime.detections import Detections
@@ -138,6 +139,19 @@ def test_a_joint_is_right_within_a_tenth_of_the_trunks_length(
     assert len(joints.score) == 2 * 17 * len(pictures)
     assert joints.right[joints.score > 0.5].all()
     assert (joints.right[joints.score < 0.5] == right).all()
+
+
+def test_the_model_sees_the_pictures_in_their_own_colours(pictures: list[Picture]) -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    class Looks(Answers):
+        def estimate(self, color: NDArray[np.uint8], people: Detections, aims: Aims | None = None) -> Skeletons:
+            seen.append(color)
+            return super().estimate(color, people, aims)
+
+    observe_joints(Looks(pictures, 0, []), pictures, every_joint_labelled=True)
+    for picture, color in zip(pictures, seen[::2], strict=True):
+        np.testing.assert_array_equal(color, np.asarray(Image.open(picture.path).convert("RGB")))
 
 
 def test_a_joint_without_a_label_is_wrong_in_a_synthetic_picture_and_unknown_in_a_photograph(

@@ -14,6 +14,7 @@ import pytest
 from appliance.cli.main import main
 from calibration.errors import WardposeError
 from tests.tuning.drawn import draw_people
+from tuning.base import make_base
 from tuning.data_check import DataReport, check_data
 from tuning.families.family import tune
 
@@ -134,6 +135,14 @@ def test_no_training_begins_on_it(random_detector: Path, data: Path, tmp_path: P
     with pytest.raises(WardposeError, match=says) as refused:
         tune(random_detector, spoil(data), tmp_path / "tuned")
     assert "wardpose data check" in refused.value.mend and not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_base_model_is_made_of_it(data: Path, tmp_path: Path, name: str) -> None:
+    spoil, says = FAULTS[name]
+    with pytest.raises(WardposeError, match=says) as refused:
+        make_base("pose", spoil(data), tmp_path / "base")
+    assert "wardpose data check" in refused.value.mend and list(tmp_path.glob("*base*")) == []
 
 
 def test_all_faults_stand_in_one_list(data: Path) -> None:

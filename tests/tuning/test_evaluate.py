@@ -106,6 +106,11 @@ def test_people_found_where_nobody_is_are_counted_as_they_would_be_shown(tmp_pat
     sure = doubts.model_copy(update={"doubtful": None})
     assert evaluate_detector(detector, file, pose=detector, info=sure).false_people == 2.0
     assert borne_out.figures()["false_people"] == 1.0
+    # A witness beside the detector says the same of boxes that show nobody, and need not be asked of the others.
+    witness = Found(cushion)
+    beside = evaluate_detector(detector, file, info=doubts, witness=witness)
+    assert (beside.found, beside.false_people) == (1.0, 1.0) and beside.keypoints is None
+    assert evaluate_detector(detector, file, info=sure, witness=witness).false_people == 2.0
 
 
 def test_an_empty_room_finds_nobody_and_counts_whoever_is_seen(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,38 @@ def test_the_true_skeleton_scores_one_and_somebody_unfound_scores_nothing() -> N
     figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(1)})
     assert figures.oks == pytest.approx({40: 1, 41: 0}, abs=1e-6)
     assert figures.mean_oks == pytest.approx(0.5) and figures.people == 2
+
+
+@pytest.mark.parametrize(("off_px", "right"), [(0.0, 1.0), (90.0, 0.0)])
+def test_a_confidence_is_off_by_what_it_says_over_what_is_right(off_px: float, right: float) -> None:
+    many = [replace(_seen_from_the_side(seed), id=seed) for seed in range(12)]
+    boxes = {one.id: Detections(one.boxes.astype(np.float32), np.ones(2, np.float32)) for one in many}
+    found = {one.id: Truth([one], off_px).skeletons(one, boxes[one.id]) for one in many}
+    figures = summarise_keypoints(many, found, boxes, {one.id: np.ones(2) for one in many})
+    assert figures.confidence_joints == 12 * 2 * 17
+    assert figures.confidence_error == pytest.approx(abs(0.9 - right), abs=1e-6)  # 0.9 is what `Truth` says
+    few = summarise_keypoints(many[:1], {0: found[0]}, {0: boxes[0]}, {0: np.ones(2)})
+    assert few.confidence_error is None and few.confidence_joints == 34
+
+
+def _seen_from_the_side(seed: int) -> Picture:
+    """People all of whose joints are labelled, the trunk longer than it is broad."""
+    labels = picture(seed)
+    labels.keypoints[..., 2] = 2
+    labels.keypoints[:, [5, 6], :2] = labels.boxes[:, None, :2] + [[10, 10], [30, 10]]
+    labels.keypoints[:, [11, 12], :2] = labels.boxes[:, None, :2] + [[10, 60], [30, 60]]
+    return labels
+
+
+def test_what_is_wrong_of_hidden_joints_alone_costs_the_visible_ones_nothing() -> None:
+    labels = _seen_from_the_side(3)
+    labels.keypoints[:, 13:, 2] = 1
+    boxes = Detections(labels.boxes.astype(np.float32), np.ones(2, np.float32))
+    skeletons = Truth([labels]).skeletons(labels, boxes)
+    skeletons.keypoints[:, 13:] += 200
+    figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(2)})
+    assert figures.AP_visible == pytest.approx(1) and figures.AP < 0.8
+    assert figures.mean_oks_visible == pytest.approx(1, abs=1e-6)
 
 
 def test_people_are_told_apart_by_posture() -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from appliance.box.setup_full import external_plan
 from calibration.errors import WardposeError
 from tests.tuning.drawn import draw_people
 from tuning.external.contract import CHECKPOINT, METRICS, ONNX, ExternalTask
+from tuning.external.environments import ENVIRONMENTS, Architecture
 from tuning.external.run import run_external
+from tuning.families.family import TuneSettings, tune
+from tuning.import_model import build_model
 from tuning.store.weights import read_safetensors
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "tuning" / "external" / "example_trainer.py"
@@ -92,3 +98,69 @@ def test_lines_that_are_cut_off_or_no_json_are_passed_over(tmp_path: Path) -> No
 def test_an_environment_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WardposeError, match="its environment is not there"):
         run_external(tmp_path / "python", EXAMPLE, task(tmp_path / "out"))
+
+
+SIDES = st.integers(1, 30).map(lambda n: 32 * n)
+
+
+@given(SIDES, SIDES, st.integers(1, 4000))
+def test_a_size_that_is_too_small_is_told_the_least_that_is_not(width: int, height: int, cells: int) -> None:
+    model = Architecture(80, 0, least_cells=cells)
+    try:
+        model.check_size("dino", width, height)
+    except WardposeError as error:
+        assert f"{width}×{height}" in error.what and "\n" not in str(error)
+        wide, high = map(int, str(error.mend).rsplit(" ", 1)[1].split("x"))
+        model.check_size("dino", wide, high)
+        assert wide >= width and high >= height and (wide == width or abs(wide * height / width - high) <= 32)
+
+
+@pytest.mark.parametrize("size", [(100, 64), (96, 65)])
+def test_sides_are_multiples_of_32(size: tuple[int, int]) -> None:
+    with pytest.raises(WardposeError, match="multiples of 32"):
+        Architecture(80, 0, least_cells=1).check_size("dino", *size)
+
+
+@pytest.mark.parametrize("architecture", [name for known in ENVIRONMENTS.values() for name in known.architectures])
+def test_what_it_cannot_take_is_said_before_anything_begins(architecture: str, tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match=r"cannot take 96×64.*and there are 128") as told:
+        build_model(architecture, tmp_path, "small", width=96, height=64)
+    assert told.value.mend and "--size" in told.value.mend
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trainer_that_needs_its_authors_code_is_given_it_or_says_where_it_is_published(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match=r"nothing comes with wardpose.*Salience-DETR: --checkout DIR"):
+        external_plan("salience-detr")
+    with pytest.raises(WardposeError, match=r"is no checkout of https.*models/detectors/salience_detr.py is not there"):
+        external_plan("salience-detr", tmp_path)
+    (code := tmp_path / "models" / "detectors" / "salience_detr.py").parent.mkdir(parents=True)
+    code.write_text("")
+    environment, checkout = external_plan("salience-detr", tmp_path)
+    assert str(tmp_path) in checkout.why and not environment.needs_root
+    with pytest.raises(WardposeError, match="mmdetection needs no checkout"):
+        external_plan("mmdetection", tmp_path)
+
+
+@pytest.mark.parametrize(("architecture", "size"), [("dino-r50", (256, 192)), ("salience-detr-r50", (512, 288))])
+@pytest.mark.timeout(280)
+def test_a_paper_model_is_built_tuned_a_step_exported_and_read(
+    architecture: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    from runtime.detector_layouts import decode_boxes
+    from runtime.engines.onnx_engine import OnnxEngine
+    from tuning.export import export_onnx
+
+    environment = next(known for known in ENVIRONMENTS.values() if architecture in known.architectures)
+    if not environment.python.is_file() or (environment.code and environment.noted_checkout() is None):
+        pytest.skip(f"{environment.name}'s own environment was not set up: wardpose setup --external")
+    width, height = size
+    built = build_model(architecture, tmp_path, "own", width=width, height=height)
+    settings = TuneSettings(batch=2, threads=1, width=width, height=height, recipe="paper")
+    tuned = tune(tmp_path / "own", draw_people(tmp_path / "data", 2), tmp_path / "tuned", settings)
+    assert tuned.made["steps"] == 1 and tuned.sha256 != built.sha256
+    assert (tmp_path / "tuned" / "training" / "epoch-1.safetensors").is_file()
+    export_onnx(tmp_path / "tuned", tmp_path / "model.onnx")
+    engine = OnnxEngine(tmp_path / "model.onnx")
+    boxes, scores = decode_boxes(engine.run(np.zeros((1, 3, height, width), np.float32)), engine.info)
+    assert boxes.shape == (len(scores), 4) and np.isfinite(boxes).all() and ((scores >= 0) & (scores <= 1)).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +15,10 @@ from tuning.evaluate.keypoints import KeypointFigures
 from tuning.export import ExportReport
 from tuning.gate.fairness import group_changes
 from tuning.gate.judged import Judged, of_pose
-from tuning.gate.probe import Likeness, Rate
+from tuning.gate.probe import Likeness, Rate, measured_rate
 from tuning.gate.settings import GateSettings
 from tuning.gate.spending import allowed_p
-from tuning.gate.verdict import Probed, judge
+from tuning.gate.verdict import Probed, judge, shows_gain
 
 
 def evaluation(scores: np.ndarray, AP50: float = 0.8) -> Judged:
@@ -174,3 +176,31 @@ def test_what_is_measured_on_this_box_counts(name: str) -> None:
 def test_a_slower_model_that_is_quick_enough_and_an_unsure_one_that_is_no_worse_pass() -> None:
     assert verdict_of(Probed([Likeness("on the processor", 8, 20, 0.2, 0)], rate=Rate(31.0, 90.0)))[0]
     assert verdict_of(Probed(confidence_error=0.3, confidence_before=0.31, joints=900))[0]
+
+
+def test_the_other_pictures_are_worth_a_look_only_where_something_is_gained() -> None:
+    old, better = evaluation(OLD), evaluation(OLD + 0.1)
+    assert shows_gain(better, old) and not shows_gain(old, old)
+    for new in (better, old):
+        alone = judge({"ward": new}, {"ward": old}, export(), target="ward")
+        assert shows_gain(new, old) == alone.passed
+    unseen = judge({"ward": better}, {"ward": old}, export(), target="ward", unseen=["upright people", "empty rooms"])
+    assert not unseen.passed and "not shown the other pictures (upright people, empty rooms)" in unseen.reasons[-1]
+
+
+@pytest.mark.parametrize(("quick", "rounds"), [(True, 2), (False, 7)])
+def test_the_rate_is_measured_on_only_while_it_may_be_too_low(quick: bool, rounds: int) -> None:
+    seen: list[str] = []
+
+    def worked(name: str, seconds: float) -> Callable[[object], None]:
+        def work(color: object) -> None:
+            seen.append(name)
+            time.sleep(seconds)
+
+        return work
+
+    settings = GateSettings(full_rate=1.0 if quick else 1e6, least_rate=0.8 if quick else 1e6)
+    frames = [np.zeros((4, 4, 3), np.uint8)] * 3
+    rate = measured_rate(worked("new", 1e-4), worked("old", 1e-4), frames, settings)
+    assert seen.count("new") == seen.count("old") == 2 + 3 * rounds  # two frames to warm up
+    assert rate.candidate > 0 and rate.wanted(settings) == min(settings.least_rate * rate.current, settings.full_rate)

@@ -21,7 +21,7 @@ from tuning.families.family import ImportWish, TuneSettings, tune
 from tuning.families.heatmap_architectures import LAYOUTS, VITS, Vit
 from tuning.families.heatmap_pose import HeatmapPose
 from tuning.families.heatmap_samples import HeatmapSamples, heatmap_target
-from tuning.families.mmpose_adapter import mmpose_models
+from tuning.families.mmpose_adapter import mmpose_codec
 from tuning.families.person_crops import PADDING, PoseAugmentation, affine
 from tuning.families.rtmpose import RtmPose
 from tuning.families.top_down import POSE_MEAN, POSE_STD
@@ -42,10 +42,7 @@ def built(folder: Path, architecture: str, side: int = 64, family: str = "mmpose
 
 
 def codec(kind: str) -> Any:
-    mmpose_models()
-    from mmpose.codecs import MSRAHeatmap, UDPHeatmap
-
-    return UDPHeatmap(SIZE, MAP, sigma=2) if kind == "udp" else MSRAHeatmap(SIZE, MAP, sigma=2, unbiased=True)
+    return mmpose_codec(f"heatmap-{kind}", SIZE, MAP)
 
 
 @pytest.mark.parametrize("kind", ["udp", "dark"])

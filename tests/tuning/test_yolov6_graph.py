@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.yolov6_graph import YoloV6
 from runtime.detector_layouts import decode_boxes
 from runtime.engines.onnx_engine import OnnxEngine
 from tests.tuning.drawn import draw_people
 from tests.tuning.drawn_graphs import draw_graph
-from tests.tuning.yolov6_graphs import YoloV6
 from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
 from tuning.import_model import build_model, import_model

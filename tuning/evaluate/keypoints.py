@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from runtime.detections import Detections, iou_matrix
 from runtime.skeleton import OKS_SIGMAS, Skeletons
 from tuning.coco_folder import Picture
+from tuning.confidence import FEWEST_JOINTS, Joints, expected_calibration_error, held_against, joined
 from tuning.evaluate.coco import score_keypoints
 from tuning.evaluate.joint_errors import errors_cm, true_joints
 
@@ -39,6 +40,7 @@ class KeypointFigures(BaseModel):
     AP: float = Field(title="AP over OKS 0.50:0.95")
     AP50: float = Field(title="AP at OKS 0.50")
     AR: float = Field(title="AR over OKS 0.50:0.95")
+    AP_visible: float | None = Field(default=None, title="AP over OKS 0.50:0.95 of visible joints alone")
     mean_oks: float = Field(title="Mean OKS, labelled joints")
     mean_oks_visible: float | None = Field(default=None, title="Mean OKS, visible joints")
     people: int = Field(title="People with labelled joints")
@@ -49,6 +51,10 @@ class KeypointFigures(BaseModel):
     oks: dict[int, float] = Field(default_factory=dict, title="OKS of each person with labelled joints")
     seen: dict[int, float] = Field(default_factory=dict, title="OKS of the visible joints of each who shows any")
     cm: dict[int, float] = Field(default_factory=dict, title="Mean error of each one's visible joints (cm)")
+    confidence_error: float | None = Field(
+        default=None, title="Expected calibration error of a joint's confidence, where there are enough joints"
+    )
+    confidence_joints: int = Field(default=0, title="Joints it is of")
 
     def figures(self) -> dict[str, float]:
         """The figures a model card keeps."""
@@ -75,17 +81,20 @@ def summarise_keypoints(
     """The figures of the skeletons found in each picture, by its id. people: the boxes they were found in, in their
     order; ranks: what each skeleton is ranked by."""
     figures = score_keypoints(pictures, found, ranks)
+    seen = [_of_visible_joints(picture) for picture in pictures]
     labelled = [
         person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
     ]
     joints = np.concatenate([person.cm for person in labelled]) if labelled else np.empty(0)
     joints = joints[np.isfinite(joints)]
+    believed = joined([person.believed for person in labelled])
     by_posture: dict[str, list[_Similarity]] = {}
     for person in labelled:
         if person.posture:
             by_posture.setdefault(person.posture, []).append(person)
     return KeypointFigures(
         AP=figures.AP, AP50=figures.AP50, AR=figures.AR, people=len(labelled), images=len(pictures),
+        AP_visible=score_keypoints(seen, found, ranks).AP,
         mean_oks=_mean([person.labelled for person in labelled]) or 0.0,
         mean_oks_visible=_mean([person.visible for person in labelled]),
         postures={
@@ -101,7 +110,19 @@ def summarise_keypoints(
         error_cm=float(np.median(joints)) if len(joints) else None,
         within_10_cm=float((joints <= 10).mean()) if len(joints) else None,
         cm={person.id: float(np.nanmean(person.cm)) for person in labelled if np.isfinite(person.cm).any()},
+        confidence_error=(
+            expected_calibration_error(believed.score, believed.right)
+            if len(believed.score) >= FEWEST_JOINTS
+            else None
+        ),
+        confidence_joints=len(believed.score),
     )  # fmt: skip
+
+
+def _of_visible_joints(picture: Picture) -> Picture:
+    """The picture as if a joint under a blanket had no label, as where a person who labels can't tell its place."""
+    keypoints = np.where(picture.keypoints[..., 2:] == 2, picture.keypoints, 0.0)
+    return replace(picture, keypoints=keypoints)
 
 
 def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
@@ -115,13 +136,14 @@ def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
 @dataclass(frozen=True, slots=True)
 class _Similarity:
     """Of the person of the annotation `id`: OKS of the labelled and of the visible joints, None where none is; cm:
-    (17,) errors, NaN where unknown."""
+    (17,) errors, NaN where unknown; believed: the joints beside their confidence, of whom a box was found for."""
 
     id: int
     posture: str
     labelled: float
     visible: float | None
     cm: NDArray[np.float64]
+    believed: Joints
 
 
 def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[_Similarity]:
@@ -140,7 +162,7 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
         visible = truth[:, 2] == 2
         who = int(picture.ids[person]), picture.postures[person]
         if person not in partner:
-            rows.append(_Similarity(*who, 0.0, 0.0 if visible.any() else None, np.full(len(truth), np.nan)))
+            rows.append(_Similarity(*who, 0.0, 0.0 if visible.any() else None, np.full(len(truth), np.nan), joined(())))
             continue
         skeleton = skeletons.keypoints[partner[person]]
         rows.append(
@@ -151,6 +173,10 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
                 np.full(len(truth), np.nan)
                 if joints is None or picture.space is None
                 else errors_cm(skeleton, truth, joints[person], picture.space),
+                # Where the file knows space it is of drawn people, of whom each joint in the picture is labelled.
+                held_against(
+                    truth, skeleton, skeletons.score[partner[person]], every_joint_labelled=picture.space is not None
+                ),
             )
         )
     return rows

@@ -100,13 +100,16 @@ def evaluate_detector(
     boxes: Literal["truth", "detected"] = "detected",
     turn_deg: int = 0,
     info: ModelInfo | None = None,
+    witness: PoseEstimator | None = None,
 ) -> Evaluation:
     """Score `detector` on every picture of a COCO file; with `pose`, skeletons too, on boxes found or the true ones.
 
     turn_deg: every picture and its labels are turned clockwise by 0, 90, 180 or 270 degrees first. info: the detector's
-    description, by which people count as they would live (None: all from a score of 0.25 on). The detector must report
-    boxes down to a score of 0.001 (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file and for
-    pictures that are missing or unreadable.
+    description, by which people count as they would live (None: all from a score of 0.25 on). witness: the pose model
+    that is asked, as it is live, whether a box that the detector doubts shows a person; to save time only where nobody
+    is, so that `found` takes its word for granted. The detector must report boxes down to a score of 0.001
+    (`open_for_evaluation`). Raises WardposeError for a file that is no COCO file and for pictures that are missing or
+    unreadable.
     """
     pictures = _turned(read_people(coco_json, images_dir, keypoints=pose is not None), turn_deg)
     if any(len(picture.ids) for picture in pictures) and all(picture.ignored.all() for picture in pictures):
@@ -121,7 +124,8 @@ def evaluate_detector(
         color = turn_pixels(read_photograph(picture.path), turn_deg)
         found[picture.id] = detector.detect(color)
         asked = pose is not None and boxes == "detected"
-        live[picture.id] = people = _as_live(found[picture.id], _LEAST if info is None else least_score(info, asked))
+        doubted = asked or witness is not None
+        live[picture.id] = people = _as_live(found[picture.id], _LEAST if info is None else least_score(info, doubted))
         if pose is not None:
             seen[picture.id] = people if asked else _labelled(picture)
             skeletons[picture.id] = (
@@ -129,6 +133,8 @@ def evaluate_detector(
             )
             if asked and info is not None:
                 live[picture.id] = people[counted(info, people.score, skeletons[picture.id].score)]
+        if witness is not None and info is not None and not asked:
+            live[picture.id] = _borne_out(people, picture, color, info, witness)
     keypoints = None
     if pose is not None:
         ranks = {id: seen[id].score * mean_confidence(people) for id, people in skeletons.items()}
@@ -212,13 +218,33 @@ def _live_figures(pictures: Sequence[Picture], live: Mapping[int, Detections]) -
         overlap = iou_matrix(picture.boxes, boxes)
         hit = np.asarray((overlap >= _FOUND_IOU).any(1))
         covered |= zip(picture.ids[counted].tolist(), hit[counted].astype(float).tolist(), strict=True)
-        somebody = (overlap >= _SOMEBODY_IOU) | (_share_within(boxes, picture.boxes).T >= _PART_OF_SOMEBODY)
-        alarms[picture.id] = int((~somebody).all(0).sum())
+        alarms[picture.id] = int((~_shows_somebody(boxes, picture)).sum())
     shown, found = max(len(pictures), 1), sum(covered.values())
     return {
         "covered": covered, "found": found / len(covered) if covered else 0.0, "alarms": alarms,
         "false_people": sum(alarms.values()) / shown, "misses": (len(covered) - found) / shown,
     }  # fmt: skip
+
+
+def _shows_somebody(boxes: NDArray[np.floating], picture: Picture) -> NDArray[np.bool_]:
+    """(N,) whether each box shows somebody, a part of somebody or a crowd."""
+    shown = (iou_matrix(picture.boxes, boxes) >= _SOMEBODY_IOU) | (
+        _share_within(boxes, picture.boxes).T >= _PART_OF_SOMEBODY
+    )
+    return np.asarray(shown.any(0))
+
+
+def _borne_out(
+    people: Detections, picture: Picture, color: NDArray[np.uint8], info: ModelInfo, witness: PoseEstimator
+) -> Detections:
+    """`people` without those whom the detector doubts and whose skeleton speaks for nobody, where nobody is."""
+    certain = info.threshold if info.certain is None else info.certain
+    asked = np.flatnonzero(~_shows_somebody(people.xyxy, picture) & (people.score < certain))
+    if info.doubtful is None or not len(asked):
+        return people
+    stays = np.ones(len(people), bool)
+    stays[asked] = counted(info, people.score[asked], witness.estimate(color, people[asked]).score)
+    return people[stays]
 
 
 def _share_within(boxes: NDArray[np.floating], people: NDArray[np.floating]) -> NDArray[np.float64]:

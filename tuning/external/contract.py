@@ -9,11 +9,13 @@ It writes into the folder `out`:
 - `checkpoint.safetensors`, the model's weights, when it has ended;
 - `model.onnx`, the model for pictures [1, 3, height, width] to [1, M, 4 + classes]: boxes as centre and size in parts
   of the picture, and scores of 0…1 (layout `detr` of `runtime.model_info`);
+- `epoch-N.safetensors`, the weights at the end of epoch N, for the first `keep_epochs` epochs, where it likes;
 - anything else that it wants to go on from, named `resume*`.
 
 Given the same task again with the same `out`, it goes on from what it left there. On SIGINT it saves that and ends with
 130. It ends with 0 when all is written; otherwise the last line it wrote to standard error says why.
-`example_trainer.py` beside this file is one that runs anywhere torch does.
+`example_trainer.py` beside this file is one that runs anywhere torch does; those that come with wardpose share
+`torch_trainer.py`.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class ExternalTask(BaseModel):
     classes: int = Field(default=1, title="Classes that the model scores")
     person_class: int = Field(default=0, title="Which of them is the person")
     epochs: int = Field(default=1, title="Passes over the images")
+    keep_epochs: int = Field(default=0, title="First epochs whose weights are kept beside the last ones")
     batch: int = Field(default=16, title="Images of a step")
     learning_rate: float = Field(default=1e-6, title="Learning rate")
     seed: int = Field(default=0, title="Seed")

@@ -1,4 +1,4 @@
-"""Models that are trained in an environment of their own: DINO by mmdetection. See `tuning.external.contract`."""
+"""Models that are trained in an environment of their own: DINO, Salience-DETR. See `tuning.external.contract`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from calibration.progress import Progress
 from runtime.model_info import ModelInfo
 from tuning.coco_folder import read_people
 from tuning.external.contract import CHECKPOINT, ONNX, ExternalTask
-from tuning.external.environments import ENVIRONMENTS, Environment
+from tuning.external.environments import ENVIRONMENTS, Architecture, Environment
 from tuning.external.run import run_external
 from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
 from tuning.families.paper_recipe import paper_recipe
@@ -55,10 +55,7 @@ class External:
         return card.format == "safetensors" and card.architecture in self.architectures()
 
     def describe(self, card: ModelCard, width: int, height: int) -> ModelInfo:
-        if width % 32 or height % 32:
-            raise WardposeError(
-                f"{card.name} cannot take {width}×{height}", mend="give multiples of 32, such as 640×384"
-            )
+        known_architecture(card.architecture).check_size(card.name, width, height)
         return ModelInfo(
             name=card.name, task="detect", layout="detr", width=width, height=height, classes=card.classes,
             person_class=card.person_class, threshold=THRESHOLD, mean=(123.675, 116.28, 103.53),
@@ -77,21 +74,22 @@ class External:
         card = read_card(folder)
         pictures = read_people(data_dir / "annotations.json")
         width, height = input_size(card, settings, pictures)
-        environment = _environment(card.architecture)
+        known_architecture(card.architecture).check_size(card.name, width, height)
+        environment, checkout = _environment(card.architecture)
         paper = paper_recipe(card.architecture, settings) if settings.recipe == "paper" else None
         told: dict[str, Any] = {
             "epochs": settings.epochs or _EPOCHS, "batch": settings.batch or _BATCH,
             "learning_rate": settings.learning_rate or _LEARNING_RATE,
         }  # fmt: skip
         if paper:
-            told = paper.model_dump(include=set(told))
+            told = paper.model_dump(include=set(told)) | {"keep_epochs": paper.kept_epochs}
         with unfinished(out_dir, card, data_dir, settings.asked() | {"size": [width, height]}) as checkpoint:
             place = checkpoint.parent
             task = ExternalTask(
                 action="tune", architecture=card.architecture, weights=str(verify_weights(folder, card).absolute()),
                 data=str(data_dir.absolute()), out=str(place.absolute()), width=width, height=height,
                 classes=card.classes, person_class=card.person_class, seed=settings.seed, threads=settings.threads,
-                device=settings.device, **told,
+                device=settings.device, checkout=checkout, **told,
             )  # fmt: skip
             lines = run_external(environment.python, environment.trainer, task, progress)
             state, _ = read_safetensors(place / CHECKPOINT)
@@ -106,34 +104,39 @@ class External:
             return save_model(out_dir, state, card.model_copy(update=changes), record=place)
 
 
-def _environment(architecture: str) -> Environment:
-    """Where an architecture is trained; WardposeError where that was not set up."""
-    for environment in ENVIRONMENTS.values():
-        if architecture in environment.architectures:
-            if not environment.python.is_file():
-                raise WardposeError(
-                    f"{architecture} wants {environment.name}'s own environment, which is not there",
-                    where=str(environment.folder), mend=f"wardpose setup --external {environment.name}",
-                )  # fmt: skip
-            return environment
-    raise WardposeError(f"no external trainer knows {architecture}", mend="see wardpose models build")
+def known_architecture(name: str) -> Architecture:
+    """One of those that an external trainer has."""
+    return next(known.architectures[name] for known in ENVIRONMENTS.values() if name in known.architectures)
+
+
+def _environment(architecture: str) -> tuple[Environment, str | None]:
+    """Where an architecture is trained, and its authors' code; WardposeError where that was not set up."""
+    environment = next(known for known in ENVIRONMENTS.values() if architecture in known.architectures)
+    if not environment.python.is_file():
+        needs = " --checkout DIR" if environment.code else ""
+        raise WardposeError(
+            f"{architecture} wants {environment.name}'s own environment, which is not there",
+            where=str(environment.folder), mend=f"wardpose setup --external {environment.name}{needs}",
+        )  # fmt: skip
+    checkout = environment.checkout
+    return environment, str(checkout) if checkout else None
 
 
 def _card(architecture: str, wish: ImportWish) -> ModelCard:
-    classes, person = next(
-        known.architectures[architecture] for known in ENVIRONMENTS.values() if architecture in known.architectures
-    )
+    known = known_architecture(architecture)
     return ModelCard(
         name=wish.name, task="detect", architecture=architecture, layout="detr", width=wish.width or _SIZE,
-        height=wish.height or _SIZE, classes=classes, built_classes=classes, person_class=person, sha256="0" * 64,
+        height=wish.height or _SIZE, classes=known.classes, built_classes=known.classes,
+        person_class=known.person_class, sha256="0" * 64,
     )  # fmt: skip
 
 
 def _export(card: ModelCard, weights: Path | None, place: Path, width: int, height: int) -> None:
-    environment = _environment(card.architecture)
+    known_architecture(card.architecture).check_size(card.name, width, height)
+    environment, checkout = _environment(card.architecture)
     task = ExternalTask(
         action="export", architecture=card.architecture, weights=str(weights.absolute()) if weights else None,
         out=str(place), width=width, height=height, classes=card.classes, person_class=card.person_class,
-        device="cpu",
+        device="cpu", checkout=checkout,
     )  # fmt: skip
     run_external(environment.python, environment.trainer, task)

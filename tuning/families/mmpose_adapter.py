@@ -99,3 +99,13 @@ def mmpose_models() -> Any:
     # Its layers turn off CUDA's automatic precision by a name that torch has since renamed.
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.cuda.amp.autocast.*")
     return MODELS
+
+
+def mmpose_codec(layout: str, size: tuple[int, int], map_size: tuple[int, int]) -> Any:
+    """mmpose's own reading of heat maps of layout `heatmap-udp` or `heatmap-dark`; sizes are (width, height)."""
+    mmpose_models()
+    from mmpose.codecs import MSRAHeatmap, UDPHeatmap
+
+    if layout == "heatmap-udp":
+        return UDPHeatmap(size, map_size, sigma=2)
+    return MSRAHeatmap(size, map_size, sigma=2, unbiased=True)

@@ -6,9 +6,14 @@ from synth.dataset import DatasetSpec
 from synth.scenario import Scenario, load_scenario
 
 SEED = 2_000_000_011  # far from any seed a person would train with
-FLOOR = "people on the floor"
+FLOOR, UPRIGHT, LEANING = "people on the floor", "upright people", "clinicians leaning over"
 EMPTY = "empty beds and rooms"
-FLOOR_IMAGES, OTHER_IMAGES = 40, 24
+IMAGES = 40
+
+
+def guard_names(task: str) -> list[str]:
+    """The guard sets of a task's models: a pose model finds nobody, so that rooms without anybody say nothing of it."""
+    return [FLOOR, UPRIGHT, LEANING, *([EMPTY] if task == "detect" else [])]
 
 
 def guard_specs(bedside: Scenario | None = None) -> dict[str, DatasetSpec]:
@@ -24,8 +29,8 @@ def guard_specs(bedside: Scenario | None = None) -> dict[str, DatasetSpec]:
     )  # fmt: skip
     empty = bed.having(name="empty", nobody_share=1.0, open_room_share=0.3)
     return {
-        FLOOR: DatasetSpec(scenario=floor, count=FLOOR_IMAGES, seed=SEED),
-        "upright people": DatasetSpec(scenario=upright, count=OTHER_IMAGES, seed=SEED),
-        "clinicians leaning over": DatasetSpec(scenario=leaning, count=OTHER_IMAGES, seed=SEED),
-        EMPTY: DatasetSpec(scenario=empty, count=OTHER_IMAGES, seed=SEED),
+        FLOOR: DatasetSpec(scenario=floor, count=IMAGES, seed=SEED),
+        UPRIGHT: DatasetSpec(scenario=upright, count=IMAGES, seed=SEED),
+        LEANING: DatasetSpec(scenario=leaning, count=IMAGES, seed=SEED),
+        EMPTY: DatasetSpec(scenario=empty, count=IMAGES, seed=SEED),
     }

@@ -14,6 +14,7 @@ from runtime.detections import Detections, iou_matrix
 from runtime.engines.engine import InferenceEngine
 from runtime.skeleton import Skeletons
 from tuning.families.family import Reference
+from tuning.gate.settings import GateSettings
 
 Color = NDArray[np.uint8]
 PROBE_FRAMES = 8
@@ -22,7 +23,8 @@ _SHOWN = 0.25  # score from which a box must be the same in both
 _EDGE = 0.02
 _SAME_IOU = 0.5
 _SURE = 0.35  # confidence of a joint that is looked at
-_ROUNDS, _WARM = 7, 2
+_ROUNDS, _FEWEST_ROUNDS, _WARM = 7, 2, 2
+_CLEARLY = 1.1  # times the rate that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class Rate:
 
     candidate: float
     current: float
+
+    def wanted(self, settings: GateSettings) -> float:
+        """What the candidate must do."""
+        return min(settings.least_rate * self.current, settings.full_rate)
 
 
 class TrainedEngine:
@@ -104,20 +110,26 @@ def same_joints(
 
 
 def measured_rate(
-    candidate: Callable[[Color], object], current: Callable[[Color], object], frames: Sequence[Color]
-) -> Rate:
+    candidate: Callable[[Color], object], current: Callable[[Color], object], frames: Sequence[Color],
+    settings: GateSettings | None = None,
+) -> Rate:  # fmt: skip
     """How many frames a second each works through. They take turns frame by frame, and each frame's quickest time
-    counts, since whatever else the box does can only slow it."""
+    counts, since whatever else the box does can only slow it; a candidate that is clearly quick enough need not be
+    timed on."""
+    settings = settings or GateSettings()
     works = (candidate, current)
-    taken = np.full((_ROUNDS, len(works), len(frames)), np.inf)
+    quickest = np.full((len(works), len(frames)), np.inf)
     for color in frames[:_WARM]:
         for work in works:
             work(color)
-    for round_ in taken:
+    for round_ in range(_ROUNDS):
         for index, color in enumerate(frames):
-            for work, row in zip(works, round_, strict=True):
+            for work, row in zip(works, quickest, strict=True):
                 begin = time.perf_counter()
                 work(color)
-                row[index] = time.perf_counter() - begin
-    seconds = taken.min(0).sum(1)
-    return Rate(*(float(len(frames) / max(each, 1e-9)) for each in seconds))
+                row[index] = min(row[index], time.perf_counter() - begin)
+        seconds = quickest.sum(1)
+        rate = Rate(*(float(len(frames) / max(each, 1e-9)) for each in seconds))
+        if round_ + 1 >= _FEWEST_ROUNDS and rate.candidate >= _CLEARLY * rate.wanted(settings):
+            break
+    return rate

@@ -16,7 +16,7 @@ from tuning.gate.probe import Likeness, Rate
 from tuning.gate.settings import GateSettings
 from tuning.gate.spending import allowed_p
 
-__all__ = ["Probed", "Verdict", "judge"]
+__all__ = ["Probed", "Verdict", "judge", "shows_gain"]
 
 
 class Verdict(BaseModel):
@@ -67,6 +67,7 @@ def judge(
     also: Sequence[str] = (),
     tries: int = 1,
     probed: Probed | None = None,
+    unseen: Sequence[str] = (),
     settings: GateSettings | None = None,
 ) -> Verdict:
     """Hold a candidate against the model in use.
@@ -75,7 +76,8 @@ def judge(
     people's scores must be significantly better, and by `least_gain`; on every other set the guarded figure must not
     be lower by more than `allowed_loss`, nor false people more by `allowed_alarms`; over all sets together no group of
     people may lose more than `allowed_group_loss`. also: further sets where it must be better, drawn for this once.
-    tries: which candidate this is that was tried on the target set.
+    tries: which candidate this is that was tried on the target set. unseen: sets that it was not shown, since nothing
+    is gained on the target; it does not pass then, whatever else it shows.
     current is None where no model is in use: then only the model itself is judged. Raises WardposeError for sets that
     differ.
     """
@@ -98,6 +100,9 @@ def judge(
         else:
             _no_worse(told, name, new, old, settings)
     told_of_groups(told.note, candidate, current, settings)
+    if unseen:
+        told.passed = False
+        told.reasons.append(f"since nothing is gained, it was not shown the other pictures ({', '.join(unseen)})")
     return told.verdict()
 
 
@@ -122,7 +127,7 @@ def _itself(told: _Told, export: ExportReport, probed: Probed, settings: GateSet
         )
     if (rate := probed.rate) is not None:
         told.note(
-            rate.candidate >= min(settings.least_rate * rate.current, settings.full_rate),
+            rate.candidate >= rate.wanted(settings),
             f"the live path does {rate.candidate:.1f} frames a second with it and {rate.current:.1f} with the model in "
             f"use; wanted are {settings.least_rate:.0%} of that, or {settings.full_rate:g}",
         )
@@ -140,15 +145,32 @@ def _itself(told: _Told, export: ExportReport, probed: Probed, settings: GateSet
         told.note(False, f"it was trained on {_count(probed.leaked, 'picture')} of those that it is judged by")
 
 
-def _better(told: _Told, name: str, new: Judged, old: Judged, tries: int, settings: GateSettings) -> None:
+def shows_gain(new: Judged, old: Judged, *, tries: int = 1, settings: GateSettings | None = None) -> bool:
+    """Whether a candidate is better on the set it was tuned for, so that the others are worth a look."""
+    settings = settings or GateSettings()
+    return _gained(_compared("this bedside", new, old, tries, settings), tries, settings)
+
+
+def _compared(name: str, new: Judged, old: Judged, tries: int, settings: GateSettings) -> Comparison:
     if not new.scores:
         raise WardposeError(f"the set {name!r} has no people", mend="hold out pictures with people")
+    if new.scores.keys() != old.scores.keys():
+        raise WardposeError(f"the set {name!r} changed between the evaluations", mend="evaluate both models again")
+    return compare(old.scores, new.scores, new.scenes, level=1 - allowed_p(settings.significance, tries))
+
+
+def _gained(found: Comparison, tries: int, settings: GateSettings) -> bool:
+    enough = found.difference >= settings.least_gain and found.difference > 0
+    return enough and found.p <= allowed_p(settings.significance, tries)
+
+
+def _better(told: _Told, name: str, new: Judged, old: Judged, tries: int, settings: GateSettings) -> None:
     bound = allowed_p(settings.significance, tries)
-    found = compare(old.scores, new.scores, new.scenes, level=1 - bound)
+    found = _compared(name, new, old, tries, settings)
     said = f"{name}: {new.measure} {_told(found, new.pictures)}"
     if tries > 1:
         said += f"; candidate number {tries} tried on these pictures, so that p must be {bound:.2g} or less"
-    told.note(found.difference >= settings.least_gain and found.difference > 0 and found.p <= bound, said)
+    told.note(_gained(found, tries, settings), said)
 
 
 def _no_worse(told: _Told, name: str, new: Judged, old: Judged, settings: GateSettings) -> None:

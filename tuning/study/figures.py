@@ -30,7 +30,9 @@ def box_sizes(likeness: Mapping[str, Any], out: Path) -> Path:
 
     sets, wards = _split(likeness)
     figure, axes = figure_of(1, len(wards), (5.2 * len(wards), 5.2))
-    x, y = np.meshgrid(*[np.linspace(0, 1, _GRID)] * 2)
+    everybody = np.concatenate([np.array(likeness["sizes"][name]).reshape(-1, 2) for name in likeness["sets"]])
+    reach = np.minimum(1.0, 1.25 * np.quantile(everybody, 0.98, axis=0)) if len(everybody) else np.ones(2)
+    x, y = np.meshgrid(*(np.linspace(0, most, _GRID) for most in reach))
     for axis, ward in zip(axes[0], wards, strict=True):
         for place, name in enumerate([*sets, ward]):
             shares = np.array(likeness["sizes"][name]).reshape(-1, 2)
@@ -41,7 +43,7 @@ def box_sizes(likeness: Mapping[str, Any], out: Path) -> Path:
                 held = np.unique(np.quantile(kernel(shares.T), [1 - share for share in reversed(_LEVELS)]))
                 height = kernel(np.stack([x.ravel(), y.ravel()])).reshape(x.shape)
                 axis.contour(x, y, height, held, colors=color, linewidths=2 if name == ward else 0.9)
-        axis.set(title=f"Boxes of {ward} and of the sets", xlim=(0, 1), ylim=(0, 1))
+        axis.set(title=f"Boxes of {ward} and of the sets", xlim=(0, reach[0]), ylim=(0, reach[1]))
         axis.set(xlabel="width, share of the picture", ylabel="height, share of the picture")
         axis.legend(fontsize=8)
     return _write(figure, out)
@@ -78,7 +80,8 @@ def sweeps(swept: Mapping[str, Sequence[Test]], out: Path) -> Path:
             axis.tick_params(axis="x", labelrotation=30)
             axis.margins(x=0.2)
         axis.axhline(0, color="0.7", lw=0.8, zorder=0)
-        axis.set(title=f"Gain against {name}", xlabel=name, ylabel="gain in person score")
+        axis.set(title=f"Gain against {name}", xlabel=name)
+    axes[0, 0].set_ylabel("gain in person score")
     return _write(figure, out)
 
 

@@ -1,4 +1,4 @@
-// A keypad for a finger: whoever resumes says who they are by their PIN.
+// A keypad for a finger: whoever resumes, or looks from the ward's station, says who they are by their PIN.
 
 import { say } from "/words.js";
 
@@ -35,10 +35,10 @@ export class Keypad {
   }
 
   // The PIN that is typed, or nothing where it is given up.
-  ask() {
+  ask(what, deed) {
     this.typed = "";
-    this.told.textContent = say("Your PIN, to resume");
-    this.done.textContent = say("Resume");
+    this.told.textContent = what;
+    this.done.textContent = deed;
     this.cancel.textContent = say("Cancel");
     this.press("");
     this.dialog.showModal();

@@ -1,6 +1,8 @@
 // The one connection to this box: it opens itself again after whatever happened, for as long as the page is open.
 
-const [NO_KEY, TOO_SLOW, REPLACED, TOO_MANY] = [4401, 4408, 4409, 4429];
+import { place } from "/words.js";
+
+const [NO_KEY, ENDED, TOO_SLOW, REPLACED, TOO_MANY] = [4401, 4403, 4408, 4409, 4429];
 const AGAIN_MS = 400;
 const LATER_MS = 3000;
 const ANSWER_MS = 12000;
@@ -16,10 +18,22 @@ function key() {
   return { key: sessionStorage.getItem("key") ?? "", kind: sessionStorage.getItem("kind") ?? "key" };
 }
 
+// By what this tab is let in, as subprotocols: at the bed by the key; at the ward's station by the token that came with
+// the PIN's answer, where there is one yet.
+function entrance() {
+  if (place.station) {
+    const look = sessionStorage.getItem("look");
+    return look ? [`look.${look}`] : [];
+  }
+  const { key: secret, kind } = key();
+  return [`key.${secret || "none"}`, ...(kind === "kiosk" ? ["kiosk"] : [])];
+}
+
 export class Link {
-  // hear: called with each message; `trouble` says why there is none, in a word.
-  constructor(hear) {
+  // hear: called with each message; asked: when a PIN is wanted. `trouble` says why there is no message, in a word.
+  constructor(hear, asked) {
     this.hear = hear;
+    this.asked = asked;
     this.trouble = "";
     this.answering = null;
     this.edition = null;
@@ -28,9 +42,7 @@ export class Link {
   }
 
   open() {
-    const { key: secret, kind } = key();
-    const names = ["wardpose", `key.${secret || "none"}`];
-    if (kind === "kiosk") names.push("kiosk");
+    const names = ["wardpose", ...entrance()];
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.socket = new WebSocket(`${scheme}://${location.host}/live`, names);
     this.socket.onmessage = (event) => this.take(JSON.parse(event.data));
@@ -41,6 +53,12 @@ export class Link {
     if (said.answer) {
       this.answering?.(said.answer);
       this.answering = null;
+      if (said.answer.look) sessionStorage.setItem("look", said.answer.look);
+      return;
+    }
+    if (said.asks) {
+      this.trouble = "pin";
+      this.asked();
       return;
     }
     this.trouble = "";
@@ -52,6 +70,7 @@ export class Link {
   }
 
   lost(code) {
+    if (code === ENDED) sessionStorage.removeItem("look");
     this.trouble = { [NO_KEY]: "key", [TOO_MANY]: "many", [REPLACED]: "replaced", [TOO_SLOW]: "slow" }[code] ?? "box";
     this.answering?.({ ok: false, what: "" });
     this.answering = null;

@@ -4,7 +4,7 @@ import { Keypad } from "/keypad.js";
 import { Link } from "/link.js";
 import { Scene } from "/scene.js";
 import { peopleWords, verdict } from "/verdict.js";
-import { clock, lasting, learn, say } from "/words.js";
+import { clock, lasting, learn, place, say } from "/words.js";
 
 const DAY = [7, 19];
 const NIGHT = [22, 6];
@@ -64,10 +64,12 @@ function paint() {
   write("live-word", say("LIVE"));
   show("warning", said.state === "elsewhere");
   write("warning", said.state === "elsewhere" ? say(said.word) : "");
+  const called = seen.message?.called ?? "";
+  document.title = [called, "wardpose"].filter(Boolean).join(" · ");
   const where = !fresh || !said.place || said.nobody ? "" :
     [say(said.place), said.forS === null ? "" : sinceWords(said.forS), said.hidden ? say("hidden now") : ""]
       .filter(Boolean).join(" · ");
-  write("where", where);
+  write("where", [called, where].filter(Boolean).join(" · "));
 
   show("lost", said.state === "lost");
   write("lost-word", say("NO SIGNAL"));
@@ -102,9 +104,15 @@ function paint() {
   write("no-alarm", say("Skeleton only. No image is shown, stored or sent. Not an alarm and not a medical device."));
 
   const paused = said.state === "paused";
-  if (keypad.open && !paused) keypad.end("");
-  write("pause", paused ? say("Resume") : say("Pause"));
-  element("pause").disabled = link.answering !== null || link.trouble !== "" || seen.heardAt === null;
+  if (keypad.open && !paused && !place.station) keypad.end("");
+  if (place.station) {
+    write("pause", say("Type a PIN"));
+    show("pause", link.trouble === "pin" && !keypad.open);
+    element("pause").disabled = false;
+  } else {
+    write("pause", paused ? say("Resume") : say("Pause"));
+    element("pause").disabled = link.answering !== null || link.trouble !== "" || seen.heardAt === null;
+  }
   show("failed", now < failedUntil);
   requestAnimationFrame(paint);
 }
@@ -117,9 +125,25 @@ function pausedWords(pause) {
   write("paused-why", pause?.reason ?? "");
 }
 
+// Who looks from the ward's station says a PIN, until one is right.
+async function enter(what = say("Your PIN, to look")) {
+  if (keypad.open) return;
+  const pin = await keypad.ask(what, say("Look"));
+  if (pin === "") return;
+  const answer = await link.ask("enter", { pin });
+  if (answer.ok || link.trouble !== "pin") return;
+  enter(answer.refused ?
+    `${say("This PIN was not accepted. After several tries, wait a minute.")} ${say("Here it has six digits or more.")}` :
+    [say("Try again."), answer.what, answer.mend].filter(Boolean).join(" "));
+}
+
 async function press() {
+  if (place.station) {
+    enter();
+    return;
+  }
   const command = seen.message?.state === "paused" ? "resume" : "pause";
-  const pin = command === "resume" && seen.message.asks_pin ? await keypad.ask() : "";
+  const pin = command === "resume" && seen.message.asks_pin ? await keypad.ask(say("Your PIN, to resume"), say("Resume")) : "";
   if (pin === "" && command === "resume" && seen.message.asks_pin) return;
   const answer = await link.ask(command, pin ? { pin } : {});
   if (answer.ok) return;
@@ -132,6 +156,6 @@ async function press() {
 
 element("pause").addEventListener("click", press);
 learn().catch(() => {}).finally(() => {
-  link = new Link(hear);
+  link = new Link(hear, enter);
   requestAnimationFrame(paint);
 });

@@ -16,6 +16,7 @@ const TROUBLE = {
 // seen: { message, heardAt, newAt, capturedAt } in milliseconds of performance.now(); trouble: the link's.
 export function verdict(seen, trouble, now) {
   const { message, heardAt } = seen;
+  if (trouble === "pin") return { state: "starting", word: "A PIN, TO LOOK", what: "" };
   if (TROUBLE[trouble]) return lost(...TROUBLE[trouble]);
   if (message === null || heardAt === null) {
     if (trouble && now > 3000) return lost("This screen has no connection to the box beside the bed.", CALL);

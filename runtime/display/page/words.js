@@ -2,11 +2,14 @@
 
 let catalogue = {};
 let tongue = "en";
+// Where this page stands: at the bed, or at the ward's station, where it is looked at only.
+export const place = { station: false };
 
 export async function learn() {
   const told = await (await fetch("/words")).json();
   catalogue = told.words;
   tongue = told.lang;
+  place.station = told.station === true;
   document.documentElement.lang = told.lang;
   document.documentElement.dir = told.dir;
 }

@@ -1,0 +1,104 @@
+"""The detector on a thread of its own: while it looks for people in one frame, their poses are estimated in the next.
+
+Inference leaves Python's lock alone, so that detector and pose model work on two cores at once; a frame then waits for
+its poses only. The boxes are those of a frame before, moved on by the tracker.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import WardposeError
+from runtime.appearance import appearance
+from runtime.detect import PersonDetector
+from runtime.detections import Detections
+from runtime.frames import Frame
+
+
+class Hung(WardposeError):
+    """The detector does not answer and will not: only another process helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whom `detector` found in `frame`, how they look (`runtime.appearance`), and in how many milliseconds."""
+
+    detector: PersonDetector
+    frame: Frame
+    detections: Detections
+    looks: NDArray[np.float32]
+    ms: float
+
+
+class DetectorBeside:
+    """Takes one frame at a time. `offer`, `take` and `wait` are for one thread and block no longer than they say.
+
+    The thread begins with the first frame and ends with `end`, or with the process.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._job: tuple[PersonDetector, Frame] | None = None
+        self._found: Found | Exception | None = None
+        self._thread: threading.Thread | None = None
+        self._ended = False
+
+    def offer(self, detector: PersonDetector, frame: Frame) -> bool:
+        """Look for people in a frame, unless another one is still being looked at; returns whether it is."""
+        with self._changed:
+            if self._job is not None:
+                return False
+            self._job = (detector, frame)
+            self._changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="detector", daemon=True)
+            self._thread.start()
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether a frame is being looked at."""
+        return self._job is not None
+
+    def take(self) -> Found | None:
+        """What was found since the last call; raises what the detector raised."""
+        with self._changed:
+            found, self._found = self._found, None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when nothing is being looked at any more, or after so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._job is None, timeout_s)
+
+    def end(self) -> None:
+        """Let the thread end when it is done with its frame."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._job is not None or self._ended)
+                if self._job is None or self._ended:
+                    return
+                detector, frame = self._job
+            found: Found | Exception
+            try:
+                began = time.perf_counter()
+                detections = detector.detect(frame.color)
+                looks = appearance(frame.color, detections)
+                found = Found(detector, frame, detections, looks, (time.perf_counter() - began) * 1e3)
+            except Exception as error:  # it is raised again on the thread that works on the frames
+                found = error
+            with self._changed:
+                self._found, self._job = found, None
+                self._changed.notify_all()

@@ -1,0 +1,25 @@
+"""The bedside page's bench drives a real browser and tells how far behind it paints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.box.doctor import chromium
+from tests.conftest import REPOSITORY
+
+
+def test_it_tells_how_far_behind_its_frames_are_painted(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed (pip install playwright)")
+    if chromium() is None:
+        pytest.skip("Chromium is not installed (wardpose setup)")
+    command = [sys.executable, "-m", "appliance", "bench", "page", "--seconds", "1", "--json", "--home", str(tmp_path)]
+    told = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout)
+    assert told["frames"] > 1 and told["painted_fps"] > 0
+    behind, page = told["behind_ms"], told["page_ms"]
+    assert 0 < behind["p50"] <= behind["p95"] <= behind["p99"] <= behind["most"]
+    assert page["p50"] <= behind["p50"] and told["goal_ms"] == 150.0
