@@ -40,8 +40,8 @@ def toml_text(path: Path) -> str:
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     """The values of a TOML text; WardposeError names the line of a mistake."""
     if found := _LONG_KEY.search(text):
-        number = text.count("\n", 0, found.end()) + 1
-        raise WardposeError("a key of more than 32 parts", where=f"{where} line {number}", mend="correct that line")
+        at = text.count("\n", 0, found.end()) + 1
+        raise WardposeError("a key of more than 32 parts", where=f"{where} line {at}", mend="correct that line")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

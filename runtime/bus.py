@@ -32,6 +32,7 @@ _LONGEST_MESSAGE = 4 * 1024 * 1024
 _MOST_ANSWERS = 64 * 1024  # bytes that wait to be read; until then no further command is
 _COMMANDS_A_TURN = 32  # of one client, before the others have theirs
 _MOST_CLIENTS = 32
+_UNREAD = 16 * 1024  # bytes that the kernel keeps for a client: who doesn't read shows by it within seconds
 _TOO_MANY = "too many programs are connected"
 _LONGEST_PATH = 107  # sun_path of Linux, less its terminating nought
 
@@ -172,6 +173,7 @@ class ResultServer:
         if len(self._clients) >= _MOST_CLIENTS:
             self._make_room()
         connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD)
         client = _Client(connection)
         self._clients[connection] = client
         self._selector.register(connection, selectors.EVENT_READ, client)

@@ -97,7 +97,6 @@ def pictures(folder: Path) -> dict[str, Callable[[], object]]:
     """Where the box decodes pictures that somebody else made: one of 32,000 × 32,000 pixels in each."""
     from calibration.plate import load_plate, save_plate
     from runtime.capture.photograph import picture_size, read_photograph
-    from runtime.capture.source import make_source
     from synth.contact_sheet import contact_sheet
     from synth.ward.photographs import read
     from tuning.coco_folder import read_people
@@ -112,18 +111,13 @@ def pictures(folder: Path) -> dict[str, Callable[[], object]]:
             shutil.copyfile(path, plate / name)
     labels = hostile_files.labels_of(folder / "set", path)
 
-    def played() -> None:
-        source = make_source(f"video:{path}")
-        source.open()
-        source.read()
-
     def checked() -> None:
         if faults := check_data(labels).faults:
             raise WardposeError(str(faults[0]))
 
     return {
         "a photograph": lambda: read_photograph(path), "a picture's size": lambda: picture_size(path),
-        "a background": lambda: read(str(path)), "a camera's still": played, "a plate": lambda: load_plate(plate),
+        "a background": lambda: read(str(path)), "a plate": lambda: load_plate(plate),
         "a data set that is checked": checked,
         "a data set that is looked at": lambda: contact_sheet(labels.parent, folder / "sheet.png", 4),
         "a picture that is evaluated": lambda: [read_photograph(each.path) for each in read_people(labels)],

@@ -50,6 +50,7 @@ def errors_cm(
 def _from_depth(picture: Picture, space: Space) -> NDArray[np.float64]:
     import cv2
 
+    assert space.depth is not None
     size = picture_size(space.depth)  # before it is decoded
     metres = None
     if (size.width, size.height) == (picture.width, picture.height):
