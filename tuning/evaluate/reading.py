@@ -65,7 +65,10 @@ def _weakest(groups: Sequence[GroupFigures], measure: str) -> str:
     if not enough:
         return ""
     least = min(enough, key=lambda row: row.after[measure].mean)
-    return f"It serves {least.kind} {least.group} worst ({least.after[measure].mean:.2f} of 1)."
+    who, mean = f"“{least.kind}: {least.group}”", least.after[measure].mean
+    if measure == FOUND:
+        return f"Of the groups below it finds fewest of {who}: {_of_100(mean)} of 100."
+    return f"Of the groups below it does worst by {who}: {mean:.2f} of 1."
 
 
 def _of_100(share: float) -> str:
