@@ -159,7 +159,7 @@ def test_a_trainer_that_needs_its_authors_code_is_given_it_or_says_where_it_is_p
 
 
 @pytest.mark.parametrize(("architecture", "size"), [("dino-r50", (256, 192)), ("salience-detr-r50", (512, 288))])
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_a_paper_model_is_built_tuned_a_step_exported_and_read(
     architecture: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
