@@ -240,7 +240,12 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
     given = _values(options, "model", "engine") | input_size(options.size)
     result = carry_out(options, out, "exporting", "export", given)
     if "max_error" in result:
-        out.say(f"largest difference from the trained model: {result['max_error']:.2g} of an output's range")
+        error = result["max_error"]
+        out.say(
+            "its own trainer wrote it; nothing was compared with the trained model"
+            if error is None
+            else f"largest difference from the trained model: {error:.2g} of an output's range"
+        )
     out.say(result["onnx"])
     out.answer(result)
     return 0

@@ -158,7 +158,11 @@ def _export(
         store.verify(name)  # an imported ONNX file is its own export
     else:
         report = export_checked(site, name, progress, width=parameters.get("width"), height=parameters.get("height"))
-        result |= {"max_error": report.max_error, "width": report.width, "height": report.height}
+        result |= {
+            "max_error": report.max_error if report.compared else None,
+            "width": report.width,
+            "height": report.height,
+        }
     path = store.onnx(name)
     assert path is not None
     if engine == "tensorrt":

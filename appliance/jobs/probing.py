@@ -48,7 +48,7 @@ def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: S
     """Of the engine that would run live to ONNX Runtime on the processor, where it is another, and to the model as it
     was trained, where its family trains in another form than it exports."""
     from runtime.engines.engine import REFERENCE, open_engine
-    from tuning.families.family import family_of
+    from tuning.families.family import family_of, nobody_asked
     from tuning.gate.probe import TrainedEngine
 
     store, card = ModelStore(site), ModelStore(site).card(name)
@@ -60,7 +60,7 @@ def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: S
         if card.format != "onnx":
             draft = Path(folder) / "model.onnx"
             reference = family_of(card).export(store.folder(name), card, draft, engine.info.width, engine.info.height)
-            if reference is not None:
+            if reference is not None and reference is not nobody_asked:
                 others.append((TrainedEngine(reference, engine), "as it was trained"))
         return [_likeness(card.task, engine, other, shown, frames, against) for other, against in others]
 

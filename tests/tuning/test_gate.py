@@ -71,6 +71,13 @@ def test_a_model_that_is_its_own_export_has_nothing_to_differ_from() -> None:
     assert verdict.passed and verdict.reasons[0].startswith("passed: the model is its own export")
 
 
+def test_a_file_of_another_trainer_is_judged_as_it_runs_and_says_that_nobody_compared_it() -> None:
+    own = export(0.0).model_copy(update={"compared": False})
+    sets = {"ward": evaluation(OLD + 0.1), "upright": evaluation(OLD)}
+    verdict = judge(sets, SETS_BEFORE, own, target="ward")
+    assert verdict.passed and "nobody compared" in verdict.reasons[0]
+
+
 def test_a_gain_that_may_be_chance_does_not_pass() -> None:
     noise = np.random.default_rng(1).normal(0.001, 0.1, 60)
     assert not judge(

@@ -13,7 +13,7 @@ from tuning.coco_folder import read_people
 from tuning.external.contract import CHECKPOINT, ONNX, ExternalTask
 from tuning.external.environments import ENVIRONMENTS, Architecture, Environment
 from tuning.external.run import run_external
-from tuning.families.family import ImportWish, Reference, TuneSettings, input_size
+from tuning.families.family import ImportWish, Reference, TuneSettings, input_size, nobody_asked
 from tuning.families.paper_recipe import paper_recipe
 from tuning.store.card import WEIGHTS_FILE, ModelCard, read_card, verify_weights
 from tuning.store.foreign import ForeignModel
@@ -68,7 +68,7 @@ class External:
         with tempfile.TemporaryDirectory(prefix="wardpose-external-") as place:
             _export(card, verify_weights(folder, card), Path(place), width, height)
             draft.write_bytes((Path(place) / ONNX).read_bytes())
-        return None
+        return nobody_asked  # its trainer gives the file and no answers
 
     def tune(
         self, folder: Path, data_dir: Path, out_dir: Path, settings: TuneSettings, progress: Progress | None

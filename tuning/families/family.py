@@ -29,6 +29,12 @@ from tuning.store.foreign import ForeignModel
 # A trained model as a function: (B, 3, height, width) float32 to its outputs, what an export is held against.
 Reference = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
+
+def nobody_asked(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """In a reference's place where the trained model can't be asked here, so that the export is held against nothing."""
+    raise NotImplementedError("the trained model can't be asked here")
+
+
 InputSide = Annotated[int, Field(ge=bounds.INPUT_SIDE_PX.least, le=bounds.INPUT_SIDE_PX.most)]
 
 
@@ -105,7 +111,7 @@ class ModelFamily(Protocol):
 
     def export(self, folder: Path, card: ModelCard, draft: Path, width: int, height: int) -> Reference | None:
         """Write the model as the ONNX file `draft` for this input size. The answer is the trained model to hold it
-        against, None where the file is the very graph that was trained."""
+        against, None where the file is the very graph that was trained, `nobody_asked` where it can't be asked."""
         ...
 
     def tune(

@@ -108,7 +108,9 @@ def judge(
 
 def _itself(told: _Told, export: ExportReport, probed: Probed, settings: GateSettings) -> None:
     """Is the model that would run the one that was trained, quick enough, and as sure as it says?"""
-    if export.pictures or export.max_error:
+    if not export.compared:
+        told.note(True, "it is judged as the file that would run; whether that is the trained model nobody compared")
+    elif export.pictures or export.max_error:
         told.note(
             export.max_error <= settings.allowed_error,
             f"the export differs from the trained model by {export.max_error:.1e} of its range, "
