@@ -31,7 +31,7 @@ Reference = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
 
 def nobody_asked(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """In a reference's place where the trained model can't be asked here, so that the export is held against nothing."""
+    """In a reference's place where the trained model can't be asked, so that the export is held against nothing."""
     raise NotImplementedError("the trained model can't be asked here")
 
 
