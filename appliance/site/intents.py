@@ -99,9 +99,9 @@ def intend(
         if not deed.committed:
             with deed.commit():
                 pass
-    except BaseException:
+    except BaseException as error:
         if not deed.committed:
-            _leave(site, deed.intent)
+            _leave(site, deed.intent, error)
         raise
 
 
@@ -198,10 +198,11 @@ def _begin(
     return Intent(number, at, who, what, subject, reason, process, **_plan(told))
 
 
-def _leave(site: SiteFolder, intent: Intent) -> None:
-    """The block failed: nothing is to be told of what was not done; what was done waits to be settled."""
+def _leave(site: SiteFolder, intent: Intent, error: BaseException) -> None:
+    """The block failed: nothing is to be told of what was not done; what was done waits to be settled. So does what can
+    be done again where the disk took its row: it may be done already."""
     with contextlib.suppress(WardposeError):
-        if intent.again or not _is_done(site, intent):
+        if not isinstance(error, DiskError) if intent.again else not _is_done(site, intent):
             _remove([site.resolve(path) for path in intent.unmakes])
             with site.database.transaction(immediate=True) as db:
                 db.execute("DELETE FROM intents WHERE id = ?", (intent.id,))

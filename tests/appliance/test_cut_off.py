@@ -12,14 +12,18 @@ from typing import Any
 import pytest
 
 from appliance import cut_off
+from appliance.deeds import Deeds
 from appliance.faults.children import fresh_copy
 from appliance.faults.holding import faults_of
 from appliance.faults.operations import OPERATIONS
 from appliance.faults.small_site import prepare
 from appliance.models.store import ModelStore
-from appliance.site import audit, calibrations, intents
+from appliance.site import assigning, audit, calibrations, intents
 from appliance.site.folder import SiteFolder
+from appliance.site.roles import assigned
+from calibration.disk import DiskError, DiskTrouble
 from calibration.errors import WardposeError
+from runtime.capture import secrets
 from tests.conftest import REPOSITORY
 from tuning.store.card import CARD_FILE
 
@@ -167,6 +171,28 @@ def test_a_model_whose_row_could_not_be_written_gets_it_later(
     assert not audit.rows(site) and (site.models / "mine" / CARD_FILE).exists()
     cut_off.settle(site)
     assert audit.rows(site)[0].what == "model.add" and store.verify("mine")
+
+
+def test_what_is_done_on_a_disk_that_takes_no_row_has_its_row_later(
+    in_use: SiteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (camera,) = secrets.kept(in_use.secrets_file)
+    with monkeypatch.context() as patch, pytest.raises(DiskError):
+        patch.setattr(audit, "add", _full)
+        Deeds(in_use).ask("camera.forget", source=camera)
+    assert not secrets.kept(in_use.secrets_file) and len(cut_off.settle(in_use)) == 1
+    assert audit.rows(in_use)[0].what == "camera.forget"
+
+
+def test_what_was_refused_is_not_done_later(in_use: SiteFolder) -> None:
+    (engineer,) = [name for name, role in assigned(in_use).items() if role == "engineer"]
+    with pytest.raises(WardposeError, match="nobody would be left"):
+        assigning.remove(in_use, engineer, "by mistake")
+    assert not cut_off.settle(in_use) and engineer in assigned(in_use)
+
+
+def _full(*_: object, **__: object) -> None:
+    raise DiskTrouble("full", "site.db").error()
 
 
 def _no_room(*_: object, **__: object) -> None:
