@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from calibration.atomic import disk_error
 from calibration.errors import WardposeError
 from calibration.foreign_file import foreign_bytes
 
@@ -24,6 +26,8 @@ def toml_text(path: Path) -> str:
     try:
         content = foreign_bytes(path, _MOST_BYTES)
     except OSError as error:
+        if error.errno == errno.EIO:
+            raise disk_error(error, path) from None
         raise WardposeError(f"cannot be read: {(error.strerror or str(error)).lower()}", where=str(path)) from None
     if content.startswith(_BYTE_ORDER_MARKS):
         raise WardposeError("is written in UTF-16", where=str(path), mend="save it as UTF-8")

@@ -5,6 +5,7 @@ that was done is lost, and all holds when the disk is well again. On small file 
 
 from __future__ import annotations
 
+import codecs
 import os
 import random
 import shutil
@@ -160,6 +161,7 @@ def _not_permitted(original: Path, work: Path, operations: list[str]) -> dict[st
 
 
 def _attempt_as_nobody(name: str, root: Path) -> str:
+    codecs.lookup("utf-8-sig")  # nobody may not read everybody's Python
     os.setgid(_NOBODY)
     os.setuid(_NOBODY)
     return _attempt(name, root, 0, lambda: None)

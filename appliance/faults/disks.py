@@ -13,6 +13,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,9 +122,11 @@ def mounted(kind: str, folder: Path, *, size: int, inodes: int) -> Iterator[Smal
     elif kind == "tmpfs":
         done = _run("mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes={inodes},mode=0700", "wardpose", str(folder))
     else:
-        image = folder.with_suffix(".img")
-        with image.open("wb") as stream:
-            stream.truncate(size + 8 * MIB)
+        # One of its own each time: an earlier one may still be let go of.
+        descriptor, name = tempfile.mkstemp(prefix=f"{folder.name}-", suffix=".img", dir=folder.parent)
+        os.truncate(descriptor, size + 8 * MIB)
+        os.close(descriptor)
+        image = Path(name)
         made = _run("mkfs.ext4", "-q", "-m", "0", "-N", str(inodes), str(image))
         done = made and _run("mount", "-o", "loop,errors=remount-ro", str(image), str(folder))
     try:
@@ -131,6 +134,8 @@ def mounted(kind: str, folder: Path, *, size: int, inodes: int) -> Iterator[Smal
     finally:
         if done:
             _run("umount", "--lazy", str(folder))
+        if image is not None:
+            image.unlink(missing_ok=True)
 
 
 def _require(*command: str) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from appliance.jobs.store import ACTIVE, JobStore
 from appliance.live.addresses import ring_name
-from appliance.site import intents
+from appliance.site import audit, intents
 from appliance.site.folder import SiteFolder
-from calibration.disk import DiskError
+from calibration.disk import ROOM, DiskError
 from runtime.capture.ring_layout import SHARED_MEMORY
 from synth.render.kernel_cache import unused_kernels
 from tuning.store.card import CARD_FILE
@@ -49,19 +49,25 @@ def clear(site: SiteFolder) -> tuple[list[str], list[str]]:
     if not dead:
         return lines, stuck
     # Where it is cut off, what has a name of its own in the site goes too; rings and kernels may be used again by then.
+    told = _told(dead)
     own, names = [found.path for found in dead if found.path.is_relative_to(site.root)], [found.path for found in dead]
     try:
         with (
             contextlib.suppress(_NothingFreed),
-            intents.intend(site, "site.tidy", _told(dead), _named(names), deletes=own, again=True) as deed,
+            intents.intend(site, "site.tidy", told, _named(names), deletes=own, again=True) as deed,
         ):
             lines, stuck = _delete(dead)
             if not lines:
                 raise _NothingFreed
             deed.reason = _named([path for path in names if not os.path.lexists(path)])
-    except DiskError:  # what makes room on a full disk doesn't wait for its row
-        more = _delete([found for found in dead if os.path.lexists(found.path)])
-        lines, stuck = lines + more[0], more[1]
+    except DiskError as error:
+        left = [found for found in dead if os.path.lexists(found.path)]
+        if sum(_size(found.path) for found in left) < ROOM:  # nothing that its row would find room by
+            return lines, [*stuck, str(error)]
+        more, stuck = _delete(left)
+        lines += more
+        with contextlib.suppress(DiskError):
+            audit.record(site, "site.tidy", told, _named([found.path for found in left]))
     return lines, stuck
 
 
