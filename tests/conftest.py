@@ -25,7 +25,10 @@ os.environ["PYTHONPATH"] = str(REPOSITORY)
 
 
 # The files that take minutes begin first, so that no process is left alone with one at the end.
-_LONG = ("test_demo", "test_tui_guide", "test_tui", "test_kept", "test_study", "test_cut_off", "test_display_page")
+_LONG = (
+    "test_tui_guide", "test_demo", "test_tui", "test_kept", "test_tui_screens", "test_cut_off", "test_silence",
+    "test_plugins", "test_one_door", "test_camera_passwords", "test_dataset", "test_page_in_browser",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

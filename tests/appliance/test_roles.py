@@ -36,7 +36,8 @@ READING = {"status", "jobs.list", "jobs.get"}
 MAY: dict[Role, set[str]] = {
     "viewer": READING,
     "nurse": READING | {"live.pause", "live.resume"},
-    "privacy-officer": READING | {"plates.remove", "camera.forget", "models.remove", "datasets.remove"},
+    "privacy-officer": READING
+    | {"plates.remove", "camera.forget", "models.remove", "datasets.remove", "skeletons.delete"},
     "engineer": set(CALLS),
 }
 WHY = "a test"

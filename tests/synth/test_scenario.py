@@ -256,7 +256,7 @@ def test_a_file_changes_fields_of_a_named_scenario(tmp_path: Path) -> None:
             "[camera]\nwidth = 640\nheight = 360\nfx = 500\nfy = 500\ncx = 320\ncy = 180\ndistortion = [1, 2, 3]",
             "camera: distortion has 3 coefficients",
         ),
-        ("x = " + "[" * 5000, "not valid TOML"),
+        ("x = " + "[" * 5000, "nested too deeply"),
         ('body = "smplx"', "body: the body smplx needs"),
         ('body = "smplx"\nbody_file = "wrong.toml"', "body_file"),
         ('body_file = "SMPLX_MALE.npz"', "body_file: the body anny takes no file"),

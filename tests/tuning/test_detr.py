@@ -158,3 +158,16 @@ def test_it_is_offline_and_leaves_torchvision_to_others() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout.split() == ["True", "1", "True"]
+
+
+def test_a_detr_is_built_in_a_process_that_has_used_mmpose(tmp_path: Path) -> None:
+    """mmengine imports transformers in its own way, which remembers what it has seen installed."""
+    script = (
+        "from tuning.families.mmpose_adapter import mmpose_models\n"
+        "mmpose_models()\n"
+        "from tuning.families.transformers_adapter import transformers\n"
+        "transformers()\n"
+        "from transformers import DFineForObjectDetection\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-600:]

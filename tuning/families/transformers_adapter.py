@@ -41,9 +41,11 @@ def transformers() -> SimpleNamespace:
     try:
         from transformers import AutoConfig, AutoModelForObjectDetection
         from transformers.utils import logging
-        from transformers.utils.import_utils import is_torchvision_available
+        from transformers.utils.import_utils import is_torchvision_available, is_torchvision_v2_available
 
-        is_torchvision_available()  # it remembers the answer
+        for available in (is_torchvision_available, is_torchvision_v2_available):
+            available.cache_clear()  # mmengine may have asked before
+            available()  # it remembers the answer
     except ImportError as error:
         raise WardposeError(f"transformers cannot be imported ({error})", mend="run ./wardpose setup") from error
     finally:
