@@ -7,7 +7,9 @@ doubtful ones dashed; a person of whom too little is sure is a rounded box, neve
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,9 @@ Colour = tuple[int, int, int]
 
 _GROUND: Colour = (22, 27, 34)
 _GROUND_DEAD: Colour = (38, 38, 40)
+_BED: Mapping[str, Colour] = {
+    "mattress": (52, 60, 70), "pillow": (72, 80, 90), "side": (36, 42, 50), "edge": (110, 120, 132)
+}  # fmt: skip
 _WHITE: Colour = (236, 240, 244)
 _EDGE: Colour = (12, 14, 18)
 # Told apart by lightness too, for eyes that confuse red and green.
@@ -74,11 +79,13 @@ def skeleton_on_neutral(
     *,
     frame_size: tuple[int, int] | None = None,
     detections: Detections | None = None,
+    bed: Sequence[Mapping[str, Any]] = (),
 ) -> NDArray[np.uint8]:
     """Skeletons on a plain ground, (height, width, 3) uint8 RGB, with the state above them; never a camera pixel.
 
     size: width and height of the answer. frame_size: width and height of the frame the keypoints are in, `size`
     where None. detections: the same people's boxes, without which somebody of whom too little is sure isn't shown.
+    bed: the parts of the bed in the frame (`runtime.display.bed_picture`), drawn under the people.
     Anything but a fresh frame is drawn in grey under a banner, so that nobody takes it for now; a fresh one that no
     camera sees now (simulated, recorded) bears a warning and a frame in its colour.
     """
@@ -92,6 +99,8 @@ def skeleton_on_neutral(
         zoom = min(width / frame_width, height / frame_height)
         shift = np.array([(width - frame_width * zoom) / 2, (height - frame_height * zoom) / 2])
         thick = max(2, round(min(width, height) / 130))
+        for part in bed:
+            _bed_part(picture, part, zoom, shift)
         for person in _people(skeletons, detections):
             _draw(picture, person.moved(zoom, shift), thick, vivid=vivid)
     colour = _LIVE if state.live else _WARN if vivid or state.state in ("paused", "starting") else _DEAD
@@ -317,6 +326,14 @@ def _grid(picture: NDArray[np.uint8]) -> None:
     step = max(24, picture.shape[0] // 12)
     lighter = np.clip(picture[0, 0].astype(int) + 6, 0, 255).astype(np.uint8)
     picture[::step], picture[:, ::step] = lighter, lighter
+
+
+def _bed_part(picture: NDArray[np.uint8], part: Mapping[str, Any], zoom: float, shift: NDArray[np.floating]) -> None:
+    bits = 4  # of a pixel: whole pixels would make a long edge tremble
+    line = np.rint(np.clip(np.array(part["points"]) * zoom + shift, -16000, 16000) * 2**bits).astype(np.int32)
+    if part["closed"]:
+        cv2.fillPoly(picture, [line], _BED.get(part["part"], _BED["side"]), cv2.LINE_AA, bits)
+    cv2.polylines(picture, [line], bool(part["closed"]), _BED["edge"], 1, cv2.LINE_AA, bits)
 
 
 def _label(picture: NDArray[np.uint8], text: str, at: NDArray[np.floating], thick: int, colour: Colour) -> None:

@@ -11,9 +11,12 @@ from calibration.errors import WardposeError
 
 
 def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | None) -> list[str]:
-    """One moment of the live path twice: over the frame, and as the display shows it."""
+    """One moment of the live path twice: over the frame, and as whoever may see no picture sees it."""
     if best is None:
         return []
+    from appliance.site import calibrations
+    from runtime.bed_view import BedView
+    from runtime.display.bed_picture import bed_picture
     from runtime.message import people_of
     from runtime.overlay import draw_skeletons, skeleton_on_neutral
     from runtime.state import LiveState
@@ -23,7 +26,10 @@ def live_pictures(site: SiteFolder, best: tuple[float, Any, dict[str, Any]] | No
     size = (frame.color.shape[1], frame.color.shape[0])
     age_s = message["finished_at"] - message["captured_at"]
     over = draw_skeletons(frame.color, skeletons, detections, frame.origin)
-    neutral = skeleton_on_neutral(size, skeletons, LiveState("live", age_s, frame.origin), detections=detections)
+    estimate = calibrations.current(site)
+    bed = bed_picture(BedView(estimate.camera, estimate.camera_from_bed, estimate.bed), *size)
+    state = LiveState("live", age_s, frame.origin)
+    neutral = skeleton_on_neutral(size, skeletons, state, detections=detections, bed=bed)
     pictures = {"live-overlay.png": over, "live-display.png": neutral}
     return [str(_save(site.pictures / name, picture)) for name, picture in pictures.items()]
 

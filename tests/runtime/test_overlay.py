@@ -117,6 +117,18 @@ def test_only_a_fresh_live_picture_looks_alive(state: str, age_s: float | None, 
     assert (_colourful(picture) > 0) == (words == "LIVE")
 
 
+def test_the_bed_lies_under_the_people() -> None:
+    mattress = {"part": "mattress", "closed": True, "points": [[40, 120], [280, 120], [280, 230], [40, 230]]}
+    shown = LiveState("live", 0.0, "camera")
+    plain, person = (skeleton_on_neutral((320, 240), people, shown) for people in (Skeletons.empty(), _person()))
+    bed = skeleton_on_neutral((320, 240), Skeletons.empty(), shown, bed=[mattress])
+    both = skeleton_on_neutral((320, 240), _person(), shown, bed=[mattress])
+    limbs = (np.ptp(person.astype(int), axis=-1) > 90) & (person != plain).any(-1)
+    assert limbs.any() and (np.ptp(both[limbs].astype(int), axis=-1) > 90).all()
+    assert (bed[125:225, 45:275] != plain[125:225, 45:275]).all(-1).mean() > 0.95
+    np.testing.assert_array_equal(bed[20:110], plain[20:110])
+
+
 def test_pausing_hides_even_the_grey_skeleton() -> None:
     with_person = skeleton_on_neutral((320, 240), _person(), LiveState("paused"))
     without = skeleton_on_neutral((320, 240), Skeletons.empty(), LiveState("paused"))
