@@ -242,7 +242,7 @@ def export_model(options: argparse.Namespace, out: Output) -> int:
     if "max_error" in result:
         error = result["max_error"]
         out.say(
-            "its own trainer wrote it; nothing was compared with the trained model"
+            "its own trainer wrote it; it was not held against the trained model"
             if error is None
             else f"largest difference from the trained model: {error:.2g} of an output's range"
         )
