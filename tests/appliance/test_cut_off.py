@@ -55,6 +55,7 @@ def suite() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.timeout(900)
 def test_a_kill_leaves_the_deed_with_its_row_or_neither(suite: dict[str, list[dict[str, Any]]]) -> None:
     swept = suite["points"]
     assert {line["operation"] for line in swept} == set(OPERATIONS)

@@ -26,7 +26,7 @@ from tests.appliance.test_plates import plate_of
 from tests.conftest import REPOSITORY
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_the_commands_leave_stands_in_the_table(site: SiteFolder) -> None:
     home = ("--home", str(site.root))
     # One worker: a pool of them costs more than three pictures.
