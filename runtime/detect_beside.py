@@ -85,11 +85,14 @@ class DetectorBeside:
         with self._changed:
             self._changed.wait_for(lambda: self._job is None, timeout_s)
 
-    def end(self) -> None:
-        """Let the thread end when it is done with its frame."""
+    def end(self, timeout_s: float = 2.0) -> None:
+        """Let the thread end when it is done with its frame, and wait so long for it: a process that ends in the midst
+        of an engine's call is aborted by the engine's library."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
     def _work(self) -> None:
         while True:

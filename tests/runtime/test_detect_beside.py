@@ -87,3 +87,12 @@ def test_after_a_pause_neither_a_frame_nor_whom_it_showed_is_left(held: Held) ->
     beside.wait(WAIT_S)
     assert beside.take() is not None
     beside.end()
+
+
+def test_when_it_has_ended_the_engine_is_called_no_more(held: Held) -> None:
+    """A process that ended meanwhile would be aborted by the engine's library."""
+    beside = DetectorBeside()
+    beside.offer(held, _frame(1.0))
+    threading.Timer(0.2, held.let.set).start()
+    beside.end(WAIT_S)
+    assert held.let.is_set() and not any(thread.name == "detector" for thread in threading.enumerate())
