@@ -76,7 +76,7 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         look_at(label, *where)
     # What gains nothing is refused, however well it keeps the rest: the other sets are made and shown to none but those
     # that gain.
-    gains = not current or shows_gain(after[TARGET][0], before[TARGET][0], tries=tried)
+    gains = not current or shows_gain(TARGET, after[TARGET][0], before[TARGET][0], tries=tried)
     guards = _guards(site, card.task, parameters, progress) if gains else {}
     for label, where in guards.items():
         look_at(label, *where)
@@ -95,7 +95,7 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         also=also,
         tries=tried,
         probed=probed,
-        unseen=[] if gains else guard_names(card.task),
+        unseen=[] if gains else [*guard_names(card.task), *(["upright"] if parameters.get("upright") else [])],
     )
     figures = {"before": found[1].figures() if found[1] else {}, "after": found[0].figures()}
     evidence = {

@@ -95,7 +95,7 @@ def test_a_candidate_of_unknown_training_is_refused_on_pictures_that_it_may_have
 def test_who_gains_is_shown_the_other_pictures_too(
     fetched: Path, site: SiteFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdict, "shows_gain", lambda new, old, *, tries: True)
+    monkeypatch.setattr(verdict, "shows_gain", lambda name, new, old, *, tries: True)
     floor = draw_people(tmp_path / "given", 3, seed=7) / "annotations.json"
     kinds.promote(site, {"model": "person-detector", "data": str(data), "floor": str(floor)}, silent)
     (row,) = ModelStore(site).promotions()

@@ -187,10 +187,10 @@ def test_a_slower_model_that_is_quick_enough_and_an_unsure_one_that_is_no_worse_
 
 def test_the_other_pictures_are_worth_a_look_only_where_something_is_gained() -> None:
     old, better = evaluation(OLD), evaluation(OLD + 0.1)
-    assert shows_gain(better, old) and not shows_gain(old, old)
+    assert shows_gain("ward", better, old) and not shows_gain("ward", old, old)
     for new in (better, old):
         alone = judge({"ward": new}, {"ward": old}, export(), target="ward")
-        assert shows_gain(new, old) == alone.passed
+        assert shows_gain("ward", new, old) == alone.passed
     unseen = judge({"ward": better}, {"ward": old}, export(), target="ward", unseen=["upright people", "empty rooms"])
     assert not unseen.passed and "not shown the other pictures (upright people, empty rooms)" in unseen.reasons[-1]
 

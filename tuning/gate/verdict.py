@@ -147,10 +147,10 @@ def _itself(told: _Told, export: ExportReport, probed: Probed, settings: GateSet
         told.note(False, f"it was trained on {_count(probed.leaked, 'picture')} of those that it is judged by")
 
 
-def shows_gain(new: Judged, old: Judged, *, tries: int = 1, settings: GateSettings | None = None) -> bool:
-    """Whether a candidate is better on the set it was tuned for, so that the others are worth a look."""
+def shows_gain(name: str, new: Judged, old: Judged, *, tries: int = 1, settings: GateSettings | None = None) -> bool:
+    """Whether a candidate is better on the set `name` that it was tuned for, so that the others are worth a look."""
     settings = settings or GateSettings()
-    return _gained(_compared("this bedside", new, old, tries, settings), tries, settings)
+    return _gained(_compared(name, new, old, tries, settings), tries, settings)
 
 
 def _compared(name: str, new: Judged, old: Judged, tries: int, settings: GateSettings) -> Comparison:
