@@ -18,7 +18,7 @@ from runtime.skeleton import KEYPOINTS, Skeletons
 from runtime.turn_search import LOOKS_A_FRAME
 
 # Part of the time between two frames that looks may take; the rest is for capture, the detector and whoever watches.
-_SHARE = 0.8
+_SHARE = 0.7
 # Seconds: a skeleton grows no older than this, however late that makes the frame; and what is older is forgotten.
 _OLDEST_S, _FORGET_S = 0.25, 1.0
 # Seconds that somebody new is taken to have waited, and after which a box in which nobody was seen is looked at again.
@@ -53,7 +53,7 @@ class Attention:
     def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
         self._look_s: deque[float] = deque([_FIRST_S], maxlen=_TIMED)
-        self._odd = False
+        self._left_s, self._odd = 0.0, False
 
     def share(
         self, track_id: NDArray[np.int64], now_s: float, *, apart_s: float, since_s: float, spent_s: float,
@@ -69,11 +69,14 @@ class Attention:
         due = np.flatnonzero(waited > 0)
         fit = len(due) + LOOKS_A_FRAME
         if apart_s < np.inf:
-            fit = min(fit, max(1, int((_SHARE * apart_s - spent_s) / float(np.median(self._look_s)))))
+            look_s = float(np.median(self._look_s))
+            # What a frame leaves over is the next ones', up to one look: where a look takes longer than a frame has, most
+            # frames have one and some none.
+            self._left_s = min(self._left_s + _SHARE * since_s, _SHARE * apart_s + look_s)
+            fit = min(fit, max(1, int((_SHARE * apart_s - spent_s) / look_s)), int(self._left_s / look_s))
         further = 0
-        if searching:
-            # Where all there is time for is one look, it is the search's in every other frame.
-            self._odd = not self._odd
+        if searching and fit:
+            self._odd = not self._odd  # where all there is time for is one look, it is the search's every other time
             further = min(max(fit - len(due), int(self._odd)), LOOKS_A_FRAME)
         # Who would grow too old goes before all; and so that not all of a group do at once, a part of it in each frame.
         needed = 0
@@ -86,6 +89,7 @@ class Attention:
         """So many looks took so long."""
         if looks:
             self._look_s.append(seconds / looks)
+            self._left_s = max(self._left_s - seconds, 0.0)
 
     def everybody(self, detections: Detections, seen: Skeletons, people: NDArray[np.intp], now_s: float) -> Skeletons:
         """The skeletons of all `detections` (tracked, N): those just seen, of `people` (M,), and the others', moved on

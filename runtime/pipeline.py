@@ -207,12 +207,13 @@ class LivePipeline:
     def _detections(self, frame: Frame, stages_ms: dict[str, float], lap: Callable[[str], None]) -> Detections:
         """The people in a frame, tracked: found in it, or in one before and moved on."""
         height, width = frame.color.shape[:2]
-        due = self.cadence.due(frame.index)
+        due = self.cadence.due(frame.index, self._apart_s)
         if self._overlapping:
             self._look_beside(frame, stages_ms, due=due)
             return self.tracker.between(frame.timestamp_s, width, height)
         if not due:
             return self.tracker.between(frame.timestamp_s, width, height)
+        self.cadence.detected(frame.index)
         detections = self.detector.detect(frame.color)
         lap("detect")
         self._detected_s = frame.timestamp_s
@@ -234,8 +235,8 @@ class LivePipeline:
         """Take in whom the detector has found meanwhile, and give it this frame when it has time."""
         self._take_in(self._beside.take(), frame, stages_ms)
         old = not 0 <= frame.timestamp_s - self._detected_s <= _OLDEST_S
-        if due or old:
-            self._beside.offer(self.detector, frame)
+        if (due or old) and self._beside.offer(self.detector, frame):
+            self.cadence.detected(frame.index)
         if old:
             self._beside.wait(_HUNG_S)
             self._take_in(self._beside.take(), frame, stages_ms)

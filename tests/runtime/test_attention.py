@@ -46,6 +46,8 @@ class Frames:
             spent_s=0.0,
             searching=searching,
         )
+        looks = len(share.people) + share.further
+        self.attention.took(looks, looks * self.look_s)
         self.shown = self.attention.everybody(people, _seen(people[share.people]), share.people, self.now_s)
         self.attention.believe(people.track_id if known else np.empty(0, np.int64))
         return share
@@ -93,7 +95,7 @@ def test_a_frame_has_no_more_looks_than_its_time_holds_or_age_asks_for(
         np.arange(1, people + 1), 0.0, apart_s=1 / 30, since_s=1 / 30, spent_s=spent_ms / 1e3, searching=people > 0
     )
     looks = len(share.people) + share.further
-    holds = max(1, int((0.8 / 30 - spent_ms / 1e3) / (look_ms / 1e3)))
+    holds = max(1, int((0.7 / 30 - spent_ms / 1e3) / (look_ms / 1e3)))
     assert share.further <= LOOKS_A_FRAME
     assert looks <= max(holds, int(np.ceil(people / 30 / 0.25)) + share.further)
 
