@@ -70,8 +70,8 @@ class Attention:
         fit = len(due) + LOOKS_A_FRAME
         if apart_s < np.inf:
             look_s = float(np.median(self._look_s))
-            # What a frame leaves over is the next ones', up to one look: where a look takes longer than a frame has, most
-            # frames have one and some none.
+            # What a frame leaves over is the next ones', up to one look: where a look takes longer than a frame has,
+            # most frames have one and some none.
             self._left_s = min(self._left_s + _SHARE * since_s, _SHARE * apart_s + look_s)
             fit = min(fit, max(1, int((_SHARE * apart_s - spent_s) / look_s)), int(self._left_s / look_s))
         further = 0

@@ -21,7 +21,6 @@ from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.frames import Frame
 
-
 # How far the detector steps back where both want a core: a frame waits for its poses, and not for the next boxes.
 _NICE = 10
 
