@@ -100,8 +100,9 @@ class DetectorBeside:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        mine = threading.get_native_id()  # on Linux a thread has a priority of its own
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + _NICE, 19))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._job is not None or self._ended)
