@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+from calibration.atomic import whole_folder
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
 from tuning.families.family import ImportWish, ModelFamily, buildable, families
@@ -12,7 +13,6 @@ from tuning.kept_epoch import take_in_epoch, tuned_model_of
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
-from tuning.store.save import whole_folder
 
 
 def import_model(
