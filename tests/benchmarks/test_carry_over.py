@@ -154,6 +154,9 @@ def test_another_order_is_another_training(tmp_path: Path, random_detector: Path
     run(model=random_detector, sets=sets, data=data, orders=2, size=96, threads=1, work=work)
     first, second = (read_weights(folder, read_card(folder)) for folder in (work / "tuned", work / "tuned-1"))
     assert any(not np.array_equal(first[name], second[name]) for name in first)
+    for other in ({"data": draw_people(tmp_path / "other", 2)}, {"data": data, "seed": 1}):
+        with pytest.raises(WardposeError, match="holds what another model, other pictures or another seed came to"):
+            run(model=random_detector, sets=sets, size=96, threads=1, work=work, **other)
 
 
 def test_a_graph_lies_between_two_as_weights_do(tmp_path: Path) -> None:

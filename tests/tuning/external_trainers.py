@@ -60,7 +60,7 @@ onnx.save(model, os.path.join(out, "model.onnx"))
 # What it can hold of a batch at once stands in its architecture's name.
 _TORCH = f"""
 import sys
-sys.path.append({str(REPOSITORY)!r})
+sys.path.insert(0, {str(REPOSITORY)!r})
 import torch
 from safetensors.torch import load_file
 from tuning.external.torch_trainer import carry_out

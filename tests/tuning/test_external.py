@@ -88,7 +88,7 @@ def test_an_export_is_held_against_what_its_trainer_says_of_the_pictures(
         build_model(architecture, tmp_path, architecture, width=96, height=64)
     before = len(starts(program))
     report = export_onnx(tmp_path / HONEST, tmp_path / "honest.onnx", pictures=pictures)
-    assert report.compared and report.pictures == 3 and report.max_error < 1e-6
+    assert report.compared and report.pictures == 3 and report.max_error < 1e-5
     assert len(starts(program)) - before == 2, "once for the file, and once for all pictures"
     with pytest.raises(WardposeError, match="the export differs from the trained model by 5"):
         export_onnx(tmp_path / LIAR, tmp_path / "liar.onnx")
