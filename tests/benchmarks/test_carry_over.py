@@ -123,7 +123,7 @@ def test_shadows_can_be_switched_off() -> None:
 
 
 def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: Path) -> None:
-    data = draw_people(tmp_path / "data", 16)
+    data = draw_people(tmp_path / "data", 4)
     sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
     result = run(model=random_detector, sets=sets, data=data, alphas=[0.0], size=96, threads=1)
     assert result["before"]["drawn"]["people"] == 4
@@ -148,7 +148,7 @@ def test_runs_in_several_orders_count_by_each_persons_mean() -> None:
 
 
 def test_another_order_is_another_training(tmp_path: Path, random_detector: Path) -> None:
-    data = draw_people(tmp_path / "data", 16)
+    data = draw_people(tmp_path / "data", 4)
     sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
     work = tmp_path / "work"
     run(model=random_detector, sets=sets, data=data, orders=2, size=96, threads=1, work=work)

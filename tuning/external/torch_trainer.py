@@ -52,7 +52,7 @@ def carry_out(build: Build, losses: Losses, plain: Plain) -> int:
     return 0
 
 
-@torch.no_grad()
 def _answers(model: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """What the framework itself says of each picture, before anything is written as ONNX."""
-    return torch.cat([model(picture[None]) for picture in pictures])
+    with torch.no_grad():
+        return torch.cat([model(picture[None]) for picture in pictures])
