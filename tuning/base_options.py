@@ -50,9 +50,12 @@ def absolute_set(text: str) -> str:
 
 
 def evaluation_set(text: str) -> tuple[str, tuple[Path, Path | None]]:
-    """A set to score on, from NAME=COCO.json or NAME=COCO.json:IMAGES."""
+    """A set to score on, from NAME=COCO.json or NAME=COCO.json:IMAGES; a folder stands for its annotations.json."""
     name, _, place = text.partition("=")
     annotations, _, images_dir = place.partition(":")
     if not name or not annotations:
         raise WardposeError(f"--score {text!r} names no set", mend="write NAME=COCO.json or NAME=COCO.json:IMAGES")
-    return name, (Path(annotations), Path(images_dir) if images_dir else None)
+    file = Path(annotations)
+    if file.is_dir():
+        file /= "annotations.json"
+    return name, (file, Path(images_dir) if images_dir else None)

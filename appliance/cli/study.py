@@ -41,7 +41,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score", action="append", default=[], metavar="NAME=COCO.json[:IMAGES]", help="a real set to score on as well"
     )
-    parser.add_argument("--coco", metavar="COCO.json[:IMAGES]", help="people to turn for the paper's set A")
+    parser.add_argument(
+        "--coco", metavar="COCO.json[:IMAGES]", help="people to turn for the paper's set A: a COCO file or folder"
+    )
     parser.add_argument(
         "--backgrounds", type=Path, metavar="DIR", help="photographs of rooms for the sweep of backgrounds"
     )

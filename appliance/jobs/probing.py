@@ -47,8 +47,11 @@ def probe(
 def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: Sequence[Any]) -> list[Likeness]:
     """Of the engine that would run live to ONNX Runtime on the processor, where it is another, and to the model as it
     was trained, where its family trains in another form than it exports."""
+    import numpy as np
+
+    from runtime.detect import letterbox
     from runtime.engines.engine import REFERENCE, open_engine
-    from tuning.families.family import family_of, nobody_asked
+    from tuning.families.family import SlowReference, family_of, nobody_asked
     from tuning.gate.probe import TrainedEngine
 
     store, card = ModelStore(site), ModelStore(site).card(name)
@@ -60,6 +63,8 @@ def _likenesses(site: SiteFolder, name: str, shown: Sequence[Picture], frames: S
         if card.format != "onnx":
             draft = Path(folder) / "model.onnx"
             reference = family_of(card).export(store.folder(name), card, draft, engine.info.width, engine.info.height)
+            if isinstance(reference, SlowReference) and card.task == "detect":
+                reference.ask(np.concatenate([letterbox(color, engine.info)[0] for color in frames]))
             if reference is not None and reference is not nobody_asked:
                 others.append((TrainedEngine(reference, engine), "as it was trained"))
         return [_likeness(card.task, engine, other, shown, frames, against) for other, against in others]

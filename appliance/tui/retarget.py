@@ -91,14 +91,10 @@ class RetargetPage(Page):
             self.query_one("#count", Input).value = str(data.settings.synthesis.count)
             self.query_one("#epochs", Input).value = str(data.settings.tuning.epochs)
         self._seen = data
-        good = bool(data.calibrated)
         facts = [
-            Fact(
-                "Viewpoint",
-                data.calibrated or "not calibrated",
-                "good" if good else "off",
-                "" if good else "3 Calibrate first",
-            )
+            Fact("Viewpoint", data.calibrated, "good")
+            if data.calibrated
+            else Fact("Viewpoint", "not calibrated", "off", "3 Calibrate first")
         ]
         if data.dataset:
             name = Path(data.dataset["folder"]).name

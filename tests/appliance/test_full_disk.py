@@ -10,20 +10,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from appliance.cli.main import main
 from appliance.housekeeping import tidy
+from appliance.jobs import kinds
 from appliance.jobs.runner import JobRunner
 from appliance.jobs.store import JobStore
 from appliance.live import pauses
 from appliance.live.ownership import LiveLock, owner
+from appliance.models.store import ModelStore
 from appliance.site import audit, ballast, calibrations, intents
 from appliance.site.folder import SiteFolder
-from calibration.disk import DiskError, look
+from calibration.disk import DiskError, behind, look
 from calibration.errors import WardposeError
 from synth.simulated_camera import SimulatedCamera
 from tests.appliance.disks import Disk, mounted
+from tests.tuning.drawn import draw_people
+from tuning.train import torch_loop
 
 CAUSES: dict[str, Callable[[Disk], None]] = {
     "no byte": lambda disk: disk.fill(),
@@ -236,6 +242,38 @@ def test_a_job_whose_disk_turns_read_only_keeps_its_work_and_says_so(
     run_until(site, lambda store: not store.get(number).active, runner)
     result = runner.store.get(number).result
     assert result is not None and 0 < result["made"] < 50
+
+
+def weights_of(file: Path) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(file)).graph.initializer}
+
+
+def test_a_tuning_whose_disk_fills_ships_nothing_loses_nothing_and_goes_on_to_the_same_weights(
+    site: SiteFolder, disk: Disk, fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    tidy(site)
+    asked = {"model": "nanodet", "data": str(draw_people(tmp_path / "data", 4)), "epochs": 2, "batch": 2}
+    kinds.tune(site, asked | {"name": "whole"}, lambda done, total, note: None)
+    store, told = ModelStore(site), list[str]()
+    before = [model.name for model in store.all()], store.live("detect")
+
+    def fills(done: int, total: int, note: str) -> None:
+        if note.startswith("epoch 2"):
+            disk.fill()
+
+    with pytest.raises(Exception) as failed:
+        kinds.tune(site, asked | {"name": "tuned"}, fills)
+    error = behind(failed.value)
+    assert error is not None and "the disk is full" in str(error) and "\n" not in str(error)
+    assert ([model.name for model in store.all()], store.live("detect")) == before
+    assert (fetched / "nanodet" / "model.onnx").is_file() and audit.verify(site).whole
+
+    disk.give_back()
+    kinds.tune(site, asked | {"name": "tuned"}, lambda done, total, note: told.append(note))
+    assert next(note for note in told if note.startswith("epoch")).startswith("epoch 2"), "the first is not done again"
+    whole, tuned = (weights_of(store.folder(name) / "model.onnx") for name in ("whole", "tuned"))
+    assert all(np.array_equal(whole[name], tuned[name]) for name in whole)
 
 
 @pytest.mark.parametrize("full", ["no byte", "no inodes"])

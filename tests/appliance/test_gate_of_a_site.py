@@ -11,13 +11,19 @@ import pytest
 from onnx import numpy_helper
 
 from appliance.jobs import datasets, kinds
+from appliance.jobs.probing import probe
 from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
 from tests.tuning.drawn import draw_people
+from tests.tuning.external_trainers import HONEST, register_small, starts
+from tuning.coco_folder import read_people
 from tuning.gate import verdict
 from tuning.gate.guards import EMPTY, FLOOR, guard_specs
 from tuning.gate.leaks import trained_on
+from tuning.gate.probe import Likeness
+from tuning.gate.settings import GateSettings
+from tuning.import_model import build_model
 
 
 def silent(done: int, total: int, note: str) -> None:
@@ -102,6 +108,27 @@ def test_who_gains_is_shown_the_other_pictures_too(
     sets = row["reasons"]["evidence"]["sets"]
     assert {name: one["file"] for name, one in sets.items()} == {"this bedside": str(data), FLOOR: str(floor)}
     assert sets[FLOOR]["after"]["images"] == 3 and sets[FLOOR]["before"]["images"] == 3
+
+
+def test_a_model_of_another_framework_is_held_against_that_on_probe_frames(
+    site: SiteFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = register_small(tmp_path, monkeypatch)
+    build_model(HONEST, site.models, "own", width=96, height=64)
+    pictures = read_people(data)
+
+    def likeness() -> Likeness:
+        (found,) = probe(site, "own", "", pictures, silent, leaked=0).likenesses
+        assert (found.against, found.frames, found.answers) == ("as it was trained", 4, 4)
+        return found
+
+    honest = likeness()
+    assert not honest.lost and honest.worst_px < 0.01
+    asked = len(starts(program))
+    likeness()
+    assert len(starts(program)) - asked == 2, "once for the file, and once for all frames"
+    program.write_text(program.read_text().replace('"liar" in', 'task["action"] == "probe" or "liar" in'))
+    assert likeness().worst_px > GateSettings().allowed_box_px
 
 
 def test_guards_are_the_upright_those_on_the_floor_who_lean_over_and_empty_rooms() -> None:

@@ -11,6 +11,7 @@ import pytest
 from appliance.cli.main import main
 from appliance.site.folder import SiteFolder
 from tests.tuning.drawn import draw_people
+from tuning.base_options import evaluation_set
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_a_mistake_is_one_line_before_any_work(
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1 and said in told[0]
     assert not out.exists()
+
+
+@pytest.mark.parametrize("images", ["", ":elsewhere"])
+def test_a_set_is_named_by_its_file_or_by_its_folder(tmp_path: Path, images: str) -> None:
+    folder = draw_people(tmp_path / "drawn", 1)
+    whole = "A", (folder / "annotations.json", Path("elsewhere") if images else None)
+    assert evaluation_set(f"A={folder}{images}") == evaluation_set(f"A={folder}/annotations.json{images}") == whole
 
 
 def test_targeting_is_asked_of_a_sites_own_pictures_and_gives_way(

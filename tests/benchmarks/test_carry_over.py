@@ -123,7 +123,7 @@ def test_shadows_can_be_switched_off() -> None:
 
 
 def test_one_epoch_is_scored_before_and_after(tmp_path: Path, random_detector: Path) -> None:
-    data = draw_people(tmp_path / "data", 16)
+    data = draw_people(tmp_path / "data", 4)
     sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
     result = run(model=random_detector, sets=sets, data=data, alphas=[0.0], size=96, threads=1)
     assert result["before"]["drawn"]["people"] == 4
@@ -148,12 +148,15 @@ def test_runs_in_several_orders_count_by_each_persons_mean() -> None:
 
 
 def test_another_order_is_another_training(tmp_path: Path, random_detector: Path) -> None:
-    data = draw_people(tmp_path / "data", 16)
+    data = draw_people(tmp_path / "data", 4)
     sets = {"drawn": (draw_people(tmp_path / "held out", 4, seed=1) / "annotations.json", None)}
     work = tmp_path / "work"
     run(model=random_detector, sets=sets, data=data, orders=2, size=96, threads=1, work=work)
     first, second = (read_weights(folder, read_card(folder)) for folder in (work / "tuned", work / "tuned-1"))
     assert any(not np.array_equal(first[name], second[name]) for name in first)
+    for other in ({"data": draw_people(tmp_path / "other", 2)}, {"data": data, "seed": 1}):
+        with pytest.raises(WardposeError, match="holds what another model, other pictures or another seed came to"):
+            run(model=random_detector, sets=sets, size=96, threads=1, work=work, **other)
 
 
 def test_a_graph_lies_between_two_as_weights_do(tmp_path: Path) -> None:

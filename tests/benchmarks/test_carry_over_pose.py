@@ -82,7 +82,7 @@ def test_a_set_without_keypoints_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pose_model_is_scored_before_and_after(tmp_path: Path, random_pose: Path) -> None:
-    data = draw_people(tmp_path / "data", 16)
+    data = draw_people(tmp_path / "data", 4)
     photographs = draw_people(tmp_path / "photographs", 3, seed=1) / "annotations.json"
     result = run(
         model=random_pose, task="pose", sets={"photos": (photographs, None)}, data=data, held_out=0, alphas=[0.0],
@@ -105,7 +105,7 @@ def test_held_out_people_are_of_other_wards(tmp_path: Path, random_pose: Path) -
     scenario = tmp_path / "small.toml"
     scenario.write_text('like = "base"\nwidth = 128\nheight = 128\n')
     photographs = draw_people(tmp_path / "photographs", 2, seed=1) / "annotations.json"
-    data = draw_people(tmp_path / "data", 8)
+    data = draw_people(tmp_path / "data", 4)
     result = run(
         model=random_pose, task="pose", sets={"photos": (photographs, None)}, scenario=str(scenario), data=data,
         held_out=4, threads=1, workers=1, work=tmp_path / "work",

@@ -65,18 +65,21 @@ def _at_least(side: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """packages: installed with what they need; bare: without. trainer: the file that is run in it. code: a file of its
+    """trainer: the file that is run in it. packages: installed with what they need; bare: without. code: a file of its
     authors' checkout by which that is known, where the trainer needs one; published: where they publish it.
-    whole_torchvision: it needs more of torchvision than what loads beside a CPU's torch, and sees to that itself."""
+    whole_torchvision: it needs more of torchvision than what loads beside a CPU's torch, and sees to that itself.
+    interpreter: of an environment that the site has made itself; None: the one that `wardpose setup --external` makes.
+    """
 
     name: str
-    packages: tuple[str, ...]
-    bare: tuple[str, ...]
     trainer: Path
     architectures: Mapping[str, Architecture]
+    packages: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
     code: str | None = None
     published: str | None = None
     whole_torchvision: bool = False
+    interpreter: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -84,7 +87,16 @@ class Environment:
 
     @property
     def python(self) -> Path:
-        return self.folder / "bin" / "python"
+        return self.interpreter or self.folder / "bin" / "python"
+
+    def require(self, architecture: str) -> None:
+        """WardposeError where `architecture` can't be trained here, since the environment is not there."""
+        if not self.python.is_file():
+            needs = " --checkout DIR" if self.code else ""
+            raise WardposeError(
+                f"{architecture} wants {self.name}'s own environment, which is not there", where=str(self.python),
+                mend="make it" if self.interpreter else f"wardpose setup --external {self.name}{needs}",
+            )  # fmt: skip
 
     @property
     def checkout(self) -> Path | None:

@@ -3,13 +3,15 @@
     python example_trainer.py TASK.json
 
 Its detector is a toy: one box and one score from a few convolutions. What is to be copied is the rest: how a task is
-read, how each step is told, how it stops and goes on, and what it writes. Nothing of wardpose is imported.
+read, how each step is told, how it stops and goes on, what it writes, how it answers the pictures that its export is
+held against. Nothing of wardpose is imported. It trains in one process, and takes each batch as a whole.
 """
 
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+MEAN, STD = np.array([123.675, 116.28, 103.53], np.float32), np.array([58.395, 57.12, 57.375], np.float32)
+
 
 class Toy(torch.nn.Module):  # type: ignore[misc]
-    """Pictures (B, 3, H, W) of 0…1 to (B, 1, 4 + classes)."""
+    """Pictures (B, 3, H, W), normalised, to (B, 1, 4 + classes)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -62,27 +66,29 @@ def tune(task: dict[str, Any], model: Toy, out: Path) -> bool:
     data, size, resume = samples(task), (task["width"], task["height"]), out / "resume.safetensors"
     optimizer = torch.optim.SGD(model.parameters(), lr=task["learning_rate"])  # without momentum: no state of its own
     batches = -(-len(data) // task["batch"])
-    step, stopping = 0, list[bool]()
+    step, seconds, stopping = 0, 0.0, list[bool]()
     if resume.exists():
         kept = load_file(resume)
-        step = int(kept.pop("step"))
+        step, seconds = int(kept.pop("step")), float(kept.pop("seconds"))
         model.load_state_dict(kept)
+    began, longest = time.monotonic() - seconds, 60 * (task["minutes"] or float("inf"))
     signal.signal(signal.SIGINT, lambda *_: stopping.append(True))
     with (out / "metrics.jsonl").open("a") as metrics:
-        while step < task["epochs"] * batches and not stopping:
+        while step < task["epochs"] * batches and seconds < longest and not stopping:
             epoch, place = divmod(step, batches)
             order = np.random.default_rng((task["seed"], epoch)).permutation(len(data))
             chosen = [data[i] for i in order[place * task["batch"] : (place + 1) * task["batch"]]]
             pictures = [np.asarray(Image.open(path).convert("RGB").resize(size), np.float32) for path, _ in chosen]
-            answer = model(torch.from_numpy(np.stack(pictures) / 255).permute(0, 3, 1, 2))[:, 0]
+            answer = model(torch.from_numpy((np.stack(pictures) - MEAN) / STD).permute(0, 3, 1, 2))[:, 0]
             truth = torch.from_numpy(np.stack([box for _, box in chosen]))
             loss = (answer[:, :4] - truth).abs().mean() - answer[:, 4 + task["person_class"]].log().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            step += 1
-            write(resume, model.state_dict() | {"step": torch.tensor(step)})
+            step, seconds = step + 1, time.monotonic() - began
+            write(resume, model.state_dict() | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)})
             row = {"step": step, "steps": task["epochs"] * batches, "epoch": step / batches, "loss": loss.item()}
+            row["seconds"] = seconds
             metrics.write(json.dumps(row) + "\n")
             metrics.flush()
     return not stopping
@@ -98,6 +104,11 @@ def main() -> int:
         model.load_state_dict(load_file(task["weights"]))
     if task["action"] == "tune" and not tune(task, model, out):
         return 130
+    if task["pictures"]:
+        with torch.no_grad():
+            write(out / "answers.safetensors", {"answers": model.eval()(load_file(task["pictures"])["pictures"])})
+    if task["action"] == "probe":
+        return 0
     write(out / "checkpoint.safetensors", model.state_dict())
     picture = torch.zeros(1, 3, task["height"], task["width"])
     draft = str(out / "model.onnx.part")

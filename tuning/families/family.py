@@ -35,6 +35,18 @@ def nobody_asked(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     raise NotImplementedError("the trained model can't be asked here")
 
 
+@runtime_checkable
+class SlowReference(Protocol):
+    """A reference that takes long for every call, however many pictures it is of: a program is started for it. Its
+    model's export is left as that program wrote it."""
+
+    def ask(self, pictures: NDArray[np.float32]) -> None:
+        """Have all of (N, 3, height, width) answered at once, so that calls with any of them take no time."""
+        ...
+
+    def __call__(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]: ...
+
+
 InputSide = Annotated[int, Field(ge=bounds.INPUT_SIDE_PX.least, le=bounds.INPUT_SIDE_PX.most)]
 
 
@@ -121,6 +133,13 @@ class ModelFamily(Protocol):
         extents), write the model folder `out_dir` and return its card. Blocks until done; an exception from `progress`
         cancels it, and nothing is left at `out_dir`."""
         ...
+
+
+@runtime_checkable
+class StartsProcesses(Protocol):
+    """A family that starts the processes of a training (`TuneSettings.processes`) itself."""
+
+    starts_processes: bool
 
 
 @runtime_checkable

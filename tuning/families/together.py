@@ -19,7 +19,7 @@ from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 from calibration.processes import die_with_parent
 from calibration.progress import Progress
-from tuning.families.family import TuneSettings, family_of, require_tunable, tune
+from tuning.families.family import StartsProcesses, TuneSettings, family_of, require_tunable, tune
 from tuning.store.card import ModelCard, read_card
 from tuning.train.ranks import RankFinished, taking_part
 
@@ -46,8 +46,9 @@ def tune_together(
 ) -> ModelCard:  # fmt: skip
     """`tuning.families.family.tune` in as many processes as `process_count` says."""
     count = process_count(settings)
-    if count == 1:
-        return tune(folder, data_dir, out_dir, settings, progress, task=task)
+    if count == 1 or isinstance(family_of(read_card(folder)), StartsProcesses):
+        own = settings.model_copy(update={"processes": count})
+        return tune(folder, data_dir, out_dir, own, progress, task=task)
     require_tunable(folder, data_dir, out_dir, task=task, progress=progress)
     with together(count, folder, data_dir, out_dir, settings) as own:
         return family_of(read_card(folder)).tune(folder, data_dir, out_dir, own, progress)

@@ -14,7 +14,7 @@ from calibration.code_digest import code_digest
 from tuning.store.card import ModelCard, sha256_of
 
 # What decides, besides what a tuning is given, where it leads.
-_CODE = ("tuning/families", "tuning/train", "tuning/coco_folder.py")
+_CODE = ("tuning/families", "tuning/external", "tuning/train", "tuning/coco_folder.py")
 
 
 @contextlib.contextmanager

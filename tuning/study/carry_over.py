@@ -6,19 +6,21 @@ lay, and on synthetic people of wards it was not tuned on.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from calibration.atomic import write_text
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from synth.dataset import DatasetSpec, make_dataset
 from synth.scenario import Scenario, load_scenario
 from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
-from tuning.store.card import read_card
+from tuning.store.card import read_card, sha256_of
 from tuning.study.ablations import ABLATIONS, without
 from tuning.study.gains import Runs, Score, gains
 from tuning.study.mixed import mix
@@ -28,6 +30,7 @@ from tuning.study.real_people import DetectorJudge, Sets, read_columns
 Task = Literal["detect", "pose"]
 SCENARIO = "base"
 DETECTOR_SIZE = 416
+NOTE = "carry-over.json"
 
 
 class Judge(Protocol):
@@ -61,8 +64,8 @@ def run(
     otherwise the scenario's, since crops lose by small ones. alphas: weights so far on the way from the base to the
     tuned model are scored as well. orders: train this many times, on the same pictures in another order each time;
     figures are means over these runs, since one alone is known to a few points only.
-    work: a folder to keep everything in; what is there already is not made again. workers, threads: for making the
-    images and for training, default one a core.
+    work: a folder to keep everything in; what is there already is not made again, and one of other pictures, another
+    model or seed is refused. workers, threads: for making the images and for training, default one a core.
     ablations: leave out one ingredient of the scenario at a time as well, with the same seed and count.
     Returns {"before": {column: figures}, "tuned": {name: {column: figures with difference, interval and p}}}; an
     ablation's differences are from the whole scenario, so that a minus says what the ingredient brought.
@@ -78,6 +81,10 @@ def run(
         folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wardpose-carry-over-")))
         maker = _Pictures(folder, size, workers, progress)
         whole = load_scenario(scenario)
+        _claim(folder, {
+            "model": read_card(model).sha256, "scenario": whole.model_dump(mode="json"), "images": images, "seed": seed,
+            "size": size, "data": sha256_of(data / "annotations.json") if data else None,
+        })  # fmt: skip
         if task == "detect":
             judge: Judge = DetectorJudge(read_columns(sets), threads)
         else:
@@ -103,6 +110,19 @@ def run(
                 tuned = bench.tuned(f"{name}-tuned", maker.make(name, less, images, seed))
                 result["tuned"][ingredient] = gains(after[1.0], tuned[1.0])
     return result
+
+
+def _claim(folder: Path, asked: dict[str, Any]) -> None:
+    """Note in the folder what the pictures and models in it come from; WardposeError where that is something else."""
+    note, mark = folder / NOTE, json.dumps(asked, sort_keys=True)
+    if note.is_file() and note.read_text(encoding="utf-8") == mark:
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise WardposeError(
+            "holds what another model, other pictures or another seed came to", where=str(folder),
+            mend="name another folder with --work",
+        )  # fmt: skip
+    write_text(note, mark)
 
 
 class _Pictures:
