@@ -323,5 +323,5 @@ JOB_KINDS = (
     JobKind("build", "Building a model", build, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
     JobKind("preview", "Drawing a data set", preview, heavy=False),
-    JobKind("base", "Making a base model", base, resumable=False),
+    JobKind("base", "Making a base model", base),
 )

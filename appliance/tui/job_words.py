@@ -63,7 +63,8 @@ def outcome(job: Job) -> tuple[str, str]:
     if job.state == "failed":
         return f"failed: {job.error or 'it did not say why'}", "bad"
     if job.state in STOPPED:
-        return f"{job.state}{f': {job.error}' if job.error else ''}; what was finished is kept", "warn"
+        kept = "; what was finished is kept" if job.resumable else ""
+        return f"{job.state}{f': {job.error}' if job.error else ''}{kept}", "warn"
     if job.pause_requested and job.active:
         return PAUSED if job.paused else "pausing: it goes on until its next step", "warn"
     if job.state != "done":
@@ -79,10 +80,10 @@ def mend(job: Job) -> str:
         return "report it with its log (l)"
     if job.pause_requested and job.active:
         return "r lets it go on; x stops it and frees its memory"
-    if job.state == "failed" and job.resumable:
-        return "mend that, then r resumes it"
+    if job.state == "failed":
+        return f"mend that, then r {'resumes it' if job.resumable else 'starts it again'}"
     if job.state in STOPPED:
-        return "r resumes it where it stopped" if job.resumable else "start it again"
+        return "r resumes it where it stopped" if job.resumable else "r starts it again"
     if job.kind == "promote" and job.state == "done" and not (job.result or {}).get("accepted"):
         return "make more images (4 Retarget: m), or tune for more epochs, and judge again"
     if job.kind == "promote" and job.state == "done":

@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input, Label, Static
 
 from appliance.client import ServiceClient
 from appliance.jobs import datasets, kinds
+from appliance.jobs.needs import followers
 from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.models.in_use import KINDS
@@ -28,7 +29,7 @@ from appliance.tui.new_images import newest_folder, newest_images, read_picture
 from appliance.tui.pace import Guess, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
-from appliance.tui.retarget_data import Seen, cells_of, followers, look, subject_fact
+from appliance.tui.retarget_data import Seen, cells_of, look, subject_fact
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, choose, selected, span, when
 from calibration.errors import WardposeError
@@ -161,12 +162,19 @@ class RetargetPage(Page):
             or ("" if any(one.base for one in data.subjects.values()) else data.subjects["detect"].why),
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
-            "hold": no_job or (_why_not_paused(job) if job else ""),
+            "hold": no_job or (self._why_not_paused(job) if job else ""),
             "resume": no_job or ("" if job and _can_go_on(job) else "the job did not stop and is not paused"),
             "log": no_job,
             "images": "" if newest_folder(self.site) else "make images first",
             "remove": no_images,
         }
+
+    def _why_not_paused(self, job: Job) -> str:
+        if not job.active:
+            return "the selected job has ended"
+        if job.pause_requested:
+            return f"it is paused; {self.keys.shown('resume')} lets it go on"
+        return f"{why}; {self.keys.shown('stop')} stops it" if (why := job.why_not_paused) else ""
 
     def _job(self) -> Job | None:
         key = selected(self._list())
@@ -281,8 +289,10 @@ class RetargetPage(Page):
         assert job is not None and self._seen is not None
         ids = [job.id, *(other.id for other in followers(job, self._seen.jobs) if other.active)]
         behind = f" and the {len(ids) - 1} behind it that need it" if len(ids) > 1 else ""
+        kept = "What is finished is kept, and" if job.resumable else "Nothing of it is kept;"
+        again = "resumes it" if job.resumable else "starts it again"
         self.ask(
-            f"Stop #{job.id} {job.title}{behind}? What is finished is kept, and r resumes it.",
+            f"Stop #{job.id} {job.title}{behind}? {kept} {self.keys.shown('resume')} {again}.",
             "Stop it",
             lambda: self._stop(ids),
         )
@@ -379,16 +389,7 @@ class RetargetPage(Page):
 
 
 def _can_go_on(job: Job) -> bool:
-    return job.pause_requested if job.active else job.state in STOPPED and job.resumable
-
-
-def _why_not_paused(job: Job) -> str:
-    """Why a job can't be paused; empty where it can."""
-    if not job.active:
-        return "the selected job has ended"
-    if job.pause_requested:
-        return "it is paused; r lets it go on"
-    return "" if job.heavy and job.resumable else "it is over in moments; x stops it"
+    return job.pause_requested if job.active else job.state in STOPPED
 
 
 def _made_at(file: Path) -> str:

@@ -77,23 +77,6 @@ def look(site: SiteFolder) -> Seen:
     )  # fmt: skip
 
 
-def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """The later jobs that use what `job` makes, directly or through others, in the order they were asked for."""
-    ids, made = {job.id}, _made(job)
-    found = []
-    for other in sorted(jobs, key=lambda other: other.id):
-        uses = {str(other.parameters.get(key)) for key in ("data", "model") if other.parameters.get(key)}
-        if other.id > job.id and (uses & made or other.parameters.get("data_of") in ids):
-            found.append(other)
-            ids.add(other.id)
-            made |= _made(other)
-    return found
-
-
-def _made(job: Job) -> set[str]:
-    return {str(job.parameters[key]) for key in ("out", "name") if job.parameters.get(key)}
-
-
 def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:
     own = [model.name for model in models if not model.built_in and model.task == task]
     tuned = [str((job.result or {}).get("model", "")) for job in jobs if job.kind == "tune"]

@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 from rich.color import Color, ColorSystem
+from textual.app import App
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -19,9 +21,9 @@ from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
 from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
 from appliance.tui.ink import LOOKS, look_of
-from appliance.tui.keys import FILE, MEANINGS, load_keys
+from appliance.tui.keys import FILE, MEANINGS, Keys, load_keys
 from appliance.tui.page import Page
-from appliance.tui.widgets import PAGES, Actions
+from appliance.tui.widgets import PAGES, Action, Actions
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from tests.appliance.snapshots import hold_against_snapshot
@@ -107,6 +109,21 @@ async def disabled_says_why(pilot: Pilot[int], action: str, key: str) -> None:
     page(pilot).action_leave_field()
     await pilot.press(key)
     await until(pilot, lambda: why in page(pilot).notice.text)
+
+
+async def test_reasons_that_come_before_the_buttons_are_told_when_the_buttons_are_there() -> None:
+    actions = Actions(Keys(), Action("make", "Make images", "make"))
+    app: App[None] = App()
+    async with app.run_test() as pilot:
+        with pytest.raises(NoMatches):
+            actions.allow({"make": "calibrate first"})
+        await app.mount(actions)
+        actions.allow({"make": "calibrate first"})
+        await pilot.pause()
+        assert "Make images: calibrate first" in on_screen(pilot) and actions.query_one(Button).disabled
+        actions.allow({"make": ""})
+        await pilot.pause()
+        assert "calibrate first" not in on_screen(pilot) and not actions.query_one(Button).disabled
 
 
 def test_a_key_has_one_meaning_on_every_screen() -> None:
