@@ -64,7 +64,7 @@ class CalibratePage(Page):
         "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
         "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing "
         "uses a calibration that nobody has confirmed. Without a sheet: by depth, by the mattress's corners, or by a "
-        "tape measure. An earlier calibration can be used again: Enter or y on its row. "
+        "tape measure. An earlier calibration can be used again: Enter or <use> on its row. "
         "The bed's measures are settings (8 System)."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (

@@ -94,7 +94,7 @@ class JobScreen(ModalScreen[str]):
             words, mark = outcome(job)
             sign, ink = MARKS[mark]
             text = Text.assemble((f"{sign} ", BOLD.get(ink, ink)), (words, "bold"))
-            if then := mend(job):
+            if then := self._page.keys.told(mend(job)):
                 text.append(f"\n→ {then}", WARN)
         seconds = seconds_of(job)
         times = [f"asked for by {job.asked_by}, {when(job.created_at)}"]

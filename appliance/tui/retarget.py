@@ -24,7 +24,7 @@ from appliance.tui.curves import curve, losses, rates
 from appliance.tui.dialogs import Choose, Reading
 from appliance.tui.ink import FAINT, WARN, inked
 from appliance.tui.job_screen import JobScreen
-from appliance.tui.job_words import mend, outcome, pace
+from appliance.tui.job_words import kept_of, mend, outcome, pace, why_not_paused
 from appliance.tui.new_images import newest_folder, newest_images, read_picture
 from appliance.tui.pace import Guess, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
@@ -106,7 +106,7 @@ class RetargetPage(Page):
             facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
         else:
             facts.append(Fact("Images", "none yet", "off"))
-        facts += [subject_fact(task, one) for task, one in data.subjects.items()]
+        facts += [subject_fact(task, one, self.keys) for task, one in data.subjects.items()]
         if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
             facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
@@ -133,10 +133,10 @@ class RetargetPage(Page):
                 text = Text.assemble((f"{sign} #{job.id} ", ink), words)
                 if (seconds := seconds_of(job)) is not None:
                     text.append(f" ({span(seconds)})", FAINT)
-                if then := mend(job):
+                if then := self.keys.told(mend(job)):
                     text.append(f"\n→ {then}", WARN)
             elif job.pause_requested:
-                text = Text.assemble((f"{sign} #{job.id} ", ink), words, f"\n→ {mend(job)}")
+                text = Text.assemble((f"{sign} #{job.id} ", ink), words, f"\n→ {self.keys.told(mend(job))}")
             elif speed := pace(job, self.wardpose.paces):
                 text = inked(f"#{job.id}: {speed}", FAINT)
             text.append("\n" * bool(text.plain) + "Enter: its page, with result, curves and log", FAINT)
@@ -162,19 +162,12 @@ class RetargetPage(Page):
             or ("" if any(one.base for one in data.subjects.values()) else data.subjects["detect"].why),
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
-            "hold": no_job or (self._why_not_paused(job) if job else ""),
+            "hold": no_job or (self.keys.told(why_not_paused(job)) if job else ""),
             "resume": no_job or ("" if job and _can_go_on(job) else "the job did not stop and is not paused"),
             "log": no_job,
             "images": "" if newest_folder(self.site) else "make images first",
             "remove": no_images,
         }
-
-    def _why_not_paused(self, job: Job) -> str:
-        if not job.active:
-            return "the selected job has ended"
-        if job.pause_requested:
-            return f"it is paused; {self.keys.shown('resume')} lets it go on"
-        return f"{why}; {self.keys.shown('stop')} stops it" if (why := job.why_not_paused) else ""
 
     def _job(self) -> Job | None:
         key = selected(self._list())
@@ -289,10 +282,8 @@ class RetargetPage(Page):
         assert job is not None and self._seen is not None
         ids = [job.id, *(other.id for other in followers(job, self._seen.jobs) if other.active)]
         behind = f" and the {len(ids) - 1} behind it that need it" if len(ids) > 1 else ""
-        kept = "What is finished is kept, and" if job.resumable else "Nothing of it is kept;"
-        again = "resumes it" if job.resumable else "starts it again"
         self.ask(
-            f"Stop #{job.id} {job.title}{behind}? {kept} {self.keys.shown('resume')} {again}.",
+            f"Stop #{job.id} {job.title}{behind}? {self.keys.told(kept_of(job))}",
             "Stop it",
             lambda: self._stop(ids),
         )

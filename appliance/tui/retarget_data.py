@@ -18,6 +18,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.ink import BAD, FAINT, GOOD, WARN
 from appliance.tui.job_words import outcome, pace, state_of
+from appliance.tui.keys import Keys
 from appliance.tui.pace import Paces, seconds_of
 from appliance.tui.widgets import Fact, bar, span, when
 from calibration.errors import WardposeError
@@ -89,10 +90,10 @@ def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequen
     return Subject(store.live(task), base, why, newest)
 
 
-def subject_fact(task: str, one: Subject) -> Fact:
+def subject_fact(task: str, one: Subject, keys: Keys) -> Fact:
     name = KINDS[task].capitalize()
     if not one.live:
-        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
+        nexts = keys.told("5 Models: <fetch> fetches one; until then All steps tunes the detector only")
         return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
     start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
     return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)
