@@ -118,7 +118,8 @@ class CalibratePage(Page):
             from calibration.outline import where_the_head_is
 
             told = f"number {newest[0].id}: {where_the_head_is(newest[1])}"
-            facts.append(Fact("To confirm", told, "warn", "Enter shows the bed in the picture; then say y or h"))
+            say = keys.told("Enter shows the bed in the picture; then say <use> or <ends>")
+            facts.append(Fact("To confirm", told, "warn", say))
         elif newest is None:
             how = f"{keys.shown('write')} writes the tag sheet; lay it on the empty bed"
             facts.append(Fact("Next", f"{how}; {keys.shown('calibrate')} calibrates", "warn"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.box.doctor import chromium
+from appliance.cli.main import main
 from tests.conftest import REPOSITORY
 
 
@@ -23,3 +24,10 @@ def test_it_tells_how_far_behind_its_frames_are_painted(tmp_path: Path) -> None:
     behind, page = told["behind_ms"], told["page_ms"]
     assert 0 < behind["p50"] <= behind["p95"] <= behind["p99"] <= behind["most"]
     assert page["p50"] <= behind["p50"] and told["goal_ms"] == 150.0
+
+
+def test_a_live_picture_that_does_not_run_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if chromium() is None:
+        pytest.skip("Chromium is not installed (wardpose setup)")
+    assert main(["bench", "page", "--live", "--home", str(tmp_path / "site")]) == 2
+    assert "no live picture runs on this site" in capsys.readouterr().err

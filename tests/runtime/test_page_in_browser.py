@@ -25,6 +25,7 @@ from appliance.site import assigning, audit
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import set_value
 from appliance.station_view import StationView
+from benchmarks.page_scene import LYING, beside, calibration, live, person, whereabouts
 from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display.app import MOST
@@ -32,7 +33,6 @@ from runtime.display.pins import Pins
 from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 from tests.runtime.page_client import watching
-from tests.runtime.page_people import LYING, beside, calibration, live, person, whereabouts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
