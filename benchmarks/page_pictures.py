@@ -20,7 +20,7 @@ from runtime.pause import PauseSwitch
 
 SIZE_PX = (960, 540)
 STATES = ("live", "edge", "nobody", "paused")
-COLOURS = 128
+COLOURS = 192
 _SETTLE_MS = 1500
 _HOUR = 20  # in the evening's light, whenever they are made
 
@@ -38,8 +38,6 @@ def told(state: str, index: int) -> dict[str, Any]:
 def take(chromium: str, folder: Path) -> list[Path]:
     """Write a picture of each state, `page-STATE.png`. chromium: the browser's program. Raises `WardposeError` where
     it can't be driven."""
-    from PIL import Image
-
     now, written = ["live"], []
     with tempfile.TemporaryDirectory(prefix="wardpose-page-") as name:
         work = Path(name)
@@ -58,10 +56,15 @@ def take(chromium: str, folder: Path) -> list[Path]:
                 if state == "paused":
                     pause.set("Nurse Anna at the bedside page", "washing")
                 page.wait_for_timeout(_SETTLE_MS)
-                packed = BytesIO()
-                Image.open(BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS).save(
-                    packed, "PNG", optimize=True
-                )
                 written.append(folder / f"page-{state}.png")
-                write_bytes(written[-1], packed.getvalue(), mode=0o644)
+                write_bytes(written[-1], packed(page.screenshot()), mode=0o644)
     return written
+
+
+def packed(png: bytes) -> bytes:
+    """The same picture in few colours: letters on few grounds want no more."""
+    from PIL import Image
+
+    small = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+    return small.getvalue()

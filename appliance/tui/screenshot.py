@@ -12,7 +12,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 from appliance.box.doctor import chromium
@@ -26,7 +25,6 @@ from calibration.memory import keep_out_of_dumps
 
 CELL_PX = (12.2, 24.4)  # of the letters in what Textual exports
 PAGE = "page"
-COLOURS = 192  # of a picture: letters on few grounds want no more
 
 
 async def screens(
@@ -50,7 +48,7 @@ async def screens(
 
 def png(svg: str, size: tuple[int, int]) -> bytes:
     """The picture that Chromium draws of it, in few colours. Raises `WardposeError` without Chromium."""
-    from PIL import Image
+    from benchmarks.page_pictures import packed
 
     width, height = round(size[0] * CELL_PX[0] + 18), round(size[1] * CELL_PX[1] + 50)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +60,7 @@ def png(svg: str, size: tuple[int, int]) -> bytes:
              f"--screenshot={out}", f"file://{page}"],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
-        packed = BytesIO()
-        Image.open(out).convert("RGB").quantize(COLOURS).save(packed, "PNG", optimize=True)
-    return packed.getvalue()
+        return packed(out.read_bytes())
 
 
 def _chromium() -> str:
