@@ -20,7 +20,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
 from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
-from appliance.tui.ink import LOOKS, look_of
+from appliance.tui.ink import LOOKS, InkPot, look_of
 from appliance.tui.keys import FILE, MEANINGS, Keys, load_keys
 from appliance.tui.page import Page
 from appliance.tui.widgets import PAGES, Action, Actions
@@ -114,6 +114,7 @@ async def disabled_says_why(pilot: Pilot[int], action: str, key: str) -> None:
 async def test_reasons_that_come_before_the_buttons_are_told_when_the_buttons_are_there() -> None:
     actions = Actions(Keys(), Action("make", "Make images", "make"))
     app: App[None] = App()
+    InkPot(app.console).fill("dark")
     async with app.run_test() as pilot:
         with pytest.raises(NoMatches):
             actions.allow({"make": "calibrate first"})
