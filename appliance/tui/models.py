@@ -233,6 +233,15 @@ class ModelsPage(Page):
             ),
         )
 
+    def do_remove(self) -> None:
+        model = self._model
+        assert model is not None
+        name = model.name
+        self.ask(
+            f"Delete the model {name}? It can't be brought back.", "Delete it",
+            lambda: self.call(f"deleting {name}", "models.remove", name=name, reason=self.here),
+        )  # fmt: skip
+
     def _queued(self, job: dict[str, Any]) -> None:
         self.say(f"asked for as #{job['id']}; what comes of it is told here, 4 Retarget has its page", "good")
 

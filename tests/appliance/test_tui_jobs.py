@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import pytest
 from textual.widgets import DataTable, Input
 
+from appliance.client import ServiceClient
 from appliance.jobs.store import JobStore
 from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.tui.widgets import selected
+from calibration.errors import WardposeError
 from tests.appliance.terminal import on_screen, page, shows, terminal, until
+from tests.appliance.test_job_runner import wait_for
 from tests.appliance.test_tui import estimate
 from tests.conftest import REPOSITORY
 
@@ -23,9 +26,18 @@ def idle(served: SiteFolder) -> Iterator[SiteFolder]:
     """A site whose service leaves its jobs to a unit that is not there: they wait as long as a test wants."""
     command = [sys.executable, "-m", "appliance.service", "--home", str(served.root), "--without-jobs"]
     process = subprocess.Popen(command, cwd=REPOSITORY)
+    wait_for(lambda: answers(served))  # else the terminal UI would start one that runs jobs
     yield served
     process.terminate()
     process.wait(60)
+
+
+def answers(site: SiteFolder) -> bool:
+    try:
+        with ServiceClient.connect(site, start=False):
+            return True
+    except WardposeError:
+        return False
 
 
 async def test_a_job_is_paused_let_go_on_stopped_and_begun_again_by_its_keys(idle: SiteFolder) -> None:
@@ -95,4 +107,4 @@ async def test_what_was_just_asked_for_is_selected_and_images_are_deleted_after_
         await until(pilot, lambda: "Delete the images images-1?" in on_screen(pilot))
         await pilot.press("y")
         await until(pilot, lambda: not made.exists())
-        assert "dataset.delete" in [row.what for row in audit.rows(idle)]
+        assert "dataset.remove" in [row.what for row in audit.rows(idle)]

@@ -134,6 +134,7 @@ def test_a_key_has_one_meaning_on_every_screen() -> None:
         means = [action.means for action in kind.ACTIONS]
         assert len(means) == len(set(means)) and not set(means) & set(EVERYWHERE), kind.TAB
         assert set(means) <= set(MEANINGS)
+        assert all(callable(getattr(kind, f"do_{action.id}", None)) for action in kind.ACTIONS), kind.TAB
 
 
 async def test_the_palette_has_every_action(served: SiteFolder) -> None:
