@@ -13,7 +13,7 @@ from appliance.site.folder import SiteFolder
 from appliance.tui.app import WardposeApp
 from appliance.tui.page import Page
 
-PATIENCE_S = 25.0  # the box may be busy; a test that passes does not wait for it
+PATIENCE_S = 200.0  # the box may be busy; a test that passes does not wait for it
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ def answers(site: SiteFolder) -> bool:
 async def test_a_job_is_paused_let_go_on_stopped_and_begun_again_by_its_keys(idle: SiteFolder) -> None:
     store = JobStore(idle)
     job = store.submit("synth", {"scenario": "C", "count": 3}).id
-    async with terminal(idle) as pilot:
+    async with terminal(idle, size=(100, 40)) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: shows(pilot, "retarget") and "waits for its turn" in on_screen(pilot))
         await pilot.press("z")
@@ -66,7 +66,7 @@ async def test_a_job_is_paused_let_go_on_stopped_and_begun_again_by_its_keys(idl
 async def test_what_is_over_in_moments_says_that_it_can_be_stopped_but_not_paused(idle: SiteFolder) -> None:
     store = JobStore(idle)
     job = store.submit("import", {"file": "/nowhere/a.onnx", "name": "a"}).id
-    async with terminal(idle) as pilot:
+    async with terminal(idle, size=(100, 40)) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: shows(pilot, "retarget") and "waits for its turn" in on_screen(pilot))
         await pilot.press("z")
@@ -89,7 +89,7 @@ async def test_what_was_just_asked_for_is_selected_and_images_are_deleted_after_
             "INSERT INTO datasets (made_at, folder, scenario, images, seed) VALUES (?, ?, 'C', 3, 1)",
             ("2026-01-01T00:00:00.000Z", idle.relative(made)),
         )
-    async with terminal(idle) as pilot:
+    async with terminal(idle, size=(100, 40)) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: shows(pilot, "retarget") and "3 in images-1" in on_screen(pilot))
         table = page(pilot).query_one("#jobs", DataTable)
