@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-# At most every so many frames: somebody who comes in is seen after a tenth of a second at 30 frames a second.
-MOST = 3
+# Somebody who comes in is looked for after so many seconds at the latest, whatever the load.
+LONGEST_S = 0.2
 # Frames over which it is judged whether the box keeps up; from this part of skipped ones on it doesn't.
-_JUDGED, _SKIPPED = 20, 0.1
+_JUDGED, _SKIPPED = 20, 0.05
 # Frames without a skip, after which more is tried; each time that it proves too much, twice as many.
 _PATIENCE, _LONGEST = 60, 3840
 
@@ -16,20 +16,22 @@ class DetectionCadence:
 
     def __init__(self) -> None:
         self.every = 1
-        self._since, self._last = 0, -1
+        self._detected: int | None = None
+        self._last = -1
         self._frames = self._skipped = self._calm = 0
         self._patience = _PATIENCE
 
-    def due(self, index: int) -> bool:
-        """Whether the detector runs on the frame that its source numbered `index`."""
-        self._judge(index)
-        self._since += 1
-        if self._since >= self.every:
-            self._since = 0
-            return True
-        return False
+    def due(self, index: int, apart_s: float) -> bool:
+        """Whether the detector runs on the frame that its source numbered `index`, `apart_s` seconds after the one
+        before it (infinite where that is not known)."""
+        self._judge(index, max(1, int(LONGEST_S / apart_s + 1e-6)))
+        return self._detected is None or not 0 <= index - self._detected < self.every
 
-    def _judge(self, index: int) -> None:
+    def detected(self, index: int) -> None:
+        """The detector has been given this frame."""
+        self._detected = index
+
+    def _judge(self, index: int, most: int) -> None:
         gap = index - self._last
         self._last = index
         if gap <= 0 or gap > 10 * _JUDGED:  # another source, or one that was away
@@ -39,7 +41,7 @@ class DetectionCadence:
         self._skipped += gap > 1
         self._calm = 0 if gap > 1 else self._calm + 1
         if self._frames >= _JUDGED:
-            if self._skipped > _SKIPPED * self._frames and self.every < MOST:
+            if self._skipped > _SKIPPED * self._frames and self.every < most:
                 self.every += 1
                 self._patience = min(2 * self._patience, _LONGEST)
             self._frames = self._skipped = 0

@@ -6,6 +6,8 @@ its poses only. The boxes are those of a frame before, moved on by the tracker.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from runtime.appearance import appearance
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.frames import Frame
+
+# How far the detector steps back where both want a core: a frame waits for its poses, and not for the next boxes.
+_NICE = 10
 
 
 class Hung(WardposeError):
@@ -95,6 +100,9 @@ class DetectorBeside:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
+        mine = threading.get_native_id()  # on Linux a thread has a priority of its own
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + _NICE, 19))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._job is not None or self._ended)

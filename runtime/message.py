@@ -12,8 +12,8 @@ and dashed), `fps`, `stages_ms`, and `engines`, `models`, `engines_refused` and 
 `used`, `qualifies`, `why` (not), `ms`, `threads`}]) of the pipeline.
 One of the people: `id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
 where too little of one is sure), `role` (patient, other, unknown), `patient_p` (how likely the patient), `place`, both
-null without a calibrated bed, and `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is
-none; [] without depth).
+null without a calibrated bed, `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is none;
+[] without depth), and `age_s` (how much older than the picture the skeleton is: it was then moved on with its box).
 Pixels never travel.
 """
 
@@ -138,6 +138,8 @@ def _whereabouts(result: LiveResult, person: int) -> dict[str, Any]:
     if result.roles is not None:
         told["role"], told["place"] = result.roles.role(person), PLACES[result.roles.place[person]]
         told["patient_p"] = round(float(result.roles.patient[person]), 3)
+    ages = result.skeletons_age_s
+    told["age_s"] = round(float(ages[person]), 3) if ages is not None and len(ages) else 0.0
     if result.joints_m is not None:
         rounded = np.round(result.joints_m[person], 3).tolist()
         told["joints_m"] = [joint if np.isfinite(joint).all() else None for joint in rounded]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.appearance import appearance
+from runtime.attention import Attention
 from runtime.bed_view import BedView
 from runtime.belief import counted, least_score
 from runtime.cadence import DetectionCadence
@@ -35,6 +36,8 @@ from runtime.turn_memory import TurnMemory
 _FAST_S = 0.06
 # Boxes older than so many seconds are nobody's any more; and how long a detector may be silent until it counts as hung.
 _OLDEST_S, _HUNG_S = 0.5, 3.0
+# Frames farther apart (s) tell nothing of how fast they come: the source was away, or is another one.
+_AWAY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class LiveResult:
     milliseconds of each stage, in the order they ran; `detect` is a frame's before this one where people are looked for
     beside the poses, and no part of this one's time. origin: what the frame is of. roles, patient: who is the patient
     and where, None without a calibrated bed in the picture. joints_m: (people, 17, 4) of `joints_in_bed_frame`, None
-    without depth.
+    without depth. skeletons_age_s: (people,) how much older than the frame each skeleton is, which was then moved on
+    with its box; None where all are of this frame.
     """
 
     frame_index: int
@@ -61,15 +65,17 @@ class LiveResult:
     roles: Roles | None = None
     patient: PatientState | None = None
     joints_m: NDArray[np.float64] | None = None
+    skeletons_age_s: NDArray[np.float64] | None = None
 
 
 class LivePipeline:
     """The live path. `process` blocks its caller until the result is there.
 
     bed: where the bed is in the picture, which tells how somebody lies who was not tracked before, who is the patient,
-    and where the patient is. at_pace: keep up with the source, as the live process does: how somebody new is turned is
-    found over several frames, and where frames come fast and there is a second core, a thread looks for people beside
-    the poses, in the newest frame that it has time for (`end` ends it). Else each frame is worked on for itself.
+    and where the patient is. at_pace: keep up with the source, as the live process does: as many poses a frame as its
+    time holds (`Attention`), how somebody new is turned is found over several frames, and where frames come fast and
+    there is a second core, a thread looks for people beside the poses, in the newest frame that it has time for (`end`
+    ends it). Else each frame is worked on for itself.
     """
 
     def __init__(
@@ -85,8 +91,9 @@ class LivePipeline:
         self.detector, self.pose, self.bed, self.at_pace = detector, pose, bed, at_pace
         self.tracker, self.smoother = tracker or Tracker(), smoother or OneEuroSmoother()
         self.turns, self.watch, self.cadence = TurnMemory(), PatientWatch(), DetectionCadence()
-        self._beside = DetectorBeside()
+        self.attention, self._beside = Attention(), DetectorBeside()
         self._detected_s, self._last = -np.inf, (-np.inf, 0)
+        self._apart_s = self._since_s = np.inf
 
     @classmethod
     def open(
@@ -136,7 +143,8 @@ class LivePipeline:
         """Everything about one frame. Frames must come in order of their time."""
         height, width = frame.color.shape[:2]
         stages_ms: dict[str, float] = {}
-        clock = time.perf_counter()
+        began = clock = time.perf_counter()
+        self._pace(frame)
 
         def lap(stage: str) -> None:
             nonlocal clock
@@ -148,13 +156,14 @@ class LivePipeline:
         lap("track")
         skeletons = Skeletons.empty()
         if self.pose is not None:
-            skeletons = self._skeletons(self.pose, frame, detections)
+            skeletons, looked_at = self._skeletons(self.pose, frame, detections, began)
             believed = counted(self.detector.engine.info, detections.score, skeletons.score)
             skeletons = without_strays(detections, skeletons)
-            self.turns.learn(skeletons)
+            self.turns.learn(skeletons[looked_at], detections.track_id)
             detections, skeletons = detections[believed], skeletons[believed]
             people = distinct_people(detections, skeletons)
             detections, skeletons = detections[people], skeletons[people]
+            self.attention.believe(detections.track_id)
             lap("pose")
         detections, skeletons, roles, patient = self._places(detections, skeletons, frame.timestamp_s, width, height)
         if self.bed is not None:
@@ -179,6 +188,7 @@ class LivePipeline:
             roles,
             patient,
             joints_m,
+            self.attention.age_s(skeletons.track_id, frame.timestamp_s),
         )
 
     def _places(
@@ -197,30 +207,36 @@ class LivePipeline:
     def _detections(self, frame: Frame, stages_ms: dict[str, float], lap: Callable[[str], None]) -> Detections:
         """The people in a frame, tracked: found in it, or in one before and moved on."""
         height, width = frame.color.shape[:2]
-        due = self.cadence.due(frame.index)
-        if self._overlapping(frame):
+        due = self.cadence.due(frame.index, self._apart_s)
+        if self._overlapping:
             self._look_beside(frame, stages_ms, due=due)
             return self.tracker.between(frame.timestamp_s, width, height)
         if not due:
             return self.tracker.between(frame.timestamp_s, width, height)
+        self.cadence.detected(frame.index)
         detections = self.detector.detect(frame.color)
         lap("detect")
         self._detected_s = frame.timestamp_s
         return self.tracker.update(detections, frame.timestamp_s, appearance(frame.color, detections))
 
-    def _overlapping(self, frame: Frame) -> bool:
-        """Whether people are looked for beside this frame: where its source is fast, and a core is free for it."""
+    def _pace(self, frame: Frame) -> None:
+        """Note how fast frames come, and how fast they are worked on."""
         (before_s, index), self._last = self._last, (frame.timestamp_s, frame.index)
-        apart_s = (frame.timestamp_s - before_s) / max(frame.index - index, 1)
-        fast = 0 <= apart_s < _FAST_S
-        return self.at_pace and self.pose is not None and fast and cores() > 1
+        since_s = frame.timestamp_s - before_s
+        self._since_s = since_s if 0 < since_s < _AWAY_S else np.inf
+        self._apart_s = self._since_s / max(frame.index - index, 1)
+
+    @property
+    def _overlapping(self) -> bool:
+        """Whether people are looked for beside a frame: where its source is fast, and a core is free for it."""
+        return self.at_pace and self.pose is not None and self._apart_s < _FAST_S and cores() > 1
 
     def _look_beside(self, frame: Frame, stages_ms: dict[str, float], *, due: bool) -> None:
         """Take in whom the detector has found meanwhile, and give it this frame when it has time."""
         self._take_in(self._beside.take(), frame, stages_ms)
         old = not 0 <= frame.timestamp_s - self._detected_s <= _OLDEST_S
-        if due or old:
-            self._beside.offer(self.detector, frame)
+        if (due or old) and self._beside.offer(self.detector, frame):
+            self.cadence.detected(frame.index)
         if old:
             self._beside.wait(_HUNG_S)
             self._take_in(self._beside.take(), frame, stages_ms)
@@ -234,16 +250,28 @@ class LivePipeline:
         self._detected_s = found.time_s
         self.tracker.update(found.detections, found.time_s, found.looks)
 
-    def _skeletons(self, pose: PoseEstimator, frame: Frame, detections: Detections) -> Skeletons:
+    def _skeletons(
+        self, pose: PoseEstimator, frame: Frame, detections: Detections, began: float
+    ) -> tuple[Skeletons, NDArray[np.intp]]:
+        """Everybody's skeleton, and the indices of those whose pose was estimated in this frame, on which work began at
+        `began` (`time.perf_counter()`)."""
         height, width = frame.color.shape[:2]
+        tracks, now_s = detections.track_id, frame.timestamp_s
         hint = np.full(len(detections), np.nan)
         if self.bed is not None:
             hint = self.bed.turns(detections.xyxy, width, height)
-        if not self.at_pace or detections.track_id is None or not pose.engine.info.turned_to_body:
-            return pose.estimate(frame.color, detections, self.turns.aims(detections.track_id, hint))
-        aims, views = self.turns.aims_at_pace(detections.track_id, hint)
-        skeletons = pose.estimate(frame.color, detections, aims)
+        if not self.at_pace or tracks is None or not pose.one_by_one:
+            aims = self.turns.aims(tracks, hint)
+            return pose.estimate(frame.color, detections, aims), np.arange(len(detections))
+        turned = pose.engine.info.turned_to_body
+        clock = time.perf_counter()
+        share = self.attention.share(
+            tracks, now_s, apart_s=self._apart_s, since_s=self._since_s, spent_s=clock - began,
+            searching=turned and self.turns.searching(tracks),
+        )  # fmt: skip
+        aims, views = self.turns.aims_at_pace(tracks, hint, share.further)
+        seen = pose.estimate(frame.color, detections[share.people], aims[share.people])
         if len(views):
-            looks = pose.look(frame.color, detections, views)
-            self.turns.take(looks, detections.track_id, detections.xyxy)
-        return skeletons
+            self.turns.take(pose.look(frame.color, detections, views), tracks, detections.xyxy)
+        self.attention.took(len(share.people) + len(views), time.perf_counter() - clock)
+        return self.attention.everybody(detections, seen, share.people, now_s), share.people

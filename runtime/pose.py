@@ -35,6 +35,11 @@ class PoseEstimator:
             raise WardposeError(f"{engine.info.name} is a {engine.info.task} model", mend="name a pose model")
         self.engine = engine
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each person costs a look of their own, as with all but whole-picture models."""
+        return self.engine.info.layout != "yolo-pose"
+
     def estimate(self, color: NDArray[np.uint8], detections: Detections, aims: Aims | None = None) -> Skeletons:
         """Skeletons in a (H, W, 3) uint8 RGB picture; nobody detected gives nobody, without running the model.
 
@@ -43,10 +48,10 @@ class PoseEstimator:
         """
         if not len(detections):
             return Skeletons.empty()
-        if self.engine.info.layout == "yolo-pose":
-            keypoints, score = self._whole_picture(color, detections)
-        else:
+        if self.one_by_one:
             keypoints, score = self._top_down(color, detections, aims or Aims.unknown(len(detections)))
+        else:
+            keypoints, score = self._whole_picture(color, detections)
         probability = self.engine.info.probability(score)
         return Skeletons(keypoints.astype(np.float32), probability, detections.track_id)
 

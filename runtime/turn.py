@@ -63,6 +63,9 @@ class Aims:
     def unknown(cls, people: int) -> Aims:
         return cls(np.full(people, np.nan), np.full(people, np.nan))
 
+    def __getitem__(self, index: NDArray[np.intp]) -> Aims:
+        return Aims(self.known[index], self.hint[index])
+
 
 def first_turns(known: float, hint: float) -> NDArray[np.float64]:
     """The turns (T,) at which a person is looked at first: the known one, else upright and the hint, else all four."""

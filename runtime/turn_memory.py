@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from runtime.skeleton import Skeletons
 from runtime.turn import Aims, Looks, between, trunk_turn
-from runtime.turn_search import TurnSearch, Views
+from runtime.turn_search import LOOKS_A_FRAME, TurnSearch, Views
 
 _SHOULDERS, _HIPS = (5, 6), (11, 12)
 # Frames: until a person who is gone is forgotten, and the longest wait between two searches.
@@ -52,14 +52,23 @@ class TurnMemory:
         """
         known = np.full(len(hint), np.nan)
         for index, track in enumerate([] if track_id is None else track_id.tolist()):
-            person = self._people.get(track)
-            if person is not None and not person.sought:
-                known[index] = person.turn
+            if not self._is_sought(track):
+                known[index] = self._people[track].turn
         self._waiting, self._searches = set(), {}
         return Aims(known, hint)
 
-    def aims_at_pace(self, track_id: NDArray[np.int64], hint: NDArray[np.float64]) -> tuple[Aims, Views]:
-        """As `aims`, with a turn for everybody and a few further looks, which `take` takes.
+    def searching(self, track_id: NDArray[np.int64]) -> bool:
+        """Whether somebody's turn is to be found out."""
+        return any(self._is_sought(track) for track in track_id.tolist())
+
+    def _is_sought(self, track: int) -> bool:
+        person = self._people.get(track)
+        return person is None or person.sought
+
+    def aims_at_pace(
+        self, track_id: NDArray[np.int64], hint: NDArray[np.float64], most: int = LOOKS_A_FRAME
+    ) -> tuple[Aims, Views]:
+        """As `aims`, with a turn for everybody and at `most` so many further looks, which `take` takes.
 
         Who is new is shown by the likeliest turn so far, and one after the other is searched for, a few looks a frame:
         neither a group that comes in nor boxes that come and go stop the picture.
@@ -69,14 +78,13 @@ class TurnMemory:
         self._waiting = set()
         views = Views.plain(np.empty(0, np.intp), np.empty(0))
         for index, track in enumerate(track_id.tolist()):
-            person = self._people.get(track)
-            if person is not None and not person.sought:
-                known[index] = person.turn
+            if not self._is_sought(track):
+                known[index] = self._people[track].turn
                 continue
             search = self._searches.get(track) or TurnSearch(float(hint[index]))
             if not len(views) and (track in self._searches or not self._searches):
                 self._searches[track] = search
-                views = search.ask(index)
+                views = search.ask(index, most) if most else views
             known[index] = search.guess
             self._waiting.add(track)
         return Aims(known, hint), views
@@ -95,18 +103,20 @@ class TurnMemory:
             self._people[track] = _Remembered(search.found(), patience=patience)
             del self._searches[track]
 
-    def learn(self, skeletons: Skeletons) -> None:
-        """Take in the skeletons found with the last aims; those without track ids are not remembered."""
+    def learn(self, skeletons: Skeletons, present: NDArray[np.int64] | None = None) -> None:
+        """Take in the skeletons found with the last aims; those without track ids are not remembered.
+
+        present: the track ids of a frame in which not everybody was looked at.
+        """
         ids = [] if skeletons.track_id is None else skeletons.track_id.tolist()
-        for person in self._people.values():
-            person.absent += 1
+        there = set(ids if present is None else present.tolist())
+        for track, person in self._people.items():
+            person.absent = 0 if track in there else person.absent + 1
         turns = trunk_turn(skeletons.keypoints)
         for track, turn, score in zip(ids, turns.tolist(), skeletons.score, strict=True):
             if track not in self._waiting:
                 sure = min(score[list(_SHOULDERS)].mean(), score[list(_HIPS)].mean()) >= self.sure
                 self._see(track, turn, bool(sure))
-            elif track in self._people:
-                self._people[track].absent = 0
         self._people = {track: person for track, person in self._people.items() if person.absent <= _FORGET}
 
     def _see(self, track: int, turn: float, sure: bool) -> None:
@@ -115,7 +125,6 @@ class TurnMemory:
             self._people[track] = _Remembered(turn, patience=self.frames, doubted=0 if sure else 1)
             return
         searched = person.sought
-        person.absent = 0
         if sure:
             away = float(between(person.turn, turn))
             person.doubted, person.patience = 0, self.frames

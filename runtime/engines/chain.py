@@ -44,7 +44,7 @@ class EngineChain:
         rows = []
         for verdict in self._verdicts or tuple(Verdict(engine.name, True) for engine in self._engines):
             used, failed = verdict.name == self.name, self._failed.get(verdict.name, "")
-            why = failed or verdict.why or ("" if used else "not the fastest")
+            why = failed or verdict.why or ("" if used else "not faster, or not by enough")
             rows.append(
                 {"name": verdict.name, "used": used, "qualifies": verdict.qualifies and not failed, "why": why,
                  "ms": verdict.ms, "threads": verdict.threads}

@@ -91,7 +91,7 @@ class EvenMotion:
 
 
 def rows_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a live message: of the people with a skeleton, who are drawn."""
+    """The rows of a live message: of the people with a skeleton who were looked at in its frame."""
     return [
         {
             "person": person["id"], "role": person["role"] if person["role"] != "unknown" else "",
@@ -99,5 +99,5 @@ def rows_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
             "joints": person["keypoints"], "joints_m": person["joints_m"],
         }
         for person in message["people"]
-        if person["keypoints"]
+        if person["keypoints"] and not person["age_s"]
     ]  # fmt: skip

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from runtime.cadence import MOST, DetectionCadence
+from runtime.cadence import LONGEST_S, DetectionCadence
 from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.engines.onnx_engine import OnnxEngine
@@ -16,28 +17,41 @@ from runtime.track import Tracker
 from tests.runtime.onnx_graphs import constant_model, info
 
 
+def _detects(cadence: DetectionCadence, index: int, fps: float = 30.0) -> bool:
+    due = cadence.due(index, 1 / fps)
+    if due:
+        cadence.detected(index)
+    return due
+
+
 def test_a_box_that_keeps_up_detects_in_every_frame() -> None:
     cadence = DetectionCadence()
-    assert all(cadence.due(index) for index in range(500))
+    assert all(_detects(cadence, index) for index in range(500))
 
 
-def test_a_box_that_skips_frames_detects_less_often_and_more_often_when_it_keeps_up_again() -> None:
+@pytest.mark.parametrize(("fps", "every"), [(30, 6), (15, 3), (10, 2), (5, 1)])
+def test_a_box_that_skips_frames_detects_less_often_and_more_often_when_it_keeps_up_again(fps: int, every: int) -> None:
     cadence = DetectionCadence()
-    for step in range(200):
-        cadence.due(2 * step)
-    assert cadence.every == MOST
-    due = [cadence.due(400 + step) for step in range(30)]
-    assert 9 <= sum(due) <= 11
-    for step in range(2000):
-        cadence.due(430 + step)
+    for step in range(400):
+        _detects(cadence, 2 * step, fps)
+    assert cadence.every == every == int(LONGEST_S * fps)
+    due = [_detects(cadence, 800 + step, fps) for step in range(30)]
+    assert sum(due) == 30 // every
+    for step in range(12000):
+        _detects(cadence, 830 + step, fps)
     assert cadence.every == 1
+
+
+def test_a_detector_that_is_busy_is_due_until_it_takes_a_frame() -> None:
+    cadence = DetectionCadence()
+    assert [cadence.due(index, 1 / 30) for index in range(3)] == [True] * 3
 
 
 def test_a_source_that_begins_anew_is_no_load() -> None:
     cadence = DetectionCadence()
     for start in (0, 10_000, 5, 70_000):
         for step in range(15):
-            assert cadence.due(start + step)
+            assert _detects(cadence, start + step)
 
 
 def test_between_two_detections_people_move_on_under_their_numbers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import weakref
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from runtime.detect import PersonDetector
 from runtime.detect_beside import DetectorBeside
 from runtime.detections import Detections
+from runtime.engines.engine import InferenceEngine
 from runtime.engines.onnx_engine import OnnxEngine
 from runtime.frames import Frame
 from tests.runtime.onnx_graphs import constant_model, info
@@ -24,7 +26,7 @@ WAIT_S = 60.0
 class Held(PersonDetector):
     """A detector that answers when it is let, or fails."""
 
-    def __init__(self, engine: OnnxEngine) -> None:
+    def __init__(self, engine: InferenceEngine) -> None:
         super().__init__(engine)
         self.let, self.fails = threading.Event(), False
 
@@ -43,6 +45,23 @@ def held(tmp_path: Path) -> Held:
 
 def _frame(at: float) -> Frame:
     return Frame(np.zeros((64, 64, 3), np.uint8), at, 0, "black")
+
+
+def test_the_detector_gives_way_to_whoever_else_wants_its_core(held: Held) -> None:
+    seen: list[int] = []
+
+    class Telling(Held):
+        def detect(self, color: NDArray[np.uint8]) -> Detections:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().detect(color)
+
+    telling, beside = Telling(held.engine), DetectorBeside()
+    telling.let.set()
+    beside.offer(telling, _frame(1.0))
+    beside.wait(WAIT_S)
+    beside.end()
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert seen == [min(mine + 10, 19)]
 
 
 def test_a_second_frame_is_refused_until_the_first_is_done(held: Held) -> None:

@@ -31,6 +31,7 @@ def _person(number: int, at: float, *, lifted: bool = True) -> dict[str, Any]:
     return {
         "id": number, "role": "patient" if number == 1 else "unknown", "place": "in-bed" if number == 1 else None,
         "box": [1.0, 2.0, 3.0, 4.0], "score": 0.9, "keypoints": joints, "joints_m": metres if lifted else [],
+        "age_s": 0.0,
     }  # fmt: skip
 
 
@@ -58,6 +59,13 @@ def motion(tmp_path: Path) -> Motion:
         for step in range(20)
     ]
     return read_motion(_written(tmp_path, messages))
+
+
+def test_a_skeleton_that_was_moved_on_with_its_box_is_not_written_as_seen(tmp_path: Path) -> None:
+    messages = [_message(0.0, [_person(1, 0.0)]), _message(0.1, [_person(1, 0.0) | {"age_s": 0.1}, _person(2, 0.1)])]
+    written = read_motion(_written(tmp_path, messages))
+    assert written.person.tolist() == [1, 2]
+    np.testing.assert_allclose(written.time_s, [0.0, 0.1])
 
 
 def test_parquet_holds_what_was_said_and_others_read_it(tmp_path: Path) -> None:

@@ -153,6 +153,31 @@ def test_at_pace_no_frame_waits_for_somebody_new_and_soon_they_are_right(turning
         assert np.linalg.norm(found.skeletons.keypoints[0] - points, axis=1)[5:13].max() < 12
 
 
+def test_at_pace_people_take_turns_where_a_frame_has_time_for_one_look(tmp_path: Path, turning: LivePipeline) -> None:
+    # Two people, each of them found for sure, in frames that come faster than two looks take.
+    boxes = np.array([[16, 32, 22, 44, 0.9], [48, 32, 22, 44, 0.9]], np.float32).T
+    detector = PersonDetector(open_engine(constant_model(tmp_path / "two.onnx", [boxes], info())))
+    assert turning.pose is not None
+    engine = turning.pose.engine
+    assert isinstance(engine, CountingEngine)
+    pipeline = LivePipeline(detector, turning.pose, at_pace=True)
+    for _ in range(20):
+        pipeline.attention.took(1, 0.02)
+    crops, ages = [], []
+    for index in range(40):
+        pipeline.attention.took(1, 0.02)  # what this box's own looks take is not the question
+        pipeline.attention.took(1, 0.02)
+        before = engine.crops
+        result = pipeline.process(Frame(person_picture(turned_person(0.0)), index / 30, index, "two"))
+        crops.append(engine.crops - before)
+        assert result.skeletons_age_s is not None
+        ages.append(result.skeletons_age_s.max(initial=0.0))
+        assert len(result.skeletons) == len(result.detections)
+    pipeline.end()
+    assert max(crops[2:]) == 1
+    assert 0 < max(ages) <= 0.25 + 1 / 30
+
+
 def test_where_frames_come_fast_people_are_looked_for_beside_their_poses(turning: LivePipeline) -> None:
     turning.at_pace = True
     noting = Noting(turning.detector.engine)
