@@ -7,9 +7,7 @@ import ssl
 from types import TracebackType
 from typing import Self
 
-from starlette.types import ASGIApp
-
-from runtime.display.app import Watched
+from runtime.display.app import AtThisAddress, Watched
 from runtime.display.server import Server
 
 
@@ -17,7 +15,7 @@ class PageServer:
     """Serves a page. It owns the threads of the page's hub and of the server; `close` ends them."""
 
     def __init__(
-        self, page: Watched, application: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None = None
+        self, page: Watched, application: AtThisAddress, listener: socket.socket, tls: ssl.SSLContext | None = None
     ) -> None:
         """application: the page's, behind what decides from where it may be asked. listener, tls: see `Server`."""
         self.hub, self._page = page.hub, page
