@@ -100,7 +100,7 @@ def kept_of(job: Job) -> str:
     """What is left of a job that is stopped, and how it goes on; its keys by what they mean."""
     if job.resumable:
         return "What is finished is kept, and <resume> resumes it."
-    return "It can't go on where it stopped; <resume> starts it again."
+    return "<resume> begins it from the start."
 
 
 def why_not_paused(job: Job) -> str:

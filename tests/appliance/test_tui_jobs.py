@@ -72,7 +72,7 @@ async def test_what_is_over_in_moments_says_that_it_can_be_stopped_but_not_pause
         await pilot.press("z")
         await until(pilot, lambda: "it is over in moments; x stops it" in page(pilot).notice.text)
         await pilot.press("x")
-        await until(pilot, lambda: "It can't go on where it stopped" in " ".join(on_screen(pilot).split()))
+        await until(pilot, lambda: "r begins it from the start" in " ".join(on_screen(pilot).split()))
         await pilot.press("y")
         await until(pilot, lambda: store.get(job).state == "cancelled" and not page(pilot).busy)
         await until(pilot, lambda: "r starts it again" in on_screen(pilot))
