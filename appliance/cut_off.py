@@ -27,7 +27,7 @@ _FINISHERS: dict[str, intents.Finisher] = {
     "dataset.make": datasets.finish_making, "dataset.remove": datasets.finish_deleting,
     "dataset.delete": datasets.finish_deleting, "settings.change": finish_changing,
     "role.assign": assigning.finish_assigning, "role.remove": assigning.finish_removing,
-    "recording.delete": finish_deleting_recording,
+    "recording.delete": finish_deleting_recording, "skeletons.delete": finish_deleting_recording,
     "camera.forget": _forget_camera, "site.close": _close,
 }  # fmt: skip
 

@@ -19,10 +19,9 @@ from appliance.live import reserve, station, takeover
 from appliance.live.addresses import write_calibration_in_use
 from appliance.live.foreground import Foreground
 from appliance.models.store import ModelStore
-from appliance.site import assigning, audit, calibrations, intents, privacy
+from appliance.site import assigning, audit, calibrations, closing, intents
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
-from calibration.disk import DiskError
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 from runtime.capture import secrets
@@ -171,21 +170,7 @@ class Deeds:
         return api.Done()
 
     def mend(self, _: api.Nothing) -> api.Closed:
-        return api.Closed(mended=self.close_to_others() + reserve.mend(self.site))
-
-    def close_to_others(self) -> list[str]:
-        """Take from others what they may do with the site, and write that down; returns what was done, a line each."""
-        found = [each for each in privacy.open_to_others(self.site.root) if each.ours]
-        if not found:
-            return []
-        told = "; ".join(f"{each.path}: {each.mode:04o}" for each in found)
-        try:
-            with intents.intend(self.site, "site.close", "rights of others", told, again=True) as deed:
-                mended = privacy.close_to_others(self.site.root)
-                deed.reason = "; ".join(mended)
-        except DiskError:  # on a full disk they are closed all the same
-            mended = privacy.close_to_others(self.site.root)
-        return mended
+        return api.Closed(mended=closing.close_to_others(self.site) + reserve.mend(self.site))
 
     def note_installed(self, asked: api.Installed) -> api.Done:
         audit.record(self.site, "box.setup", ", ".join(asked.names))

@@ -13,7 +13,7 @@ from appliance import cut_off, program
 from appliance.bedside import calibration_pages, plates, recordings
 from appliance.jobs import datasets, leftovers
 from appliance.live import pauses, reserve
-from appliance.site import calibrations
+from appliance.site import calibrations, closing
 from appliance.site.folder import SiteFolder
 
 
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home")
     program.prepare()
     home = parser.parse_args(arguments).home
+    closing.close_and_tell(home)
     pauses.catch_up(home)
     left = tidy(SiteFolder.open(home))
     for problem in left:

@@ -13,6 +13,7 @@ import threading
 from appliance import program
 from appliance.jobs.runner import JobRunner, Turn
 from appliance.jobs.store import KINDS
+from appliance.site import closing
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
 from runtime.notify import notify
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     program.prepare()
     stopping = threading.Event()
     program.end_by(stopping.set)
+    closing.close_and_tell(options.home)
     run(SiteFolder.open(options.home), stopping, options.kinds)
     return 0
 

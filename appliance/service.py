@@ -35,7 +35,7 @@ from appliance.live.station import StationKeeper
 from appliance.live.status import live_status
 from appliance.live.supervisor import Supervisor
 from appliance.once import Once
-from appliance.site import audit, ballast, calibrations
+from appliance.site import audit, ballast, calibrations, closing
 from appliance.site.folder import SiteFolder, open_lock
 from calibration.disk import behind
 from calibration.errors import WardposeError
@@ -95,7 +95,6 @@ class Service:
 
     def run(self) -> None:
         """Serve until `stop`; then end the live path and interrupt the jobs, which can be resumed."""
-        self._deeds.close_to_others()
         with contextlib.suppress(WardposeError):
             for told in cut_off.settle(self.site):
                 sys.stderr.write(f"{told}\n")
@@ -379,10 +378,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     program.prepare()
+    closing.close_and_tell(options.home)
     service = Service(
-        SiteFolder.open(options.home, close=False),
-        leave_when_idle=options.leave_when_idle,
-        run_jobs=not options.without_jobs,
+        SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs
     )
     program.end_by(service.leave)
     service.run()

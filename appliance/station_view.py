@@ -15,7 +15,7 @@ from appliance import program
 from appliance.client import ServiceClient
 from appliance.live import pauses, station
 from appliance.live.addresses import calibration_in_use, result_socket, write_calibration_in_use
-from appliance.site import assigning
+from appliance.site import assigning, closing
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from calibration.errors import WardposeError
@@ -134,6 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     program.prepare()
     stopping = threading.Event()
     program.end_by(stopping.set)
+    closing.close_and_tell(options.home)
     run(SiteFolder.open(options.home), stopping)
     return 0
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +48,34 @@ def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path, *, mode: int = 0o755) -> Iterator[Path]:
+    """A folder to fill, which becomes `target` when all went well; otherwise nothing is left of it.
+
+    Raises `WardposeError` where something stands at `target` by then: of two who make it at once one does.
+    """
+    workplace = Path()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        yield workplace
+        workplace.chmod(mode)
+        _take_name(workplace, target)
+    except BaseException:
+        if workplace.name:
+            shutil.rmtree(workplace, ignore_errors=True)
+        raise
+
+
+def _take_name(workplace: Path, target: Path) -> None:
+    try:
+        workplace.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise WardposeError("something is here already", where=str(target), mend="choose another name") from None
+        raise disk_error(error, target) from error
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o600) -> None:

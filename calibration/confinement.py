@@ -7,13 +7,16 @@ that imports it, and wants the system's libseccomp; where that is missing the li
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from calibration.disk import DiskError
@@ -24,6 +27,9 @@ from calibration.processes import die_with_parent
 
 CPU_SECONDS = 150  # of a large file; a small one has so many, and some more for each MiB
 LEAST_CPU_SECONDS, CPU_SECONDS_A_MIB = 45, 2
+# Of a step that a file can make endless: so many, or so many times what this box took until then, to load the libraries
+# that take it. The largest models of a few MiB want a fifth of it; larger files have more for each MiB.
+STEP_SECONDS, STEP_TIMES = 10, 3
 WALL_SECONDS = 600.0  # for a box that does much else meanwhile
 LEAST_BYTES = 2 * 2**30
 BYTES_A_BYTE = 8  # of memory, of the file that is read: its tensors are widened, copied and loaded by a library
@@ -65,7 +71,7 @@ def run_confined(
     text = done.stdout.decode(errors="replace")
     if done.returncode == 0:
         return text
-    raise _told(text, where) or WardposeError(_why(done, memory, cpu_seconds), where=where, mend=mend)
+    raise _told(text, where) or WardposeError(_why(done, text, memory, cpu_seconds), where=where, mend=mend)
 
 
 def confined(main: Callable[[], None]) -> int:
@@ -82,6 +88,30 @@ def confined(main: Callable[[], None]) -> int:
     except MemoryError:
         return 3
     return 0
+
+
+@contextlib.contextmanager
+def hurried(step: str, size: int) -> Iterator[None]:
+    """Bound what a file of `size` bytes may make of the block, where this process was started by `run_confined`: the
+    budget for all of it is for boxes that take long to load libraries, and a file that never ends would use it up.
+    step: how the block is called where it isn't done in time."""
+    if not is_confined():
+        yield
+        return
+    used = time.process_time()
+    more = max(STEP_SECONDS, STEP_TIMES * used) + CPU_SECONDS_A_MIB * size / 2**20
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    until = math.ceil(used + more)
+    if most != resource.RLIM_INFINITY and until >= most:  # what bounds all of it comes first
+        yield
+        return
+    print(json.dumps({"step": f"{step} was not done within {more:.0f} s of processor time"}), flush=True)
+    resource.setrlimit(resource.RLIMIT_CPU, (until, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        print(json.dumps({"step": ""}), flush=True)
 
 
 def is_confined() -> bool:
@@ -147,10 +177,13 @@ def _told(text: str, where: str) -> WardposeError | None:
         return None
 
 
-def _why(done: subprocess.CompletedProcess[bytes], memory: int, cpu_seconds: float) -> str:
+def _why(done: subprocess.CompletedProcess[bytes], text: str, memory: int, cpu_seconds: float) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     last = lines[-1] if lines else ""
     if done.returncode in (-24, -9):  # SIGXCPU, or SIGKILL after it
+        with contextlib.suppress(IndexError, ValueError, KeyError, TypeError):
+            if step := parse_json(text.strip().splitlines()[-1])["step"]:
+                return str(step)
         return f"it was not done within {cpu_seconds:.0f} s of processor time"
     if done.returncode == 3 or "MemoryError" in last or "bad_alloc" in last:
         return f"it asks for more than {memory / 2**30:.1f} GiB of memory"

@@ -34,24 +34,35 @@ def starting() -> None:
     notify(f"EXTEND_TIMEOUT_USEC={int(START_WORD_S * 1e6)}")
 
 
-@contextlib.contextmanager
-def telling_that_it_starts(patience_s: float, also: Callable[[], None] = lambda: None) -> Iterator[None]:
+def telling_that_it_starts(
+    patience_s: float, also: Callable[[], None] = lambda: None
+) -> contextlib.AbstractContextManager[None]:
     """`starting`, and whatever else is to be said, twice a second from a thread while the block gets this process
     ready; for `patience_s` at most, since a start that never ends is a hang as well."""
+    until = time.monotonic() + patience_s
+
+    def tell() -> bool:
+        also()
+        starting()
+        return time.monotonic() < until
+
+    return beating(tell, _START_BEAT_S)
+
+
+@contextlib.contextmanager
+def beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
+    """`beat` from a thread of its own, at once and every `every_s` seconds while the block runs, until it answers
+    False. It is never under way any more when the block has ended."""
     done = threading.Event()
 
-    def tell() -> None:
-        until = time.monotonic() + patience_s
-        while time.monotonic() < until:
-            also()
-            starting()
-            if done.wait(_START_BEAT_S):
-                return
+    def run() -> None:
+        while beat() and not done.wait(every_s):
+            pass
 
-    teller = threading.Thread(target=tell, name="starting", daemon=True)
-    teller.start()
+    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        teller.join()
+        thread.join()

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.interpolate import BSpline, RectBivariateSpline
 
 from calibration.camera import CameraModel
 from synth.render.renderer import Rendering
@@ -125,15 +124,20 @@ def _pinhole_offsets(camera: CameraModel) -> tuple[NDArray[np.float64], NDArray[
     if not np.isfinite(rays).all() or np.abs(camera.project(rays) - grid).max() > 0.01:
         raise ValueError("the distortion cannot be inverted over the whole picture; check the intrinsics")
     u, v = (
-        _on_pixels(RectBivariateSpline(ys, xs, (focal * ray).reshape(len(ys), len(xs))), camera)
+        _on_pixels(ys, xs, (focal * ray).reshape(len(ys), len(xs)), camera)
         for focal, ray in ((camera.fx, rays[:, 0]), (camera.fy, rays[:, 1]))
     )
     return u, v
 
 
-def _on_pixels(spline: RectBivariateSpline, camera: CameraModel) -> NDArray[np.float64]:
-    """A cubic spline over (row, column) at every pixel (H, W): a product with the basis along each axis, which takes a
-    quarter of the time that the spline's own evaluation does."""
+def _on_pixels(
+    ys: NDArray[np.float64], xs: NDArray[np.float64], values: NDArray[np.float64], camera: CameraModel
+) -> NDArray[np.float64]:
+    """The cubic spline through values (R, C) at rows (R,) and columns (C,), at every pixel (H, W): a product with the
+    basis along each axis, which takes a quarter of the time that the spline's own evaluation does."""
+    from scipy.interpolate import BSpline, RectBivariateSpline  # takes long to load, and a scenario is read without
+
+    spline = RectBivariateSpline(ys, xs, values)
     knots = spline.get_knots()
     down, across = (
         BSpline.design_matrix(np.arange(float(count)), along, 3)

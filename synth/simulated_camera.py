@@ -27,6 +27,7 @@ from calibration.viewpoint import Viewpoint
 from runtime.capture.source import StaleFrame, split_options
 from runtime.frames import Frame, ImuSample, Origin
 from synth.dataset import DatasetSpec, generate_sample
+from synth.kept_stills import KeptStills, Still
 from synth.labels import Annotation
 from synth.render.mesh import Mesh
 from synth.render.renderer import Scene
@@ -96,20 +97,12 @@ class LabelledFrame:
     annotations: list[Annotation]
 
 
-@dataclass(frozen=True)
-class _Still:
-    """One rendered moment, as the sensor gives it but for its noise."""
-
-    color: NDArray[np.uint8]
-    depth: NDArray[np.uint16] | None
-
-
 class SimulatedCamera:
     """The simulated ward's camera; a `CaptureSource` that lays its tag sheet, empties its bed, knows the truth and
     holds out frames.
 
     Threads: `open` starts one thread that renders postures ahead, `close` ends it. `open` renders the first picture
-    (seconds). `read` waits for the next tick of the clock.
+    (seconds), where this ward has not been shown before. `read` waits for the next tick of the clock.
     """
 
     live = True
@@ -132,7 +125,8 @@ class SimulatedCamera:
         self._look_seed = int(rng.integers(2**31))
         self._exposure = draw_exposure(rng, _SENSOR)
         self._noise_rng = np.random.default_rng(rng.integers(2**63))
-        self._stills: list[_Still] = []
+        self._stills: list[Still] = []
+        self._kept: KeptStills | None = None
         self._failure: Exception | None = None
         self._painter: threading.Thread | None = None
         self._stop = threading.Event()
@@ -181,7 +175,8 @@ class SimulatedCamera:
             return
         self._stop.clear()
         first = self._wanted if self.config.prepared else 1
-        self._failure, self._stills = None, [self._paint(index) for index in range(first)]
+        self._kept = self._keeping()
+        self._failure, self._stills = None, [self._still(index) for index in range(first)]
         self._grain, self._depth_grain = self._make_grain(), self._make_depth_grain()
         self._began = self._next = time.monotonic()
         self._index = 0
@@ -252,7 +247,7 @@ class SimulatedCamera:
                     continue
                 if self._stop.is_set():
                     return
-                self._stills.append(self._paint(len(self._stills)))
+                self._stills.append(self._still(len(self._stills)))
         except Exception as error:  # whatever it is, the reader must hear of it
             self._failure = error
 
@@ -276,7 +271,24 @@ class SimulatedCamera:
             return 1 - self.config.nurse_share, self.config.nurse_share
         return (*[0.0] * self.config.bystanders, 1.0)
 
-    def _paint(self, index: int) -> _Still:
+    def _keeping(self) -> KeptStills | None:
+        """Where its pictures are kept; nowhere those of a plug-in that draws otherwise."""
+        if type(self) is not SimulatedCamera:
+            return None
+        ward = self.config.model_dump_json(exclude={"fps", "posture_s", "postures", "prepared"})
+        depth_size = (KINECT_DEPTH.height, KINECT_DEPTH.width) if self.config.depth else None
+        return KeptStills(ward, (self.camera.height, self.camera.width), depth_size)
+
+    def _still(self, index: int) -> Still:
+        kept = self._kept and self._kept.get(index)
+        if kept:
+            return kept
+        still = self._paint(index)
+        if self._kept:
+            self._kept.keep(index, still)
+        return still
+
+    def _paint(self, index: int) -> Still:
         # Imported here: they bring the body model, which opening the tag sheet does without.
         from synth.render.numba_renderer import NumbaRenderer, render_depth_ids
 
@@ -297,14 +309,14 @@ class SimulatedCamera:
         bent = lens.bend_color(ideal)
         color = expose(bent, _without_noise(metered(bent, self._exposure, _SENSOR)))
         if not self.config.depth:
-            return _Still(color, None)
+            return Still(color, None)
         depth_lens = lens_of(KINECT_DEPTH)
         depth_from_bed = np.linalg.inv(KINECT_COLOR_FROM_DEPTH) @ camera_from_bed
         metres, _, _ = render_depth_ids(scene.meshes, depth_from_bed, depth_lens.pinhole)
         millimetres = np.clip(np.rint(depth_lens.bend_plane(metres) * 1000), 0, 65535).astype(np.uint16)
         # The time-of-flight range of this mode; beyond it the real camera has no reading.
         millimetres[(millimetres < 500) | (millimetres > 5460)] = 0
-        return _Still(color, millimetres)
+        return Still(color, millimetres)
 
     def _ward_scene(self, index: int) -> Scene:
         from synth.sample import build_scene, make_staging

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+from calibration.atomic import whole_folder
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
-from tuning.families.family import ImportWish, buildable, families
+from tuning.families.family import ImportWish, ModelFamily, buildable, families
 from tuning.kept_epoch import take_in_epoch, tuned_model_of
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
-from tuning.store.save import whole_folder
 
 
 def import_model(
@@ -103,13 +103,7 @@ def build_model(
         raise WardposeError(
             f"a model named {name!r} is already here", where=str(models_dir), mend="choose another name"
         )
-    known = buildable()
-    if architecture not in known:
-        raise WardposeError(
-            f"no architecture is called {architecture!r}", where="wardpose models build",
-            mend=f"choose one of: {', '.join(known)}",
-        )  # fmt: skip
-    family = known[architecture]
+    family = _family_of(architecture, "wardpose models build")
     with whole_folder(target) as workplace:
         seed_everything(seed)
         card = family.build(architecture, ImportWish(name, width=width, height=height), workplace)
@@ -197,4 +191,19 @@ def _recognised(foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelC
             where=where,
             mend="give a person detector or a pose model of one of the families in the README",
         )
+    if wish.architecture:
+        _family_of(wish.architecture, where)
+        raise WardposeError(
+            f"the weights are no {wish.architecture}", where=where,
+            mend="without --architecture every known one is tried",
+        )  # fmt: skip
     raise WardposeError("the weights fit no model that is known here", where=where, mend="name its --architecture")
+
+
+def _family_of(architecture: str, where: str) -> ModelFamily:
+    known = buildable()
+    if architecture not in known:
+        raise WardposeError(
+            f"no architecture is called {architecture!r}", where=where, mend=f"choose one of: {', '.join(known)}"
+        )
+    return known[architecture]

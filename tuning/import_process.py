@@ -11,13 +11,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from calibration.atomic import whole_folder
 from calibration.confinement import confined, run_confined
 from calibration.json_text import parse_json
 from tuning.families.family import ImportWish
 from tuning.import_model import require_importable, take_in, weights_of
 from tuning.store.card import ModelCard, read_card, verify_weights
 from tuning.store.foreign import read_foreign
-from tuning.store.save import whole_folder
 
 _MEND = "check where the file comes from; ask for the weights as .safetensors or .onnx"
 

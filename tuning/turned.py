@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from calibration.atomic import write_bytes
+from calibration.atomic import whole_folder, write_bytes
 from calibration.errors import WardposeError
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from runtime.skeleton import KEYPOINTS
 from tuning.coco_folder import Picture, read_people
-from tuning.store.save import whole_folder
 
 _QUALITY = 95
 _LEAST_SIDE_PX = 1.0

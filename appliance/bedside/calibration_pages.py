@@ -5,6 +5,7 @@ Whoever has one made has asked for the look (`camera.look`); it goes when its ti
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +35,8 @@ def delete_old_pages(site: SiteFolder) -> list[str]:
         try:
             if time.time() - path.stat().st_mtime < PAGE_KEPT.total_seconds():
                 continue
-            intents.delete(site, "calibration.page-expire", path.name, "", [path])
+            with contextlib.suppress(intents.Gone):
+                intents.delete(site, "calibration.page-expire", path.name, "", [path])
         except OSError as error:
             problems.append(str(disk_error(error, path)))
         except WardposeError as error:

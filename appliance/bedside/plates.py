@@ -135,16 +135,21 @@ def keep_staged(site: SiteFolder, staged: str, name: str = "", reason: str = "")
     plate = load_plate(site.plates / staged)
     name = name or _free_name(site, plate.captured_at[:10])
     folder = _folder(site, name)
-    if folder.exists():
-        raise WardposeError(f"a plate {name} is there already", mend="give another name, or remove that one")
+    _require_free(folder)
     why = f"until {plate.expires_at[:10]}{f': {reason}' if reason else ''}"
     try:
         with intents.intend(site, "plate.keep", name, why, made=folder):
+            _require_free(folder)  # somebody else's may have come just now
             (site.plates / staged).rename(folder)
             sync_folder(site.plates)
     except OSError as error:
         raise disk_error(error, folder) from error
     return find(site, name)
+
+
+def _require_free(folder: Path) -> None:
+    if folder.exists():
+        raise WardposeError(f"a plate {folder.name} is there already", mend="give another name, or remove that one")
 
 
 def rows(site: SiteFolder) -> list[PlateRow]:
@@ -219,7 +224,10 @@ def delete_expired(site: SiteFolder) -> list[str]:
             continue
         folder, why = site.plates / row.name, f"expired at {row.expires_at}"
         try:
-            intents.delete(site, "plate.expire", row.name, why, [folder], carry_out=partial(_delete, site, row.name))
+            with contextlib.suppress(intents.Gone):
+                intents.delete(
+                    site, "plate.expire", row.name, why, [folder], carry_out=partial(_delete, site, row.name)
+                )
         except WardposeError as error:
             problems.append(str(error))
     return problems

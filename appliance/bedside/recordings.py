@@ -184,9 +184,13 @@ def _set_state(site: SiteFolder, row: int, state: str) -> None:
 
 
 def _end(site: SiteFolder, row: int, state: str, what: str, file: Path, why: str) -> None:
-    """A recording's last state and the audit row that tells of it, in one."""
-    with audit.deed(site, what, str(file), why) as db:
-        db.execute("UPDATE recordings SET state = ? WHERE id = ?", (state, row))
+    """A recording's last state and the audit row that tells of it, in one; nothing where its end is known by now."""
+    with contextlib.suppress(intents.Gone), audit.deed(site, what, str(file), why) as db:
+        ended = db.execute(
+            "UPDATE recordings SET state = ? WHERE id = ? AND state IN ('recording', 'kept')", (state, row)
+        ).rowcount
+        if not ended:
+            raise intents.Gone(f"{file} was looked after by another program just now")
 
 
 def delete_expired(site: SiteFolder) -> list[str]:
@@ -227,8 +231,9 @@ def _look_after(site: SiteFolder, row: sqlite3.Row) -> None:
         return
     if _is_the_recording(file, row["expires_at"]):
         why = f"expired at {row['expires_at']}"
-        intents.delete(site, "recording.delete", str(file), why, [file], finisher=finish_deleting)
-    else:
+        with contextlib.suppress(intents.Gone):
+            intents.delete(site, "recording.delete", str(file), why, [file], finisher=finish_deleting)
+    elif not intents.is_being_deleted(site, file):
         why = f"expired at {row['expires_at']}, but was no longer there"
         _end(site, row["id"], "deleted", "recording.gone", file, why)
 

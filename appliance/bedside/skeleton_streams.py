@@ -18,11 +18,11 @@ from typing import IO, Any
 from appliance.bedside import recordings
 from appliance.live.addresses import result_socket
 from appliance.live.pauses import switch
-from appliance.site import audit
+from appliance.site import audit, intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.requests import Ask
-from calibration.atomic import atomic_file
+from calibration.atomic import atomic_file, disk_error
 from calibration.errors import WardposeError
 from calibration.processes import process_identity
 from calibration.progress import Progress
@@ -149,10 +149,7 @@ def _messages(site: SiteFolder, seconds: float) -> Iterator[tuple[dict[str, Any]
 
 def delete(site: SiteFolder, name: str, reason: str) -> None:
     """Delete a stream before its time; raises WardposeError where there is none."""
-    file = require(site, name)
-    with audit.deed(site, "skeletons.delete", name, reason) as db:
-        db.execute("UPDATE recordings SET state = 'deleted' WHERE file = ? AND state = 'kept'", (site.relative(file),))
-        file.unlink()
+    intents.delete(site, "skeletons.delete", name, reason, [require(site, name)], finisher=recordings.finish_deleting)
 
 
 def note_export(site: SiteFolder, name: str, to: str, out: str, reason: str) -> Path:
@@ -173,10 +170,24 @@ def export(file: Path, to: str, out: Path, person: int | None = None) -> list[Pa
         motion = motion.of(person)
     if to == "bids":
         return write_bids(motion, out)
-    if out.exists():
-        raise WardposeError("there is a file of that name", where=str(out), mend="choose another name")
-    (write_c3d if to == "c3d" else write_csv)(motion, out)
+    _take_name(out)
+    try:
+        (write_c3d if to == "c3d" else write_csv)(motion, out)
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
     return [out]
+
+
+def _take_name(out: Path) -> None:
+    """An empty file of that name, from now on: of two exports at once the second would take the first one's place."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        raise WardposeError("there is a file of that name", where=str(out), mend="choose another name") from None
+    except OSError as error:
+        raise disk_error(error, out) from error
 
 
 def told(stream: Stream) -> dict[str, Any]:

@@ -139,6 +139,12 @@ KEPT = (
         "who named the camera with its password", "`wardpose camera forget`", ("secrets.json",), from_pixels=False,
     ),
     Kept(
+        "what the simulated ward has shown: drawn people in a drawn room",
+        "with the compiled kernels, beside the environment (`share/wardpose/numba`)",
+        "the sixty pictures used last, until what draws them changes", "nobody is asked: they show nobody",
+        "by itself; by removing the folder", from_pixels=False,
+    ),
+    Kept(
         "the box's own papers: settings, database with the audit trail, outages, figures of models, sockets, locks, "
         "ballast, printed sheets",
         "the site folder", "for good", "–", "–",

@@ -7,11 +7,11 @@ from typing import Any
 
 from appliance.cli.output import Output
 
-PARTS = ("kills", "hostile", "disk", "live")
+PARTS = ("kills", "pairs", "hostile", "disk", "live")
 
 
 def add(kinds: Any, common: argparse.ArgumentParser) -> None:
-    faults = kinds.add_parser("faults", parents=[common], help="kills, hostile files, full disks, crowds at sockets")
+    faults = kinds.add_parser("faults", parents=[common], help="kills, two at once, hostile files, full disks, crowds")
     faults.add_argument("--part", action="append", choices=PARTS, help="one of them alone (may be repeated)")
     faults.add_argument("--every", type=int, default=1, help="try each so many of the kill points, default 1")
     faults.set_defaults(run=measure, bench="faults")

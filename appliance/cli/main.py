@@ -131,6 +131,7 @@ def _run(arguments: list[str], out: Output) -> int:
         if rest:
             parser.error(f"unrecognised: {' '.join(rest)}")
         home.require_no_mistake(options, out)
+        _close_to_others(options)
         return live.open_terminal_ui(options, out)
     if rest:
         if options.command != "test":
@@ -139,8 +140,16 @@ def _run(arguments: list[str], out: Output) -> int:
     home.require_no_mistake(options, out)
     from appliance.live import pauses
 
+    _close_to_others(options)
     pauses.catch_up(options.home)
     return int(options.run(options, out))
+
+
+def _close_to_others(options: argparse.Namespace) -> None:
+    from appliance.site import closing
+
+    if options.command not in ("doctor", "test"):  # the one tells how a site is, the other is about none
+        closing.close_and_tell(options.home)
 
 
 def _meant(command: str, rest: Sequence[str]) -> str:

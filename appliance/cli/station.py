@@ -48,7 +48,7 @@ def doctor(options: argparse.Namespace, out: Output) -> int:
     from appliance.deeds import Deeds
     from appliance.site.folder import SiteFolder
 
-    site = SiteFolder.open(options.home, close=False)
+    site = SiteFolder.open(options.home)
     mended: list[str] = []
     if options.mend:  # a service that is only just started would have closed the site itself
         mended = ask_or_do(site, "site.close", lambda: Deeds(site).ask("site.close"))["mended"]

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from appliance import program
-from appliance.faults import disk_faults, kill_points, random_kills
+from appliance.faults import disk_faults, kill_points, pairs, random_kills
 from appliance.faults.children import FINISHED, in_child
 from appliance.faults.disks import KINDS
 from appliance.faults.operations import OPERATIONS
 from appliance.faults.small_site import prepare
 
-PARTS = ("points", "random", "disk")
+PARTS = ("points", "random", "pairs", "disk")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--every", type=int, default=1, help="each so many of the kill points")
     parser.add_argument("--kills", type=int, default=random_kills.KILLS, help="at random instants")
+    parser.add_argument("--rounds", type=int, default=pairs.ROUNDS, help="of each deed that two do at once")
     parser.add_argument("--operations", type=int, default=1, help="each so many of the operations on a bad disk")
     parser.add_argument("--cuts", type=int, default=disk_faults.CUTS, help="of the power, at random instants")
     parser.add_argument("--disk", action="append", choices=KINDS)
@@ -55,6 +56,9 @@ def _rows(part: str, original: Path, work: Path, options: argparse.Namespace) ->
             yield asdict(kill_points.sweep(operation, original, work / "copy", every=options.every))
     elif part == "random":
         yield asdict(random_kills.kill_at_random(original, work / "copy", kills=options.kills, seed=options.seed))
+    elif part == "pairs":
+        for name in sorted(pairs.PAIRS):
+            yield asdict(pairs.meet(name, original, work / "copy", rounds=options.rounds))
     else:
         yield from disk_faults.run(
             original, work, every=options.operations, cuts=options.cuts, seed=options.seed, kinds=options.disk or KINDS

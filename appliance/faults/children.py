@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance import cut_off
@@ -18,6 +18,25 @@ FINISHED, _FAILED = 0, 3
 
 def in_child(deed: Callable[[], str]) -> tuple[int, str]:
     """Exit status (below 0: killed by that signal) and answer of `deed` in a forked child."""
+    return _awaited(*_forked(deed, lambda: None))
+
+
+def at_once(deeds: Sequence[Callable[[], str]]) -> list[tuple[int, str]]:
+    """The same of several children, which all begin when the last of them is there."""
+    waiting, begin = os.pipe()
+
+    def wait() -> None:
+        os.close(begin)
+        os.read(waiting, 1)  # nothing comes: it ends when nobody can write to it any more
+
+    children = [_forked(deed, wait) for deed in deeds]
+    os.close(waiting)
+    os.close(begin)
+    return [_awaited(*child) for child in children]
+
+
+def _forked(deed: Callable[[], str], first: Callable[[], None]) -> tuple[int, int]:
+    """The child's number, and where its answer is to be read."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -25,6 +44,7 @@ def in_child(deed: Callable[[], str]) -> tuple[int, str]:
         write, leave = os.write, os._exit
         try:
             os.close(reader)
+            first()
             answer = deed()
         except BaseException as error:  # told to the parent: nothing of this child may go on
             status, answer = _FAILED, f"{type(error).__name__}: {error}"
@@ -34,6 +54,10 @@ def in_child(deed: Callable[[], str]) -> tuple[int, str]:
                 data = data[write(writer, data) :]
         leave(status)
     os.close(writer)
+    return child, reader
+
+
+def _awaited(child: int, reader: int) -> tuple[int, str]:
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read().decode(errors="replace")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), answer

@@ -60,7 +60,7 @@ def faults_of(site: SiteFolder, *, small: bool = True) -> Iterator[str]:
             yield f"the model {folder.name} stands without its audit row"
     if models:
         yield f"rows of models that are not there: {sorted(models)}"
-    if promoted != sum(what == "model.promote" for what, _ in rows):
+    if promoted != sum(what in ("model.promote", "model.rollback") for what, _ in rows):
         yield "promotions and their audit rows differ"
     if jobs != sum(what == "job.submit" for what, _ in rows):
         yield "jobs and their audit rows differ"
@@ -96,9 +96,10 @@ def _faults_of_files(site: SiteFolder, rows: list[tuple[str, str]]) -> Iterator[
     """Deeds on one file each, which stand with their audit row or not at all."""
     deeds = [what for what, _ in rows]
     load_settings(site)  # an edit by hand is written down when it is seen
-    if (read_settings(site.settings_file).display.port == A_PORT) != ("settings.change" in deeds):
-        yield "a setting was changed without its audit row, or a row without the change"
     trail = audit.rows(site, None)
+    changed = any(row.what == "settings.change" and row.reason.startswith("display.port ") for row in trail)
+    if (read_settings(site.settings_file).display.port == A_PORT) != changed:
+        yield "a setting was changed without its audit row, or a row without the change"
     newest = {row.subject: row for row in reversed(trail) if row.what in ("role.assign", "role.remove")}
     if any(row.what == "settings.edit" for row in trail):
         yield "a setting that wardpose changed is told as edited by hand"

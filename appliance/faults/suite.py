@@ -36,7 +36,7 @@ class Row:
         return asdict(self)
 
 
-PARTS = ("kills", "hostile", "disk", "live")
+PARTS = ("kills", "pairs", "hostile", "disk", "live")
 
 
 def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | None = None) -> list[Row]:
@@ -44,9 +44,10 @@ def run(parts: tuple[str, ...] = PARTS, *, every: int = 1, progress: Progress | 
     tell = progress or (lambda done, total, note: None)
     makers: dict[str, Callable[[Path], Iterator[Row]]] = {
         "kills": lambda work: _forked("--part=points", "--part=random", f"--every={every}"),
+        "pairs": lambda work: _forked("--part=pairs"),
         "disk": lambda work: _forked("--part=disk", f"--operations={every}"),
         "hostile": lambda work: (Row(**values) for values in hostile_faults.run(work)),
-         "live": lambda work: (Row(**values) for values in live_faults.run(work)),
+        "live": lambda work: (Row(**values) for values in live_faults.run(work)),
     }  # fmt: skip
     rows: list[Row] = []
     for place, part in enumerate(parts):
@@ -76,6 +77,10 @@ def _row(said: dict[str, Any]) -> Row:
     if part == "points":
         told = f"{said['done']} done, {said['undone']} undone, {said['told']} settled and told"
         return Row(f"killed: {said['operation']}", said["tried"], None, None, said["lost"], [told, *said["faults"]])
+    if part == "pairs":
+        told = f"both done {said['both']} times"
+        told += f"; else the other is told: {said['refused']}" if said["refused"] else ""
+        return Row(f"two at once: {said['deed']}", said["tried"], None, None, said["lost"], [told, *said["faults"]])
     told = f"{said['amidst']} with operations still to do; {said['done']} operations had been said to be done"
     notes = [f"{told}; {said['told']} starts settled something and told it", *said["faults"]]
     return Row("killed: any operation, at a random instant", said["tried"], None, None, said["lost"], notes)

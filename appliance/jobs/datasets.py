@@ -205,7 +205,8 @@ def delete_composed(site: SiteFolder) -> list[str]:
         gone = [site.pictures / folder.name, folder]
         why = "a plate that it shows has ended"
         try:
-            intents.delete(site, "dataset.delete", folder.name, why, gone, finisher=finish_deleting)
+            with contextlib.suppress(intents.Gone):
+                intents.delete(site, "dataset.delete", folder.name, why, gone, finisher=finish_deleting)
         except WardposeError as error:
             problems.append(str(error))
     return problems
@@ -233,7 +234,8 @@ def _made(
     make_dataset(spec, out, resume=True, workers=workers, progress=progress)
     for other in site.datasets.glob(f"{HELD_OUT}-{label}-*"):
         if other != out:
-            intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])
+            with contextlib.suppress(intents.Gone):
+                intents.delete(site, "dataset.delete", site.relative(other), f"{out.name} takes its place", [other])
     return out / "annotations.json"
 
 

@@ -60,6 +60,8 @@ def clear(site: SiteFolder) -> tuple[list[str], list[str]]:
             if not lines:
                 raise _NothingFreed
             deed.reason = _named([path for path in names if not os.path.lexists(path)])
+    except intents.Gone:  # another program of the site clears the same away
+        return lines, stuck
     except DiskError as error:
         left = [found for found in dead if os.path.lexists(found.path)]
         if sum(_size(found.path) for found in left) < ROOM:  # nothing that its row would find room by

@@ -199,16 +199,20 @@ class JobStore:
         job = self.get(number)
         if job.active and job.pause_requested:
             with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
-                db.execute("UPDATE jobs SET pause_requested = 0 WHERE id = ?", (number,))
+                went_on = db.execute(
+                    "UPDATE jobs SET pause_requested = 0 WHERE id = ? AND pause_requested = 1", (number,)
+                ).rowcount
+                _require_first(went_on, number)
             return self.get(number)
         if job.state not in STOPPED:
             raise WardposeError(f"job {number} is {job.state}", mend="only a paused or a stopped job can be resumed")
         with audit.deed(self.site, "job.resume", f"#{number} {job.kind}") as db:
-            db.execute(
+            queued = db.execute(
                 "UPDATE jobs SET state = 'queued', cancel_requested = 0, process = '', error = '', finished_at = '', "
                 "outcome = '', pause_requested = 0, asked_by = ? WHERE id = ? AND state = ?",
                 (current_user(), number, job.state),
-            )
+            ).rowcount
+            _require_first(queued, number)
         return self.get(number)
 
     def _job(self, row: sqlite3.Row) -> Job:
@@ -270,3 +274,9 @@ def _job(row: sqlite3.Row) -> Job:
     for name in ("heavy", "resumable", "cancel_requested", "pause_requested", "held"):
         values[name] = bool(values[name])
     return Job(**values)
+
+
+def _require_first(changed: int, number: int) -> None:
+    """Of two who resume a job at once the second is told so, and writes no row of a deed that was none."""
+    if not changed:
+        raise WardposeError(f"job {number} was resumed by somebody else just now", mend="see `wardpose jobs`")

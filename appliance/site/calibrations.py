@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +39,9 @@ def keep(site: SiteFolder, estimate: CalibrationEstimate, reason: str = "") -> C
     from calibration.files import save_estimate
 
     made_at = now()
-    path = site.calibrations / f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}.json"
+    # Two at once may be kept within one millisecond.
+    name = f"{made_at.replace(':', '').replace('.', '-')}-{estimate.method}-{secrets.token_hex(3)}.json"
+    path = site.calibrations / name
     told = "confirmed" if estimate.confirmed else "not yet confirmed"
     told += f": {reason}" if reason else ""
     with intents.intend(site, "calibration.keep", estimate.method, told, unmakes=[path]) as deed:
@@ -163,7 +167,8 @@ def forget_references(site: SiteFolder) -> list[str]:
             continue
         why = "held pieces of the picture" if path.name.endswith(FORMER_REFERENCE) else "its calibration has ended"
         try:
-            intents.delete(site, "watch.forget", path.name, why, [path])
+            with contextlib.suppress(intents.Gone):
+                intents.delete(site, "watch.forget", path.name, why, [path])
         except WardposeError as error:
             problems.append(str(error))
     return problems

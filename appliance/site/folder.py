@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from appliance.site.database import Database
-from appliance.site.privacy import close_to_others, is_a_site
+from appliance.site.privacy import close_to_others
 from calibration.atomic import disk_error
 from calibration.disk import is_read_only, trouble_of
 from calibration.errors import WardposeError
@@ -87,15 +87,13 @@ class SiteFolder:
     root: Path
 
     @classmethod
-    def open(cls, path: Path | str | None = None, *, close: bool = True) -> SiteFolder:
-        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone.
-
-        close: take from others what they may do with a site that is there; the doctor looks at it as it is.
-        """
+    def open(cls, path: Path | str | None = None) -> SiteFolder:
+        """The site at `path` (default: `default_home()`), made when absent, readable by its owner alone. One that is
+        there is taken as it is (see `appliance.site.closing`)."""
         root = home_path(path) if path else default_home().absolute()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if close and is_a_site(root):
+            if not any(root.iterdir()):  # somebody's home or /tmp named by mistake keeps its rights
                 close_to_others(root)
         except OSError as error:
             raise disk_error(error, root) from error

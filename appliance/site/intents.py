@@ -37,6 +37,10 @@ Finisher = Callable[[SiteFolder, "Intent", sqlite3.Connection], None]
 _ended: set[tuple[str, int]] = set()  # of this process: what was begun and neither finished nor forgotten
 
 
+class Gone(WardposeError):
+    """Somebody else deletes it, or has: there is nothing to do and nothing to be written down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What somebody is about to do. made: stands when it is done, another than `before` stood there (see `_mark`), with
@@ -90,7 +94,7 @@ def intend(
     again, by the kind's finisher. finishers: for one of the same name that was cut off earlier and is settled first.
     """
     told = {"made": "" if made is None else site.relative(made), "unmakes": [site.relative(path) for path in unmakes],
-            "deletes": [site.relative(path) for path in deletes], "before": "" if made is None else _mark(made),
+            "deletes": [site.relative(path) for path in deletes],
             "content": "" if content is None else hashlib.sha256(content).hexdigest(), "again": again,
             "more": dict(more or {})}  # fmt: skip
     deed = Deed(site, _begin(site, what, subject, reason, told, finishers or {}), reason)
@@ -110,7 +114,8 @@ def delete(
     carry_out: Callable[[], None] | None = None, finisher: Finisher | None = None,
 ) -> None:  # fmt: skip
     """Delete files or folders, with a row. On a disk too full for the row, the deletion comes first where it makes room
-    for it; else nothing is deleted, and the `DiskError` is raised.
+    for it; else nothing is deleted, and the `DiskError` is raised. Of two who delete one thing at once one does, and
+    the other has `Gone` raised.
 
     carry_out: deletes them, where their order matters; does nothing where it is done already. finisher: what else goes
     with them; `settle` wants the same for what was cut off.
@@ -123,6 +128,8 @@ def delete(
 
     try:
         with intend(site, what, subject, reason, deletes=paths) as deed:
+            if not any(os.path.lexists(path) for path in paths):
+                raise Gone(f"{subject!r} was deleted by another program just now")
             away()
             with deed.commit() as db:
                 if finisher is not None:
@@ -139,6 +146,12 @@ def delete(
             told = [site.relative(path) for path in paths]
             if finisher is not None:
                 finisher(site, Intent(0, "", "", what, subject, reason, "", deletes=tuple(told)), db)
+
+
+def is_being_deleted(site: SiteFolder, path: Path) -> bool:
+    """Whether a living program is at it."""
+    stored = site.relative(path)
+    return any(stored in intent.deletes and _lives(site, intent) for intent in _waiting(site))
 
 
 def waiting_for(site: SiteFolder, made: Path) -> Intent | None:
@@ -190,6 +203,12 @@ def _begin(
                     f"{subject!r} is being made by another program (process {pid_of(intent.process)}, {intent.who})",
                     mend="choose another name, or wait for it",
                 )
+            if not set(intent.deletes).isdisjoint(told["deletes"]) and _lives(site, intent):
+                raise Gone(
+                    f"{subject!r} is being deleted by another program (process {pid_of(intent.process)}, {intent.who})"
+                )
+        # Here, where nobody else is at it: what another has just made must not pass for what this one makes.
+        told["before"] = _mark(site.resolve(told["made"])) if told["made"] else ""
         row = db.execute(
             "INSERT INTO intents (at, who, what, subject, reason, plan, process) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (at, who, what, subject, reason, json.dumps(told), process),
@@ -202,7 +221,8 @@ def _leave(site: SiteFolder, intent: Intent, error: BaseException) -> None:
     """The block failed: nothing is to be told of what was not done; what was done waits to be settled. So does what can
     be done again where the disk took its row: it may be done already."""
     with contextlib.suppress(WardposeError):
-        if not isinstance(error, DiskError) if intent.again else not _is_done(site, intent):
+        undone = not isinstance(error, DiskError) if intent.again else not _is_done(site, intent)
+        if undone or isinstance(error, Gone):
             _remove([site.resolve(path) for path in intent.unmakes])
             with site.database.transaction(immediate=True) as db:
                 db.execute("DELETE FROM intents WHERE id = ?", (intent.id,))

@@ -62,11 +62,6 @@ def close_to_others(root: Path) -> list[str]:
     return done
 
 
-def is_a_site(root: Path) -> bool:
-    """Whether the folder is ours to close: a site, or nothing yet. Somebody's home or /tmp named by mistake is not."""
-    return (root / "site.db").exists() or not any(root.iterdir())
-
-
 def _watched(root: Path) -> Iterator[Path]:
     yield root
     for folder in (root, root / "logs"):

@@ -24,7 +24,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -38,7 +38,7 @@ from runtime.capture.ring import BEAT_S, CaptureState, RingWriter
 from runtime.capture.secrets import use_file
 from runtime.capture.source import CaptureSource, EndOfStream, StaleFrame, check_spec, make_source, origin_of
 from runtime.capture.stream_clock import LATE_S
-from runtime.notify import notify, starting
+from runtime.notify import beating, notify, starting
 from runtime.pause import Paused, PauseSwitch
 
 _log = logging.getLogger("capture")
@@ -162,26 +162,19 @@ class CaptureProcess:
         known = isinstance(error, WardposeError)
         self._tell("retrying", str(error) if known else f"{self.spec}: {type(error).__name__}: {redacted(str(error))}")
 
-    @contextlib.contextmanager
-    def _beating_for(self, patience_s: float, idle_s: float) -> Iterator[None]:
+    def _beating_for(self, patience_s: float, idle_s: float) -> contextlib.AbstractContextManager[None]:
         """Signs of life from a thread while this one waits for a driver. They end when patience does, or when the
         driver has done nothing for `idle_s`, so that one that never returns is noticed. The ring's writer is this
         thread's again afterwards."""
-        done = threading.Event()
+        work, until = _Work(), time.monotonic() + patience_s
 
-        def beat() -> None:
-            work = _Work()
-            until = time.monotonic() + patience_s
-            while not done.wait(BEAT_S / 2) and time.monotonic() < until and work.idle_s() < idle_s:
-                self._beat()
+        def beat() -> bool:
+            if time.monotonic() >= until or work.idle_s() >= idle_s:
+                return False
+            self._beat()
+            return True
 
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        return beating(beat, BEAT_S / 2)
 
     def _pass_on(self, source: CaptureSource) -> bool:
         last_frame_s = time.monotonic()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.confinement import confined, is_confined, run_confined
+from calibration.confinement import confined, hurried, is_confined, run_confined
 from calibration.errors import WardposeError
 
 SECONDS = 120.0
@@ -23,9 +23,9 @@ _MEND = "export it again for ONNX Runtime, with opset 17"
 def run_once(model: bytes, where: str, *, seconds: float = SECONDS) -> list[NDArray[np.float32]]:
     """The outputs, in order, for one picture of noise, areas and edges, RGB of 0…1 (of 0…255 where it takes bytes).
 
-    Raises WardposeError where this box cannot run the model: not at all, not within `seconds` of processor time and
-    the memory that a model of its size may want, or with an answer that is no tensor of numbers. where: what the error
-    names. What is confined already runs it itself.
+    Raises WardposeError where this box cannot run the model: not at all, not within `seconds` of processor time or the
+    fewer that `calibration.confinement.hurried` gives it, not in the memory that a model of its size may want, or with
+    an answer that is no tensor of numbers. where: what the error names. What is confined already runs it itself.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-trial-") as folder:
         path, answer = Path(folder) / "model.onnx", Path(folder) / "answer.npz"
@@ -44,7 +44,8 @@ def _run(model: Path, where: str) -> list[NDArray[np.float32]]:
     from runtime.engines.onnx_engine import raw_run
 
     try:
-        outputs = raw_run(model, _picture)
+        with hurried("its first run", model.stat().st_size):
+            outputs = raw_run(model, _picture)
     except MemoryError:
         raise
     except Exception as error:  # whatever the library raises is told in one line

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from calibration.atomic import write_text
+from calibration.atomic import whole_folder, write_text
 from calibration.errors import WardposeError
-from runtime.motion.motion import Motion
+from runtime.motion.motion import EvenMotion, Motion
 from runtime.skeleton import KEYPOINTS
 
 _BIDS_VERSION = "1.10.0"
@@ -48,6 +48,12 @@ def write_bids(motion: Motion, folder: Path) -> list[Path]:
     even, metres = motion.evenly(), motion.in_metres
     if not even.people:
         raise WardposeError("there is nobody in it", where=str(folder), mend="choose another recording")
+    with whole_folder(folder, mode=0o700) as workplace:
+        return [folder / path for path in _write_bids(motion, even, workplace, metres=metres)]
+
+
+def _write_bids(motion: Motion, even: EvenMotion, folder: Path, *, metres: bool) -> list[Path]:
+    """The motion files, relative to the folder."""
     axes, units, frame = ("xyz", "m", "bed") if metres else ("xy", "px", "picture")
     channels = [("latency", "n/a", "LATENCY", "n/a", "s", "n/a")]
     for joint in KEYPOINTS:
@@ -70,7 +76,7 @@ def write_bids(motion: Motion, folder: Path) -> list[Path]:
         _write_json(place / f"{stem}_channels.json", {"reference_frame": {"Levels": {frame: _frame(metres=metres)}}})
         _write_json(place / f"{stem}_motion.json", _sidecar(even.rate, len(lines), channels, metres=metres))
         scans[person] = motion_file.relative_to(folder / f"sub-{person}").as_posix()
-        files.append(motion_file)
+        files.append(motion_file.relative_to(folder))
     for person, name in scans.items():
         began = motion.began.removesuffix("+00:00").removesuffix("Z")
         write_text(folder / f"sub-{person}" / f"sub-{person}_scans.tsv", f"filename\tacq_time\n{name}\t{began}\n")

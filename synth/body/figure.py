@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from synth.body.body_model import Pose, Shape
 from synth.body.joint_skin import OPPOSITE
@@ -38,6 +37,8 @@ class Making:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, to a ten-thousandth; rotations as axis-angle vectors, radians, lengths in metres."""
+        from scipy.spatial.transform import Rotation
+
         root = Rotation.from_matrix(self.pose.root).as_rotvec()
         arrays = {"root": root, "pelvis": self.pose.pelvis, "joints": self.pose.joints, "hands": self.pose.hands}
         return {

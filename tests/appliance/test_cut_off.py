@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from appliance import cut_off
+from appliance import api, cut_off
 from appliance.deeds import Deeds
 from appliance.faults.children import fresh_copy
 from appliance.faults.holding import faults_of
 from appliance.faults.operations import OPERATIONS
+from appliance.faults.pairs import PAIRS
 from appliance.faults.small_site import prepare
 from appliance.models.store import ModelStore
 from appliance.site import assigning, audit, calibrations, intents
@@ -41,14 +42,14 @@ def in_use(original: Path, tmp_path: Path) -> SiteFolder:
 
 @pytest.fixture(scope="module")
 def suite() -> dict[str, list[dict[str, Any]]]:
-    """The fault suite's short form: each 17th kill point, a few random kills and power cuts, each 11th operation on a
-    bad disk. `wardpose bench faults` tries every one."""
-    short = ["--every=17", "--kills=6", "--operations=11", "--cuts=2", "--disk=ext4"]
+    """The fault suite's short form: each 17th kill point, a few random kills and power cuts, each deed done once by
+    two, each 11th operation on a bad disk. `wardpose bench faults` tries every one."""
+    short = ["--every=17", "--kills=6", "--rounds=1", "--operations=11", "--cuts=2", "--disk=ext4"]
     done = subprocess.run(
         [sys.executable, "-m", "appliance.faults", *short], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, list[dict[str, Any]]] = {"points": [], "random": [], "disk": []}
+    found: dict[str, list[dict[str, Any]]] = {"points": [], "random": [], "pairs": [], "disk": []}
     for line in done.stdout.splitlines():
         row = json.loads(line)
         found[row["part"]].append(row)
@@ -68,6 +69,39 @@ def test_a_kill_at_a_random_instant_loses_nothing_that_was_said_to_be_done(
 ) -> None:
     (row,) = suite["random"]
     assert row["tried"] == 6 and row["done"] > 0 and not row["faults"]
+
+
+def test_of_two_who_do_one_thing_at_once_none_loses_anything_or_sees_a_defect(
+    suite: dict[str, list[dict[str, Any]]],
+) -> None:
+    assert {row["deed"] for row in suite["pairs"]} == set(PAIRS) >= set(OPERATIONS)
+    assert [row for row in suite["pairs"] if not row["tried"] or row["lost"]] == []
+
+
+# What the suite has two do at once, by the service's call behind it.
+BY_CALL = {
+    "live.pause": "pause", "live.resume": "resume", "live.ended": "live path ended in a terminal",
+    "jobs.submit": "job submitted", "jobs.cancel": "job cancelled",
+    "jobs.pause": "job paused", "jobs.resume": "job resumed", "models.rollback": "model rolled back",
+    "models.remove": "model removed", "datasets.remove": "data set removed", "calibrations.keep": "calibration kept",
+    "calibrations.confirm": "calibration confirmed", "calibrations.discard": "calibration discarded",
+    "plates.keep": "plate kept", "plates.look": "plate looked at", "plates.remove": "plate removed",
+    "camera.look": "camera looked through", "camera.record": "recording begun", "camera.recorded": "recording ended",
+    "skeletons.record": "skeletons begun", "skeletons.recorded": "recording ended",
+    "skeletons.export": "skeletons exported", "skeletons.delete": "skeletons deleted",
+    "settings.set": "setting changed", "camera.forget": "camera forgotten", "station.switch": "station switched",
+    "station.certificate": "certificate made", "roles.assign": "role assigned", "roles.remove": "role removed",
+    "site.close": "site closed", "box.installed": "box set up",
+}  # fmt: skip
+READ = {"status", "jobs.list", "jobs.get"}
+# There is one of it: the live path of a site has one owner (test_live_path), a service one lock (test_one_door), and
+# who comes to the ward's station, or leaves it, takes no name.
+ONE = {"live.start", "live.began", "live.stop", "stop", "station.enter", "station.leave"}
+
+
+def test_every_call_that_changes_a_site_is_tried_by_two() -> None:
+    assert set(BY_CALL) | READ | ONE == set(api.CALLS)
+    assert set(BY_CALL.values()) <= set(PAIRS)
 
 
 def test_a_disk_that_fills_breaks_or_loses_power_amidst_an_operation_is_named_and_loses_nothing(

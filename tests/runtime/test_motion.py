@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,28 @@ def test_the_bids_folder_keeps_the_specifications_rules(motion: Motion, tmp_path
         assert (folder / f"sub-{person}" / scans["filename"][0]) == file
     with pytest.raises(WardposeError, match="something in it"):
         write_bids(motion, folder)
+
+
+def test_of_two_exports_into_one_folder_at_once_one_is_whole_and_the_other_refused(
+    motion: Motion, tmp_path: Path
+) -> None:
+    """Else one person's files could stand beside another's."""
+    folder, ready = tmp_path / "bids", threading.Barrier(2)
+
+    def write(person: int) -> list[Path] | WardposeError:
+        ready.wait()
+        try:
+            return write_bids(motion.of(person), folder)
+        except WardposeError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(write, (1, 2)))
+    (refused,) = [answer for answer in answers if isinstance(answer, WardposeError)]
+    assert "is here already" in str(refused) or "something in it" in str(refused)
+    (written,) = [answer for answer in answers if not isinstance(answer, WardposeError)]
+    assert [path.parent.parent for path in written] == list(folder.glob("sub-*"))
+    assert folder.stat().st_mode & 0o077 == 0 and not list(tmp_path.glob(".bids*"))
 
 
 def test_the_csv_has_a_row_a_joint(motion: Motion, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +18,8 @@ from calibration.tag_sheet import TagSheet
 from calibration.tags import TagCalibrator
 from runtime.capture.gravity import up_in_color
 from runtime.capture.source import CaptureSource, StaleFrame, emptied, make_source, with_target
+from synth import kept_stills
+from synth.render import kernel_cache
 from synth.simulated_camera import (
     KINECT_COLOR_FROM_DEPTH,
     KINECT_DEPTH,
@@ -173,3 +179,90 @@ def test_a_prepared_ward_has_every_posture_before_its_first_picture() -> None:
     spec = "ward#width=640&prepared=true&postures=2&posture_s=0.5&depth=false&seed=4"
     with SimulatedCamera.from_argument(spec) as camera:
         assert len(camera._stills) == 2
+
+
+EMPTY = "empty#width=640&depth=false"
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's cameras keep what they showed: in the folder of this state's kernels, of a place of its own."""
+    folder = tmp_path / kernel_cache.kernels_digest(Path(kernel_cache.__file__).parent)
+    folder.mkdir()
+    monkeypatch.setattr(kept_stills, "cache_folder", lambda: folder)
+    return folder
+
+
+def shown(spec: str) -> np.ndarray:
+    with SimulatedCamera.from_argument(spec) as camera:
+        return camera.read().color.astype(int)
+
+
+def forbid_painting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def paint(camera: SimulatedCamera, index: int) -> None:
+        raise AssertionError("drawn anew")
+
+    monkeypatch.setattr(SimulatedCamera, "_paint", paint)
+
+
+def test_a_ward_that_is_opened_again_shows_what_it_showed_and_draws_nothing(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shown(EMPTY)
+    assert [path.suffix for path in kept.iterdir()] == [".npz"]
+    forbid_painting(monkeypatch)
+    assert np.abs(shown(f"{EMPTY}&fps=30&posture_s=9") - first).mean() < 4  # the noise is fresh
+    with pytest.raises(AssertionError, match="drawn anew"):
+        shown(f"{EMPTY}&seed=1")
+
+
+@pytest.mark.parametrize("what", ["damaged", "of another size", "drawn by other code"])
+def test_a_kept_picture_that_may_be_another_is_not_shown(
+    what: str, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shown(EMPTY)
+    (path,) = kept.iterdir()
+    if what == "damaged":
+        path.write_bytes(path.read_bytes()[:-900])
+    elif what == "of another size":
+        np.savez(path, color=np.zeros((36, 64, 3), np.uint8))
+    else:
+        monkeypatch.setattr(kept_stills, "_drawn_by", lambda: "another")
+    assert np.abs(shown(EMPTY) - first).mean() < 4
+    forbid_painting(monkeypatch)
+    shown(EMPTY)  # what was drawn took its place
+
+
+def test_nothing_of_what_draws_is_loaded_for_a_kept_picture(kept: Path) -> None:
+    """The seconds that a restarted camera would be away for: compiled kernels, splines, and the body model's torch."""
+    shown(EMPTY)
+    looks = (
+        "import sys\nfrom synth.simulated_camera import SimulatedCamera\n"
+        f"with SimulatedCamera.from_argument({EMPTY!r}) as camera: camera.read()\n"
+        "print(sorted({'anny', 'mujoco', 'numba', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", looks], capture_output=True, text=True, check=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(kept.parent)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_so_many_pictures_are_kept_and_nothing_that_was_cut_off(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_stills, "MOST", 2)
+    half, kernel = kept / ".ward-1-0.npz.abcdefgh.part", kept / "kernel.nbc"
+    half.touch()
+    kernel.touch()
+    os.utime(half, (time.time() - 3600,) * 2)
+    ward = kept_stills.KeptStills("a ward", (4, 6), (3, 5))
+    still = kept_stills.Still(np.zeros((4, 6, 3), np.uint8), np.ones((3, 5), np.uint16))
+    for index in range(3):
+        ward.keep(index, still)
+        for age, path in enumerate(sorted(kept.glob("ward-*-*.npz"), reverse=True)):
+            os.utime(path, (time.time() - age,) * 2)
+    assert [index for index in range(3) if ward.get(index)] == [1, 2]
+    again = ward.get(2)
+    assert again is not None and again.depth is not None and again.depth.all()
+    assert kernel.exists() and not half.exists()

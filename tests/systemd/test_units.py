@@ -18,6 +18,7 @@ import pytest
 from appliance.jobs.runner import MERCY_SECONDS, UNKILLABLE_SECONDS
 from appliance.live import station
 from appliance.live.running import END_SECONDS
+from appliance.live.supervisor import FIRST_PAUSE_SECONDS, SILENCE_SECONDS
 from appliance.site import assigning
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import set_value
@@ -130,6 +131,18 @@ def test_a_hung_process_is_restarted_for_ever(unit: Path) -> None:
 def test_a_live_process_that_hangs_while_it_starts_is_not_waited_for_as_long_as_systemd_would(part: str) -> None:
     service = load(REPOSITORY / "systemd" / f"wardpose-{part}.service")["Service"]
     assert int(service["TimeoutStartSec"]) <= 30 and int(service["WatchdogSec"]) <= 3
+
+
+@pytest.mark.parametrize("part", ["capture", "runtime", "display"])
+def test_a_live_process_that_fails_is_started_again_as_soon_as_the_supervisor_would(part: str) -> None:
+    """A hang is noticed and started anew within five seconds, of which the start itself has the rest; and since systemd
+    counts restarts for ever, what once failed often must not be waited for longer ever after."""
+    service = load(REPOSITORY / "systemd" / f"wardpose-{part}.service")["Service"]
+    pause_s = int(service["RestartSec"].removesuffix("ms")) / 1000
+    assert pause_s <= FIRST_PAUSE_SECONDS
+    assert SILENCE_SECONDS < int(service["WatchdogSec"]) <= SILENCE_SECONDS + 1
+    assert service["WatchdogSignal"] == "SIGKILL"  # nothing is waited for of a process that hangs
+    assert "RestartSteps" not in service and "RestartMaxDelaySec" not in service
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -54,6 +54,16 @@ def test_real_weights_are_imported_and_recognised(shared_data: Path, tmp_path: P
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
+def test_an_architecture_that_nobody_knows_is_named_with_those_that_are(shared_data: Path, tmp_path: Path) -> None:
+    weights = shared_data / "weights" / "person-v5nu.safetensors"
+    with pytest.raises(WardposeError, match="no architecture is called 'yolo99'") as said:
+        import_model(weights, tmp_path, "person", architecture="yolo99")
+    assert "yolov5n" in said.value.mend
+    with pytest.raises(WardposeError, match="the weights are no rt_detr_v2"):
+        import_model(weights, tmp_path, "person", architecture="rt_detr_v2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_foreign_onnx_detector_is_recognised_by_its_shapes(shared_data: Path, tmp_path: Path) -> None:
     from runtime.engines.onnx_engine import OnnxEngine
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.confinement import hurried
 from calibration.errors import WardposeError
 from tuning.store.foreign_names import listed_names
 
@@ -197,7 +198,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 with archive.open(f"{root}byteorder") as member:
                     if member.read(16) != b"little":
                         raise WardposeError("its tensors are big-endian", where=where, mend=mend)
-            content = _TensorReader(path, archive, root).load()
+            with hurried("reading it", path.stat().st_size):
+                content = _TensorReader(path, archive, root).load()
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise WardposeError(f"cannot be read ({error.strerror})", where=where, mend="check the path") from None
     except zipfile.BadZipFile:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration.atomic import write_bytes
+from calibration.atomic import whole_folder, write_bytes
 from calibration.json_text import parse_json
 from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
 from tuning.store.weights import OWN_ENTRY, State, write_safetensors
@@ -51,20 +49,6 @@ def _save(
         card = card.model_copy(update={"name": out_dir.name, "sha256": sha256_of(workplace / card.weights)})
         write_card(workplace, card)
     return card
-
-
-@contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `target` when all went well; otherwise nothing is left of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield workplace
-        workplace.chmod(0o755)
-        workplace.rename(target)
-    except BaseException:
-        shutil.rmtree(workplace, ignore_errors=True)
-        raise
 
 
 def made_by_tuning(
