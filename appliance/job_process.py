@@ -75,7 +75,8 @@ class JobProcess:
     def _work(self, job: Job) -> int:
         try:
             kind = load_kinds(self.kinds)[job.kind]
-            result = kind.run(self.site, job.parameters, self.progress)
+            begun = {"resume": True} if job.attempts > 1 and job.total else {}  # by an attempt that was cut off
+            result = kind.run(self.site, job.parameters | begun, self.progress)
             text = json.dumps(result)
         except (KeyboardInterrupt, Exception) as error:
             return self._end_with(error)

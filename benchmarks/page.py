@@ -12,34 +12,30 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.page_scene import LYING, beside, live, person, whereabouts
+from benchmarks.page_scene import calibration as calibration_of
 from calibration.errors import WardposeError
+from calibration.files import save_estimate
 from calibration.progress import Progress
-from runtime.belief import DOUBTFUL, SURE
 from runtime.bus import ResultServer
 from runtime.display.page_key import address
 from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
-from runtime.state import STALE_S
 
 FPS = 30.0
 GOAL_MS = 150.0
-WIDTH_PX, HEIGHT_PX = 1920, 1080
+SIZE_PX = (1920, 1080)
+SEEN = calibration_of()
 _WARM_UP_S = 2.0
 _LOOK_S = 1.0
-# Joints of somebody on their back in a 1280 × 720 picture, COCO's order, pixels.
-_LYING = np.array([
-    [420, 330], [412, 322], [412, 340], [416, 306], [416, 356], [480, 292], [480, 372], [560, 270], [560, 396],
-    [640, 300], [636, 350], [650, 306], [650, 358], [770, 300], [764, 366], [880, 296], [872, 372],
-], np.float64)  # fmt: skip
-
 # Runs before the page's scripts. Each entry: milliseconds from capture to painted, as far as the page's side knows it:
 # the age that came with the message and what passed since.
 _NOTES = """
@@ -73,21 +69,27 @@ _NOTES = """
 
 
 def run(
-    seconds: float = 10.0, *, chromium: str, socket: Path | None = None, progress: Progress = lambda *_: None
-) -> dict[str, Any]:
+    seconds: float = 10.0, *, chromium: str, socket: Path | None = None, calibration: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:  # fmt: skip
     """Watch the page for `seconds`.
 
     chromium: the browser's program. socket: of a live process that runs, whose frames are followed from the camera's
-    shutter on; None: of messages made here 30 times a second, each as old as it takes to reach the screen.
+    shutter on; None: of messages made here 30 times a second, each as old as it takes to reach the screen. calibration:
+    of its camera, whose bed is drawn.
     behind_ms: p50, p95, p99 and the most, from the frame (or message) to painted; page_ms: of it, from the message's
     arrival; painted_fps: new frames painted a second; goal_ms. Raises `WardposeError` where the browser can't be driven
     or nothing was painted.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="wardpose-page-") as work,
-        _messages(Path(work), socket) as source,
-        DisplayServer(source, PauseSwitch(Path(work) / "pause.json"), Path(work) / "page.key", port=0) as display,
-    ):
+    with tempfile.TemporaryDirectory(prefix="wardpose-page-") as name, ExitStack() as held:
+        work = Path(name)
+        if socket is None:
+            calibration = work / "calibration.json"
+            save_estimate(SEEN, calibration)
+        source = socket or held.enter_context(speaking(work, _moving))
+        display = held.enter_context(
+            DisplayServer(source, PauseSwitch(work / "pause.json"), work / "page.key", calibration=calibration, port=0)
+        )
         noted = _watched(address(display.port, display.key), chromium, seconds, progress)
     if len(noted) < 2:
         raise WardposeError("no frame was painted", mend="see that the live picture runs, or leave --live out")
@@ -104,6 +106,21 @@ def run(
 
 
 def _watched(where: str, chromium: str, seconds: float, progress: Progress) -> list[list[float]]:
+    with opened(where, chromium, script=_NOTES) as page:
+        page.wait_for_timeout(1000 * _WARM_UP_S)
+        page.evaluate("noted.length = 0")
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < seconds:
+            progress(int(passed), math.ceil(seconds), "watching the page")
+            page.wait_for_timeout(1000 * min(_LOOK_S, seconds - passed))
+        noted: list[list[float]] = page.evaluate("noted")
+        return noted
+
+
+@contextmanager
+def opened(where: str, chromium: str, *, size: tuple[int, int] = SIZE_PX, script: str = "") -> Iterator[Any]:
+    """A page of a browser of its own, at the address `where`. size: width and height, pixels. script: runs before the
+    page's own. Raises `WardposeError` where the browser can't be driven."""
     try:
         from playwright import sync_api as playwright
     except ImportError as error:
@@ -115,26 +132,16 @@ def _watched(where: str, chromium: str, seconds: float, progress: Progress) -> l
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         except playwright.Error as error:
             raise WardposeError("Chromium does not start", where=chromium, mend=str(error).splitlines()[0]) from error
-        page = browser.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
-        page.add_init_script(_NOTES)
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.add_init_script(script)
         page.goto(where)
-        page.wait_for_timeout(1000 * _WARM_UP_S)
-        page.evaluate("noted.length = 0")
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds:
-            progress(int(passed), math.ceil(seconds), "watching the page")
-            page.wait_for_timeout(1000 * min(_LOOK_S, seconds - passed))
-        noted: list[list[float]] = page.evaluate("noted")
+        yield page
         browser.close()
-    return noted
 
 
 @contextmanager
-def _messages(folder: Path, socket: Path | None) -> Iterator[Path]:
-    """The socket of a live process: the given one, or one of messages made here."""
-    if socket is not None:
-        yield socket
-        return
+def speaking(folder: Path, says: Callable[[int], dict[str, Any]]) -> Iterator[Path]:
+    """The socket of a live process, on which `says(index)` is heard 30 times a second."""
     ending = threading.Event()
     with ResultServer(folder / "live.sock") as bus:
 
@@ -142,7 +149,7 @@ def _messages(folder: Path, socket: Path | None) -> Iterator[Path]:
             index, began = 0, time.monotonic()
             while not ending.wait(max(0.0, began + index / FPS - time.monotonic())):
                 index += 1
-                bus.publish(_message(index))
+                bus.publish(says(index))
 
         thread = threading.Thread(target=speak, name="messages", daemon=True)
         thread.start()
@@ -153,24 +160,17 @@ def _messages(folder: Path, socket: Path | None) -> Iterator[Path]:
             thread.join()
 
 
-def _message(index: int) -> dict[str, Any]:
-    """A patient who moves and two people beside the bed, made this moment."""
-    sway = 12 * math.sin(index / 9)
-    people = []
-    for number, (dx, dy) in enumerate(((0.0, 0.0), (120.0, 170.0), (-60.0, -150.0)), start=1):
-        joints = _LYING + (dx, dy + sway)
-        low, high = joints.min(axis=0) - 20, joints.max(axis=0) + 20
-        people.append({
-            "id": number, "box": [*low.tolist(), *high.tolist()], "score": 0.9, "shown": "skeleton",
-            "keypoints": [[x, y, 0.9] for x, y in joints.tolist()], "role": "patient" if number == 1 else "other",
-        })  # fmt: skip
+def _moving(index: int) -> dict[str, Any]:
+    """A patient whose arms move and two people beside the bed, made this moment."""
+    joints = LYING.copy()
+    joints[[9, 10], 2] += 0.1 + 0.1 * math.sin(index / 9)
+    people = [person(joints, SEEN, role="patient")]
+    people += [person(beside(y=y), SEEN, number=number, role="other") for number, y in ((2, -0.85), (3, 0.95))]
     at = time.monotonic()
-    return {
-        "version": 1, "state": "live", "message": "", "fps": FPS, "people": people, "frame_index": index,
-        "captured_at": at, "finished_at": at, "width": 1280, "height": 720, "origin": "camera", "sure": SURE,
-        "doubtful": DOUBTFUL, "pause": None, "stale_s": STALE_S, "patient": None,
-        "engines": {"detector": "none: made here"},
-    }  # fmt: skip
+    return live(
+        people, index=index, patient=whereabouts("in-bed", 765.0), fps=FPS, captured_at=at, finished_at=at,
+        engines={"detector": "none: made here"},
+    )  # fmt: skip
 
 
 def _spread(values: NDArray[np.float64]) -> dict[str, float]:

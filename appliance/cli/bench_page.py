@@ -19,7 +19,7 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
 
 def measure_page(options: argparse.Namespace, out: Output) -> int:
     from appliance.box.doctor import chromium
-    from appliance.live.addresses import result_socket
+    from appliance.live.addresses import calibration_in_use, result_socket
     from appliance.site.folder import SiteFolder
     from benchmarks.page import run
     from calibration.errors import WardposeError
@@ -29,9 +29,16 @@ def measure_page(options: argparse.Namespace, out: Output) -> int:
         raise WardposeError("there is no Chromium", mend="type: wardpose setup")
     if not 0 < options.seconds <= 3600:
         raise WardposeError("--seconds must be more than nought, at most an hour", where="bench page")
-    socket = result_socket(SiteFolder.open(options.home)) if options.live else None
+    socket = calibration = None
+    if options.live:
+        site = SiteFolder.open(options.home)
+        socket, calibration = result_socket(site), calibration_in_use(site)
+        if not socket.exists():
+            raise WardposeError(
+                "no live picture runs on this site", where=str(site.root), mend="start it: wardpose run"
+            )
     with out.progress("bench page") as progress:
-        found = run(options.seconds, chromium=program, socket=socket, progress=progress)
+        found = run(options.seconds, chromium=program, socket=socket, calibration=calibration, progress=progress)
     out.table(
         ("from … to painted", "p50 ms", "p95 ms", "p99 ms", "most ms"),
         [

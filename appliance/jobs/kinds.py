@@ -301,7 +301,7 @@ def base(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) ->
     from tuning.base_options import TASKS, options_from
 
     store, options = ModelStore(site), options_from(parameters)
-    target = Path(parameters["out"]) if parameters.get("out") else site.models / TASKS[options.task]
+    target = Path(parameters["out"]) if parameters.get("out") else site.models / free_name(store, TASKS[options.task])
     start = store.folder(str(parameters["start"])) if parameters.get("start") else None
     adding = (
         store.adding(target.name, origin="made from synthetic images alone")
@@ -323,5 +323,5 @@ JOB_KINDS = (
     JobKind("build", "Building a model", build, resumable=False, heavy=False),
     JobKind("fetch", "Fetching models", fetch, heavy=False),
     JobKind("preview", "Drawing a data set", preview, heavy=False),
-    JobKind("base", "Making a base model", base, resumable=False),
+    JobKind("base", "Making a base model", base),
 )

@@ -12,8 +12,9 @@ import time
 from datetime import datetime
 from typing import IO
 
+from appliance.jobs.needs import needed_first
 from appliance.jobs.processes import MARK, kill, mark_of, processes_of
-from appliance.jobs.store import KINDS, Job, JobStore
+from appliance.jobs.store import ACTIVE, KINDS, Job, JobStore
 from appliance.site.database import now
 from appliance.site.folder import REPOSITORY, SiteFolder, open_lock, open_log
 from calibration.disk import DiskError
@@ -24,6 +25,7 @@ SIGNING_SECONDS = 60.0  # how long a started process may take until it has signe
 STARTING_SECONDS = 5.0  # how long after its row says running it may take until there is such a process
 MOST_ATTEMPTS = 3  # of a job whose runner died before its process had signed
 MERCY_SECONDS = 20.0  # between asking a job to stop and killing it
+_MOST_ACTIVE = 1000  # jobs that are looked at for the next to start
 ENDING_SECONDS = 5.0  # between a job's last word and its process's end
 DISK_ENDED = "its disk could not be written any more; what the job had finished is kept: resume it when it can"
 NOBODY_RUNS_JOBS = "no program runs the jobs of this site: its service leaves them to the unit wardpose-jobs"
@@ -195,19 +197,24 @@ class JobRunner:
         self._last_word_at.pop(job.id, None)
 
     def _start_next(self, *, heavy: bool) -> None:
+        active = self.store.all(_MOST_ACTIVE, states=ACTIVE)
+        may_start = (
+            job.id
+            for job in reversed(active)
+            # What a paused job is to make would be missed by those that use it.
+            if job.state == "queued" and job.heavy == heavy and not (job.pause_requested or needed_first(job, active))
+        )
+        if (number := next(may_start, None)) is None:
+            return
         with self.site.database.transaction(immediate=True) as db:
-            row = db.execute(
-                "SELECT id FROM jobs WHERE state = 'queued' AND pause_requested = 0 AND heavy = ? ORDER BY id LIMIT 1",
-                (heavy,),
-            ).fetchone()
-            if row is None:
-                return
-            number = int(row["id"])
-            db.execute(
+            started = db.execute(
                 "UPDATE jobs SET state = 'running', started_at = ?, finished_at = '', process = '', error = '', "
-                "outcome = '', cancel_requested = 0, held = 0, attempts = attempts + 1 WHERE id = ?",
+                "outcome = '', cancel_requested = 0, held = 0, attempts = attempts + 1 "
+                "WHERE id = ? AND state = 'queued' AND pause_requested = 0",
                 (now(), number),
-            )
+            ).rowcount
+        if not started:  # paused or cancelled since
+            return
         command = [sys.executable, "-m", "appliance.job_process", "--home", str(self.site.root), "--kinds", self.kinds]
         environment = os.environ | {MARK: mark_of(self.site, number)}
         with open_log(self.store.log_file(number)) as log:

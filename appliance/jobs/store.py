@@ -38,7 +38,7 @@ DEFECT = "a defect in wardpose: "  # begins the error of a job that failed by no
 class JobKind:
     """One sort of work. `run(site, parameters, progress)` returns figures for JSON.
 
-    resumable: run again with the same parameters, it carries on where it was cut off.
+    resumable: run again with the same parameters, and `resume` where it had begun, it carries on where it was cut off.
     heavy: takes the processor for minutes; only one such job runs at a time.
     """
 
@@ -87,6 +87,17 @@ class Job:
     @property
     def active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def why_not_paused(self) -> str:
+        """Why it can't be paused; empty where it can, or already is."""
+        if not self.active:
+            return f"it is {self.state}"
+        if self.cancel_requested:
+            return "it is being stopped"
+        if not self.heavy:
+            return "it is over in moments"
+        return "" if self.resumable else "it could not carry on if its process ended meanwhile"
 
     @property
     def fraction(self) -> float:
@@ -165,14 +176,12 @@ class JobStore:
     def pause(self, number: int) -> Job:
         """Let a job wait until it is resumed: a queued one where it is, a running one at its next step.
 
-        Raises `WardposeError` for one that has ended, and for one that is over in moments or could not carry on if its
-        process ended meanwhile.
+        Raises `WardposeError` where it can't be (see `Job.why_not_paused`).
         """
         job = self.get(number)
-        if not job.active or job.cancel_requested:
-            raise WardposeError(f"job {number} is {job.state}", mend="only what runs or waits can be paused")
-        if not (job.heavy and job.resumable):
-            raise WardposeError(f"job {number} ({job.title}) can't be paused", mend="wait for it, or stop it")
+        if why := job.why_not_paused:
+            mend = "wait for it, or stop it" if job.active else "only what runs or waits can be paused"
+            raise WardposeError(f"job {number} ({job.title}) can't be paused: {why}", mend=mend)
         with self.site.database.transaction(immediate=True) as db:
             asked = db.execute(
                 "UPDATE jobs SET pause_requested = 1 WHERE id = ? AND state IN ('queued', 'running') "

@@ -115,9 +115,11 @@ class WardposeApp(App[int]):
         """Every action of every screen, and those that are everywhere."""
         for name in SCREENS:
             page = kind_of(name)
-            yield SystemCommand(f"{name.capitalize()}: open", page.ABOUT.split(". ")[0], partial(self.action_go, name))
+            yield SystemCommand(
+                f"{name.capitalize()}: open", self.keys.told(page.ABOUT.split(". ")[0]), partial(self.action_go, name)
+            )
             for action in page.ACTIONS:
-                told = f"key {self.keys.shown(action.means)}: {MEANINGS[action.means].phrase}"
+                told = f"key {self.keys.shown(action.means)}: {self.keys.phrase(action.means)}"
                 yield SystemCommand(
                     f"{name.capitalize()}: {action.label}", told, partial(self.take, name, action.id)
                 )  # fmt: skip
@@ -125,7 +127,7 @@ class WardposeApp(App[int]):
             if name != "palette":
                 meaning = MEANINGS[name]
                 act = getattr(self, f"action_{name}")
-                yield SystemCommand(meaning.word, f"key {self.keys.shown(name)}: {meaning.phrase}", act)
+                yield SystemCommand(meaning.word, f"key {self.keys.shown(name)}: {self.keys.phrase(name)}", act)
         for name, look in LOOKS.items():
             yield SystemCommand(f"Theme: {look.words}", "kept in the site", partial(self._choose_theme, name))
 
@@ -153,16 +155,16 @@ class WardposeApp(App[int]):
     def action_help(self) -> None:
         page = self._page
         own = "\n".join(
-            f"  {self.keys.shown(action.means):<6} {MEANINGS[action.means].phrase}" for action in page.ACTIONS
+            f"  {self.keys.shown(action.means):<6} {self.keys.phrase(action.means)}" for action in page.ACTIONS
         )
-        everywhere = "\n".join(f"  {self.keys.shown(name):<6} {MEANINGS[name].phrase}" for name in EVERYWHERE)
+        everywhere = "\n".join(f"  {self.keys.shown(name):<6} {self.keys.phrase(name)}" for name in EVERYWHERE)
         moving = (
             f"  1-{len(PAGES)}    the screens\n  ↑ ↓    the list of the screen; Enter opens what it stands on\n"
             "  Tab    the next button or field\n  Esc    leaves a field, shows the whole list"
         )
         if page.LIST:
-            moving += f"\n  {self.keys.shown('filter'):<6} {MEANINGS['filter'].phrase}"
-        text = "\n\n".join(filter(None, (page.ABOUT, own, moving, everywhere, NO_ALARM)))
+            moving += f"\n  {self.keys.shown('filter'):<6} {self.keys.phrase('filter')}"
+        text = "\n\n".join(filter(None, (self.keys.told(page.ABOUT), own, moving, everywhere, NO_ALARM)))
         self.push_screen(Reading(f"{page.TAB.capitalize()}", text))
 
     def action_history(self) -> None:
@@ -270,7 +272,7 @@ class WardposeApp(App[int]):
         words, mark = job_words.outcome(job)
         severity = {"good": "information", "warn": "warning", "bad": "error"}.get(mark, "information")
         self.notify(words, title=f"#{job.id} {job_words.title(job)}", severity=severity, timeout=12)  # type: ignore[arg-type]
-        mend = job_words.mend(job)
+        mend = self.keys.told(job_words.mend(job))
         with contextlib.suppress(NoMatches):  # a screen that is only just being put together: the toast tells it
             self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
 

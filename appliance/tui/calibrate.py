@@ -64,7 +64,7 @@ class CalibratePage(Page):
         "Print the tag sheet at 100 %, check its ruler, lay it flat on the empty mattress as its arrow says, "
         "and calibrate. Then look at the bed drawn on the picture and say whether head and foot are right: nothing "
         "uses a calibration that nobody has confirmed. Without a sheet: by depth, by the mattress's corners, or by a "
-        "tape measure. An earlier calibration can be used again: Enter or y on its row. "
+        "tape measure. An earlier calibration can be used again: Enter or <use> on its row. "
         "The bed's measures are settings (8 System)."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
@@ -118,7 +118,8 @@ class CalibratePage(Page):
             from calibration.outline import where_the_head_is
 
             told = f"number {newest[0].id}: {where_the_head_is(newest[1])}"
-            facts.append(Fact("To confirm", told, "warn", "Enter shows the bed in the picture; then say y or h"))
+            say = keys.told("Enter shows the bed in the picture; then say <use> or <ends>")
+            facts.append(Fact("To confirm", told, "warn", say))
         elif newest is None:
             how = f"{keys.shown('write')} writes the tag sheet; lay it on the empty bed"
             facts.append(Fact("Next", f"{how}; {keys.shown('calibrate')} calibrates", "warn"))

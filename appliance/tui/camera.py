@@ -20,6 +20,7 @@ from appliance.site import calibrations
 from appliance.site.settings import load_settings
 from appliance.tui.dialogs import Blank, Choose, Form
 from appliance.tui.ink import FAINT
+from appliance.tui.keys import Keys
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
 from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, selected
@@ -96,7 +97,7 @@ class CameraPage(Page):
         else:
             told = data.running["message"]
             facts.append(Fact("Running", told if state == "paused" else f"{state}: {told}", "warn"))
-        facts += [self._probe_fact(), _plates_fact(data.plates)]
+        facts += [self._probe_fact(), _plates_fact(data.plates, self.keys)]
         self.query_one(Facts).show(facts)
         rows = [(kind["name"], (kind["name"], "yes" if kind["ok"] else "no", _about(kind))) for kind in data.kinds]
         self.fill(rows)
@@ -265,13 +266,14 @@ class CameraPage(Page):
         self.say("the plate was not kept", "warn")
 
 
-def _plates_fact(rows: tuple[plates.PlateRow, ...]) -> Fact:
+def _plates_fact(rows: tuple[plates.PlateRow, ...], keys: Keys) -> Fact:
     used = [row for row in rows if row.usable]
     if used:
         until = min(row.expires_at for row in used)[:10]
         return Fact("Plates", f"{len(used)} of the empty bed in use, the first until {until}", "good")
     why = f"{rows[-1].name} is {rows[-1].why}" if rows else ""
-    return Fact("Plates", "none of the empty bed in use", "off", why or "k takes one: training images look more real")
+    then = why or f"{keys.shown('plate')} takes one: training images look more real"
+    return Fact("Plates", "none of the empty bed in use", "off", then)
 
 
 def _about(kind: Mapping[str, Any]) -> str:

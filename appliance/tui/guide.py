@@ -70,7 +70,7 @@ class GuidePage(Page):
     LIST = "#steps"
     ABOUT = (
         "Set a new box up, step by step. Enter does the step that the list stands on; each step checks itself. "
-        "Leave whenever you like: g comes back to the step that is next, after a power cut too."
+        "Leave whenever you like: <guide> comes back to the step that is next, after a power cut too."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (
         Action("go", "Done: I saw to it", "use", "primary"),
@@ -149,7 +149,9 @@ class GuidePage(Page):
         if step is None or self._data is None:
             return
         sign, ink = MARKS[step.mark]
-        text = Text.assemble((f"{sign} {step.title}", BOLD.get(ink, "bold")), f": {step.state}\n\n{step.about}\n")
+        text = Text.assemble(
+            (f"{sign} {step.title}", BOLD.get(ink, "bold")), f": {step.state}\n\n{self.keys.told(step.about)}\n"
+        )
         active = [job for job in self._data.jobs if job.active][::-1]
         if step.name == "retarget" and active:
             text.append("\n")
@@ -226,8 +228,8 @@ def steps_of(site: Any, way: tuple[Stage, ...], jobs: tuple[Job, ...], noted: fr
         Step(
             name="calibrate", title="Calibration", page="calibrate",
             action="open" if calibration.state == "unconfirmed" else "calibrate",
-            about="Write the tag sheet (w on 3 Calibrate), print it at 100 %, lay it on the empty bed, and let the box "
-            "look. Then say where head and foot are.",
+            about="Write the tag sheet (<write> on 3 Calibrate), print it at 100 %, lay it on the empty bed, and let "
+            "the box look. Then say where head and foot are.",
             mark=calibration.mark, state=calibration.told, left="2 min",
         ),
         Step(

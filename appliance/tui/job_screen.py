@@ -94,7 +94,7 @@ class JobScreen(ModalScreen[str]):
             words, mark = outcome(job)
             sign, ink = MARKS[mark]
             text = Text.assemble((f"{sign} ", BOLD.get(ink, ink)), (words, "bold"))
-            if then := mend(job):
+            if then := self._page.keys.told(mend(job)):
                 text.append(f"\n→ {then}", WARN)
         seconds = seconds_of(job)
         times = [f"asked for by {job.asked_by}, {when(job.created_at)}"]
@@ -111,13 +111,13 @@ class JobScreen(ModalScreen[str]):
         keys = self._page.keys
         offered = [f"{keys.shown('log')} the whole log"]
         if job.active:
-            offered.append(f"{keys.shown('stop')} stops it, what is finished is kept")
-        if job.active and job.heavy and job.resumable and not job.pause_requested:
+            offered.append(f"{keys.shown('stop')} stops it{', what is finished is kept' if job.resumable else ''}")
+        if not (job.why_not_paused or job.pause_requested):
             offered.append(f"{keys.shown('hold')} pauses it")
         if job.active and job.pause_requested:
             offered.append(f"{keys.shown('resume')} lets it go on")
-        if job.state in STOPPED and job.resumable:
-            offered.append(f"{keys.shown('resume')} resumes it")
+        if job.state in STOPPED:
+            offered.append(f"{keys.shown('resume')} {'resumes it' if job.resumable else 'starts it again'}")
         return " · ".join([*offered, "Esc closes this"])
 
     def action_want(self, meaning: str) -> None:

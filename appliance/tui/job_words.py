@@ -63,7 +63,8 @@ def outcome(job: Job) -> tuple[str, str]:
     if job.state == "failed":
         return f"failed: {job.error or 'it did not say why'}", "bad"
     if job.state in STOPPED:
-        return f"{job.state}{f': {job.error}' if job.error else ''}; what was finished is kept", "warn"
+        kept = "; what was finished is kept" if job.resumable else ""
+        return f"{job.state}{f': {job.error}' if job.error else ''}{kept}", "warn"
     if job.pause_requested and job.active:
         return PAUSED if job.paused else "pausing: it goes on until its next step", "warn"
     if job.state != "done":
@@ -74,25 +75,41 @@ def outcome(job: Job) -> tuple[str, str]:
 
 
 def mend(job: Job) -> str:
-    """What to do next, after how a job ended; empty where nothing is."""
+    """What to do next, after how a job ended, its keys by what they mean (see `Keys.told`); empty where nothing is."""
     if job.state == "failed" and job.error.startswith(DEFECT):
-        return "report it with its log (l)"
+        return "report it with its log (<log>)"
     if job.pause_requested and job.active:
-        return "r lets it go on; x stops it and frees its memory"
-    if job.state == "failed" and job.resumable:
-        return "mend that, then r resumes it"
+        return "<resume> lets it go on; <stop> stops it and frees its memory"
+    if job.state == "failed":
+        return f"mend that, then <resume> {'resumes it' if job.resumable else 'starts it again'}"
     if job.state in STOPPED:
-        return "r resumes it where it stopped" if job.resumable else "start it again"
+        return "<resume> resumes it where it stopped" if job.resumable else "<resume> starts it again"
     if job.kind == "promote" and job.state == "done" and not (job.result or {}).get("accepted"):
-        return "make more images (4 Retarget: m), or tune for more epochs, and judge again"
+        return "make more images (4 Retarget: <make>), or tune for more epochs, and judge again"
     if job.kind == "promote" and job.state == "done":
         taken = (job.result or {}).get("taken_over")
         return "the live picture goes over to it" if taken else "the next start of the live picture uses it (6 Live)"
     if job.kind == "synth" and job.state == "done":
-        return "tune on them (4 Retarget: t)"
+        return "tune on them (4 Retarget: <tune>)"
     if job.kind == "tune" and job.state == "done":
-        return "let the gate judge it (4 Retarget: j)"
+        return "let the gate judge it (4 Retarget: <judge>)"
     return ""
+
+
+def kept_of(job: Job) -> str:
+    """What is left of a job that is stopped, and how it goes on; its keys by what they mean."""
+    if job.resumable:
+        return "What is finished is kept, and <resume> resumes it."
+    return "<resume> begins it from the start."
+
+
+def why_not_paused(job: Job) -> str:
+    """Why a job can't be paused, and what can be done instead; its keys by what they mean. Empty where it can."""
+    if not job.active:
+        return "the selected job has ended"
+    if job.pause_requested:
+        return "it is paused; <resume> lets it go on"
+    return f"{job.why_not_paused}; <stop> stops it" if job.why_not_paused else ""
 
 
 def score_words(figures: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ leaves the keys as they come.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,7 +52,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "stop": Meaning("x", "Stop", "stops what runs: the live path, a job, the service"),
     "use": Meaning("y", "Use", "yes: use this camera, use this calibration, this step is done"),
     "skip": Meaning("n", "Leave out", "leaves a step of the guide out, or takes that back"),
-    "hold": Meaning("z", "Pause job", "pauses the job; r lets it go on"),
+    "hold": Meaning("z", "Pause job", "pauses the job; <resume> lets it go on"),
     "settings": Meaning("comma", "Settings", "the settings of this site"),
     "filter": Meaning("slash", "Filter", "shows the rows of the list that hold some letters"),
     "jump": Meaning("ctrl+o", "Jump", "a letter on everything that can be reached; press one to be there"),
@@ -61,6 +62,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "palette": Meaning("ctrl+p", "Palette", "every action by its name"),
 }
 _SHOWN = {"question_mark": "?", "slash": "/", "at": "@", "comma": ",", "ctrl+o": "^o", "ctrl+t": "^t", "ctrl+p": "^p"}
+_MEANT = f"<({'|'.join(MEANINGS)})>"
 
 
 class Keys:
@@ -75,6 +77,14 @@ class Keys:
     def shown(self, meaning: str) -> str:
         """The key as a person reads it."""
         return shown(self.by_meaning[meaning])
+
+    def phrase(self, meaning: str) -> str:
+        """What the key does."""
+        return self.told(MEANINGS[meaning].phrase)
+
+    def told(self, sentence: str) -> str:
+        """A sentence that names keys by what they mean, as in `<resume> resumes it`, with the keys themselves."""
+        return re.sub(_MEANT, lambda found: self.shown(found[1]), sentence)
 
 
 def shown(key: str) -> str:

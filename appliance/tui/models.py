@@ -19,6 +19,7 @@ from appliance.models.in_use import KINDS
 from appliance.models.store import Model, ModelStore
 from appliance.tui.dialogs import Blank, Form, Reading
 from appliance.tui.ink import FAINT, GOOD, WARN, inked
+from appliance.tui.keys import Keys
 from appliance.tui.page import Page
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import Action, selected
@@ -94,7 +95,7 @@ class ModelsPage(Page):
         self._seen = data
         self.fill([(model.name, _cells(model)) for model in data.models])
         self._list().display = bool(data.models)
-        lacking = _lacking(data)
+        lacking = _lacking(data, self.keys)
         self.query_one("#lacking", Static).display = bool(lacking.plain)
         self.query_one("#lacking", Static).update(lacking)
         self.query_one("#about", Static).update(_about(self._model) if self._model else "")
@@ -232,6 +233,15 @@ class ModelsPage(Page):
             ),
         )
 
+    def do_remove(self) -> None:
+        model = self._model
+        assert model is not None
+        name = model.name
+        self.ask(
+            f"Delete the model {name}? It can't be brought back.", "Delete it",
+            lambda: self.call(f"deleting {name}", "models.remove", name=name, reason=self.here),
+        )  # fmt: skip
+
     def _queued(self, job: dict[str, Any]) -> None:
         self.say(f"asked for as #{job['id']}; what comes of it is told here, 4 Retarget has its page", "good")
 
@@ -280,13 +290,13 @@ def _about(model: Model) -> Text:
     return Text.assemble((model.name, "bold"), f": {made}; licence {model.licence}; {ready}{family}")
 
 
-def _lacking(seen: Seen) -> Text:
+def _lacking(seen: Seen, keys: Keys) -> Text:
     """Which fetched models are not here, what that means, and how getting them goes."""
     text = Text()
     job = seen.fetching
     if seen.lacking:
         text.append(f"▲ Not on this box: {', '.join(seen.lacking)}: {seen.without}. ", WARN)
-        text.append("f fetches them, from the registry or from a file on a USB stick.", FAINT)
+        text.append(f"{keys.shown('fetch')} fetches them, from the registry or from a file on a USB stick.", FAINT)
     if job is not None and job.active:
         text = inked(f"Fetching (#{job.id}, {job.state}): {job.note or 'about to begin'} …", GOOD)
     elif job is not None and seen.lacking and job.state != "done":

@@ -131,7 +131,7 @@ class OverviewPage(Page):
     TAB = "overview"
     ABOUT = (
         "The way from a bare box to a live one, and how it is. ← and → choose a stage, Enter goes there. "
-        "● is well, ▲ wants a look, ■ is wrong, ○ is not there yet. A new box: g opens the set-up guide."
+        "● is well, ▲ wants a look, ■ is wrong, ○ is not there yet. A new box: <guide> opens the set-up guide."
     )
     AUTO_FOCUS = "#way"
 
@@ -184,7 +184,8 @@ class OverviewPage(Page):
         wanted = next_stage(data.way)
         waits = next((stage for stage in data.way if stage.state in ("at work", "starting")), None)
         if wanted is not None and (waits is None or wanted.mark == "bad"):
-            second = Text.assemble(("Do now: ", "bold"), wanted.next, ("   g: the set-up guide", FAINT))
+            second = Text.assemble(("Do now: ", "bold"), self.keys.told(wanted.next))
+            second.append(f"   {self.keys.shown('guide')}: the set-up guide", FAINT)
         elif waits is not None:
             second = Text.assemble(("Wait: ", "bold"), waits.told)
         else:
@@ -198,7 +199,7 @@ class OverviewPage(Page):
         sign, ink = MARKS[stage.mark]
         text = Text.assemble((f"{sign} {stage.name.capitalize()}: ", BOLD.get(ink, ink)), stage.told)
         if stage.next:
-            text.append(f"\n→ {stage.next}", WARN)
+            text.append(f"\n→ {self.keys.told(stage.next)}", WARN)
         text.append(f"\n  Enter opens {stage.page.capitalize()}", FAINT)
         self.query_one("#stage", Static).update(text)
 
@@ -235,7 +236,8 @@ class OverviewPage(Page):
         return table
 
     def _models(self, status: Mapping[str, Any]) -> Iterator[Fact]:
-        fetch, tune = "5 Models: f fetches those trained on photographs", "4 Retarget: tune them to this bed"
+        fetch = self.keys.told("5 Models: <fetch> fetches those trained on photographs")
+        tune = "4 Retarget: tune them to this bed"
         for model in told_in_use(self.site):
             name = model.kind.capitalize()
             if model.broken:

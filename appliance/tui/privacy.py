@@ -48,7 +48,7 @@ class PrivacyPage(Page):
     LIST = "#kept"
     ABOUT = (
         "What of pixels is stored on this box, how long, who agreed and how it is deleted; who looked, and why. "
-        "p pauses all looking at once, from every screen, and every screen says so. "
+        "<pause> pauses all looking at once, from every screen, and every screen says so. "
         "The audit trail grows and is chained, so that a row that was changed or taken out shows."
     )
     ACTIONS: ClassVar[tuple[Action, ...]] = (

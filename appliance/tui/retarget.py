@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Input, Label, Static
 
 from appliance.client import ServiceClient
 from appliance.jobs import datasets, kinds
+from appliance.jobs.needs import followers
 from appliance.jobs.runner import NOBODY_RUNS_JOBS, START_THEM
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.models.in_use import KINDS
@@ -23,12 +24,12 @@ from appliance.tui.curves import curve, losses, rates
 from appliance.tui.dialogs import Choose, Reading
 from appliance.tui.ink import FAINT, WARN, inked
 from appliance.tui.job_screen import JobScreen
-from appliance.tui.job_words import mend, outcome, pace
+from appliance.tui.job_words import kept_of, mend, outcome, pace, why_not_paused
 from appliance.tui.new_images import newest_folder, newest_images, read_picture
 from appliance.tui.pace import Guess, guess_images, guess_judging, guess_tuning, seconds_of
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
-from appliance.tui.retarget_data import Seen, cells_of, followers, look, subject_fact
+from appliance.tui.retarget_data import Seen, cells_of, look, subject_fact
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, choose, selected, span, when
 from calibration.errors import WardposeError
@@ -101,7 +102,7 @@ class RetargetPage(Page):
             facts.append(Fact("Images", f"{data.dataset['images']} in {name}, {when(data.dataset['made_at'])}", "good"))
         else:
             facts.append(Fact("Images", "none yet", "off"))
-        facts += [subject_fact(task, one) for task, one in data.subjects.items()]
+        facts += [subject_fact(task, one, self.keys) for task, one in data.subjects.items()]
         if self.status.get("runner") is False and any(job.state == "queued" for job in data.jobs):
             facts.append(Fact("Jobs", NOBODY_RUNS_JOBS, "bad", START_THEM))
         self.query_one(Facts).show(facts)
@@ -128,10 +129,10 @@ class RetargetPage(Page):
                 text = Text.assemble((f"{sign} #{job.id} ", ink), words)
                 if (seconds := seconds_of(job)) is not None:
                     text.append(f" ({span(seconds)})", FAINT)
-                if then := mend(job):
+                if then := self.keys.told(mend(job)):
                     text.append(f"\n→ {then}", WARN)
             elif job.pause_requested:
-                text = Text.assemble((f"{sign} #{job.id} ", ink), words, f"\n→ {mend(job)}")
+                text = Text.assemble((f"{sign} #{job.id} ", ink), words, f"\n→ {self.keys.told(mend(job))}")
             elif speed := pace(job, self.wardpose.paces):
                 text = inked(f"#{job.id}: {speed}", FAINT)
             text.append("\n" * bool(text.plain) + "Enter: its page, with result, curves and log", FAINT)
@@ -157,7 +158,7 @@ class RetargetPage(Page):
             or ("" if any(one.base for one in data.subjects.values()) else data.subjects["detect"].why),
             "judge": "" if data.judgeable else "what was tuned is live" if tuned else "nothing was tuned yet",
             "cancel": no_job or ("" if job and job.active else "the selected job has ended"),
-            "hold": no_job or (_why_not_paused(job) if job else ""),
+            "hold": no_job or (self.keys.told(why_not_paused(job)) if job else ""),
             "resume": no_job or ("" if job and _can_go_on(job) else "the job did not stop and is not paused"),
             "log": no_job,
             "images": "" if newest_folder(self.site) else "make images first",
@@ -278,7 +279,7 @@ class RetargetPage(Page):
         ids = [job.id, *(other.id for other in followers(job, self._seen.jobs) if other.active)]
         behind = f" and the {len(ids) - 1} behind it that need it" if len(ids) > 1 else ""
         self.ask(
-            f"Stop #{job.id} {job.title}{behind}? What is finished is kept, and r resumes it.",
+            f"Stop #{job.id} {job.title}{behind}? {self.keys.told(kept_of(job))}",
             "Stop it",
             lambda: self._stop(ids),
         )
@@ -375,16 +376,7 @@ class RetargetPage(Page):
 
 
 def _can_go_on(job: Job) -> bool:
-    return job.pause_requested if job.active else job.state in STOPPED and job.resumable
-
-
-def _why_not_paused(job: Job) -> str:
-    """Why a job can't be paused; empty where it can."""
-    if not job.active:
-        return "the selected job has ended"
-    if job.pause_requested:
-        return "it is paused; r lets it go on"
-    return "" if job.heavy and job.resumable else "it is over in moments; x stops it"
+    return job.pause_requested if job.active else job.state in STOPPED
 
 
 def _made_at(file: Path) -> str:

@@ -18,6 +18,7 @@ from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
 from appliance.tui.ink import BAD, FAINT, GOOD, WARN
 from appliance.tui.job_words import outcome, pace, state_of
+from appliance.tui.keys import Keys
 from appliance.tui.pace import Paces, seconds_of
 from appliance.tui.widgets import Fact, bar, span, when
 from calibration.errors import WardposeError
@@ -77,23 +78,6 @@ def look(site: SiteFolder) -> Seen:
     )  # fmt: skip
 
 
-def followers(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """The later jobs that use what `job` makes, directly or through others, in the order they were asked for."""
-    ids, made = {job.id}, _made(job)
-    found = []
-    for other in sorted(jobs, key=lambda other: other.id):
-        uses = {str(other.parameters.get(key)) for key in ("data", "model") if other.parameters.get(key)}
-        if other.id > job.id and (uses & made or other.parameters.get("data_of") in ids):
-            found.append(other)
-            ids.add(other.id)
-            made |= _made(other)
-    return found
-
-
-def _made(job: Job) -> set[str]:
-    return {str(job.parameters[key]) for key in ("out", "name") if job.parameters.get(key)}
-
-
 def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequence[Job]) -> Subject:
     own = [model.name for model in models if not model.built_in and model.task == task]
     tuned = [str((job.result or {}).get("model", "")) for job in jobs if job.kind == "tune"]
@@ -106,10 +90,10 @@ def _subject(store: ModelStore, task: str, models: Sequence[Model], jobs: Sequen
     return Subject(store.live(task), base, why, newest)
 
 
-def subject_fact(task: str, one: Subject) -> Fact:
+def subject_fact(task: str, one: Subject, keys: Keys) -> Fact:
     name = KINDS[task].capitalize()
     if not one.live:
-        nexts = "5 Models: f fetches one; until then All steps tunes the detector only"
+        nexts = keys.told("5 Models: <fetch> fetches one; until then All steps tunes the detector only")
         return Fact(name, "none on this box: no skeleton is drawn", "warn", nexts)
     start = f"; tuning starts from {one.base}" if one.base != one.live else ", and tuning starts from it"
     return Fact(name, f"{one.live} is live{start if one.base else ''}", "good" if one.base else "bad", one.why)

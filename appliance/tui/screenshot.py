@@ -1,6 +1,7 @@
 """Pictures of every screen for the README: `python -m appliance.tui.screenshot FOLDER [--home SITE]`.
 
-They show the site as it is; nothing is put on for them. Chromium, which the bedside page needs anyway, draws them.
+The terminal UI's show the site as it is; nothing is put on for them. The bedside page's show drawn people, for nobody
+else may be in them. Chromium, which that page needs anyway, draws them all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 from appliance.box.doctor import chromium
@@ -24,7 +24,7 @@ from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
 
 CELL_PX = (12.2, 24.4)  # of the letters in what Textual exports
-COLOURS = 192  # of a picture: letters on few grounds want no more
+PAGE = "page"
 
 
 async def screens(
@@ -48,32 +48,34 @@ async def screens(
 
 def png(svg: str, size: tuple[int, int]) -> bytes:
     """The picture that Chromium draws of it, in few colours. Raises `WardposeError` without Chromium."""
-    program = chromium()
-    if program is None:
-        raise WardposeError("there is no Chromium to draw the pictures", mend="run `./wardpose setup`, or take --svg")
-    from PIL import Image
+    from benchmarks.page_pictures import packed
 
     width, height = round(size[0] * CELL_PX[0] + 18), round(size[1] * CELL_PX[1] + 50)
     with tempfile.TemporaryDirectory() as folder:
         page, out = Path(folder, "screen.html"), Path(folder, "screen.png")
         page.write_text(f'<body style="margin:0">{svg}</body>', encoding="utf-8")
         subprocess.run(
-            [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            [_chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
              f"--user-data-dir={folder}/own", f"--window-size={width},{height}",
              f"--screenshot={out}", f"file://{page}"],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
-        packed = BytesIO()
-        Image.open(out).convert("RGB").quantize(COLOURS).save(packed, "PNG", optimize=True)
-    return packed.getvalue()
+        return packed(out.read_bytes())
+
+
+def _chromium() -> str:
+    program = chromium()
+    if program is None:
+        raise WardposeError("there is no Chromium to draw the pictures", mend="run `./wardpose setup`, or take --svg")
+    return program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="appliance.tui.screenshot", description=__doc__)
-    parser.add_argument("out", type=Path, help="the folder they are written into, as terminal-SCREEN.png")
+    parser.add_argument("out", type=Path, help="the folder they are written into")
     parser.add_argument("--home", help="the site folder")
     parser.add_argument(
-        "--screen", choices=tuple(SCREENS), action="append", help="this screen; may be said again (default: all)"
+        "--screen", choices=(*SCREENS, PAGE), action="append", help="this screen; may be said again (default: all)"
     )
     parser.add_argument("--theme", choices=tuple(LOOKS), default="dark")
     parser.add_argument("--columns", type=int, default=110)
@@ -83,8 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keep_out_of_dumps()
     size = (options.columns, options.rows)
-    names = options.screen or tuple(SCREENS)
+    wanted = options.screen or (*SCREENS, PAGE)
+    names = [name for name in wanted if name != PAGE]
     options.out.mkdir(parents=True, exist_ok=True)
+    if PAGE in wanted and not options.svg:
+        from benchmarks.page_pictures import take
+
+        take(_chromium(), options.out)
+    if not names:
+        return 0
     drawn = asyncio.run(screens(SiteFolder.open(options.home), names, size, options.theme, options.seconds))
     for name, svg in drawn.items():
         content = svg.encode() if options.svg else png(svg, size)

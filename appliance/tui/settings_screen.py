@@ -37,7 +37,8 @@ class SettingsScreen(ModalScreen[None]):
             table.add_columns("setting", "value", "what it is")
             yield table
             yield Static(id="settings-said")
-            yield Static(inked("↑ ↓ choose · Enter changes · u on the screen behind undoes · Esc closes", FAINT))
+            undo = self._page.keys.shown("undo")
+            yield Static(inked(f"↑ ↓ choose · Enter changes · {undo} on the screen behind undoes · Esc closes", FAINT))
 
     def on_mount(self) -> None:
         self._show()

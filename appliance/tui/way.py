@@ -29,8 +29,8 @@ from runtime.state import people_words
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One stage. mark: good, warn, bad, off. state, figure, age: a word or two each; told: a sentence; next: the one
-    thing to do, empty where there is none; page, action: where Enter goes, and what is done there. optional: the way
-    goes on without it."""
+    thing to do, its keys by what they mean (see `Keys.told`), empty where there is none; page, action: where Enter
+    goes, and what is done there. optional: the way goes on without it."""
 
     name: str
     mark: str
@@ -91,9 +91,9 @@ def _camera(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         if used:
             return Stage("camera", "good", "ready", kind, "", words, page=page)
         told = f"{source} is this site's camera; it has not been tried yet"
-        return Stage("camera", "off", "not tried", kind, "", told, "2 Camera: e examines it", page, "probe")
+        return Stage("camera", "off", "not tried", kind, "", told, "2 Camera: <examine> examines it", page, "probe")
     message = f"{source}: {state}{', ' + camera['message'] if camera['message'] else ''}"
-    return Stage("camera", "bad", state, kind, "", message, "2 Camera: e examines it", page, "probe")
+    return Stage("camera", "bad", state, kind, "", message, "2 Camera: <examine> examines it", page, "probe")
 
 
 def _calibration(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
@@ -105,7 +105,8 @@ def _calibration(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
                      "3 Calibrate: Enter shows the bed in the picture", page, "open")  # fmt: skip
     if row is None:
         return Stage("calibration", "off", "none", "", "", "this box does not know where its camera stands",
-                     "3 Calibrate: c calibrates, by the tag sheet on the empty bed", page, "calibrate")  # fmt: skip
+                     "3 Calibrate: <calibrate> calibrates, by the tag sheet on the empty bed", page,
+                     "calibrate")  # fmt: skip
     estimate = calibrations.load(site, row)
     figure = f"±{estimate.centre_sigma_mm / 10:.1f} cm"
     told = known_words(estimate) + f" (number {row.id}, by {row.method})"
@@ -139,7 +140,7 @@ def _plates(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         return Stage("plates", "good", "in use", f"{len(used)}", age(newest), told, page="camera", optional=True)
     why = f"{rows[-1].name} is {rows[-1].why}" if rows else "none of the empty bed: training images show a drawn room"
     return Stage("plates", "off", "none", "optional", "", why,
-                 "2 Camera: empty the bed, then k takes one", "camera", "plate", True)  # fmt: skip
+                 "2 Camera: empty the bed, then <plate> takes one", "camera", "plate", True)  # fmt: skip
 
 
 def _images(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
@@ -148,7 +149,7 @@ def _images(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     made = [item for item in datasets.listed(site) if Path(item["folder"]).is_dir()]
     row = calibrations.current_row(site)
     if not made:
-        first = "4 Retarget: a takes all steps" if row else "calibrate first (3 Calibrate)"
+        first = "4 Retarget: <all> takes all steps" if row else "calibrate first (3 Calibrate)"
         return Stage("images", "off", "none", "", "", "no training images of this view yet", first,
                      "retarget" if row else "calibrate", "everything" if row else "calibrate")  # fmt: skip
     newest = made[0]
@@ -156,7 +157,7 @@ def _images(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     told = f"{newest['images']} in {Path(newest['folder']).name}"
     if row is not None and newest["made_at"] < row.made_at and calibrations.leaves_earlier_view(site, row):
         return Stage("images", "warn", "older view", figure, old, f"{told}, made before the present calibration",
-                     "4 Retarget: a makes new ones and tunes on them", "retarget", "everything")  # fmt: skip
+                     "4 Retarget: <all> makes new ones and tunes on them", "retarget", "everything")  # fmt: skip
     return Stage("images", "good", "made", figure, old, told, page="retarget")
 
 
@@ -169,10 +170,12 @@ def _tuning(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     if stopped is not None:
         words, mark = outcome(stopped)
         return Stage("tuning", mark, stopped.state, f"#{stopped.id}", age(stopped.finished_at), words,
-                     "4 Retarget: r resumes it, Enter says more", "retarget")  # fmt: skip
+                     "4 Retarget: <resume> resumes it, Enter says more", "retarget")  # fmt: skip
     if not models:
         told = "the models are those that the box came with"
-        return Stage("tuning", "off", "none", "", "", told, "4 Retarget: a takes all steps", "retarget", "everything")
+        return Stage(
+            "tuning", "off", "none", "", "", told, "4 Retarget: <all> takes all steps", "retarget", "everything"
+        )
     tasks = sorted({KINDS[model.task] for model in models})
     done = next((job for job in tuned if job.state == "done"), None)
     told = f"{len(models)} tuned to this bed: {', '.join(model.name for model in models[-2:])}"
@@ -191,7 +194,7 @@ def _gate(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     waiting = [model.name for model in tuned if model.name not in judged]
     if waiting:
         return Stage("gate", "off", "waits", f"{len(waiting)} to judge", "", f"{', '.join(waiting)}: not judged yet",
-                     "4 Retarget: j judges what was tuned", "retarget", "judge")  # fmt: skip
+                     "4 Retarget: <judge> judges what was tuned", "retarget", "judge")  # fmt: skip
     if not decisions:
         return Stage("gate", "off", "none", "", "", "the gate has judged no model yet", "", "retarget")
     newest = [next((row for row in decisions if row["task"] == task), None) for task in KINDS]
@@ -205,8 +208,8 @@ def _gate(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     words, old = "; ".join(said), age(rows[0]["at"])
     if accepted:
         return Stage("gate", "good", "passed", figure, old, words, page="retarget")
-    return Stage("gate", "warn", "refused", figure, old, words, "4 Retarget: more images (m), tune and judge again",
-                 "retarget", "make", True)  # fmt: skip
+    return Stage("gate", "warn", "refused", figure, old, words,
+                 "4 Retarget: more images (<make>), tune and judge again", "retarget", "make", True)  # fmt: skip
 
 
 def _live(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
@@ -216,18 +219,18 @@ def _live(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
     live = status.get("live") or {}
     if status.get("pause"):
         return Stage("live", "warn", "paused", "", age(str(status["pause"].get("since", ""))), words,
-                     "p asks, and lifts the pause", "live")  # fmt: skip
+                     "<pause> asks, and lifts the pause", "live")  # fmt: skip
     if is_fresh(status):
         told = f"{words}, {people_words(live['people'])}, camera to skeleton {number(live['p50_ms'], 'ms')}"
         simulated = "live" if mark == "good" else "not this bed"
         figure, old = f"{live['fps']:.1f} fps", f"{live['age_ms']:.0f} ms"
         if broken := _broken(site):
-            return Stage("live", "warn", "boxes", figure, old, f"{told}; {broken}", "5 Models: f fetches them",
+            return Stage("live", "warn", "boxes", figure, old, f"{told}; {broken}", "5 Models: <fetch> fetches them",
                          "models", "fetch", True)  # fmt: skip
         return Stage("live", "good" if mark == "good" else "warn", simulated, figure, old, told, page="live")
     if mark == "off":
         ready = calibrations.current_row(site) is not None
-        after = "6 Live: s starts it" if ready else "3 Calibrate first; then 6 Live: s starts it"
+        after = "6 Live: <start> starts it" if ready else "3 Calibrate first; then 6 Live: <start> starts it"
         return Stage("live", "off", "off", "", "", words, after, "live", "start" if ready else "")
     state = "starting" if mark == "warn" else "no picture"
     return Stage("live", mark, state, "", "", words, "" if mark == "warn" else "6 Live, 8 System: see what is wrong",
@@ -263,7 +266,7 @@ def _at_work(name: str, job: Job) -> Stage:
     figure = f"{100 * job.fraction:.0f} %" if job.total else "begins"
     if job.pause_requested:
         return Stage(name, "warn", state_of(job), figure, "", f"{job.title} (#{job.id}) is {state_of(job)}",
-                     "4 Retarget: r lets it go on", page="retarget")  # fmt: skip
+                     "4 Retarget: <resume> lets it go on", page="retarget")  # fmt: skip
     told = f"{job.title} (#{job.id}): {job.done} of {job.total} {job.note}" if job.total else f"{job.title}: {job.note}"
     return Stage(name, "warn", "at work", figure, "now", told.strip(), page="retarget")
 

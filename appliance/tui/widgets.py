@@ -104,10 +104,10 @@ class Actions(Vertical):
         yield Static(classes="reasons")
 
     def allow(self, reasons: Mapping[str, str]) -> None:
-        """reasons: for each action why it can't be taken now; empty where it can."""
+        """reasons: for each action why it can't be taken now; empty where it can. Raises `NoMatches` where the buttons
+        are still to come; those reasons are not taken for told."""
         if dict(reasons) == self._reasons:
             return
-        self._reasons = dict(reasons)
         together: dict[str, list[str]] = {}
         for action in self._actions:
             why = reasons.get(action.id, "")
@@ -119,8 +119,7 @@ class Actions(Vertical):
         note = self.query_one(".reasons", Static)
         note.update(inked("\n".join(lines), FAINT))
         note.display = bool(lines)
-        # A screen that is only just being shown may lose what asks for its layout: asked once more, when it is drawn.
-        self.call_after_refresh(self.refresh, layout=True)
+        self._reasons = dict(reasons)
 
     def forget(self) -> None:
         """Write the reasons anew at the next look: the inks have changed."""

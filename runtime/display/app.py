@@ -104,6 +104,9 @@ class Watched:
         """How many watch now."""
         return len(self._watchers)
 
+    def close(self) -> None:
+        """Put down what is left to be put down; the server has ended."""
+
     def _wake(self) -> None:
         for watcher in self._watchers:
             watcher.changed.set()

@@ -13,8 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from calibration.errors import WardposeError
 from calibration.memory import keep_out_of_dumps
@@ -22,17 +21,18 @@ from runtime.display import page_key
 from runtime.display.app import AtThisAddress, Page
 from runtime.display.bed_source import CalibratedBed
 from runtime.display.hub import Hub
+from runtime.display.page_server import PageServer
 from runtime.display.pausing import PagePause
 from runtime.display.pins import Pins
-from runtime.display.server import Server, listen
+from runtime.display.server import listen
 from runtime.notify import notify, starting
 from runtime.pause import PauseSwitch
 
 _BEAT_S = 0.5
 
 
-class DisplayServer:
-    """Serves the page for one live process. It owns its threads; `close` ends them.
+class DisplayServer(PageServer):
+    """Serves the bedside page of one live process.
 
     socket: the live process's. pause: the site's; a live process that hangs can't keep it from holding. key_file:
     where the page's key is, or is made (see `page_key`). service: the socket of the site's service, which is asked
@@ -56,47 +56,23 @@ class DisplayServer:
         self.key = page_key.page_key(key_file)
         bed_of = CalibratedBed(calibration)
         listener = listen(host, port)
-        self.port = int(listener.getsockname()[1])
         self.opener = key_file.with_suffix(".html")
-        self.hub = Hub(socket, pause)
+        port = int(listener.getsockname()[1])
+        hub = Hub(socket, pause)
         try:
-            page_key.write_opener(self.opener, self.port, self.key)
-            self._page = Page(self.hub, PagePause(pause, service, pins), self.key, bed_of, tongue)
+            page_key.write_opener(self.opener, port, self.key)
+            page = Page(hub, PagePause(pause, service, pins), self.key, bed_of, tongue)
         except WardposeError:
-            self.hub.close()
+            hub.close()
             listener.close()
             raise
-        self.hub.on_change = self._page.changed
-        here = {f"{name}:{self.port}" for name in ("127.0.0.1", "localhost")}
-        self._server = Server(AtThisAddress(self._page.application, here), listener, self._page.here)
+        here = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        super().__init__(page, AtThisAddress(page.application, here), listener)
 
     @property
     def url(self) -> str:
         """The page's address, without the key that opens it."""
         return f"http://127.0.0.1:{self.port}/"
-
-    @property
-    def watching(self) -> int:
-        """How many pages watch now."""
-        return self._page.watching
-
-    @property
-    def alive(self) -> bool:
-        """Whether its threads still do their work."""
-        return self.hub.alive and self._server.alive
-
-    def close(self) -> None:
-        """Hang up on every page and stop."""
-        self.hub.close()
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _is_loopback(host: str) -> bool:

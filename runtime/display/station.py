@@ -10,13 +10,14 @@ from calibration.errors import WardposeError
 from runtime.display.app import AtThisAddress
 from runtime.display.bed_source import CalibratedBed
 from runtime.display.hub import Hub
-from runtime.display.server import Server, listen
+from runtime.display.page_server import PageServer
+from runtime.display.server import listen
 from runtime.display.station_page import Entrance, StationPage
 from runtime.pause import PauseSwitch
 
 
-class StationServer:
-    """Serves the page of one live process. It owns its threads; `close` ends them.
+class StationServer(PageServer):
+    """Serves the station's page of one live process, and notes at its end that nobody looks any more.
 
     socket, pause, calibration: as for `runtime.display.service.DisplayServer`. certificate, key: PEM files. address:
     IPv4, of this box, `0.0.0.0` for each. names: by which the box is known to those who come, besides its addresses.
@@ -30,32 +31,15 @@ class StationServer:
     ) -> None:  # fmt: skip
         tls = _tls(certificate, key)
         listener = listen(address, port)
-        self.port = int(listener.getsockname()[1])
-        self.hub = Hub(socket, pause)
-        self._page = StationPage(self.hub, entrance, CalibratedBed(calibration), tongue=tongue, bed=bed, hours=hours)
-        self.hub.on_change = self._page.changed
-        known = {f"{name.lower()}:{self.port}" for name in names}
+        port = int(listener.getsockname()[1])
+        page = StationPage(
+            Hub(socket, pause), entrance, CalibratedBed(calibration), tongue=tongue, bed=bed, hours=hours
+        )  # fmt: skip
         here = AtThisAddress(
-            self._page.application, known, "https", own_address=True,
+            page.application, {f"{name.lower()}:{port}" for name in names}, "https", own_address=True,
             refusal="this box is not known by that name; see station.names",
         )  # fmt: skip
-        self._server = Server(here, listener, self._page.here, tls)
-
-    @property
-    def watching(self) -> int:
-        """How many pages watch now."""
-        return self._page.watching
-
-    @property
-    def alive(self) -> bool:
-        """Whether its threads still do their work."""
-        return self.hub.alive and self._server.alive
-
-    def close(self) -> None:
-        """Hang up on every page, note that nobody looks any more, and stop."""
-        self.hub.close()
-        self._server.close()
-        self._page.close()
+        super().__init__(page, here, listener, tls)
 
 
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:

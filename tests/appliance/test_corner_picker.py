@@ -72,6 +72,16 @@ async def test_the_screen_says_which_corner_comes_next_and_takes_one_back() -> N
     assert app.answer == []
 
 
+async def test_a_click_brings_the_cross_there_and_a_second_one_sets_the_corner() -> None:
+    app = Picking(np.zeros((720, 1280, 3), np.uint8))
+    async with app.run_test(size=(80, 24)) as pilot:
+        before = app.picker._cursor
+        await pilot.click("#picture", offset=(10, 5))
+        assert app.picker._cursor != before and app.picker.corners == []
+        await pilot.click("#picture", offset=(10, 5))
+        assert len(app.picker.corners) == 1
+
+
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
 async def test_everything_fits_the_terminal(size: tuple[int, int]) -> None:
     app = Picking(np.zeros((720, 1280, 3), np.uint8))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from appliance.jobs.store import Job
-from appliance.tui.job_words import mend, outcome, pace
+from appliance.tui.job_words import mend, outcome, pace, why_not_paused
+from appliance.tui.keys import Keys
 from appliance.tui.pace import Paces, guess_images, guess_tuning, seconds_of
 
 
@@ -60,6 +61,16 @@ def test_a_score_is_told_with_its_figures() -> None:
 def test_a_failure_says_why_and_that_it_can_be_resumed() -> None:
     failed = job(state="failed", error="the disk is full")
     assert outcome(failed) == ("failed: the disk is full", "bad") and "resumes" in mend(failed)
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_what_is_done_then_is_told_by_the_sites_own_keys(resumable: bool) -> None:
+    own = Keys({"resume": "f8"})
+    stopped = job(state="cancelled", resumable=resumable)
+    assert own.told(mend(stopped)).startswith("f8 resumes it" if resumable else "f8 starts it again")
+    assert ("is kept" in outcome(stopped)[0]) is resumable
+    assert own.told(why_not_paused(job(pause_requested=True))) == "it is paused; f8 lets it go on"
+    assert own.told("a <b> of <undo>") == "a <b> of u"  # what is no key's meaning stays as it is
 
 
 def test_a_guess_goes_by_this_box_s_own_jobs_where_there_are_some() -> None:

@@ -32,12 +32,12 @@ from appliance.site import assigning, audit, certificate
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
 from appliance.station_view import StationView
+from benchmarks.page_scene import LYING, calibration, live, person
 from calibration.errors import WardposeError
 from runtime.bus import ResultServer
 from runtime.display.app import ENDED
 from runtime.display.pausing import WHO_AT_THE_STATION
 from tests.appliance.test_live_path import wait_for
-from tests.runtime.page_people import LYING, calibration, live, person
 
 WAIT_S = 60.0
 WHY = "a test"

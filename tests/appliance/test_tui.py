@@ -108,6 +108,7 @@ async def all_steps(site: SiteFolder) -> list[Job]:
         await pilot.press("a")
         await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
         assert "2 images" in on_screen(pilot) and JobStore(site).all() == []
+        assert "Perhaps" in on_screen(pilot) and "no such job yet" in on_screen(pilot)  # how long it will take
         await pilot.press("y")
         await until(pilot, lambda: "asked for" in page(pilot).notice.text)
         return JobStore(site).all()[::-1]

@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 from rich.color import Color, ColorSystem
+from textual.app import App
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -18,10 +20,10 @@ from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
 from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
-from appliance.tui.ink import LOOKS, look_of
-from appliance.tui.keys import FILE, MEANINGS, load_keys
+from appliance.tui.ink import LOOKS, InkPot, look_of
+from appliance.tui.keys import FILE, MEANINGS, Keys, load_keys
 from appliance.tui.page import Page
-from appliance.tui.widgets import PAGES, Actions
+from appliance.tui.widgets import PAGES, Action, Actions
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate
 from tests.appliance.snapshots import hold_against_snapshot
@@ -109,6 +111,22 @@ async def disabled_says_why(pilot: Pilot[int], action: str, key: str) -> None:
     await until(pilot, lambda: why in page(pilot).notice.text)
 
 
+async def test_reasons_that_come_before_the_buttons_are_told_when_the_buttons_are_there() -> None:
+    actions = Actions(Keys(), Action("make", "Make images", "make"))
+    app: App[None] = App()
+    InkPot(app.console).fill("dark")
+    async with app.run_test() as pilot:
+        with pytest.raises(NoMatches):
+            actions.allow({"make": "calibrate first"})
+        await app.mount(actions)
+        actions.allow({"make": "calibrate first"})
+        await pilot.pause()
+        assert "Make images: calibrate first" in on_screen(pilot) and actions.query_one(Button).disabled
+        actions.allow({"make": ""})
+        await pilot.pause()
+        assert "calibrate first" not in on_screen(pilot) and not actions.query_one(Button).disabled
+
+
 def test_a_key_has_one_meaning_on_every_screen() -> None:
     keys = [meaning.key for meaning in MEANINGS.values()]
     assert len(keys) == len(set(keys))
@@ -116,6 +134,7 @@ def test_a_key_has_one_meaning_on_every_screen() -> None:
         means = [action.means for action in kind.ACTIONS]
         assert len(means) == len(set(means)) and not set(means) & set(EVERYWHERE), kind.TAB
         assert set(means) <= set(MEANINGS)
+        assert all(callable(getattr(kind, f"do_{action.id}", None)) for action in kind.ACTIONS), kind.TAB
 
 
 async def test_the_palette_has_every_action(served: SiteFolder) -> None:

@@ -29,7 +29,7 @@ def count_files(site: SiteFolder, parameters: Mapping[str, Any], progress: Progr
             made += 1
             time.sleep(parameters.get("seconds_each", 0.0))
         progress(index + 1, parameters["count"], f"file {index + 1}")
-    return {"made": made}
+    return {"made": made} | ({"resumed": True} if parameters.get("resume") else {})
 
 
 def count_with_a_helper(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.page_scene import CAMERA
 from calibration.bed import Bed
 from calibration.viewpoint import Viewpoint
 from runtime.bed_view import BedView
 from runtime.display.bed_picture import bed_picture
-from tests.runtime.page_people import CAMERA
 
 
 def view(azimuth_deg: float = 20.0, backrest_deg: float = 0.0, distance_m: float = 2.7) -> BedView:

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from benchmarks import page_scene
 from calibration.errors import WardposeError
 from calibration.files import save_estimate
 from runtime.bus import ResultServer
@@ -33,7 +34,6 @@ from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 from runtime.state import GAP_S, STALE_S, gap_s
 from tests.conftest import REPOSITORY
-from tests.runtime import page_people
 from tests.runtime.page_client import WAIT_S, ask, press, said, watching
 
 SCRIPTS = tuple(f"/{name}.js" for name in ("main", "keypad", "link", "scene", "verdict", "words"))
@@ -241,7 +241,7 @@ def test_another_calibration_is_drawn_by_an_open_page_without_a_restart(
         beds: list[Any] = []
         for azimuth in (None, 20.0, 60.0):
             if azimuth is not None:
-                save_estimate(page_people.calibration(azimuth), file)
+                save_estimate(page_scene.calibration(azimuth), file)
             wanted = 1 if azimuth is None else len(beds) + 1
             until(lambda wanted=wanted: len(_beds(live, page, beds)) >= wanted)
         file.write_text("{")
@@ -251,7 +251,7 @@ def test_another_calibration_is_drawn_by_an_open_page_without_a_restart(
 
 def _beds(live: ResultServer, page: Any, beds: list[Any]) -> list[Any]:
     """The beds that the page was told so far, with one more message."""
-    live.publish(page_people.live([]))
+    live.publish(page_scene.live([]))
     if (bed := json.loads(page.recv(timeout=WAIT_S)).get("bed")) is not None:
         beds.append(bed)
     return beds

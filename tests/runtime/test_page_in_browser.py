@@ -25,6 +25,7 @@ from appliance.site import assigning, audit
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import set_value
 from appliance.station_view import StationView
+from benchmarks.page_scene import LYING, beside, calibration, live, person, whereabouts
 from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display.app import MOST
@@ -32,15 +33,14 @@ from runtime.display.pins import Pins
 from runtime.display.service import DisplayServer
 from runtime.pause import PauseSwitch
 from tests.runtime.page_client import watching
-from tests.runtime.page_people import LYING, beside, calibration, live, person, whereabouts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
 
 WAIT_MS = 30_000
-# A full-HD screen lying and standing, a 7-inch panel both ways, and 4K.
-SIZES = ((1920, 1080), (1080, 1920), (800, 480), (480, 800), (3840, 2160))
+# A full-HD screen lying and standing, 7-inch panels, the smaller both ways, and 4K.
+SIZES = ((1920, 1080), (1080, 1920), (1024, 600), (800, 480), (480, 800), (3840, 2160))
 HOURS = {"day": 12, "evening": 20, "night": 2}
 SEEN = calibration()
 Message = Callable[[int], dict[str, Any] | None]
@@ -59,6 +59,14 @@ def nobody(index: int) -> dict[str, Any]:
 
 def out_of_bed(index: int) -> dict[str, Any]:
     return live([person(beside(), SEEN, role="patient")], index=index, patient=whereabouts("out-of-bed", 12))
+
+
+def on_edge(index: int) -> dict[str, Any]:
+    return in_bed(index) | {"patient": whereabouts("on-edge", 75)}
+
+
+def perhaps_on_edge(index: int) -> dict[str, Any]:
+    return in_bed(index) | {"patient": whereabouts("on-edge", 7500, sure=0.5, seen=False)}
 
 
 def simulated(index: int) -> dict[str, Any]:
@@ -321,7 +329,7 @@ def test_where_people_have_pins_whoever_resumes_types_theirs(browser: Any, tmp_p
 
 
 # How readable a screen is: for each text that is shown, its contrast to what is behind it and whether it is cut off;
-# the height of a sign's capitals as a part of the screen's.
+# the height of a sign's capitals as a part of the screen's, and of its width where it stands.
 READABLE = """
 () => {
   const light = (colour) => {
@@ -347,6 +355,7 @@ READABLE = """
       text: node.textContent, id: place.id,
       contrast: (Math.max(one, other) + .05) / (Math.min(one, other) + .05),
       capitals: pen.measureText("H").actualBoundingBoxAscent / innerHeight,
+      standing: innerHeight > innerWidth ? pen.measureText("H").actualBoundingBoxAscent / innerWidth : null,
       inside: box.left >= -1 && box.top >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1,
     });
   }
@@ -360,22 +369,29 @@ MIDDLE = """
 }})()
 """
 SIGNS = {"live": "live-word", "paused": "paused-word", "lost": "lost-word", "nobody": "empty-word"}
+# Of a standing screen's width what the signs are of its height.
+TELLS = {"edge": "place", "perhaps": "place", "elsewhere": "warning", "out": "empty-word"}
 
 
 def in_state(page: Any, bedside: Bedside, state: str) -> None:
-    says: dict[str, Message] = {"lost": no_signal, "nobody": nobody, "elsewhere": simulated, "out": out_of_bed}
+    says: dict[str, Message] = {
+        "lost": no_signal, "nobody": nobody, "elsewhere": simulated, "out": out_of_bed, "edge": on_edge,
+        "perhaps": perhaps_on_edge,
+    }  # fmt: skip
     bedside.says = says.get(state, in_bed)
     if state == "paused":
         bedside.pause.set("somebody at the bedside page", "the patient is being washed and nobody is to look")
-    shows(page, {"nobody": "live", "out": "live"}.get(state, state))
+    shows(page, state if state in ("live", "lost", "elsewhere", "paused") else "live")
     if state in ("nobody", "out"):
         page.wait_for_selector("#empty")
+    if state in ("edge", "perhaps"):
+        until(page, f"document.getElementById('since').textContent.includes('{'1 min' if state == 'edge' else '2 h'}')")
 
 
 @pytest.mark.parametrize("light", HOURS)
 def test_it_is_read_from_three_metres(browser: Any, bedside: Bedside, light: str) -> None:
     for page in opened(browser, bedside, hour=HOURS[light]):
-        for state in ("live", "lost", "nobody", "elsewhere", "out", "paused"):
+        for state in ("live", "edge", "perhaps", "lost", "nobody", "elsewhere", "out", "paused"):
             in_state(page, bedside, state)
             assert page.evaluate("document.body.dataset.light") == light
             for width, height in SIZES:
@@ -384,8 +400,11 @@ def test_it_is_read_from_three_metres(browser: Any, bedside: Bedside, light: str
                 told = page.evaluate(READABLE)
                 assert all(one["inside"] for one in told), (width, [one for one in told if not one["inside"]])
                 assert all(one["contrast"] >= 4.5 for one in told), [one for one in told if one["contrast"] < 4.5]
-                signs = [one for one in told if one["id"] == SIGNS.get(state)]
-                assert all(one["capitals"] >= 0.06 for one in signs) and (signs or state in ("elsewhere", "out"))
+                signs = [one for one in told if one["id"] in SIGNS.values()]
+                besides = [one for one in told if one["id"] in TELLS.values()]
+                assert all(one["capitals"] >= 0.06 for one in signs), (width, signs)
+                assert all((one["standing"] or one["capitals"]) >= 0.06 for one in besides), (width, besides)
+                assert (SIGNS | TELLS)[state] in [one["id"] for one in told]
 
 
 def test_states_differ_in_word_shape_and_place_and_not_by_colour_alone(browser: Any, bedside: Bedside) -> None:
@@ -410,7 +429,7 @@ def test_it_speaks_other_languages_without_cutting_them_off(browser: Any, bedsid
     words = {"de": ("NIEMAND ERKANNT", "Pause"), "fr": ("PERSONNE DÉTECTÉ", "Pause")}[tongue]
     try:
         for page in opened(browser, bedside):
-            for state in ("nobody", "lost", "elsewhere", "paused"):
+            for state in ("perhaps", "nobody", "lost", "elsewhere", "paused"):
                 in_state(page, bedside, state)
                 if state == "nobody":
                     assert (text(page, "empty-word"), text(page, "pause")) == words

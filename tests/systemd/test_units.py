@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import configparser
+import ctypes.util
 import json
+import os
+import pwd
 import shutil
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from appliance.jobs.runner import MERCY_SECONDS, UNKILLABLE_SECONDS
+from appliance.live import station
 from appliance.live.running import END_SECONDS
 from appliance.live.supervisor import FIRST_PAUSE_SECONDS, SILENCE_SECONDS
+from appliance.site import assigning
+from appliance.site.folder import SiteFolder
+from appliance.site.settings import set_value
 from tests.conftest import REPOSITORY
 
 KIOSK = REPOSITORY / "systemd" / "wardpose-kiosk.service"  # a browser, under an account of its own
@@ -144,6 +153,43 @@ def test_no_unit_but_the_stations_reaches_beyond_the_box(unit: Path) -> None:
     service = load(unit)["Service"]
     assert service["User"] == "wardpose" and service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict" and service["CapabilityBoundingSet"] == ""
+
+
+# The station's program where no socket can be had of another family than the unit allows, as systemd has it.
+CONFINED = """
+import errno, socket, sys
+import pyseccomp
+from appliance.site.folder import SiteFolder
+from appliance.station_view import StationView
+allowed = {getattr(socket, name) for name in sys.argv[2:]}
+rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+for family in range(46):
+    if family not in allowed:
+        rules.add_rule(pyseccomp.ERRNO(errno.EAFNOSUPPORT), "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
+rules.load()
+view = StationView(SiteFolder.open(sys.argv[1]))
+print(view.look())
+assert view.server is not None and view.server.alive
+view.close()
+"""
+
+
+def test_the_stations_page_is_served_with_the_kinds_of_sockets_that_its_unit_allows(tmp_path: Path) -> None:
+    if ctypes.util.find_library("seccomp") is None:
+        pytest.skip("libseccomp is not installed (apt install libseccomp2)")
+    site = SiteFolder.open(tmp_path / "site")
+    assigning.assign(site, pwd.getpwuid(os.getuid()).pw_name, "engineer", "a test")
+    assigning.assign(site, "Station 3", "viewer", "a test", pin="480261")
+    station.keep_certificate(site, ["127.0.0.1"], "", "", "a test")  # no name: each address of the box is told
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        set_value(site, "station", "port", free.getsockname()[1])
+    set_value(site, "station", "on", True)
+    families = load(STATION)["Service"]["RestrictAddressFamilies"].split()
+    done = subprocess.run(
+        [sys.executable, "-c", CONFINED, str(site.root), *families], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("serves"), done.stderr
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -66,10 +66,10 @@ function paint() {
   write("warning", said.state === "elsewhere" ? say(said.word) : "");
   const called = seen.message?.called ?? "";
   document.title = [called, "wardpose"].filter(Boolean).join(" · ");
-  const where = !fresh || !said.place || said.nobody ? "" :
-    [say(said.place), said.forS === null ? "" : sinceWords(said.forS), said.hidden ? say("hidden now") : ""]
-      .filter(Boolean).join(" · ");
-  write("where", [called, where].filter(Boolean).join(" · "));
+  const placed = fresh && said.place && !said.nobody;
+  write("place", placed ? say(said.place) : "");
+  write("since", [called, placed ? sinceWords(said.forS) : "", placed && said.hidden ? say("hidden now") : ""]
+    .filter(Boolean).join(" · "));
 
   show("lost", said.state === "lost");
   write("lost-word", say("NO SIGNAL"));
