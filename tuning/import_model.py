@@ -8,7 +8,7 @@ from typing import get_args
 from calibration.atomic import whole_folder
 from calibration.errors import WardposeError
 from runtime.model_info import DetectorLayout
-from tuning.families.family import ImportWish, ModelFamily, buildable, families
+from tuning.families.family import BuildableFamily, ImportWish, buildable, families
 from tuning.kept_epoch import take_in_epoch, tuned_model_of
 from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
@@ -200,7 +200,7 @@ def _recognised(foreign: ForeignModel, wish: ImportWish, folder: Path) -> ModelC
     raise WardposeError("the weights fit no model that is known here", where=where, mend="name its --architecture")
 
 
-def _family_of(architecture: str, where: str) -> ModelFamily:
+def _family_of(architecture: str, where: str) -> BuildableFamily:
     known = buildable()
     if architecture not in known:
         raise WardposeError(
