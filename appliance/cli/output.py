@@ -132,10 +132,12 @@ class _PlainProgress:
 
     def __call__(self, done: int, total: int, note: str) -> None:
         finished = done >= total > 0
-        if done != self.told and (finished or time.monotonic() - self.told_at >= PLAIN_SECONDS):
+        if (total <= 0 and not note) or done == self.told:
+            return
+        if finished or time.monotonic() - self.told_at >= PLAIN_SECONDS:
             self.told_at, self.told = time.monotonic(), done
-            line = f"{self.stage}: {done} of {total}{f' ({note})' if note else ''}"
-            print(redacted(line), file=sys.stderr, flush=True)
+            counted = f"{done} of {total}{f' ({note})' if note else ''}" if total > 0 else note
+            print(redacted(f"{self.stage}: {counted}"), file=sys.stderr, flush=True)
 
 
 def _is_number(value: object) -> bool:

@@ -32,6 +32,7 @@ from appliance.site.folder import REPOSITORY, SiteFolder
 from appliance.site.settings import load_settings
 from benchmarks import crowds
 from calibration.errors import WardposeError
+from calibration.memory import keep_out_of_dumps
 from calibration.processes import die_with_parent
 from runtime.display.page_key import page_key
 
@@ -149,6 +150,7 @@ def _again_and_again(attack: Callable[[], None]) -> int:
 
 
 def main() -> None:
+    keep_out_of_dumps()
     root, door = sys.argv[1:]
     site = SiteFolder(Path(root))
     attacks = attacks_at(door, site)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.main import build_parser, main
+from appliance.cli.output import Output
 from appliance.site.folder import REPOSITORY, SiteFolder
 
 COMMANDS = ("demo", "doctor", "setup", "status", "kept", "test", "camera", "calibrate", "synth", "preview", "tune",
@@ -76,6 +77,17 @@ def test_a_mistake_is_one_line_and_with_json_one_object(
     assert main([*home, *arguments]) not in (0, 70)
     told = capfd.readouterr()
     assert words in told.err and len(told.err.strip().splitlines()) == 1 and told.err.startswith("wardpose")
+
+
+def test_progress_that_counts_nothing_tells_its_note_or_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.cli.output.PLAIN_SECONDS", 0.0)
+    for done, total, note in ((0, 0, ""), (0, 0, "reading the weights"), (1, 4, ""), (4, 4, "done")):
+        with Output(as_json=False).progress("importing") as progress:
+            progress(done, total, note)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["importing: reading the weights", "importing: 1 of 4", "importing: 4 of 4 (done)"]
 
 
 def test_json_is_the_only_thing_on_standard_output(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import numpy_helper
 
@@ -268,6 +269,7 @@ def test_a_tuning_whose_disk_fills_ships_nothing_loses_nothing_and_goes_on_to_th
     assert error is not None and "the disk is full" in str(error) and "\n" not in str(error)
     assert ([model.name for model in store.all()], store.live("detect")) == before
     assert (fetched / "nanodet" / "model.onnx").is_file() and audit.verify(site).whole
+    assert not [file for file in psutil.Process().open_files() if "w" in file.mode and "training" in file.path]
 
     disk.give_back()
     kinds.tune(site, asked | {"name": "tuned"}, lambda done, total, note: told.append(note))

@@ -46,9 +46,10 @@ def tune_together(
 ) -> ModelCard:  # fmt: skip
     """`tuning.families.family.tune` in as many processes as `process_count` says."""
     count = process_count(settings)
-    if count == 1 or isinstance(family_of(read_card(folder)), StartsProcesses):
-        own = settings.model_copy(update={"processes": count})
-        return tune(folder, data_dir, out_dir, own, progress, task=task)
+    if count > 1 and isinstance(family_of(read_card(folder)), StartsProcesses):
+        settings, count = settings.model_copy(update={"processes": count}), 1
+    if count == 1:
+        return tune(folder, data_dir, out_dir, settings, progress, task=task)
     require_tunable(folder, data_dir, out_dir, task=task, progress=progress)
     with together(count, folder, data_dir, out_dir, settings) as own:
         return family_of(read_card(folder)).tune(folder, data_dir, out_dir, own, progress)
