@@ -1,8 +1,9 @@
-"""Whose pose is estimated in a frame, where there is no time for everybody's.
+"""Whose pose is estimated in a frame: nobody's for nothing, and where there is no time for all, by turns.
 
 A pose model looks at one person at a time, and a frame that waits for a whole group is late for each of them. So a
 frame has as many looks as its time holds; they go to whoever has waited longest, and the others' skeletons are moved on
-with their boxes until it is their turn.
+with their boxes until it is their turn. Somebody who lies still is looked at five times a second, which leaves the box
+to whoever moves, to its jobs, or idle.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from runtime.detections import Detections
 from runtime.skeleton import KEYPOINTS, Skeletons
+from runtime.stillness import Place, is_still, place_of
 from runtime.turn_search import LOOKS_A_FRAME
 
 # Part of the time between two frames that looks may take; the rest is for capture, the detector and whoever watches.
 _SHARE = 0.7
 # Seconds: a skeleton grows no older than this, however late that makes the frame; and what is older is forgotten.
 _OLDEST_S, _FORGET_S = 0.25, 1.0
-# Seconds that somebody new is taken to have waited, and after which a box in which nobody was seen is looked at again.
-_NEW_S, _IN_DOUBT_S = 0.1, 0.3
+# Seconds that somebody new is taken to have waited; and after which somebody who has not moved, and a box in which
+# nobody was seen, are looked at again.
+_NEW_S, _STILL_S, _IN_DOUBT_S = 0.1, 0.2, 0.3
 # Looks of which the median tells what one costs, and what it is taken to cost (s) before the first.
 _TIMED, _FIRST_S = 15, 0.02
 
@@ -38,12 +41,15 @@ class Share:
 
 @dataclass(slots=True)
 class _Seen:
-    """A skeleton, and the middle (2,) of its person's box, when it was looked at."""
+    """A skeleton, the middle (2,) of its person's box and the place where they were, when they were looked at; and when
+    it still held, because nothing had moved there."""
 
     time_s: float
     keypoints: NDArray[np.float32]
     score: NDArray[np.float32]
     middle: NDArray[np.float32]
+    place: Place | None
+    held_s: float
     believed: bool = True
 
 
@@ -56,15 +62,18 @@ class Attention:
         self._left_s, self._odd = 0.0, False
 
     def share(
-        self, track_id: NDArray[np.int64], now_s: float, *, apart_s: float, since_s: float, spent_s: float,
-        searching: bool,
+        self, color: NDArray[np.uint8], track_id: NDArray[np.int64], now_s: float, *, apart_s: float, since_s: float,
+        spent_s: float, searching: bool,
     ) -> Share:  # fmt: skip
-        """Who is looked at in the frame of `now_s`.
+        """Who is looked at in the frame of `now_s`, whose picture `color` is.
 
         apart_s: seconds between a source's frames, since_s: those since the last one worked on, both infinite where
         that is not known; spent_s: how many are gone already. searching: whether somebody's turn is to be found out.
         """
         self._seen = {track: seen for track, seen in self._seen.items() if 0 <= now_s - seen.time_s <= _FORGET_S}
+        for seen in self._seen.values():
+            if seen.place is not None and is_still(color, seen.place):
+                seen.held_s = now_s
         waited = np.array([self._waited_s(track, now_s) for track in track_id.tolist()])
         due = np.flatnonzero(waited > 0)
         fit = len(due) + LOOKS_A_FRAME
@@ -91,17 +100,21 @@ class Attention:
             self._look_s.append(seconds / looks)
             self._left_s = max(self._left_s - seconds, 0.0)
 
-    def everybody(self, detections: Detections, seen: Skeletons, people: NDArray[np.intp], now_s: float) -> Skeletons:
+    def everybody(
+        self, color: NDArray[np.uint8], detections: Detections, seen: Skeletons, people: NDArray[np.intp], now_s: float
+    ) -> Skeletons:
         """The skeletons of all `detections` (tracked, N): those just seen, of `people` (M,), and the others', moved on
-        with their boxes. Of whom nothing is known yet, the scores are 0."""
+        with their boxes unless nothing has moved there. Of whom nothing is known yet, the scores are 0."""
         middle = (detections.xyxy[:, :2] + detections.xyxy[:, 2:]) / 2
         keypoints, score = np.repeat(middle[:, None], len(KEYPOINTS), axis=1), np.zeros((len(middle), len(KEYPOINTS)))
         ids = np.empty(0, np.int64) if detections.track_id is None else detections.track_id
         for person, points, belief in zip(people.tolist(), seen.keypoints, seen.score, strict=True):
-            self._seen[int(ids[person])] = _Seen(now_s, points, belief, middle[person])
+            place = place_of(color, detections.xyxy[person])
+            self._seen[int(ids[person])] = _Seen(now_s, points, belief, middle[person], place, now_s)
         for person, track in enumerate(ids.tolist()):
             if (known := self._seen.get(track)) is not None:
-                keypoints[person] = known.keypoints + (middle[person] - known.middle)
+                moved = 0.0 if known.held_s == now_s else middle[person] - known.middle
+                keypoints[person] = known.keypoints + moved
                 score[person] = known.score
         return Skeletons(keypoints.astype(np.float32), score.astype(np.float32), detections.track_id)
 
@@ -111,13 +124,19 @@ class Attention:
             seen.believed = track_id is not None and track in track_id
 
     def age_s(self, track_id: NDArray[np.int64] | None, now_s: float) -> NDArray[np.float64]:
-        """(N,) how many seconds before `now_s` each person was looked at."""
+        """(N,) how many seconds before `now_s` each person's skeleton held for the last time: they were looked at, or
+        had not moved."""
         ids = [] if track_id is None else track_id.tolist()
-        return np.array([now_s - self._seen[track].time_s if track in self._seen else 0.0 for track in ids])
+        return np.array([now_s - self._seen[track].held_s if track in self._seen else 0.0 for track in ids])
+
+    def forget(self) -> None:
+        """Everybody."""
+        self._seen.clear()
 
     def _waited_s(self, track: int, now_s: float) -> float:
-        """For how long somebody has waited for a look; 0 for a box in which nobody was seen a moment ago."""
+        """For how long somebody has waited for a look; 0 for who needs none now."""
         if (seen := self._seen.get(track)) is None:
             return _NEW_S
         waited = now_s - seen.time_s
-        return waited if seen.believed or waited >= _IN_DOUBT_S else 0.0
+        rests_s = _IN_DOUBT_S if not seen.believed else _STILL_S if seen.held_s == now_s else 0.0
+        return waited if waited >= rests_s else 0.0

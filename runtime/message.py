@@ -13,7 +13,8 @@ and dashed), `fps`, `stages_ms`, and `engines`, `models`, `engines_refused` and 
 One of the people: `id`, `box` [x1, y1, x2, y2], `score`, `keypoints` [[x, y, score] × 17], `shown` (skeleton, or box
 where too little of one is sure), `role` (patient, other, unknown), `patient_p` (how likely the patient), `place`, both
 null without a calibrated bed, `joints_m` ([x, y, z, error] × 17 in metres of the bed frame, null where there is none;
-[] without depth), and `age_s` (how much older than the picture the skeleton is: it was then moved on with its box).
+[] without depth), and `age_s` (how much older than the picture the skeleton is, which was then moved on with its box; 0
+also where nothing has moved since).
 Pixels never travel.
 """
 

@@ -50,7 +50,7 @@ class LiveResult:
     beside the poses, and no part of this one's time. origin: what the frame is of. roles, patient: who is the patient
     and where, None without a calibrated bed in the picture. joints_m: (people, 17, 4) of `joints_in_bed_frame`, None
     without depth. skeletons_age_s: (people,) how much older than the frame each skeleton is, which was then moved on
-    with its box; None where all are of this frame.
+    with its box; 0 also where nothing has moved since; None where all are of this frame.
     """
 
     frame_index: int
@@ -123,6 +123,7 @@ class LivePipeline:
     def forget_frames(self) -> None:
         """Let go of what is still being found in a frame: the site is paused."""
         self._beside.forget()
+        self.attention.forget()
 
     def end(self) -> None:
         """Let the thread that looks for people end."""
@@ -266,7 +267,7 @@ class LivePipeline:
         turned = pose.engine.info.turned_to_body
         clock = time.perf_counter()
         share = self.attention.share(
-            tracks, now_s, apart_s=self._apart_s, since_s=self._since_s, spent_s=clock - began,
+            frame.color, tracks, now_s, apart_s=self._apart_s, since_s=self._since_s, spent_s=clock - began,
             searching=turned and self.turns.searching(tracks),
         )  # fmt: skip
         aims, views = self.turns.aims_at_pace(tracks, hint, share.further)
@@ -274,4 +275,4 @@ class LivePipeline:
         if len(views):
             self.turns.take(pose.look(frame.color, detections, views), tracks, detections.xyxy)
         self.attention.took(len(share.people) + len(views), time.perf_counter() - clock)
-        return self.attention.everybody(detections, seen, share.people, now_s), share.people
+        return self.attention.everybody(frame.color, detections, seen, share.people, now_s), share.people

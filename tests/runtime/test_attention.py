@@ -1,4 +1,4 @@
-"""Who is looked at in a frame, where there isn't time for everybody."""
+"""Who is looked at in a frame: nobody for nothing, and by turns where there isn't time for everybody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from runtime.attention import Attention, Share
 from runtime.detections import Detections
@@ -27,18 +28,28 @@ def _seen(people: Detections, value: float = 0.9) -> Skeletons:
     )
 
 
-class Frames:
-    """Frames of one source, at each of which the people are looked at as they are to be, a look taking `look_s`."""
+def _picture(number: int) -> NDArray[np.uint8]:
+    """Another one for each number, everywhere."""
+    return np.random.default_rng(number).integers(0, 256, (100, 1400, 3), dtype=np.uint8)
 
-    def __init__(self, look_s: float, fps: float = FPS) -> None:
+
+class Frames:
+    """Frames of one source, in which everything moves or, if `still`, nothing does; at each of them people are looked
+    at as they are to be, a look taking `look_s`."""
+
+    def __init__(self, look_s: float, fps: float = FPS, *, still: bool = False) -> None:
         self.attention, self.look_s, self.fps, self.now_s = Attention(), look_s, fps, 0.0
+        self.still, self._number = still, 0
         for _ in range(20):
             self.attention.took(1, look_s)
 
     def next(self, people: Detections, *, searching: bool = False, known: bool = True) -> Share:
         self.now_s += 1 / self.fps
+        self._number += not self.still
+        color = _picture(self._number)
         assert people.track_id is not None
         share = self.attention.share(
+            color,
             people.track_id,
             self.now_s,
             apart_s=1 / self.fps,
@@ -48,7 +59,7 @@ class Frames:
         )
         looks = len(share.people) + share.further
         self.attention.took(looks, looks * self.look_s)
-        self.shown = self.attention.everybody(people, _seen(people[share.people]), share.people, self.now_s)
+        self.shown = self.attention.everybody(color, people, _seen(people[share.people]), share.people, self.now_s)
         self.attention.believe(people.track_id if known else np.empty(0, np.int64))
         return share
 
@@ -61,7 +72,7 @@ def test_a_box_with_time_for_all_looks_at_all_in_every_frame() -> None:
 
 def test_a_frame_whose_time_is_not_known_has_time_for_all() -> None:
     share = Attention().share(
-        np.arange(1, 6), 0.0, apart_s=np.inf, since_s=np.inf, spent_s=9.0, searching=True
+        _picture(0), np.arange(1, 6), 0.0, apart_s=np.inf, since_s=np.inf, spent_s=9.0, searching=True
     )  # fmt: skip
     assert (share.people.tolist(), share.further) == ([0, 1, 2, 3, 4], LOOKS_A_FRAME)
 
@@ -92,7 +103,13 @@ def test_a_frame_has_no_more_looks_than_its_time_holds_or_age_asks_for(
     for _ in range(20):
         attention.took(2, 2 * look_ms / 1e3)
     share = attention.share(
-        np.arange(1, people + 1), 0.0, apart_s=1 / 30, since_s=1 / 30, spent_s=spent_ms / 1e3, searching=people > 0
+        _picture(0),
+        np.arange(1, people + 1),
+        0.0,
+        apart_s=1 / 30,
+        since_s=1 / 30,
+        spent_s=spent_ms / 1e3,
+        searching=people > 0,
     )
     looks = len(share.people) + share.further
     holds = max(1, int((0.7 / 30 - spent_ms / 1e3) / (look_ms / 1e3)))
@@ -138,6 +155,34 @@ def test_a_box_in_which_nobody_was_seen_is_looked_at_now_and_then_only() -> None
     frames = Frames(look_s=0.001)
     looked = [len(frames.next(_people(1), known=False).people) for _ in range(30)]
     assert 3 <= sum(looked) <= 4
+
+
+def test_who_lies_still_is_looked_at_five_times_a_second_and_is_never_older_than_the_picture() -> None:
+    frames = Frames(look_s=0.001, still=True)
+    looks, stood = 0, 0.0
+    for number in range(4 * FPS):
+        jitter = float(number % 7)  # of the boxes
+        share = frames.next(_people(1, 2, at=jitter))
+        if len(share.people):
+            looks, stood = looks + 1, jitter
+        np.testing.assert_allclose(frames.shown.keypoints[0], np.tile((125 + stood, 40), (17, 1)))
+        assert frames.attention.age_s(np.array([1, 2]), frames.now_s).max() == 0
+    assert 4 * 4 <= looks <= 4 * 5 + 1
+
+
+def test_who_moves_is_looked_at_in_the_very_frame() -> None:
+    frames = Frames(look_s=0.001, still=True)
+    frames.next(_people(1, 2))
+    frames.next(_people(1, 2))
+    frames.still = False
+    assert frames.next(_people(1, 2)).people.tolist() == [0, 1]
+
+
+def test_nobody_is_remembered_after_forgetting() -> None:
+    frames = Frames(look_s=0.001, still=True)
+    frames.next(_people(1))
+    frames.attention.forget()
+    assert frames.next(_people(1)).people.tolist() == [0]
 
 
 def test_a_clock_that_jumps_back_forgets_everybody() -> None:
