@@ -1,6 +1,12 @@
-"""How often the detector runs: in every frame while the box keeps up, in every n-th while frames are skipped."""
+"""How often the detector runs: in every frame while the box keeps up, in every n-th while frames are skipped or nothing
+in them moves."""
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.stillness import Place, is_still, place_of
 
 # Somebody who comes in is looked for after so many seconds at the latest, whatever the load.
 LONGEST_S = 0.2
@@ -17,19 +23,30 @@ class DetectionCadence:
     def __init__(self) -> None:
         self.every = 1
         self._detected: int | None = None
+        self._then: Place | None = None
         self._last = -1
         self._frames = self._skipped = self._calm = 0
         self._patience = _PATIENCE
 
-    def due(self, index: int, apart_s: float) -> bool:
+    def due(self, index: int, apart_s: float, color: NDArray[np.uint8] | None = None) -> bool:
         """Whether the detector runs on the frame that its source numbered `index`, `apart_s` seconds after the one
-        before it (infinite where that is not known)."""
-        self._judge(index, max(1, int(LONGEST_S / apart_s + 1e-6)))
-        return self._detected is None or not 0 <= index - self._detected < self.every
+        before it (infinite where that is not known). color: its picture, where what has not moved need not be looked
+        at."""
+        most = max(1, int(LONGEST_S / apart_s + 1e-6))
+        self._judge(index, most)
+        if self._detected is None or not 0 <= (passed := index - self._detected) < most:
+            return True
+        rests = color is not None and self._then is not None and is_still(color, self._then)
+        return passed >= self.every and not rests
 
-    def detected(self, index: int) -> None:
-        """The detector has been given this frame."""
+    def detected(self, index: int, color: NDArray[np.uint8] | None = None) -> None:
+        """The detector has been given this frame, whose picture `color` is."""
         self._detected = index
+        self._then = None if color is None else place_of(color, np.array([0.0, 0.0, color.shape[1], color.shape[0]]))
+
+    def forget(self) -> None:
+        """How the picture looked."""
+        self._then = None
 
     def _judge(self, index: int, most: int) -> None:
         gap = index - self._last

@@ -73,9 +73,9 @@ class LivePipeline:
 
     bed: where the bed is in the picture, which tells how somebody lies who was not tracked before, who is the patient,
     and where the patient is. at_pace: keep up with the source, as the live process does: as many poses a frame as its
-    time holds (`Attention`), how somebody new is turned is found over several frames, and where frames come fast and
-    there is a second core, a thread looks for people beside the poses, in the newest frame that it has time for (`end`
-    ends it). Else each frame is worked on for itself.
+    time holds (`Attention`), nothing done again where nothing has moved, how somebody new is turned found over several
+    frames, and where frames come fast and there is a second core, a thread looks for people beside the poses, in the
+    newest frame that it has time for (`end` ends it). Else each frame is worked on for itself.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class LivePipeline:
         """Let go of what is still being found in a frame: the site is paused."""
         self._beside.forget()
         self.attention.forget()
+        self.cadence.forget()
 
     def end(self) -> None:
         """Let the thread that looks for people end."""
@@ -208,13 +209,13 @@ class LivePipeline:
     def _detections(self, frame: Frame, stages_ms: dict[str, float], lap: Callable[[str], None]) -> Detections:
         """The people in a frame, tracked: found in it, or in one before and moved on."""
         height, width = frame.color.shape[:2]
-        due = self.cadence.due(frame.index, self._apart_s)
+        due = self.cadence.due(frame.index, self._apart_s, frame.color if self.at_pace else None)
         if self._overlapping:
             self._look_beside(frame, stages_ms, due=due)
             return self.tracker.between(frame.timestamp_s, width, height)
         if not due:
             return self.tracker.between(frame.timestamp_s, width, height)
-        self.cadence.detected(frame.index)
+        self.cadence.detected(frame.index, frame.color if self.at_pace else None)
         detections = self.detector.detect(frame.color)
         lap("detect")
         self._detected_s = frame.timestamp_s
@@ -237,7 +238,7 @@ class LivePipeline:
         self._take_in(self._beside.take(), frame, stages_ms)
         old = not 0 <= frame.timestamp_s - self._detected_s <= _OLDEST_S
         if (due or old) and self._beside.offer(self.detector, frame):
-            self.cadence.detected(frame.index)
+            self.cadence.detected(frame.index, frame.color)
         if old:
             self._beside.wait(_HUNG_S)
             self._take_in(self._beside.take(), frame, stages_ms)

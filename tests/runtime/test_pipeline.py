@@ -110,6 +110,16 @@ class Pace(Attention):
         super().took(looks, self._each_s * looks)
 
 
+class Counting(PersonDetector):
+    """A detector that counts in how many frames it was asked for people."""
+
+    looks = 0
+
+    def detect(self, color: NDArray[np.uint8]) -> Detections:
+        self.looks += 1
+        return super().detect(color)
+
+
 class Noting(PersonDetector):
     """A detector that notes on which threads it works."""
 
@@ -164,7 +174,7 @@ def test_at_pace_no_frame_waits_for_somebody_new_and_soon_they_are_right(turning
     crops = []
     for index in range(10):
         before = engine.crops
-        result = pace.process(Frame(stirring(person_picture(points), index), index / 10, index, "pace"))
+        result = pace.process(Frame(stirring(person_picture(points), index), index / 2, index, "pace"))
         crops.append(engine.crops - before)
     assert max(crops) == 1 + LOOKS_A_FRAME
     assert sum(crops) - len(crops) == searched == 12
@@ -212,6 +222,24 @@ def test_at_pace_nobody_is_looked_at_again_for_nothing(turning: LivePipeline) ->
     assert sum(crops[20:50]) <= 6  # five times a second, once it is known how they lie
     assert crops[50] == 1
     assert np.linalg.norm(result.skeletons.keypoints[0] - points - 3, axis=1)[5:13].max() < 12
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_at_pace_people_are_looked_for_five_times_a_second_while_nothing_moves(turning: LivePipeline, fps: int) -> None:
+    counting = Counting(turning.detector.engine)
+    turning.at_pace, turning.detector = True, counting
+    picture, other = person_picture(turned_person(0.0)), person_picture(turned_person(0.0) + 40)
+    for index in range(3 * fps):
+        result = turning.process(Frame(picture, index / fps, index, "asleep"))
+        turning._beside.wait(60)  # as on a box whose detector is done before the next frame
+        assert index < 2 or len(result.detections) == 1
+    assert 3 * 4 <= counting.looks <= 3 * 5 + 2
+    before = counting.looks
+    for index in range(3 * fps, 3 * fps + 4):
+        turning.process(Frame(picture if (index - fps) % 2 else other, index / fps, index, "awake"))
+        turning._beside.wait(60)
+    assert counting.looks - before >= 4
+    turning.end()
 
 
 def test_where_frames_come_fast_people_are_looked_for_beside_their_poses(turning: LivePipeline) -> None:
