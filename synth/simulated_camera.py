@@ -87,6 +87,7 @@ class SimulatedCameraConfig(BaseModel):
     depth: bool = Field(default=True, title="Deliver depth")
     bystanders: int | None = Field(default=None, title="So many people beside the bed, always", ge=0, le=4)
     prepared: bool = Field(default=False, title="Render every posture before the first picture, not beside the show")
+    sway_px: int = Field(default=0, title="Every other picture is shifted so far (px): nothing rests", ge=0, le=20)
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class SimulatedCamera:
         self._next = due + 1 / self.config.fps
         still, taken_s = self._stills[self._turn(time.monotonic())], time.monotonic()
         frame = Frame(
-            color=self._noisy(still.color), timestamp_s=taken_s, index=self._index, source=self.name,
+            color=self._noisy(self._swaying(still.color)), timestamp_s=taken_s, index=self._index, source=self.name,
             camera=self.camera, depth=None if still.depth is None else self._noisy_depth(still.depth),
             depth_camera=None if still.depth is None else KINECT_DEPTH,
             color_from_depth=None if still.depth is None else KINECT_COLOR_FROM_DEPTH,
@@ -226,6 +227,10 @@ class SimulatedCamera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _swaying(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        shift = self.config.sway_px * (self._index % 2)
+        return np.roll(color, shift, axis=1) if shift else color
 
     def _turn(self, now: float) -> int:
         """Which still is shown: the one whose turn it is, or the newest while that one is not yet rendered."""
@@ -275,7 +280,7 @@ class SimulatedCamera:
         """Where its pictures are kept; nowhere those of a plug-in that draws otherwise."""
         if type(self) is not SimulatedCamera:
             return None
-        ward = self.config.model_dump_json(exclude={"fps", "posture_s", "postures", "prepared"})
+        ward = self.config.model_dump_json(exclude={"fps", "posture_s", "postures", "prepared", "sway_px"})
         depth_size = (KINECT_DEPTH.height, KINECT_DEPTH.width) if self.config.depth else None
         return KeptStills(ward, (self.camera.height, self.camera.width), depth_size)
 

@@ -69,7 +69,7 @@ def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = live.run(1, source=source, detector=detector, pose=pose, threads=1)
     assert figures["fps"] > 0
     assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-    assert figures["rss_gib"] > 0
+    assert figures["rss_gib"] > 0 and figures["cores"] > 0
     assert set(figures["stages_ms"]) == {"detect", "track", "pose", "smooth"}
     assert figures["swap_gap_ms"] > 0
     assert figures["source_fps"] > 0
@@ -82,7 +82,8 @@ def test_the_wards_of_the_live_bench_are_what_it_says() -> None:
         camera = SimulatedCamera.from_argument(spec.partition(":")[2])
         assert (camera.camera.width, camera.camera.height, camera.config.fps) == (640, 360, 30)
         assert camera.config.prepared
-        assert camera.config.bystanders == {"one_or_two": 1, "four": 3}[scene]
+        assert camera.config.bystanders == {"one_or_two": 1, "restless": 1, "four": 3}[scene]
+        assert (camera.config.sway_px > 0) == (scene == "restless")
 
 
 def test_the_ring_is_measured_against_a_copy() -> None:

@@ -59,10 +59,10 @@ def test_a_place_outside_the_picture_is_none_and_another_size_of_picture_is_move
     assert not is_still(_bed(0.0, 0)[:180, :320], place)
 
 
-def test_a_ward_between_two_postures_is_still_but_for_its_sensors_noise() -> None:
-    camera = SimulatedCamera.from_argument("ward#width=640&fps=30&postures=1")
-    with camera:
-        frames = [camera.read(60.0).color for _ in range(6)]
-    place = place_of(frames[0], BOX)
-    assert place is not None
-    assert all(is_still(frame, place) for frame in frames[1:])
+def test_a_ward_between_two_postures_is_still_but_for_its_sensors_noise_unless_it_sways() -> None:
+    for options, still in (("", [True] * 4), ("&sway_px=3", [False, True] * 2)):
+        with SimulatedCamera.from_argument(f"ward#width=640&fps=30&postures=1{options}") as camera:
+            frames = [camera.read(60.0).color for _ in range(5)]
+        place = place_of(frames[0], BOX)
+        assert place is not None
+        assert [is_still(frame, place) for frame in frames[1:]] == still
