@@ -23,6 +23,7 @@ import numpy as np
 from appliance.box import kept
 from appliance.client import ServiceClient
 from appliance.faults.ending import end_service
+from appliance.faults.own_port import take_own_port
 from appliance.live.addresses import result_socket
 from appliance.site import audit
 from appliance.site.folder import SiteFolder
@@ -36,6 +37,7 @@ SHOWN_S, RECOVERED_S = 1.0, 5.0
 _LOOK_S, _LASTS_S, _LOST_S, _START_S = 0.05, 1.5, 60.0, 240.0
 _TAKEN_BYTES = 512 * 2**20
 _CROWD = 100
+STRUCK = ("capture", "live", "display")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,11 @@ def run(
     files hold afterwards."""
     rng, struck = random.Random(seed), []
     site = SiteFolder.open(work / "site")
+    take_own_port(site)
     with ServiceClient.connect(site) as client:
         try:
             client.start_live(source=source, reason="bench chaos")
-            if not _is_live(client, _START_S):
+            if not _is_well(client, _START_S):
                 raise WardposeError("the live path shows nothing", where="bench chaos", mend="see the site's logs")
             began = time.monotonic()
             moments = sorted(rng.uniform(0, 60 * minutes) for _ in range(faults))
@@ -72,7 +75,7 @@ def run(
                     progress(number, faults, kind)
                 time.sleep(max(0.0, began + moment - time.monotonic()))
                 struck.append(_strike(client, site, kind, time.monotonic() - began))
-                if struck[-1].recovered_s is None and not _is_live(client, _START_S):
+                if struck[-1].recovered_s is None and not _is_well(client, _START_S):
                     break
             lasted = time.monotonic() - began
         finally:
@@ -94,13 +97,17 @@ def _left_wrong(site: SiteFolder) -> list[str]:
     return [*kept.strays(site), *([] if verdict.whole else ["the audit trail's chain is broken"])]
 
 
-def _is_live(client: ServiceClient, within_s: float) -> bool:
+def _is_well(client: ServiceClient, within_s: float) -> bool:
+    """Whether the picture is live, and every process there, within so many seconds."""
     until = time.monotonic() + within_s
-    while client.status()["live"]["state"] != "live":
+    while True:
+        status = client.status()
+        states = {each["name"]: each["state"] for each in status["processes"]}
+        if status["live"]["state"] == "live" and all(states.get(name) == "running" for name in STRUCK):
+            return True
         if time.monotonic() > until:
             return False
         time.sleep(0.1)
-    return True
 
 
 def _process(client: ServiceClient, name: str) -> dict[str, Any]:
@@ -129,7 +136,7 @@ def _rounded(of: Callable[[list[float]], Any], seconds: list[float]) -> float | 
 
 def _strike(client: ServiceClient, site: SiteFolder, kind: str, at_s: float) -> Struck:
     interrupts, deed = FAULTS[kind]
-    before = {name: _process(client, name)["pid"] for name in ("capture", "live", "display")}
+    before = {name: _process(client, name)["pid"] for name in STRUCK}
     began, shown, recovered = time.monotonic(), None, None
     with deed(client, site):
         while (elapsed := time.monotonic() - began) < _LOST_S:
@@ -209,7 +216,7 @@ def _signal(name: str, number: int) -> Deed:
 # Each fault: whether it interrupts the picture or a screen, and what does it.
 FAULTS: dict[str, tuple[bool, Deed]] = {
     f"{name} {deed}": (True, _signal(name, number))
-    for name in ("capture", "live", "display")
+    for name in STRUCK
     for deed, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP), ("ended", signal.SIGTERM))
 } | {
     "a core taken from the live process": (False, _core_taken),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 from appliance.client import ServiceClient
 from appliance.faults import crowd_faults
 from appliance.faults.holding import holds
+from appliance.faults.own_port import take_own_port
 from appliance.site.folder import SiteFolder
-from appliance.site.settings import set_value
 from calibration.errors import WardposeError
 
 SOURCE = "simulated"
@@ -27,7 +26,7 @@ ROUNDS = 2
 def run(work: Path) -> Iterator[dict[str, Any]]:
     """One row a process and fault, then one a socket."""
     site = SiteFolder.open(work / "site")
-    set_value(site, "display", "port", _free_port())
+    take_own_port(site)
     with ServiceClient.connect(site) as client:
         try:
             client.start_live(source=SOURCE, reason="bench faults")
@@ -40,12 +39,6 @@ def run(work: Path) -> Iterator[dict[str, Any]]:
             client.stop_service()
     faults = holds(site, small=False)
     yield {"fault": "the site afterwards", "tried": 1, "lost": len(faults), "notes": faults}
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _struck(client: ServiceClient, name: str, deed: str, number: int) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def soaked_site(work: Path, progress: Any) -> Iterator[tuple[Any, int, Path, Job
     """A calibrated site that is live, with jobs beside it, its service's process, its results' socket."""
     from appliance.bedside.calibrate import calibrate_tags
     from appliance.client import ServiceClient
+    from appliance.faults.own_port import take_own_port
     from appliance.live.addresses import result_socket
     from appliance.site import calibrations
     from appliance.site.folder import SiteFolder
@@ -70,6 +71,7 @@ def soaked_site(work: Path, progress: Any) -> Iterator[tuple[Any, int, Path, Job
     (work / "tmp").mkdir()
     with _temporary(work / "tmp"):
         site = SiteFolder.open(work / "site")
+        take_own_port(site)
         row = calibrations.keep(site, calibrate_tags(site, source=SOURCE, progress=progress))
         calibrations.confirm(site, row.id)
         with ServiceClient.connect(site) as client:
