@@ -118,7 +118,8 @@ def run(
                     found[scene]["swap_gap_ms"] = _swapped(client, detector, pose, progress)
                 if job is not None and scene == "one_or_two":
                     found[scene]["beside_a_job"] = _beside(job, client, seconds, found[scene]["fps"], progress)
-                frames = frames or (_some_frames(ring) if yardsticks else [])
+                if yardsticks and (source or scene == "restless"):  # others look again at what rests
+                    frames = _some_frames(ring)
     first, restless, four = found["one_or_two"], found.get("restless"), found.get("four")
     return {
         "engine": engine, "source": scenes["one_or_two"], **first, "restless": restless,

@@ -44,7 +44,7 @@ def compare(frames: Sequence[NDArray[np.uint8]], *, threads: int | None = None) 
 
     detector_ms, pose_ms: ours alone, as ultralytics_ms and rtmlib_ms are theirs; theirs_ms: both, one after the other,
     as one would join them; ours_ms: the live pipeline, which looks for people beside the poses, in `detections` frames
-    of a hundred. frames: (H, W, 3) RGB. Raises WardposeError where rtmlib can't be had.
+    of a hundred, and of whose skeletons `fresh` in a hundred are of their frame. frames: (H, W, 3) RGB. Raises WardposeError where rtmlib can't be had.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-yardsticks-") as work:
         folder = Path(work)
@@ -93,6 +93,7 @@ def measure(frames: Sequence[NDArray[np.uint8]], folder: Path, threads: int | No
     pipeline = LivePipeline(finder, estimator, at_pace=True)
     taken: dict[str, list[float]] = {name: [] for name in ("ultralytics", "rtmlib", "detector", "pose", "ours")}
     people, looked, number = [], 0, 0
+    fresh: list[bool] = []
     for turn in range(-_WARM_UP, _TURNS):
         for frame in frames:
             boxes = _timed(taken, "ultralytics", turn, theirs_find, frame)
@@ -104,6 +105,8 @@ def measure(frames: Sequence[NDArray[np.uint8]], folder: Path, threads: int | No
         for frame in frames:
             result = _timed(taken, "ours", turn, pipeline.process, Frame(frame, time.monotonic(), number, "bench"))
             looked += turn >= 0 and "detect" in result.stages_ms
+            if turn >= 0 and result.skeletons_age_s is not None:
+                fresh += (result.skeletons_age_s == 0).tolist()
             number += 1
     pipeline.end()
     mean = {name: float(np.mean(values)) for name, values in taken.items()}
@@ -114,6 +117,7 @@ def measure(frames: Sequence[NDArray[np.uint8]], folder: Path, threads: int | No
         "rtmlib_ms": round(mean["rtmlib"], 2), "pose_ms": round(mean["pose"], 2),
         "theirs_ms": round(theirs, 2), "ours_ms": round(mean["ours"], 2),
         "detections": round(100 * looked / (_TURNS * len(frames))),
+        "fresh": round(100 * float(np.mean(fresh))) if fresh else None,
         "ratio_to_ultralytics": round(mean["ultralytics"] / mean["detector"], 2),
         "ratio_to_rtmlib": round(mean["rtmlib"] / mean["pose"], 2), "ratio": round(theirs / mean["ours"], 2),
     }  # fmt: skip
