@@ -44,7 +44,8 @@ def compare(frames: Sequence[NDArray[np.uint8]], *, threads: int | None = None) 
 
     detector_ms, pose_ms: ours alone, as ultralytics_ms and rtmlib_ms are theirs; theirs_ms: both, one after the other,
     as one would join them; ours_ms: the live pipeline, which looks for people beside the poses, in `detections` frames
-    of a hundred, and of whose skeletons `fresh` in a hundred are of their frame. frames: (H, W, 3) RGB. Raises WardposeError where rtmlib can't be had.
+    of a hundred, and of whose skeletons `fresh` in a hundred are of their frame. frames: (H, W, 3) RGB. Raises
+    WardposeError where rtmlib can't be had.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-yardsticks-") as work:
         folder = Path(work)
