@@ -102,5 +102,5 @@ def _temporary(folder: Path) -> Iterator[None]:
 
 
 def made_by_design(path: Path) -> bool:
-    """What each job leaves on purpose, or has only while it runs: its images and its log."""
-    return path.parts[0] == "datasets" or path.match("logs/job-*.log")
+    """What each job leaves on purpose, or has only while it runs: its images, its log and its course."""
+    return path.parts[0] == "datasets" or path.match("logs/job-*.log") or path.match("logs/job-*.steps")
