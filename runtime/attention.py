@@ -90,7 +90,8 @@ class Attention:
         # Who would grow too old goes before all; and so that not all of a group do at once, a part of it in each frame.
         needed = 0
         if apart_s < np.inf:
-            needed = max(int((waited[due] + since_s > _OLDEST_S).sum()), int(len(due) * min(since_s / _OLDEST_S, 1.0)))
+            old = self.age_s(track_id, now_s)[due] + since_s > _OLDEST_S  # who lies still grows no older
+            needed = max(int(old.sum()), int(old.size * min(since_s / _OLDEST_S, 1.0)) if old.any() else 0)
         longest = due[np.argsort(-waited[due], kind="stable")]
         return Share(np.sort(longest[: max(fit - further, needed)]), further)
 
