@@ -94,6 +94,8 @@ def save_verdicts(place: Path, onnx: Path, verdicts: tuple[Verdict, ...]) -> Non
 def fastest(verdicts: tuple[Verdict, ...], reference: str, gain: float = 0.85) -> Verdict | None:
     """The qualified engine that takes the smallest part of the reference's time; None where that is the reference.
 
+    The reference's own verdict tells its time with the best number of threads; each `reference_ms` is of one thread.
+
     gain: the largest part that is worth another engine than the reference. Times are measured one engine at a time, and
     live two share the cores: OpenVINO, by a twentieth the faster alone, then showed 20 frames a second where the
     reference showed 26.
@@ -103,7 +105,8 @@ def fastest(verdicts: tuple[Verdict, ...], reference: str, gain: float = 0.85) -
         key=_part,
         default=None,
     )
-    return best if best is not None and _part(best) <= gain else None
+    own = next((_part(v) for v in verdicts if v.name == reference and v.ms is not None), 1.0)
+    return best if best is not None and _part(best) <= gain * own else None
 
 
 def _part(verdict: Verdict) -> float:

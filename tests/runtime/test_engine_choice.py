@@ -150,6 +150,9 @@ def test_the_fastest_is_worth_leaving_the_reference_only_when_it_gains() -> None
     fast, wrong = Verdict("c", True, "", 7.0, 10.0, 1), Verdict("d", False, "other people", 1.0, 10.0, 1)
     assert fastest((slow, same, wrong), REFERENCE) is None
     assert fastest((slow, same, fast, wrong), REFERENCE) == fast
+    # Twice the threads halve the time of either: that is no gain of the other engine's.
+    both = Verdict("e", True, "", 27.1, 48.3, 2), Verdict(REFERENCE, True, "", 26.9, 48.6, 2)
+    assert fastest(both, REFERENCE) is None
 
 
 @pytest.fixture
