@@ -9,13 +9,15 @@ Perturbed: what the real models answered, made worse or better in a known way.
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.gate_candidates import Boxes, Joints, Sets
-from benchmarks.gate_models import broken_models, trained_models
+from benchmarks.gate_candidates import Boxes, Joints, Rng, Sets
+from benchmarks.gate_decided import Decided, everything_judged_by, file_digest
+from benchmarks.gate_models import broken_model, trained_models
 from benchmarks.gate_trial import FRESH, TARGET, Trial, rows_of
 from calibration.errors import WardposeError
 from calibration.progress import Progress
@@ -44,38 +46,42 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Put `candidates` bad ones and a tenth as many good ones through the gate.
 
-    detector, pose: ONNX files of the models in use. work: a folder that keeps the pictures and trained models; what it
-    holds is not made again. train: train real candidates too. Returns `bad_passed`, `bad_total`, `good_passed`,
-    `good_total`, and the same by kind and sort.
+    detector, pose: ONNX files of the models in use. work: a folder that keeps the pictures, the trained models and what
+    the gate said of each candidate; what it holds is not done again. train: train real candidates too. Returns
+    `bad_passed`, `bad_total`, `good_passed`, `good_total`, and the same by kind and sort.
     """
     with tempfile.TemporaryDirectory(prefix="wardpose-gate-") as once:
         folder = work or Path(once)
-        rng, files = np.random.default_rng(seed), _pictures(folder, progress)
+        files = _pictures(folder, progress)
         pictures = {name: read_people(file, keypoints=True) for name, file in files.items()}
         groups = {name: groups_of(people, brightness(people)) for name, people in pictures.items()}
         sets = Sets(pictures, groups)
         joints = None if pose is None else _skeletons(pose, sets.without(EMPTY))
-        trial = Trial(sets, _seen(detector, sets), joints, rng)
+        of = everything_judged_by(seed, [detector, *([pose] if pose else []), *files.values()])
+        trial = Trial(sets, _seen(detector, sets), joints, seed, Decided(folder / "decided.jsonl", of))
         trial.perturbed(candidates, progress)
         for kind, count in BROKEN.items():
-            for path in broken_models(folder, detector, kind, max(1, round(candidates * count / 1000)), rng):
-                _try_broken(trial, kind, path, sets)
+            for _ in range(max(1, round(candidates * count / 1000))):
+                trial.real(kind, partial(_broken, folder, detector, kind, sets))
         if train:
             for kind, onnx, leaked in trained_models(folder, detector, files, progress):
-                trial.real(kind, _seen(onnx, sets.without(FRESH)), leaked)
+                trial.real(kind, partial(_trained, onnx, sets), leaked, mark=file_digest(onnx))
         return trial.result() | {"pictures": sum(map(len, pictures.values()))}
 
 
-def _try_broken(trial: Trial, kind: str, path: Path, sets: Sets) -> None:
-    """A file that is no model any more, if it can't be opened or its answers are no numbers; else judged as others."""
+def _broken(folder: Path, detector: Path, kind: str, sets: Sets, rng: Rng) -> Boxes | str:
+    """What a broken file shows; why it is no model any more, if it can't be opened or its answers are no numbers."""
+    path = broken_model(folder, detector, kind, rng)
     try:
         engine = open_engine(path, threads=1)
     except WardposeError as error:
-        return trial.refused(kind, str(error))
+        return str(error)
     frames = [read_photograph(picture.path) for picture in sets.pictures[TARGET][:PROBE_FRAMES]]
-    if not answers_finite(engine, frames):
-        return trial.refused(kind, "its answers are no numbers")
-    return trial.real(kind, _seen(path, sets.without(FRESH)))
+    return _seen(path, sets.without(FRESH)) if answers_finite(engine, frames) else "its answers are no numbers"
+
+
+def _trained(onnx: Path, sets: Sets, _rng: Rng) -> Boxes:
+    return _seen(onnx, sets.without(FRESH))
 
 
 def _seen(onnx: Path, sets: Sets) -> Boxes:

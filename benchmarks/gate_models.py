@@ -21,28 +21,27 @@ TRAINING_PICTURES = 240
 _NOISE = 0.35  # of a box's size, on labels that are noisy
 
 
-def broken_models(folder: Path, detector: Path, kind: str, count: int, rng: np.random.Generator) -> Iterator[Path]:
-    """`count` files of the detector with NaN in one of its weights (`NaN`), or cut off (`truncated`)."""
+def broken_model(folder: Path, detector: Path, kind: str, rng: np.random.Generator) -> Path:
+    """The detector's file with NaN in one of its weights (`NaN`) or cut off (`truncated`), in the last one's place."""
     import onnx
     from onnx import numpy_helper
 
     sidecar = detector.with_name(detector.name + ".json")
     out = folder / "broken.onnx"
     content = detector.read_bytes()
-    for _ in range(count):
-        if kind == "truncated":
-            out.write_bytes(content[: int(len(content) * rng.uniform(0.01, 0.999))])
-        else:
-            model = onnx.load_from_string(content)
-            weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
-            tensor = weights[int(rng.integers(len(weights)))]
-            values = numpy_helper.to_array(tensor).copy()
-            values.reshape(-1)[int(rng.integers(values.size))] = np.nan
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-            onnx.save(model, str(out))
-        if sidecar.is_file():
-            out.with_name(out.name + ".json").write_bytes(sidecar.read_bytes())
-        yield out
+    if kind == "truncated":
+        out.write_bytes(content[: int(len(content) * rng.uniform(0.01, 0.999))])
+    else:
+        model = onnx.load_from_string(content)
+        weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+        tensor = weights[int(rng.integers(len(weights)))]
+        values = numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[int(rng.integers(values.size))] = np.nan
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        onnx.save(model, str(out))
+    if sidecar.is_file():
+        out.with_name(out.name + ".json").write_bytes(sidecar.read_bytes())
+    return out
 
 
 def trained_models(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from benchmarks.gate_candidates import (
     Boxes,
     Joints,
+    Rng,
     Sets,
     lying,
     members,
@@ -20,6 +22,7 @@ from benchmarks.gate_candidates import (
     worse_boxes,
     worse_joints,
 )
+from benchmarks.gate_decided import Decided
 from calibration.progress import Progress
 from runtime.detect import LIVE_NMS_IOU, non_maximum_suppression
 from runtime.detections import Detections, iou_matrix
@@ -52,6 +55,8 @@ POSES = {
 _LEAKED = frozenset({"leaked frames", "leaked frames (pose)"})
 GOOD = {"better": 60, "better (pose)": 40}
 
+Said = tuple[bool, str]  # whether the gate lets it pass, and the first reason against it
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -67,11 +72,15 @@ class Trial:
     """Candidates of every kind before the gate.
 
     sets: their pictures, among them `TARGET` and `FRESH`; boxes, joints: what the models in use showed on them (joints:
-    a skeleton for everybody with labelled joints, in their order; None without a pose model).
+    a skeleton for everybody with labelled joints, in their order; None without a pose model). seed: with its kind and
+    number it alone makes a candidate, whichever were tried before it. decided: of whom the gate has judged already.
     """
 
-    def __init__(self, sets: Sets, boxes: Boxes, joints: Joints | None, rng: np.random.Generator) -> None:
-        self._sets, self._boxes, self._joints, self._rng = sets, boxes, joints, rng
+    def __init__(
+        self, sets: Sets, boxes: Boxes, joints: Joints | None, seed: int, decided: Decided | None = None
+    ) -> None:
+        self._sets, self._boxes, self._joints, self._seed = sets, boxes, joints, seed
+        self._decided, self._rng = decided or Decided(), np.random.default_rng(seed)
         self._usual = sets.without(FRESH)  # drawn afresh only for those that may have seen the others
         self._pose_sets, self._usual_pose = sets.without(EMPTY), self._usual.without(EMPTY)
         self._shown: dict[tuple[int, str], Judged] = {}
@@ -89,20 +98,34 @@ class Trial:
         order = [kind for kind, count in wanted.items() for _ in range(count)]
         self._rng.shuffle(order)
         for done, kind in enumerate(order, 1):
-            if _is_of_pose(kind):
-                self._judge_pose(kind, self._pose(kind))
-            else:
-                self._judge_detector(kind, "perturbed", self._detector(kind))
+            self._try(kind, "perturbed", self._pose_said if _is_of_pose(kind) else self._detector_said)
             if progress:
                 progress(done, len(order), self._so_far())
 
-    def refused(self, kind: str, why: str) -> None:
-        """Count a real candidate that gave no answers to be judged by."""
-        self._count(kind, "real", False, [why])
+    def real(self, kind: str, look: Callable[[Rng], Boxes | str], leaked: int = 0, *, mark: str = "") -> None:
+        """Try a real detector by what it showed, or by why it gave no answers to be judged by. mark: tells it from
+        others of its kind that may stand in its place another time."""
 
-    def real(self, kind: str, found: Boxes, leaked: int = 0) -> None:
-        """Try a real detector by what it showed."""
-        self._judge_detector(kind, "real", Candidate(found, self._boxes, leaked))
+        def said(_kind: str) -> Said:
+            if isinstance(found := look(self._rng), str):
+                return False, found
+            return self._judge_detector(Candidate(found, self._boxes, leaked))
+
+        self._try(kind, "real", said, mark)
+
+    def _try(self, kind: str, sort: str, said: Callable[[str], Said], mark: str = "") -> None:
+        """Count what the gate says of the next candidate of this kind, unless it has said so before."""
+        name = f"{kind}, {sort}, {self._total[kind, sort]}{f', {mark}' if mark else ''}"
+        known = self._decided.get(name)
+        if known is None:
+            self._rng = np.random.default_rng((self._seed, zlib.crc32(name.encode())))
+            known = said(kind)
+            self._decided.add(name, known)
+        passed, why = known
+        self._total[kind, sort] += 1
+        self._passed[kind, sort] += passed
+        if passed != kind.startswith("better"):
+            self._why.setdefault(f"{kind}, {sort}", why or "it passed")
 
     def _so_far(self) -> str:
         found = self.result()
@@ -177,12 +200,15 @@ class Trial:
         told = bool(self._rng.random() < 0.5)
         return Candidate(found, against, len(self._sets.pictures[TARGET]) if told else 0, () if told else (FRESH,))
 
-    def _judge_detector(self, kind: str, sort: str, candidate: Candidate) -> None:
-        self._judge(kind, sort, candidate, self._sets if candidate.also else self._usual, _detector_on, self._boxes)
+    def _detector_said(self, kind: str) -> Said:
+        return self._judge_detector(self._detector(kind))
 
-    def _judge_pose(self, kind: str, candidate: Candidate) -> None:
-        sets = self._pose_sets if candidate.also else self._usual_pose
-        self._judge(kind, "perturbed", candidate, sets, _pose_on, self._joints)
+    def _judge_detector(self, candidate: Candidate) -> Said:
+        return self._judge(candidate, self._sets if candidate.also else self._usual, _detector_on, self._boxes)
+
+    def _pose_said(self, kind: str) -> Said:
+        candidate = self._pose(kind)
+        return self._judge(candidate, self._pose_sets if candidate.also else self._usual_pose, _pose_on, self._joints)
 
     def _judged(self, found: Any, sets: Sets, look: Callable[..., Judged], known: Any) -> dict[str, Judged]:
         """What was found on every set; of the models in use (`known`) it is reckoned once."""
@@ -197,21 +223,14 @@ class Trial:
                 self._shown[key] = shown[name]
         return shown
 
-    def _judge(
-        self, kind: str, sort: str, candidate: Candidate, sets: Sets, look: Callable[..., Judged], known: Any
-    ) -> None:
+    def _judge(self, candidate: Candidate, sets: Sets, look: Callable[..., Judged], known: Any) -> Said:
         kept = self._scenes()
         new, old = (self._judged(found, sets, look, known) for found in (candidate.found, candidate.against))
         new[TARGET], old[TARGET] = (_only(one[TARGET], kept) for one in (new, old))
         probed = Probed(leaked=candidate.leaked)
         verdict = judge(new, old, _ITSELF, target=TARGET, also=candidate.also, probed=probed)
-        self._count(kind, sort, verdict.passed, [reason for reason in verdict.reasons if reason.startswith("failed")])
-
-    def _count(self, kind: str, sort: str, passed: bool, failed: list[str]) -> None:
-        self._total[kind, sort] += 1
-        self._passed[kind, sort] += passed
-        if passed != kind.startswith("better"):
-            self._why.setdefault(f"{kind}, {sort}", failed[0] if failed else "it passed")
+        failed = [reason for reason in verdict.reasons if reason.startswith("failed")]
+        return verdict.passed, failed[0] if failed else ""
 
     def _scenes(self) -> frozenset[Any]:
         """The target's scenes that this candidate is shown: each is the first tried on a set of its own."""

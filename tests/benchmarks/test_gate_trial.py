@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.gate_candidates import Sets, everybody, nearer_boxes, worse_boxes, worse_joints
-from benchmarks.gate_models import broken_models
+from benchmarks.gate_candidates import Boxes, Joints, Sets, everybody, nearer_boxes, worse_boxes, worse_joints
+from benchmarks.gate_decided import Decided
+from benchmarks.gate_models import broken_model
 from benchmarks.gate_trial import DETECTORS, FRESH, POSES, TARGET, Trial
 from calibration.errors import WardposeError
+from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from runtime.detections import Detections, iou_matrix
 from runtime.engines.engine import open_engine
@@ -64,12 +67,15 @@ def all_joints(sets: Sets, rng: np.random.Generator) -> dict[str, dict[int, Skel
     return {name: {p.id: joints_of(p, rng) for p in people} for name, people in pictures.items()}
 
 
-@pytest.fixture(scope="module")
-def trial(sets: Sets) -> Trial:
+def shown_on(sets: Sets) -> tuple[Boxes, Joints]:
     rng = np.random.default_rng(1)
     boxes = {name: {p.id: found_in(p, rng) for p in people} for name, people in sets.pictures.items()}
-    joints = all_joints(sets, rng)
-    made = Trial(sets, boxes, joints, np.random.default_rng(2))
+    return boxes, all_joints(sets, rng)
+
+
+@pytest.fixture(scope="module")
+def trial(sets: Sets) -> Trial:
+    made = Trial(sets, *shown_on(sets), seed=2)
     made.perturbed(60)
     return made
 
@@ -84,6 +90,35 @@ def test_no_bad_candidate_passes_and_the_better_do(trial: Trial) -> None:
 def test_every_kind_has_been_tried(trial: Trial) -> None:
     kinds = {kind.removesuffix(", perturbed") for kind in trial.result()["kinds"]}
     assert kinds == {*DETECTORS, *POSES, "better", "better (pose)"}
+
+
+def test_a_trial_that_is_ended_goes_on_and_comes_to_the_same(sets: Sets, tmp_path: Path) -> None:
+    file, shown = tmp_path / "decided.jsonl", shown_on(sets)
+
+    def end(done: int, total: int, note: str) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    def attempt(of: str, progress: Progress | None = None) -> tuple[int, dict[str, Any]]:
+        """Candidates that were known before, and the result."""
+        decided = Decided(file, of)
+        known = len(file.read_text().splitlines()) - 1
+        again = Trial(sets, *shown, seed=2, decided=decided)
+        again.perturbed(1, progress)
+        return known, again.result()
+
+    whole = Trial(sets, *shown, seed=2)
+    whole.perturbed(1)
+    with pytest.raises(KeyboardInterrupt):
+        attempt("a", end)
+    with file.open("a") as lines:
+        lines.write('{"candidate": "cut o')  # as a killed process leaves it
+    assert attempt("a") == (6, whole.result())
+    assert attempt("a") == (len(DETECTORS | POSES) + 2, whole.result())
+    assert attempt("another gate")[0] == 0
+    file.write_text("no line of ours\n")
+    with pytest.raises(WardposeError, match="is damaged"):
+        Decided(file, "a")
 
 
 def test_candidates_are_as_bad_or_as_good_as_they_are_said_to_be(sets: Sets) -> None:
@@ -111,7 +146,9 @@ def test_a_broken_file_is_noticed_by_its_answers(kind: str, sets: Sets, tmp_path
     detector = tmp_path / "model" / "model.onnx"
     frames = [read_photograph(picture.path) for picture in sets.pictures[TARGET][:2]]
     assert answers_finite(open_engine(detector), frames)
-    for path in broken_models(tmp_path, detector, kind, 3, np.random.default_rng(0)):
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        path = broken_model(tmp_path, detector, kind, rng)
         try:
             assert not answers_finite(open_engine(path), frames)
         except WardposeError:
