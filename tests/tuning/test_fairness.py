@@ -115,6 +115,20 @@ def test_a_group_is_shown_with_its_people_scenes_interval_and_corrected_p() -> N
     assert tests.paired_t[0] < tests.difference < tests.paired_t[1] and tests.bootstrap[0] < tests.bootstrap[1]
 
 
+def test_a_group_is_no_surer_for_a_scene_that_shows_its_people_twice() -> None:
+    before = scores(12)
+    after = {person: score + 0.01 * (person - 3) for person, score in before.items()}
+    group = {"sex": {"female": frozenset(before)}}
+    once = group_table(group, {"s": after}, {p: p for p in before}, {"s": before})[1]
+    twice = [{p: said[p % 12] for p in range(24)} for said in (after, before)]
+    group = {"sex": {"female": frozenset(range(24))}}
+    again = group_table(group, {"s": twice[0]}, {p: p % 12 for p in range(24)}, {"s": twice[1]})[1]
+    assert (again.people, again.scenes) == (24, 12)
+    assert again.p == pytest.approx(once.p)
+    by_themselves = group_table(group, {"s": twice[0]}, {p: p for p in range(24)}, {"s": twice[1]})[1]
+    assert by_themselves.p < once.p / 2
+
+
 def test_all_or_none_of_a_few_is_no_certainty() -> None:
     rows = group_table({}, {"found": dict.fromkeys(range(4), 1.0)}, {p: p for p in range(4)})
     assert rows[0].after["found"].high == 1.0

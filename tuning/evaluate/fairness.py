@@ -27,7 +27,8 @@ class Estimate(BaseModel):
 
 class GroupFigures(BaseModel):
     """One group: how many people in how many scenes, and its figures by measure, before (where a model is compared
-    with) and after. change: of the first measure; p: Wilcoxon's, holm: corrected for all groups of the report."""
+    with) and after. change: of the first measure; p: Wilcoxon's of its scenes' mean changes; holm, bonferroni: corrected
+    for all groups of the report."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -81,13 +82,23 @@ def group_table(
             if before is not None:
                 change = {person: after[first][person] - before[first][person] for person in known}
                 row.before, row.change = _estimates(before, people, scenes), _estimate(change, scenes, shares=False)
-                row.p = signed_rank([before[first][p] for p in known], [after[first][p] for p in known]).p
+                by_scene = [_scene_means(scores[first], known, scenes) for scores in (before, after)]
+                row.p = signed_rank(*by_scene).p
             rows.append(row)
     tested = [row for row in rows if row.p is not None and row.kind != EVERYBODY]
     p = [row.p for row in tested if row.p is not None]
     for row, by_holm, by_bonferroni in zip(tested, holm(p), bonferroni(p), strict=True):
         row.holm, row.bonferroni = by_holm, by_bonferroni
     return rows
+
+
+def _scene_means(scores: Mapping[int, float], people: list[int], scenes: Mapping[int, Hashable]) -> list[float]:
+    """Each scene's mean over those people of it, in one order. A scene counts once, however many it shows: people in one
+    scene stand or fall together, and a test that took each by themselves would be surer than it may be."""
+    members: dict[Hashable, list[float]] = {}
+    for person in people:
+        members.setdefault(scenes[person], []).append(scores[person])
+    return [sum(one) / len(one) for one in members.values()]
 
 
 def paired_tests(

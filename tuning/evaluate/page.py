@@ -92,7 +92,8 @@ def page(report: Report, first: str, drawings: Mapping[str, str], pairs: Sequenc
         "<h2>Who gains, who loses</h2>",
         "<p>Every line is a mean with the interval that holds it 95 times in 100, drawn over whole scenes, because "
         "people in one scene stand or fall together. Lines in grey stand on fewer than "
-        f"{ENOUGH} people and say little. Holm’s p counts all lines together.</p>",
+        f"{ENOUGH} people and say little. p is Wilcoxon’s of the scenes’ mean changes; Holm’s counts all lines "
+        "together.</p>",
         _groups(report.groups, measures),
         *(f"<h2>{_e(heading)}</h2>{_image(svg, heading)}" for heading, svg in drawings.items()),
         _pairs(report, pairs),
@@ -127,7 +128,7 @@ def _tests(found: PairedTests) -> str:
         for name, low, high, said in rows
     )
     ranks, p_ranks = found.wilcoxon
-    body += f"<tr><td>Wilcoxon’s signed ranks</td><td></td><td>T = {ranks:g}, p = {_p(p_ranks)}</td></tr>"
+    body += f"<tr><td>Wilcoxon’s signed ranks, people by themselves</td><td></td><td>T = {ranks:g}, p = {_p(p_ranks)}</td></tr>"
     return (
         f"<p>{_e(found.measure.capitalize())} of the same {found.people} people: {found.before:.3f} before, "
         f"{found.after:.3f} after, a mean change of {found.difference:+.3f}; {found.better} better, {found.worse} "
