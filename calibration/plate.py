@@ -25,7 +25,7 @@ from calibration.errors import WardposeError
 from calibration.json_text import parse_json
 
 FORMAT_VERSION = 1
-DESCRIPTION = "plate.json"
+DESCRIPTION, PICTURE = "plate.json", "color.png"
 MEND = "take the plate anew: wardpose plates capture"
 
 
@@ -86,7 +86,7 @@ class Plate:
 def save_plate(plate: Plate, folder: Path) -> None:
     """Write the plate into `folder`, readable by its owner alone; the description last."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_bytes(folder / "color.png", _png(cv2.cvtColor(plate.color, cv2.COLOR_RGB2BGR)))
+    write_bytes(folder / PICTURE, _png(cv2.cvtColor(plate.color, cv2.COLOR_RGB2BGR)))
     write_bytes(folder / "depth.png", _png(plate.depth))
     write_bytes(folder / "measured.png", _png(plate.measured.astype(np.uint8) * 255))
     values = {
@@ -116,7 +116,7 @@ def describe_plate(folder: Path) -> Mapping[str, Any]:
 def load_plate(folder: Path) -> Plate:
     """The plate in `folder`; WardposeError that names the file and the field where it is missing or damaged."""
     values = describe_plate(folder)
-    pictures = {"color.png": "RGB", "depth.png": "I;16", "measured.png": "L"}
+    pictures = {PICTURE: "RGB", "depth.png": "I;16", "measured.png": "L"}
     try:
         camera = CameraModel.from_dict(values["camera"])
         size = (camera.width, camera.height)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -112,6 +113,25 @@ def guard_sets(site: SiteFolder, progress: Progress, floor: Path | None = None) 
             else:
                 found[name] = _made(site, spec.scenario.name, spec, progress, workers=workers)
     return found
+
+
+def plates_set(site: SiteFolder, place: Path) -> tuple[Path, Path] | None:
+    """A COCO file, written into `place`, of the plates that may be used now, in which nobody is; and the folder of its
+    pictures. None where there are none."""
+    from calibration.plate import PICTURE
+    from runtime.capture.photograph import picture_size
+
+    if not (usable := plates.usable(site)):
+        return None
+    images = []
+    for number, folder in enumerate(map(Path, usable), 1):
+        size = picture_size(folder / PICTURE)
+        name = f"{folder.name}/{PICTURE}"
+        images.append({"id": number, "file_name": name, "width": size.width, "height": size.height})
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    file = place / "plates.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return file, site.plates
 
 
 def newest_held_out(site: SiteFolder) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -77,9 +78,10 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
     # What gains nothing is refused, however well it keeps the rest: the other sets are made and shown to none but those
     # that gain.
     gains = not current or shows_gain(TARGET, after[TARGET][0], before[TARGET][0], tries=tried)
-    guards = _guards(site, card.task, parameters, progress) if gains else {}
-    for label, where in guards.items():
-        look_at(label, *where)
+    with tempfile.TemporaryDirectory(prefix="wardpose-gate-") as place:
+        guards = _guards(site, card.task, parameters, Path(place), progress) if gains else {}
+        for label, where in guards.items():
+            look_at(label, *where)
     sets |= guards
     leaked: int | None = None
     if seen is not None or also or not parameters.get("data"):
@@ -102,7 +104,7 @@ def decide(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) 
         "weights": card.sha256, "held_out": identity, "tried": tried, "probed": asdict(probed),
         "sets": {
             label: {
-                "file": str(sets[label][0]), "before": before[label][1].figures() if current else {},
+                "file": str(_kept_file(site, *sets[label])), "before": before[label][1].figures() if current else {},
                 "after": seen_of_it.figures(),
             }
             for label, (_, seen_of_it) in after.items()
@@ -142,9 +144,9 @@ def _target(site: SiteFolder, name: str, parameters: Mapping[str, Any], progress
     return datasets.held_out(site, progress, fresh=bool(parameters.get("fresh")) or (unknown and later)), None
 
 
-def _guards(site: SiteFolder, task: str, parameters: Mapping[str, Any], progress: Progress) -> Sets:
-    """The sets that must not suffer."""
-    from tuning.gate.guards import guard_names
+def _guards(site: SiteFolder, task: str, parameters: Mapping[str, Any], place: Path, progress: Progress) -> Sets:
+    """The sets that must not suffer. place: a folder for what is of no use afterwards."""
+    from tuning.gate.guards import PLATES, guard_names
 
     floor = Path(parameters["floor"]) if parameters.get("floor") else None
     # A box that watches a bed must not go blind to its patient's fall.
@@ -155,7 +157,15 @@ def _guards(site: SiteFolder, task: str, parameters: Mapping[str, Any], progress
     }
     if parameters.get("upright"):
         sets["upright"] = (Path(parameters["upright"]), None)
+    # Of the real room and as the camera sees it: who is seen there is not there.
+    if task == "detect" and (of_plates := datasets.plates_set(site, place)) is not None:
+        sets[PLATES] = of_plates
     return sets
+
+
+def _kept_file(site: SiteFolder, file: Path, images: Path | None) -> Path:
+    """What the evidence names as a set: its file, of plates their folder, since their list is kept nowhere."""
+    return site.plates if images == site.plates else file
 
 
 def _trained_on(store: ModelStore, name: str) -> set[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from appliance.bedside import plates
 from appliance.jobs import datasets, kinds
 from appliance.jobs.probing import probe
 from appliance.models import tries
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
+from tests.appliance.test_plates import plate_of
 from tests.tuning.drawn import draw_people
 from tests.tuning.external_trainers import HONEST, register_small, starts
 from tuning.coco_folder import read_people
 from tuning.gate import verdict
-from tuning.gate.guards import EMPTY, FLOOR, guard_specs
+from tuning.gate.guards import EMPTY, FLOOR, PLATES, guard_specs
 from tuning.gate.leaks import trained_on
 from tuning.gate.probe import Likeness
 from tuning.gate.settings import GateSettings
@@ -98,16 +101,23 @@ def test_a_candidate_of_unknown_training_is_refused_on_pictures_that_it_may_have
     assert any("not shown the other pictures" in reason for reason in answer["reasons"])
 
 
-def test_who_gains_is_shown_the_other_pictures_too(
-    fetched: Path, site: SiteFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_who_gains_is_shown_the_other_pictures_too_and_the_plates_of_the_empty_bed(
+    fetched: Path, calibrated: SiteFolder, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = calibrated
     monkeypatch.setattr(verdict, "shows_gain", lambda name, new, old, *, tries: True)
     floor = draw_people(tmp_path / "given", 3, seed=7) / "annotations.json"
+    plates.keep(site, plate_of(site), "morning")
+    plates.keep(site, plate_of(site, lasts=timedelta(days=-1)), "expired")
     kinds.promote(site, {"model": "person-detector", "data": str(data), "floor": str(floor)}, silent)
     (row,) = ModelStore(site).promotions()
     sets = row["reasons"]["evidence"]["sets"]
-    assert {name: one["file"] for name, one in sets.items()} == {"this bedside": str(data), FLOOR: str(floor)}
+    assert {name: one["file"] for name, one in sets.items()} == {
+        "this bedside": str(data), FLOOR: str(floor), PLATES: str(site.plates),
+    }  # fmt: skip
     assert sets[FLOOR]["after"]["images"] == 3 and sets[FLOOR]["before"]["images"] == 3
+    assert sets[PLATES]["after"]["images"] == 1 and sets[PLATES]["after"]["people"] == 0
+    assert any(reason.startswith(f"passed: {PLATES}: false people") for reason in row["reasons"]["reasons"])
 
 
 def test_a_model_of_another_framework_is_held_against_that_on_probe_frames(

@@ -8,6 +8,7 @@ from synth.scenario import Scenario, load_scenario
 SEED = 2_000_000_011  # far from any seed a person would train with
 FLOOR, UPRIGHT, LEANING = "people on the floor", "upright people", "clinicians leaning over"
 EMPTY = "empty beds and rooms"
+PLATES = "this very bed, empty (the site's plates)"
 IMAGES = 40
 
 
