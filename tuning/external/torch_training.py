@@ -26,14 +26,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from calibration.processes import die_with_parent
-from tuning.train.ranks import FINE, NOT_FINITE, OUT_OF_MEMORY, ranks, taking_part
+from tuning.train.ranks import FINE, NOT_FINITE, OUT_OF_MEMORY, ended_with, ranks, taking_part
 
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _PAD = 114
 _CLIP_NORM = 0.1
 _WEIGHT_DECAY = 1e-4
 _RANK = "WARDPOSE_RANK"  # in the environment of each process of a training but the first
-_ENDING_SECONDS = 60.0
 _SECONDS_BETWEEN_SAVES = 60.0
 _ON, _OVER, _STOPPED = range(3)
 
@@ -106,16 +105,8 @@ def _together(world: int, device: str) -> Iterator[None]:
         )
         for other in (() if rank else range(1, world))
     ]
-    try:
-        with taking_part(rank, world, f"{Path(sys.argv[1]).absolute()}.meeting", device):
-            yield
-        for other in others:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                other.wait(_ENDING_SECONDS)
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
+    with ended_with(others), taking_part(rank, world, f"{Path(sys.argv[1]).absolute()}.meeting", device):
+        yield
 
 
 @contextlib.contextmanager

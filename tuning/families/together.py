@@ -21,10 +21,9 @@ from calibration.processes import die_with_parent
 from calibration.progress import Progress
 from tuning.families.family import StartsProcesses, TuneSettings, family_of, require_tunable, tune
 from tuning.store.card import ModelCard, read_card
-from tuning.train.ranks import RankFinished, taking_part
+from tuning.train.ranks import RankFinished, ended_with, taking_part
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_ENDING_SECONDS = 60.0
 
 
 def process_count(settings: TuneSettings) -> int:
@@ -80,16 +79,8 @@ def together(count: int, folder: Path, data_dir: Path, out_dir: Path, settings: 
             )
             for rank in range(1, count)
         ]  # fmt: skip
-        try:
-            with taking_part(0, count, f"{place}/meeting", str(asked["device"])):
-                yield own
-            for other in others:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    other.wait(_ENDING_SECONDS)
-        finally:
-            for other in others:
-                other.kill()
-                other.wait()
+        with ended_with(others), taking_part(0, count, f"{place}/meeting", str(asked["device"])):
+            yield own
 
 
 def main() -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+_ENDING_SECONDS = 60.0
 _PATIENCE = timedelta(minutes=20)  # the first may still write a checkpoint or look at a large data set
 FINE, OUT_OF_MEMORY, NOT_FINITE = 0, 1, 2
 
@@ -96,3 +98,18 @@ def taking_part(rank: int, world: int, meeting_point: str, device: str) -> Itera
     finally:
         _present = Ranks()
         dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def ended_with(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """The processes that the first has started for a training: it waits for them when the block is done, and they are
+    gone however it ends."""
+    try:
+        yield
+        for other in others:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                other.wait(_ENDING_SECONDS)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
