@@ -63,6 +63,12 @@ class Picture:
             raise ValueError(f"picture {self.id}: {len(self.ids)} annotations, but rows for {sorted(people)} people")
 
     @property
+    def drawn(self) -> bool:
+        """Whether synthesis made it, so that nobody in it is real and all of it is labelled: our own sets alone say by
+        which look a picture was drawn. That a file knows a camera does not tell: a depth camera's does too."""
+        return "look" in self.about
+
+    @property
     def postures(self) -> tuple[str, ...]:
         """(P,) how each person lies, sits or stands, where the file knows it, else empty words."""
         return tuple(str(said.get("posture") or "") for said in self.attributes)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_PAIRS = 6
 FEATURE_PICTURES = 200  # of each set, as in the paper's figure 9
 _PICTURE_WIDTH = 640
+_FALSE = "false people a picture"
 
 
 def opponent_of(site: SiteFolder, name: str, wished: str | None) -> str | None:
@@ -100,28 +101,37 @@ def _built(
 ) -> Report:  # fmt: skip
     from tuning.coco_folder import scenes_of
     from tuning.evaluate.fairness import group_table, paired_tests
-    from tuning.evaluate.groups import brightness, people_groups
+    from tuning.evaluate.groups import brightness, people_groups, thin_groups
     from tuning.evaluate.page import Report
-    from tuning.evaluate.reading import FOUND, sentence, verdict
+    from tuning.evaluate.reading import ENOUGH, FOUND, sentence, verdict
+    from tuning.gate.settings import GateSettings
 
     scenes, after = scenes_of(people), _measures(shown[name])
     first = next(iter(after))
     if not after[first]:
         raise WardposeError("nobody is in these pictures", where=str(data), mend="give pictures with people")
     before = None if against is None else _measures(shown[against])
-    groups = group_table(people_groups(people, brightness(people)), after, scenes, before)
+    who = people_groups(people, brightness(people))
+    groups = group_table(who, after, scenes, before)
     tests = [] if before is None else [paired_tests(m, before[m], after[m], scenes) for m in after if m in before]
-    told, why, tone = verdict(tests[0] if tests else None, groups, FOUND if FOUND in after else first)
     figures, cm = _figures(shown.get(against or ""), shown[name])
-    simulated = all(picture.space is not None for picture in people)
+    false_people = figures.get(_FALSE, (None, None))
+    told, why, tone = verdict(
+        tests[0] if tests else None, groups, FOUND if FOUND in after else first, false_people,
+        GateSettings().allowed_alarms,
+    )  # fmt: skip
+    simulated = all(picture.drawn for picture in people)
     notes = ["It is no alarm and no medical device."]
     if simulated:
         notes.insert(0, "The pictures are simulated: how well real patients are seen they do not show.")
+    if few := "; ".join(f"{kind} {', '.join(names)}" for kind, names in thin_groups(who, ENOUGH).items()):
+        notes.append(f"Fewer than {ENOUGH} people, too few to judge: {few}.")
+    shown_as = data.parent.name if data.name == "annotations.json" else f"{data.parent.name}/{data.name}"
     return Report(
-        model=name, against=against, data=f"{data.parent.name}/{data.name}", images=len(people),
-        people=len(after[first]), scenes=len(set(scenes.values())), simulated=simulated,
-        sentence=sentence(name, against, groups[0], cm), verdict=told, why=why, tone=tone, figures=figures,
-        tests=tests, groups=groups, notes=notes,
+        model=name, against=against, data=shown_as, images=len(people), people=len(after[first]),
+        scenes=len(set(scenes.values())), simulated=simulated,
+        sentence=sentence(name, against, groups[0], cm, false_people), verdict=told, why=why, tone=tone,
+        figures=figures, tests=tests, groups=groups, notes=notes,
     )  # fmt: skip
 
 
@@ -140,7 +150,7 @@ def _figures(
             told |= {
                 "AP (boxes, IoU 0.50 to 0.95)": found.AP, "AP50 (boxes)": found.AP50, "AR (boxes)": found.AR,
                 "person score": found.person_score, "people found, share": found.found,
-                "people missed a picture": found.misses, "false people a picture": found.false_people,
+                "people missed a picture": found.misses, _FALSE: found.false_people,
             }  # fmt: skip
         if joints is not None:
             told |= {

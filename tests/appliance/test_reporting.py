@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from appliance.cli.output import Output
@@ -13,16 +15,25 @@ from appliance.jobs import kinds
 from appliance.jobs.reporting import opponent_of
 from appliance.models.store import ModelStore
 from appliance.site.folder import SiteFolder
+from calibration.camera import CameraModel
 from calibration.errors import WardposeError
 from tests.tuning.drawn import draw_people
+from tuning.coco_folder import read_people
 
 LEFT_OUT = "Pictures of real people are left out; --pictures puts some in."
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Pictures whose file knows no camera, as photographs."""
-    return draw_people(tmp_path / "drawn", 5, people=2) / "annotations.json"
+    """Pictures of real people, whose file knows its camera, as a depth camera's does: that makes them no simulation."""
+    file = draw_people(tmp_path / "drawn", 5, people=2) / "annotations.json"
+    content = json.loads(file.read_bytes())
+    for image in content["images"]:
+        camera = CameraModel(image["width"], image["height"], 150.0, 150.0, 79.5, 59.5)
+        image |= {"camera": camera.to_dict(), "camera_from_bed": np.eye(4).tolist()}
+    file.write_text(json.dumps(content))
+    assert all(picture.space is not None for picture in read_people(file))
+    return file
 
 
 def evaluate(site: SiteFolder, data: Path, **parameters: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from calibration.camera import CameraModel
 from tests.tuning.drawn import draw_people
 from tuning.coco_folder import Space, read_people
 from tuning.evaluate.fairness import EVERYBODY, group_table, paired_tests
-from tuning.evaluate.groups import people_groups
+from tuning.evaluate.groups import people_groups, thin_groups
 from tuning.evaluate.joint_errors import errors_cm, true_joints
 from tuning.evaluate.page import Pair, Report, page
 from tuning.evaluate.plots import curves_figure, densities_figure, groups_figure
@@ -62,6 +62,13 @@ def test_people_are_sorted_by_what_the_file_says_and_where_they_stand(file: Path
         "distance": {"2 to 3 m": [1, 2, 3, 4]},
         "people in the picture": {"two": [1, 2, 3, 4]},
     }
+
+
+def test_a_group_with_few_people_or_nobody_is_named(file: Path) -> None:
+    thin = thin_groups(people_groups(read_people(file)), 2)
+    assert thin["BMI"] == ["under 18.5", "18.5 to 25", "25 to 30", "30 and over"]
+    assert thin["skin tone"] == ["1 to 3 (light)", "4 to 7 (medium)"] and thin["posture"] == ["arm over head"]
+    assert "sex" not in thin
 
 
 def test_a_file_that_says_nothing_puts_nobody_into_a_group(drawn_people: Path) -> None:
@@ -145,8 +152,13 @@ def test_the_first_screen_says_what_the_figures_say() -> None:
     alike = paired_tests("person score", same, same, {p: p for p in same})
     assert verdict(alike, [], "person score")[0] == "No difference shown."
     assert verdict(None, [], "person score")[2] == "open"
+    rows, tests = table(lost=False)
+    told, why, tone = verdict(tests, rows, "person score", (0.2, 0.4), allowed=0.05)
+    assert tone == "open" and "more who are not there" in told and "from 0.20 to 0.40" in why
+    assert verdict(tests, rows, "person score", (0.2, 0.24), allowed=0.05)[0] == "Better."
     found = group_table({}, {"found": dict.fromkeys(range(30), 1.0)}, {p: p for p in range(30)})[0]
     assert sentence("new", None, found, (None, None)) == "new finds 100 of 100 people (88 to 100)."
+    assert sentence("new", None, found, (None, None), (None, 0.07)).endswith("it shows 7 people who are not there.")
 
 
 def test_the_page_opens_without_a_network_and_hides_nothing_of_a_name() -> None:

@@ -27,8 +27,8 @@ class Estimate(BaseModel):
 
 class GroupFigures(BaseModel):
     """One group: how many people in how many scenes, and its figures by measure, before (where a model is compared
-    with) and after. change: of the first measure; p: Wilcoxon's of its scenes' mean changes; holm, bonferroni: corrected
-    for all groups of the report."""
+    with) and after. change: of the first measure; p: Wilcoxon's of its scenes' mean changes; holm, bonferroni: that,
+    corrected for all groups of the report."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -93,8 +93,8 @@ def group_table(
 
 
 def _scene_means(scores: Mapping[int, float], people: list[int], scenes: Mapping[int, Hashable]) -> list[float]:
-    """Each scene's mean over those people of it, in one order. A scene counts once, however many it shows: people in one
-    scene stand or fall together, and a test that took each by themselves would be surer than it may be."""
+    """Each scene's mean over those people of it, in one order. A scene counts once, however many it shows: people of
+    one scene stand or fall together, and a test that took each by themselves would be surer than it may be."""
     members: dict[Hashable, list[float]] = {}
     for person in people:
         members.setdefault(scenes[person], []).append(scores[person])

@@ -61,6 +61,16 @@ def people_groups(pictures: Sequence[Picture], light: Mapping[int, float] | None
     }
 
 
+def thin_groups(groups: Groups, enough: int) -> dict[str, list[str]]:
+    """By kind that the file knows: the groups with fewer than `enough` people, those with nobody too."""
+    thin = {}
+    for kind, names in groups.items():
+        every = dict.fromkeys([*(name for _, name in _BANDS.get(kind, ())), *names])
+        if few := [name for name in every if len(names.get(name, ())) < enough]:
+            thin[kind] = few
+    return thin
+
+
 def _band(value: float | None, bands: Sequence[Band]) -> str | None:
     return None if value is None or not np.isfinite(value) else next(name for below, name in bands if value < below)
 

@@ -173,10 +173,8 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
                 np.full(len(truth), np.nan)
                 if joints is None or picture.space is None
                 else errors_cm(skeleton, truth, joints[person], picture.space),
-                # Where the file knows space it is of drawn people, of whom each joint in the picture is labelled.
-                held_against(
-                    truth, skeleton, skeletons.score[partner[person]], every_joint_labelled=picture.space is not None
-                ),
+                # Of drawn people each joint in the picture is labelled.
+                held_against(truth, skeleton, skeletons.score[partner[person]], every_joint_labelled=picture.drawn),
             )
         )
     return rows

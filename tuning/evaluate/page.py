@@ -128,7 +128,8 @@ def _tests(found: PairedTests) -> str:
         for name, low, high, said in rows
     )
     ranks, p_ranks = found.wilcoxon
-    body += f"<tr><td>Wilcoxon’s signed ranks, people by themselves</td><td></td><td>T = {ranks:g}, p = {_p(p_ranks)}</td></tr>"
+    by_ranks = "Wilcoxon’s signed ranks, people by themselves"
+    body += f"<tr><td>{by_ranks}</td><td></td><td>T = {ranks:g}, p = {_p(p_ranks)}</td></tr>"
     return (
         f"<p>{_e(found.measure.capitalize())} of the same {found.people} people: {found.before:.3f} before, "
         f"{found.after:.3f} after, a mean change of {found.difference:+.3f}; {found.better} better, {found.worse} "

@@ -29,7 +29,12 @@ def groups_figure(rows: Sequence[GroupFigures], measure: str, title: str, names:
         if measure in row.before:
             _dot(axis, row.before[measure], place - 0.16, BEFORE)
         _dot(axis, row.after[measure], place + (0.16 if row.before else 0), AFTER)
-    axis.set(yticks=places, yticklabels=labels, xlim=(-0.02, 1.02), xlabel=f"{title} (number of people in brackets)")
+    axis.set(
+        yticks=places,
+        yticklabels=labels,
+        xlim=(-0.02, 1.02),
+        xlabel=f"{title} (in brackets: people; lines: 95 % confidence intervals)",
+    )
     axis.invert_yaxis()
     axis.grid(axis="x", color="0.9")
     _key(axis, names, any(row.before for row in shown))

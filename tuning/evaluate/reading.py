@@ -12,18 +12,25 @@ _MEANING = {
     "joints": "How near joints lie (the similarity of visible joints, 0 to 1)",
 }
 FOUND, JOINTS = "found", "joints"  # measures by which people are told
+BeforeAfter = tuple[float | None, float | None]
+UNKNOWN: BeforeAfter = (None, None)
 
 
 def sentence(
-    model: str, against: str | None, everybody: GroupFigures, error_cm: tuple[float | None, float | None]
+    model: str, against: str | None, everybody: GroupFigures, error_cm: BeforeAfter, false_people: BeforeAfter = UNKNOWN
 ) -> str:
-    """What a bystander would say of it. error_cm: the median joint's before and after, where space is known."""
+    """What a bystander would say of it. error_cm: the median joint's, where space is known; false_people: a picture."""
     if FOUND in everybody.after:
         now = everybody.after[FOUND]
         sure = "" if now.low is None or now.high is None else f" ({_of_100(now.low)} to {_of_100(now.high)})"
         said = f"{model} finds {_of_100(now.mean)} of 100 people{sure}"
         if against and FOUND in everybody.before:
             said += f"; {against} finds {_of_100(everybody.before[FOUND].mean)}"
+        was, is_now = false_people
+        if is_now is not None:
+            who = "person who is" if _of_100(is_now) == "1" else "people who are"
+            said += f". In 100 pictures it shows {_of_100(is_now)} {who} not there"
+            said += f"; {against} shows {_of_100(was)}" if against and was is not None else ""
         return f"{said}."
     before, after = error_cm
     if after is not None:
@@ -33,8 +40,11 @@ def sentence(
     return f"{said}; {against} to {everybody.before[JOINTS].mean:.2f}." if against else f"{said}."
 
 
-def verdict(tests: PairedTests | None, groups: Sequence[GroupFigures], first: str) -> tuple[str, str, str]:
-    """The verdict, why, and its tone: better, worse or open."""
+def verdict(
+    tests: PairedTests | None, groups: Sequence[GroupFigures], first: str, false_people: BeforeAfter = UNKNOWN,
+    allowed: float = 0.0,
+) -> tuple[str, str, str]:  # fmt: skip
+    """The verdict, why, and its tone: better, worse or open. false_people: a picture; allowed: by how many more."""
     if tests is None:
         weakest = _weakest(groups, first)
         why = "No other model was scored on the same pictures, so that nothing says whether this one is better."
@@ -42,7 +52,8 @@ def verdict(tests: PairedTests | None, groups: Sequence[GroupFigures], first: st
     low, high, p = tests.by_scenes
     said = _MEANING.get(tests.measure, tests.measure)
     change = (
-        f"{said} went from {tests.before:.3f} to {tests.after:.3f} (the change is between {low:+.3f} and {high:+.3f})"
+        f"{said} went from {tests.before:.3f} to {tests.after:.3f} (95 % confidence interval of the "
+        f"change: {low:+.3f} to {high:+.3f})"
     )
     chance = f"chance alone brings such a change {_often(p)}"
     lost = [row for row in groups if row.holm is not None and row.holm < SIGNIFICANT and row.change is not None
@@ -53,6 +64,10 @@ def verdict(tests: PairedTests | None, groups: Sequence[GroupFigures], first: st
     if p < SIGNIFICANT and tests.difference > 0:
         if lost:
             return f"Better in the mean, and worse for: {worse_for}.", f"{change}; {chance}.", "worse"
+        was, is_now = false_people
+        if was is not None and is_now is not None and is_now > was + allowed:
+            why = f"{change}; {chance}. False people a picture went from {was:.2f} to {is_now:.2f}."
+            return "Better at finding people, but it shows more who are not there.", why, "open"
         return "Better.", f"{change}; {chance}. No group with {ENOUGH} people or more is shown to have lost.", "better"
     if p < SIGNIFICANT and tests.difference < 0:
         return "Worse.", f"{change}; {chance}.", "worse"
