@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.model_info import METADATA_KEY, ModelInfo
 
 _NAMES = {
@@ -129,8 +129,7 @@ def _with_options(provider: str, place: Path | None) -> str | tuple[str, dict[st
 
 def int8_file(onnx: Path, place: Path | None) -> Path:
     """Where the INT8 form of a model lies, by the model's content."""
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]
-    return (place or onnx.parent / "engines") / f"{onnx.stem}-{digest}-int8.onnx"
+    return (place or onnx.parent / "engines") / f"{onnx.stem}-{sha256_of(onnx)[:16]}-int8.onnx"
 
 
 def quantise(onnx: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 
 # Counts up when engines are judged by other rules.
@@ -67,8 +68,7 @@ def cores() -> int:
 
 def verdicts_file(place: Path, onnx: Path) -> Path:
     """Where the verdicts on a model lie in the folder of engines."""
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]
-    return place / f"verdicts-{digest}-{box_key()}.json"
+    return place / f"verdicts-{sha256_of(onnx)[:16]}-{box_key()}.json"
 
 
 def load_verdicts(place: Path | None, onnx: Path) -> tuple[Verdict, ...]:
