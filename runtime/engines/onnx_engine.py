@@ -52,11 +52,13 @@ class OnnxEngine:
         *,
         provider: str = "CPUExecutionProvider",
         threads: int | None = None,
+        pinned: bool = False,
         place: Path | None = None,
         info: ModelInfo | None = None,
     ) -> None:
-        """place: where TensorRT's provider keeps what it compiles (None: nothing is kept). info: what is known of the
-        model, where its file need not be asked."""
+        """pinned: each thread stays on a core of its own, but for the one that asks. place: where TensorRT's provider
+        keeps what it compiles (None: nothing is kept). info: what is known of the model, where its file need not be
+        asked."""
         ort = _onnxruntime()
         if provider not in ort.get_available_providers():
             raise WardposeError(f"this onnxruntime has no {provider}", mend="pip install onnxruntime-gpu")
@@ -69,6 +71,8 @@ class OnnxEngine:
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
+            if pinned and (others := _cores_of_its_own(threads)):
+                options.add_session_config_entry("session.intra_op_thread_affinities", others)
         # The base of everything onnxruntime's bindings raise is Exception itself (Fail, InvalidProtobuf, NoModel...).
         try:
             self._session = ort.InferenceSession(str(onnx), options, providers=[_with_options(provider, place)])
@@ -117,6 +121,12 @@ class OnnxEngine:
         except Exception as error:
             raise WardposeError(f"inference failed ({_first_line(error)})", where=self.info.name) from error
         return [np.asarray(output, np.float32) for output in outputs]
+
+
+def _cores_of_its_own(threads: int) -> str:
+    """A core for each thread but the first, which is the caller's: counted from 1 as ONNX Runtime does."""
+    may_use = sorted(os.sched_getaffinity(0))
+    return ";".join(str(may_use[thread % len(may_use)] + 1) for thread in range(1, threads))
 
 
 def _with_options(provider: str, place: Path | None) -> str | tuple[str, dict[str, str]]:

@@ -20,7 +20,7 @@ from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 
 # Counts up when engines are judged by other rules.
-_RULES = 1
+_RULES = 2
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
 _CPU_INFO, _DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 
@@ -29,8 +29,9 @@ _CPU_INFO, _DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 class Verdict:
     """One engine for one model.
 
-    why: one line where it does not qualify. ms: median milliseconds of a picture (detector) or a person (pose), on
-    `threads` threads (None: the engine has none to choose); reference_ms: of the reference, measured in turns with it.
+    why: one line where it does not qualify. ms: least milliseconds of a picture (detector) or a person (pose), on
+    `threads` threads (None: the engine has none to choose), each on a core of its own where they are `pinned`;
+    reference_ms: of the reference on one thread, measured in turns with it.
     compared: so many boxes or joints; agreeing: the part of them that agree.
     """
 
@@ -42,6 +43,7 @@ class Verdict:
     threads: int | None = None
     compared: int = 0
     agreeing: float | None = None
+    pinned: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
