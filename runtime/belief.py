@@ -14,11 +14,12 @@ from runtime.skeleton import LIMBS, Skeletons
 SURE, DOUBTFUL = 0.6, 0.35
 # Sure joints without which a handful of lines would be no body.
 FEWEST_SURE = 5
-# Whether a doubtful box shows somebody, told by a logistic of the detector's score (its logit), of the mean probability
-# of the likeliest so many joints (a head and shoulders over a blanket), and of how well the skeleton fills the box: what
-# is seen in a cushion lies anywhere, what is seen in a part of somebody reaches out of it. Fitted on 199 boxes of drawn
-# pictures alone, both kinds of equal weight; photographs, on which the detector's score tells somebody from something
-# with an area under the curve of .89, ask for nearly the same weights (1.3, 3.6, 3.8) and are told by these with .96.
+# Whether a doubtful box shows somebody, told by a logistic of the detector's score (its logit), of the mean
+# probability of the likeliest so many joints (a head and shoulders over a blanket), and of how well the skeleton fills
+# the box: what is seen in a cushion lies anywhere, what is seen in a part of somebody reaches out of it. Fitted on 199
+# boxes of drawn pictures alone, both kinds of equal weight; photographs, on which the detector's score tells somebody
+# from something with an area under the curve of .89, ask for nearly the same weights (1.3, 3.6, 3.8) and are told by
+# these with .96.
 BEARING_JOINTS = 5
 _SCORE, _JOINTS, _FIT, _BIAS = 1.47, 5.75, 4.45, -3.24
 # From this chance on they count. Chosen on drawn pictures and on half of the photographs.
