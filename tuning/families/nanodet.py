@@ -25,8 +25,8 @@ RECIPE = DetectorRecipe(
 )
 # From .4 on nine of ten people who fell are found on photographs, from .5 on fewer, and more covered patients are
 # missed; but things are taken for people up to .6. So where there is a pose model, it is asked about whoever scores
-# between the other two (`runtime.belief`), and patients are found whom .4 would miss; from .3 on a few more, for twice as
-# many boxes to be looked at.
+# between the other two (`runtime.belief`), and patients are found whom .4 would miss; from .3 on a few more, for twice
+# as many boxes to be looked at.
 THRESHOLD, DOUBTFUL, CERTAIN = 0.4, 0.35, 0.7
 
 
