@@ -27,7 +27,7 @@ def _one(
 ) -> tuple[Detections, Skeletons]:
     """One person found with this score; their skeleton, of joints so likely, lies `away` pixels beside the box."""
     people = Detections(np.array([[0, 0, 100, 200]], np.float32), np.array([score], np.float32))
-    return people, Skeletons(ABOUT[None] + np.float32([away, 0]), np.array([joints], np.float32))
+    return people, Skeletons(ABOUT[None] + np.array([away, 0], np.float32), np.array([joints], np.float32))
 
 
 @given(score=chances, joints=joints)
