@@ -110,7 +110,8 @@ def cells_of(job: Job, task: str, paces: Paces) -> list[str | Text]:
         told = "stopping"
     word = state_of(job)
     told = told.removeprefix(f"{word}: ")
-    state = Text.assemble((word, STATE_COLOURS.get(word, "")), f" {told}" if told else "")
+    going = word == "running" and told  # that it runs is seen by its rate
+    state = Text(told) if going else Text.assemble((word, STATE_COLOURS.get(word, "")), f" {told}" if told else "")
     seconds = seconds_of(job)
     how_far = bar(job.fraction, 6) if job.active else Text("" if seconds is None else f"took {span(seconds)}", FAINT)
     return [str(job.id), Text(title), how_far, _short(state)]
