@@ -69,7 +69,10 @@ class CameraPage(Page):
         yield Facts(id="facts")
         with Horizontal(classes="field"):
             yield Label("Source")
-            yield Input(id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE")
+            yield Input(
+                id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE",
+                select_on_focus=False,  # what is typed goes on behind what a kind put there, however fast it comes
+            )  # fmt: skip
         yield self.actions()
         yield Static("Kinds of source; Enter puts one into the field", classes="title")
         table: DataTable[Any] = DataTable(id="kinds", cursor_type="row")
@@ -138,9 +141,8 @@ class CameraPage(Page):
         kind = selected(self.query_one("#kinds", DataTable))
         field = self.query_one("#source", Input)
         field.value = EXAMPLES.get(kind, kind)
+        field.cursor_position = len(field.value)
         field.focus()
-        # After the focus, which selects everything: typing goes on behind what stands there.
-        self.call_after_refresh(lambda: setattr(field, "cursor_position", len(field.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         super().on_input_submitted(event)

@@ -126,7 +126,9 @@ class GuidePage(Page):
             left = "" if step.done else _minutes(step.seconds)
             rows.append((step.name, (inked(sign, ink), Text(step.title), how, inked(left, FAINT))))
         self.fill(rows)
-        if wanted is not None and wanted.name != self._stood:
+        if wanted is None:
+            self.wardpose.guided = False
+        elif wanted.name != self._stood:
             self._stood = wanted.name
             choose(self._list(), wanted.name)
         self._show_step()
@@ -156,15 +158,6 @@ class GuidePage(Page):
         text = Text.assemble(
             (f"{sign} {step.title}", BOLD.get(ink, "bold")), f": {step.state}\n\n{self.keys.told(step.about)}\n"
         )
-        active = [job for job in self._data.jobs if job.active][::-1]
-        if step.name == "retarget" and active:
-            text.append("\n")
-            for job in active[:5]:
-                speed = pace(job, self.wardpose.paces)
-                text.append(f"{told(job, task_of(job, active))}{f' ({speed})' if speed else ''}\n")
-        if step.name == "review":
-            for row in self._data.verdicts:
-                text.append("\n").append_text(verdict_text(row))
         if not step.done:
             yes = self.keys.shown("use")
             enter = f"{yes} says that you saw to it" if step.by_person and not step.action else "Enter does it"
@@ -172,6 +165,17 @@ class GuidePage(Page):
             text.append(f"\n→ {enter}{both}", WARN)
             if step.skippable:
                 text.append(f"; {self.keys.shown('skip')} leaves it out", WARN)
+            text.append("\n")
+        active = [job for job in self._data.jobs if job.active][::-1]
+        if step.name == "retarget" and active:
+            text.append("\n")
+            for job in active[:5]:
+                speed = pace(job, self.wardpose.paces)
+                text.append(f"{told(job, task_of(job, self._data.jobs))}{f' ({speed})' if speed else ''}\n")
+        if step.name == "review":
+            for row in self._data.verdicts:
+                text.append("\n").append_text(verdict_text(row))
+        text.rstrip()
         self.query_one("#step", Static).update(text)
 
     def on_screen_resume(self) -> None:

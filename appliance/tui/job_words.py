@@ -158,7 +158,8 @@ def _judged(result: Mapping[str, Any]) -> tuple[str, str]:
     if result.get("accepted"):
         return f"{result.get('model', 'the model')} went live{f': {change}' if change else ''}", "good"
     why = next((r for r in result.get("reasons", ()) if r.startswith("failed")), "it does not prove better")
-    return f"refused: {f'{change}; ' if change else ''}{why.removeprefix('failed: ')}", "warn"
+    plain = why.removeprefix("failed: ").partition(" (")[0]  # its statistics stand on the job's page
+    return f"refused: {f'{change}; ' if change else ''}{plain}", "warn"
 
 
 def _taken_in(result: Mapping[str, Any]) -> tuple[str, str]:

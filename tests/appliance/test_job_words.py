@@ -45,7 +45,7 @@ def test_a_new_stage_of_a_job_has_a_rate_of_its_own() -> None:
 def test_a_refusal_says_by_how_much_and_what_to_do() -> None:
     result = {
         "model": "tuned", "accepted": False, "before": {"person_score": 0.267}, "after": {"person_score": 0.265},
-        "reasons": ["passed: its own export", "failed: this bedside: no better"],
+        "reasons": ["passed: its own export", "failed: this bedside: no better (p = 0.67; 136 people)"],
     }  # fmt: skip
     refused = job("promote", "done", result=result)
     words, mark = outcome(refused)

@@ -158,6 +158,24 @@ async def test_a_job_tells_what_came_of_it_and_what_to_do(served: SiteFolder) ->
         assert isinstance(pilot.app.screen, Page)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
+async def test_what_is_long_to_read_leaves_its_keys_in_sight(served: SiteFolder, size: tuple[int, int]) -> None:
+    JobStore(lived_in(served)).log_file(2).write_text("a line of its log\n" * 60, encoding="utf-8")
+    async with terminal(served, size=size) as pilot:
+
+        async def holds(screen: int, opens: str, inside: str) -> None:
+            await pilot.press(str(screen))
+            await until(pilot, lambda: shows(pilot, PAGES[screen - 1]))
+            await until(pilot, lambda: pilot.app.focused is not None or not page(pilot).LIST)
+            await pilot.press(opens)
+            await until(pilot, lambda: inside in on_screen(pilot) and "Esc closes" in on_screen(pilot))
+            await pilot.press("escape")
+
+        await holds(5, "question_mark", "puts the model before")
+        await holds(8, "comma", "bed.height")
+        await holds(4, "enter", "asked for by")
+
+
 async def test_the_end_of_a_job_is_told_on_whatever_screen_is_open(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("8")
