@@ -178,7 +178,19 @@ def _exported(result: Mapping[str, Any]) -> tuple[str, str]:
     return f"{result.get('model')} is ready to run ({result.get('engine', 'onnx')}{off})", "good"
 
 
+def _built(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('model')} is there: {KINDS.get(str(result.get('task')), 'a model')} of random weights", "good"
+
+
+def _drawn(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('images')} images, {result.get('people')} people; its card: {result.get('card')}", "good"
+
+
+def _based(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('model')} is made, in {result.get('out')}", "good"
+
+
 _OUTCOMES = {
     "synth": _made, "tune": _tuned, "evaluate": _scored, "promote": _judged, "import": _taken_in, "fetch": _fetched,
-    "export": _exported,
+    "export": _exported, "build": _built, "preview": _drawn, "base": _based,
 }  # fmt: skip

@@ -122,7 +122,8 @@ def text(page: Any, place: str) -> str:
 
 
 # How readable a screen is: for each text that is shown, its contrast to what is behind it and whether it is cut off;
-# the height of a sign's capitals as a part of the screen's, and of its width where it stands.
+# the height of a sign's capitals as a part of the screen's, and of its width where it stands; how much of the width is
+# free beside it.
 READABLE = """
 () => {
   const light = (colour) => {
@@ -149,6 +150,7 @@ READABLE = """
       contrast: (Math.max(one, other) + .05) / (Math.min(one, other) + .05),
       capitals: pen.measureText("H").actualBoundingBoxAscent / innerHeight,
       standing: innerHeight > innerWidth ? pen.measureText("H").actualBoundingBoxAscent / innerWidth : null,
+      margin: Math.min(box.left, innerWidth - box.right) / innerWidth,
       inside: box.left >= -1 && box.top >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1,
     });
   }

@@ -251,7 +251,7 @@ def test_it_is_read_from_three_metres(browser: Any, bedside: Bedside, light: str
                 assert all(one["contrast"] >= 4.5 for one in told), [one for one in told if one["contrast"] < 4.5]
                 signs = [one for one in told if one["id"] in SIGNS.values()]
                 besides = [one for one in told if one["id"] in TELLS.values()]
-                assert all(one["capitals"] >= 0.06 for one in signs), (width, signs)
+                assert all(one["capitals"] >= 0.06 and one["margin"] >= 0.015 for one in signs), (width, signs)
                 assert all((one["standing"] or one["capitals"]) >= 0.06 for one in besides), (width, besides)
                 assert (SIGNS | TELLS)[state] in [one["id"] for one in told]
 
