@@ -1,7 +1,7 @@
 """The set-up guide: from a bare box to a live one, step by step, each of which checks itself.
 
 What is done is read from the site, so that the guide goes on where it was left, after a power cut too. Only what no
-file can tell, that a person saw to something, is kept, in the settings.
+file can tell, that a person saw to something or that the camera was examined, is kept, in the settings.
 """
 
 from __future__ import annotations

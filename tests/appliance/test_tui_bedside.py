@@ -29,7 +29,7 @@ async def test_a_kind_of_camera_is_typed_on_and_an_earlier_ones_good_word_does_n
         camera._show_probe(found | {"calibrated": True, "imu": False})
         await until(pilot, lambda: "64×36, 9.0 fps" in on_screen(pilot))
         selections: list[Any] = []
-        camera.watch(camera.query_one("#source", Input), "selection", selections.append, init=False)
+        camera.watch(camera.query_one("#source", Input), "selection", lambda now: selections.append(now), init=False)
         choose(camera.query_one("#kinds", DataTable), "recording")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.focused, Input))

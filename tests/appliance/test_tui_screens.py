@@ -158,10 +158,9 @@ async def test_a_job_tells_what_came_of_it_and_what_to_do(served: SiteFolder) ->
         assert isinstance(pilot.app.screen, Page)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
-async def test_what_is_long_to_read_leaves_its_keys_in_sight(served: SiteFolder, size: tuple[int, int]) -> None:
+async def test_what_is_long_to_read_leaves_its_keys_in_sight(served: SiteFolder) -> None:
     JobStore(lived_in(served)).log_file(2).write_text("a line of its log\n" * 60, encoding="utf-8")
-    async with terminal(served, size=size) as pilot:
+    async with terminal(served) as pilot:
 
         async def holds(screen: int, opens: str, inside: str) -> None:
             await pilot.press(str(screen))
