@@ -16,6 +16,7 @@ from appliance.jobs.store import KINDS
 from appliance.site import closing
 from appliance.site.folder import SiteFolder
 from calibration.errors import WardposeError
+from calibration.memory import give_back_freed_memory
 from runtime.notify import notify
 
 STEP_SECONDS = 0.5
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=KINDS)
     options = parser.parse_args(arguments)
     program.prepare()
+    give_back_freed_memory()
     stopping = threading.Event()
     program.end_by(stopping.set)
     closing.close_and_tell(options.home)

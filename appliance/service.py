@@ -40,6 +40,7 @@ from appliance.site.folder import SiteFolder, open_lock
 from calibration.disk import behind
 from calibration.errors import WardposeError
 from calibration.json_text import parse_json
+from calibration.memory import give_back_freed_memory
 from calibration.redaction import redacted
 from runtime.notify import notify
 
@@ -378,6 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     program.prepare()
+    give_back_freed_memory()
     closing.close_and_tell(options.home)
     service = Service(
         SiteFolder.open(options.home), leave_when_idle=options.leave_when_idle, run_jobs=not options.without_jobs

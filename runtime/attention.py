@@ -39,6 +39,19 @@ class Share:
     further: int
 
 
+@dataclass(frozen=True, slots=True)
+class FrameTime:
+    """How much time a frame has, in seconds.
+
+    apart_s: between a source's frames; since_s: since the last one that was worked on; both infinite where that is not
+    known. spent_s: how much is gone already.
+    """
+
+    apart_s: float = np.inf
+    since_s: float = np.inf
+    spent_s: float = 0.0
+
+
 @dataclass(slots=True)
 class _Seen:
     """A skeleton, the middle (2,) of its person's box and the place where they were, when they were looked at; and when
@@ -62,13 +75,11 @@ class Attention:
         self._left_s, self._odd = 0.0, False
 
     def share(
-        self, color: NDArray[np.uint8], track_id: NDArray[np.int64], now_s: float, *, apart_s: float, since_s: float,
-        spent_s: float, searching: bool,
-    ) -> Share:  # fmt: skip
+        self, color: NDArray[np.uint8], track_id: NDArray[np.int64], now_s: float, has: FrameTime, *, searching: bool
+    ) -> Share:
         """Who is looked at in the frame of `now_s`, whose picture `color` is.
 
-        apart_s: seconds between a source's frames, since_s: those since the last one worked on, both infinite where
-        that is not known; spent_s: how many are gone already. searching: whether somebody's turn is to be found out.
+        searching: whether somebody's turn is to be found out.
         """
         self._seen = {track: seen for track, seen in self._seen.items() if 0 <= now_s - seen.time_s <= _FORGET_S}
         for seen in self._seen.values():
@@ -77,21 +88,21 @@ class Attention:
         waited = np.array([self._waited_s(track, now_s) for track in track_id.tolist()])
         due = np.flatnonzero(waited > 0)
         fit = len(due) + LOOKS_A_FRAME
-        if apart_s < np.inf:
+        if has.apart_s < np.inf:
             look_s = float(np.median(self._look_s))
             # What a frame leaves over is the next ones', up to one look: where a look takes longer than a frame has,
             # most frames have one and some none.
-            self._left_s = min(self._left_s + _SHARE * since_s, _SHARE * apart_s + look_s)
-            fit = min(fit, max(1, int((_SHARE * apart_s - spent_s) / look_s)), int(self._left_s / look_s))
+            self._left_s = min(self._left_s + _SHARE * has.since_s, _SHARE * has.apart_s + look_s)
+            fit = min(fit, max(1, int((_SHARE * has.apart_s - has.spent_s) / look_s)), int(self._left_s / look_s))
         further = 0
         if searching and fit:
             self._odd = not self._odd  # where all there is time for is one look, it is the search's every other time
             further = min(max(fit - len(due), int(self._odd)), LOOKS_A_FRAME)
         # Who would grow too old goes before all; and so that not all of a group do at once, a part of it in each frame.
         needed = 0
-        if apart_s < np.inf:
-            old = self.age_s(track_id, now_s)[due] + since_s > _OLDEST_S  # who lies still grows no older
-            needed = max(int(old.sum()), int(old.size * min(since_s / _OLDEST_S, 1.0)) if old.any() else 0)
+        if has.apart_s < np.inf:
+            old = self.age_s(track_id, now_s)[due] + has.since_s > _OLDEST_S  # who lies still grows no older
+            needed = max(int(old.sum()), int(old.size * min(has.since_s / _OLDEST_S, 1.0)) if old.any() else 0)
         longest = due[np.argsort(-waited[due], kind="stable")]
         return Share(np.sort(longest[: max(fit - further, needed)]), further)
 

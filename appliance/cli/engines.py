@@ -32,8 +32,15 @@ def show_engines(options: argparse.Namespace, out: Output) -> int:
             progress(2 * len(names), 2 * len(names), "done")
     rows = [row.to_dict() for row in known_engines(site)]
     out.table(
-        ("engine", "serves", "qualifies", "detector ms", "pose ms", "why not"),
-        [(r["name"], ", ".join(r["used"]), r["qualifies"], r["detector_ms"], r["pose_ms"], r["why"]) for r in rows],
+        ("engine", "serves", "qualifies", "detector ms", "pose ms", "threads", "why not"),
+        [
+            (r["name"], ", ".join(r["used"]), r["qualifies"], r["detector_ms"], r["pose_ms"], _threads(r), r["why"])
+            for r in rows
+        ],
     )
     out.answer({"engines": rows})
     return 0
+
+
+def _threads(row: dict[str, Any]) -> str:
+    return f"{row['threads'] or ''}{', pinned' if row['pinned'] else ''}"

@@ -156,8 +156,8 @@ def _known(store: ModelStore, name: str, task: str) -> Known:
 
 def _labelled(annotations: Path, images: Path | None) -> Labelled:
     """A COCO file that can be read, with all of its pictures: told now rather than after hours."""
+    from calibration.file_digest import sha256_of
     from tuning.coco_folder import read_people
-    from tuning.store.card import sha256_of
     from tuning.study.plan import Labelled
 
     if not any(len(picture.ids) for picture in read_people(annotations, images)):

@@ -27,13 +27,15 @@ class EngineRow:
     used: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """`name`, `qualifies` (for all it was tried for), `why`, `detector_ms`, `pose_ms`, `threads`, `used`."""
+        """`name`, `qualifies` (for all it was tried for), `why`, `detector_ms`, `pose_ms`, `threads`, `pinned`,
+        `used`."""
         tried = {task: v for task, v in (("detector", self.detector), ("pose", self.pose)) if v is not None}
         why = next((f"{task}: {v.why}" for task, v in tried.items() if not v.qualifies), "" if tried else NOT_TRIED)
         return {
             "name": self.name, "qualifies": bool(tried) and all(v.qualifies for v in tried.values()), "why": why,
             "detector_ms": self.detector and self.detector.ms, "pose_ms": self.pose and self.pose.ms,
-            "threads": self.detector and self.detector.threads, "used": list(self.used),
+            "threads": self.detector and self.detector.threads,
+            "pinned": bool(self.detector and self.detector.pinned), "used": list(self.used),
         }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from appliance.site.folder import SiteFolder
 from calibration.atomic import write_text
 from calibration.code_digest import code_digest
+from calibration.file_digest import sha256_of
 
 if TYPE_CHECKING:
     from runtime.engines.engine import InferenceEngine
@@ -43,10 +44,10 @@ def question(
     is for, `data` is the annotations file of `pictures`, `settings` what else the figures depend on (plain values)."""
     asked = {
         "models": {
-            use: [_sha256(path), engine.name, engine.info.model_dump_json()] for use, (path, engine) in models.items()
+            use: [sha256_of(path), engine.name, engine.info.model_dump_json()] for use, (path, engine) in models.items()
         },
-        "labels": _sha256(data),
-        "pictures": [_sha256(picture.path) for picture in pictures],
+        "labels": sha256_of(data),
+        "pictures": [sha256_of(picture.path) for picture in pictures],
         "settings": dict(settings),
         "code": code_digest(*_CODE),
     }
@@ -72,8 +73,3 @@ def keep(site: SiteFolder, name: str, found: BaseModel) -> None:
 
 def _file(site: SiteFolder, name: str) -> Path:
     return site.runs / f"{name}.json"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,6 +28,7 @@ from appliance.site.people import current_user
 from calibration.atomic import disk_error, sync_folder
 from calibration.disk import ROOM, DiskError
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 from calibration.processes import is_running, pid_of, process_identity
 
@@ -280,7 +281,7 @@ def _is_done(site: SiteFolder, intent: Intent) -> bool:
     made = site.resolve(intent.made)
     if intent.content:
         with contextlib.suppress(OSError):
-            return hashlib.sha256(made.read_bytes()).hexdigest() == intent.content
+            return sha256_of(made) == intent.content
         return False
     return made.exists() and (not intent.before or _mark(made) != intent.before)
 

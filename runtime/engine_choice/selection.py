@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
@@ -40,6 +41,11 @@ class EngineWish:
     pictures: Path | None = None
 
 
+class _Threads(TypedDict):
+    threads: int | None
+    pinned: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Left:
     """What a live process left in the folder of engines: those in use, and how often each took one with it."""
@@ -57,7 +63,7 @@ def open_chain(onnx: Path, wish: EngineWish, *, without: frozenset[str] = frozen
     if wish.prefer is not None:
         require_engine_name(wish.prefer)
     verdicts = load_verdicts(wish.place, onnx)
-    reference = OnnxEngine(onnx, threads=wish.threads or _threads(verdicts, REFERENCE))
+    reference = OnnxEngine(onnx, **_threads(verdicts, REFERENCE, wish))
     warm: InferenceEngine = reference
     engines: tuple[InferenceEngine, ...] = (reference,)
     if wish.prefer is not None and wish.prefer != REFERENCE:
@@ -78,7 +84,7 @@ def open_chain(onnx: Path, wish: EngineWish, *, without: frozenset[str] = frozen
         elif best is not None:
             try:
                 warm = build_engine(
-                    best.name, onnx, reference.info, threads=wish.threads or best.threads, place=wish.place
+                    best.name, onnx, reference.info, place=wish.place, **_threads(verdicts, best.name, wish)
                 )
                 engines = (warm, reference)
             except WardposeError as error:
@@ -97,11 +103,15 @@ def _preferred(
     known = next((v for v in verdicts if v.name == name), None)
     if known is None or not known.qualifies:
         return open_engine(onnx, prefer=name, threads=wish.threads)
-    return build_engine(name, onnx, reference.info, threads=wish.threads or known.threads, place=wish.place)
+    return build_engine(name, onnx, reference.info, place=wish.place, **_threads(verdicts, name, wish))
 
 
-def _threads(verdicts: tuple[Verdict, ...], name: str) -> int | None:
-    return next((v.threads for v in verdicts if v.name == name), None)
+def _threads(verdicts: tuple[Verdict, ...], name: str, wish: EngineWish) -> _Threads:
+    """As asked for, else as was found best, else as the engine has them."""
+    known = next((v for v in verdicts if v.name == name), None)
+    if wish.threads is not None or known is None:
+        return _Threads(threads=wish.threads, pinned=False)
+    return _Threads(threads=known.threads, pinned=known.pinned)
 
 
 class EngineSearch:

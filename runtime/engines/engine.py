@@ -60,11 +60,18 @@ def require_engine_name(name: str) -> None:
 
 
 def build_engine(
-    name: str, onnx: Path, info: ModelInfo, *, threads: int | None = None, place: Path | None = None
+    name: str,
+    onnx: Path,
+    info: ModelInfo,
+    *,
+    threads: int | None = None,
+    pinned: bool = False,
+    place: Path | None = None,
 ) -> InferenceEngine:
     """The engine `name` of an ONNX file, whatever it answers; raises WardposeError where this box can't have it.
 
-    place: folder of what is compiled or quantised (None: beside the model). threads: of an engine on the CPU.
+    place: folder of what is compiled or quantised (None: beside the model). threads: of an engine on the CPU; pinned:
+    each stays on a core of its own.
     """
     from runtime.engines.onnx_engine import OnnxEngine, int8_file
 
@@ -78,7 +85,7 @@ def build_engine(
     if name == "openvino":
         from runtime.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(onnx, info, threads=threads)
+        return OpenVinoEngine(onnx, info, threads=threads, pinned=pinned)
     if name == "onnxruntime-tensorrt":
         return OnnxEngine(onnx, provider="TensorrtExecutionProvider", place=place, info=info)
     if name == "onnxruntime-cuda":
@@ -87,11 +94,11 @@ def build_engine(
         quantised = int8_file(onnx, place)
         if not quantised.is_file():
             raise WardposeError("not quantised yet", where=str(onnx), mend="wardpose engines --measure")
-        engine = OnnxEngine(quantised, threads=threads, info=info)
+        engine = OnnxEngine(quantised, threads=threads, pinned=pinned, info=info)
         engine.name = INT8
         return engine
     if name == REFERENCE:
-        return OnnxEngine(onnx, threads=threads)
+        return OnnxEngine(onnx, threads=threads, pinned=pinned)
     plugin: InferenceEngine = load_plugin("inference_engines", name)(onnx, info)
     return plugin
 

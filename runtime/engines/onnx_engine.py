@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.model_info import METADATA_KEY, ModelInfo
 
 _NAMES = {
@@ -52,11 +52,13 @@ class OnnxEngine:
         *,
         provider: str = "CPUExecutionProvider",
         threads: int | None = None,
+        pinned: bool = False,
         place: Path | None = None,
         info: ModelInfo | None = None,
     ) -> None:
-        """place: where TensorRT's provider keeps what it compiles (None: nothing is kept). info: what is known of the
-        model, where its file need not be asked."""
+        """pinned: each thread stays on a core of its own, but for the one that asks. place: where TensorRT's provider
+        keeps what it compiles (None: nothing is kept). info: what is known of the model, where its file need not be
+        asked."""
         ort = _onnxruntime()
         if provider not in ort.get_available_providers():
             raise WardposeError(f"this onnxruntime has no {provider}", mend="pip install onnxruntime-gpu")
@@ -69,6 +71,8 @@ class OnnxEngine:
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
+            if pinned and (others := _cores_of_its_own(threads)):
+                options.add_session_config_entry("session.intra_op_thread_affinities", others)
         # The base of everything onnxruntime's bindings raise is Exception itself (Fail, InvalidProtobuf, NoModel...).
         try:
             self._session = ort.InferenceSession(str(onnx), options, providers=[_with_options(provider, place)])
@@ -119,6 +123,12 @@ class OnnxEngine:
         return [np.asarray(output, np.float32) for output in outputs]
 
 
+def _cores_of_its_own(threads: int) -> str:
+    """A core for each thread but the first, which is the caller's: counted from 1 as ONNX Runtime does."""
+    may_use = sorted(os.sched_getaffinity(0))
+    return ";".join(str(may_use[thread % len(may_use)] + 1) for thread in range(1, threads))
+
+
 def _with_options(provider: str, place: Path | None) -> str | tuple[str, dict[str, str]]:
     if provider != "TensorrtExecutionProvider" or place is None:
         return provider
@@ -129,8 +139,7 @@ def _with_options(provider: str, place: Path | None) -> str | tuple[str, dict[st
 
 def int8_file(onnx: Path, place: Path | None) -> Path:
     """Where the INT8 form of a model lies, by the model's content."""
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]
-    return (place or onnx.parent / "engines") / f"{onnx.stem}-{digest}-int8.onnx"
+    return (place or onnx.parent / "engines") / f"{onnx.stem}-{sha256_of(onnx)[:16]}-int8.onnx"
 
 
 def quantise(onnx: Path, target: Path, batches: Iterator[NDArray[np.float32]]) -> None:

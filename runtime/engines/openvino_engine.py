@@ -35,11 +35,11 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, onnx: Path, info: ModelInfo, *, threads: int | None = None) -> None:
+    def __init__(self, onnx: Path, info: ModelInfo, *, threads: int | None = None, pinned: bool = False) -> None:
         openvino = _openvino()
         self.info = info
         self.why: tuple[str, ...] = ()
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": pinned}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         # What its bindings raise is RuntimeError or its subclasses, with the graph's node in the text.

@@ -7,7 +7,6 @@ GPU, its driver and TensorRT's version, so the cache is keyed by all of them and
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.engines.cuda_driver import CudaDevice
 from runtime.model_info import ModelInfo
 
@@ -109,7 +109,7 @@ class TensorRTEngine:
 
     def _key(self, onnx: Path) -> str:
         parts = (self._device.name, self._device.driver_version, str(self._trt.__version__))
-        return hashlib.sha256("\n".join(parts).encode() + onnx.read_bytes()).hexdigest()[:24]
+        return sha256_of(onnx, "\n".join(parts).encode())[:24]
 
     def _build(self, onnx: Path) -> bytes:
         trt = self._trt

@@ -16,10 +16,11 @@ from typing import Any
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 
 # Counts up when engines are judged by other rules.
-_RULES = 1
+_RULES = 2
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy")
 _CPU_INFO, _DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 
@@ -28,8 +29,9 @@ _CPU_INFO, _DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 class Verdict:
     """One engine for one model.
 
-    why: one line where it does not qualify. ms: median milliseconds of a picture (detector) or a person (pose), on
-    `threads` threads (None: the engine has none to choose); reference_ms: of the reference, measured in turns with it.
+    why: one line where it does not qualify. ms: least milliseconds of a picture (detector) or a person (pose), on
+    `threads` threads (None: the engine has none to choose), each on a core of its own where they are `pinned`;
+    reference_ms: of the reference on one thread, measured in turns with it.
     compared: so many boxes or joints; agreeing: the part of them that agree.
     """
 
@@ -41,6 +43,7 @@ class Verdict:
     threads: int | None = None
     compared: int = 0
     agreeing: float | None = None
+    pinned: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,8 +70,7 @@ def cores() -> int:
 
 def verdicts_file(place: Path, onnx: Path) -> Path:
     """Where the verdicts on a model lie in the folder of engines."""
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]
-    return place / f"verdicts-{digest}-{box_key()}.json"
+    return place / f"verdicts-{sha256_of(onnx)[:16]}-{box_key()}.json"
 
 
 def load_verdicts(place: Path | None, onnx: Path) -> tuple[Verdict, ...]:

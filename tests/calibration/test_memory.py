@@ -1,4 +1,4 @@
-"""A process that crashes with frames in its memory leaves no file of it."""
+"""A process that crashes with frames in its memory leaves no file of it; what it frees goes back."""
 
 from __future__ import annotations
 
@@ -75,3 +75,32 @@ def test_it_may_be_called_again_and_where_core_files_are_forbidden() -> None:
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); call(); print(resource.getrlimit(resource.RLIMIT_CORE))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "(0, 0)\n"
+
+
+READS_MODELS = """
+import sys
+sys.path.insert(0, {repository!r})
+import psutil
+from calibration.memory import {name}
+{name}()
+process, small = psutil.Process(), []
+before = process.memory_full_info().uss
+for _ in range(4):
+    large = bytes(bytearray(b"x" * (20 << 20)))
+    small.append(bytes(2000))  # lies above it, where both are of the heap
+    del large
+print((process.memory_full_info().uss - before) >> 20)
+"""
+
+
+def kept_mib(name: str) -> int:
+    code = READS_MODELS.format(repository=str(REPOSITORY), name=name)
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def test_what_a_service_reads_and_frees_goes_back_to_the_system() -> None:
+    assert kept_mib("give_back_freed_memory") <= 2
+
+
+def test_what_a_training_frees_is_kept_for_its_next_step() -> None:
+    assert kept_mib("keep_freed_memory") >= 15

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.attention import Attention, Share
+from runtime.attention import Attention, FrameTime, Share
 from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from runtime.turn_search import LOOKS_A_FRAME
@@ -48,15 +48,8 @@ class Frames:
         self._number += not self.still
         color = _picture(self._number)
         assert people.track_id is not None
-        share = self.attention.share(
-            color,
-            people.track_id,
-            self.now_s,
-            apart_s=1 / self.fps,
-            since_s=1 / self.fps,
-            spent_s=0.0,
-            searching=searching,
-        )
+        has = FrameTime(1 / self.fps, 1 / self.fps)
+        share = self.attention.share(color, people.track_id, self.now_s, has, searching=searching)
         looks = len(share.people) + share.further
         self.attention.took(looks, looks * self.look_s)
         self.shown = self.attention.everybody(color, people, _seen(people[share.people]), share.people, self.now_s)
@@ -71,9 +64,7 @@ def test_a_box_with_time_for_all_looks_at_all_in_every_frame() -> None:
 
 
 def test_a_frame_whose_time_is_not_known_has_time_for_all() -> None:
-    share = Attention().share(
-        _picture(0), np.arange(1, 6), 0.0, apart_s=np.inf, since_s=np.inf, spent_s=9.0, searching=True
-    )  # fmt: skip
+    share = Attention().share(_picture(0), np.arange(1, 6), 0.0, FrameTime(spent_s=9.0), searching=True)
     assert (share.people.tolist(), share.further) == ([0, 1, 2, 3, 4], LOOKS_A_FRAME)
 
 
@@ -102,15 +93,8 @@ def test_a_frame_has_no_more_looks_than_its_time_holds_or_age_asks_for(
     attention = Attention()
     for _ in range(20):
         attention.took(2, 2 * look_ms / 1e3)
-    share = attention.share(
-        _picture(0),
-        np.arange(1, people + 1),
-        0.0,
-        apart_s=1 / 30,
-        since_s=1 / 30,
-        spent_s=spent_ms / 1e3,
-        searching=people > 0,
-    )
+    has = FrameTime(1 / 30, 1 / 30, spent_ms / 1e3)
+    share = attention.share(_picture(0), np.arange(1, people + 1), 0.0, has, searching=people > 0)
     looks = len(share.people) + share.further
     holds = max(1, int((0.7 / 30 - spent_ms / 1e3) / (look_ms / 1e3)))
     assert share.further <= LOOKS_A_FRAME

@@ -223,6 +223,35 @@ def test_every_engine_is_tried_in_a_process_of_its_own_and_the_reference_qualifi
     assert (unknown.qualifies, "abacus" in unknown.why) == (False, True)
 
 
+def test_threads_that_are_pinned_stay_each_on_a_core_of_its_own(tmp_path: Path) -> None:
+    may_use = os.sched_getaffinity(0)
+    if len(may_use) < 2:
+        pytest.skip("one core may be used")
+    before = set(os.listdir("/proc/self/task"))
+    engine = OnnxEngine(_detector(tmp_path / "d.onnx"), threads=2, pinned=True)
+    started = set(os.listdir("/proc/self/task")) - before
+    held = [os.sched_getaffinity(int(thread)) for thread in started]
+    assert {sorted(may_use)[1]} in held
+    assert os.sched_getaffinity(0) == may_use  # whoever asks goes where it likes
+    assert engine.name == REFERENCE
+
+
+def test_more_threads_and_pinned_ones_are_tried_and_must_be_worth_their_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qualify, "cores", lambda: 2)
+    asked = SimpleNamespace(engine=REFERENCE, model=_detector(tmp_path / "d.onnx"), place=tmp_path, threads=None)
+
+    def found(*ms: float) -> tuple[int | None, bool]:
+        monkeypatch.setattr(qualify, "_times", lambda engines: [*ms, 10.0])
+        verdict = qualify._try(asked)
+        return verdict.threads, verdict.pinned
+
+    assert found(10.0, 6.0, 5.9) == (2, False)
+    assert found(10.0, 9.0, 8.0) == (2, True)
+    assert found(10.0, 9.0, 9.0) == (1, False)
+
+
 @pytest.mark.parametrize(
     ("ending", "told"),
     [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from calibration.atomic import write_text
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 
 TRAINED_ON_FILE = "trained-on.json"
@@ -15,7 +15,7 @@ TRAINED_ON_FILE = "trained-on.json"
 
 def digests(pictures: Iterable[Path]) -> set[str]:
     """A SHA-256 of each picture's file."""
-    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
+    return {sha256_of(path) for path in pictures}
 
 
 def write_trained_on(model: Path, pictures: Iterable[Path]) -> None:

@@ -5,7 +5,6 @@ A model is a folder: `model.json` and one weights file (`weights.safetensors` or
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.atomic import write_bytes
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from runtime.model_info import DetectorLayout, ModelInfo, PoseLayout
 
 CARD_FILE = "model.json"
@@ -98,8 +98,3 @@ def verify_weights(folder: Path, card: ModelCard) -> Path:
             mend="import or train the model again",
         )
     return path
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.atomic import whole_folder, write_bytes
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
-from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, sha256_of, write_card
+from tuning.store.card import ONNX_FILE, WEIGHTS_FILE, ModelCard, write_card
 from tuning.store.weights import OWN_ENTRY, State, write_safetensors
 
 RECORD_FOLDER = "training"

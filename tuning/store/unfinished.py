@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from calibration.code_digest import code_digest
-from tuning.store.card import ModelCard, sha256_of
+from calibration.file_digest import sha256_of
+from tuning.store.card import ModelCard
 
 # What decides, besides what a tuning is given, where it leads.
 _CODE = ("tuning/families", "tuning/external", "tuning/train", "tuning/coco_folder.py")

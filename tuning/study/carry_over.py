@@ -15,12 +15,13 @@ from typing import Any, Literal, Protocol
 
 from calibration.atomic import write_text
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.progress import Progress
 from synth.dataset import DatasetSpec, make_dataset
 from synth.scenario import Scenario, load_scenario
 from tuning.export import export_onnx
 from tuning.families.family import TuneSettings, tune
-from tuning.store.card import read_card, sha256_of
+from tuning.store.card import read_card
 from tuning.study.ablations import ABLATIONS, without
 from tuning.study.gains import Runs, Score, gains
 from tuning.study.mixed import mix

@@ -7,7 +7,6 @@ smaller bites where memory is short, and it stops at once on a loss that is no n
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -22,6 +21,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from calibration.errors import WardposeError
+from calibration.memory import keep_freed_memory
 from calibration.progress import Progress
 from tuning.store.outcome import Outcome
 from tuning.store.weights import write_safetensors
@@ -33,28 +33,12 @@ from tuning.train.torch_checkpoint import Standing, restore_training, save_train
 from tuning.train.torch_state import state_of
 
 SECONDS_BETWEEN_CHECKPOINTS = 90.0
-_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 
 
 def use_threads(threads: int | None) -> int:
     count = threads or os.cpu_count() or 1
     torch.set_num_threads(count)
     return count
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what it is given back instead of returning it to the system, for the rest of this process.
-
-    A training frees and asks for the same tensors at every step; each would be mapped anew, and its pages zeroed by the
-    system at the first touch: a good part of the time of a step on a CPU. Tensors beyond the threshold are mapped as
-    before. Elsewhere than on glibc nothing changes.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_MALLOC_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
-    mallopt(_MALLOC_TRIM_THRESHOLD, 512 << 20)
 
 
 def choose_device(device: str) -> str:
