@@ -1,8 +1,8 @@
 """The way from a bare box to a live one, stage by stage: how each is, how old, by one figure, and what to do next.
 
 Overview draws it, the set-up guide walks it. Every stage is read from what the site holds, so that the way is right
-after a power cut, and whoever did a step by a command; only that the camera delivered when it was examined, which leaves
-nothing behind, is noted among the settings.
+after a power cut, and whoever did a step by a command; only that the camera delivered when it was examined, which
+leaves nothing behind, is noted among the settings.
 """
 
 from __future__ import annotations
