@@ -177,7 +177,7 @@ class CameraPage(Page):
 
     def _show_probe(self, found: dict[str, Any]) -> None:
         self._probed = found
-        own = found["source"] == redacted(load_settings(self.site).camera.source)
+        own = self._data is not None and found["source"] == redacted(self._data.source)
         use = "" if own else f"; {self.keys.shown('use')} makes it this site's camera"
         self.say(f"{found['source']} delivers{use}", "good")
 
