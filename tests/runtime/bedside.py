@@ -61,7 +61,8 @@ class Bedside:
     """A live process that says what a test wants, and the display that serves the page of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.says = folder, in_bed
+        self.folder = folder
+        self.says: Message = in_bed
         save_estimate(SEEN, folder / "calibration.json")
         self.pause = PauseSwitch(folder / "pause.json")
         self.bus = ResultServer(folder / "live.sock")
@@ -182,3 +183,15 @@ def in_state(page: Any, bedside: Bedside, state: str) -> None:
         page.wait_for_selector("#empty")
     if state in ("edge", "perhaps"):
         until(page, f"document.getElementById('since').textContent.includes('{'1 min' if state == 'edge' else '2 h'}')")
+
+
+def read_in(page: Any, state: str) -> list[dict[str, Any]]:
+    """What is read while the page is in that state. Where the machine is too busy for pictures of this moment, it says
+    NO SIGNAL meanwhile, as it must: that is waited for."""
+    end = time.monotonic() + WAIT_MS / 1000
+    while True:
+        told: list[dict[str, Any]] = page.evaluate(READABLE)
+        if any(one["id"] == (SIGNS | TELLS)[state] for one in told):
+            return told
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
