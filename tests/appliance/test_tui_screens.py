@@ -3,6 +3,8 @@ thing or says why not."""
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -19,7 +21,7 @@ from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
-from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
+from appliance.tui.app import EVERYWHERE, SCREENS, STARTING_AGAIN, kind_of
 from appliance.tui.ink import LOOKS, InkPot, look_of
 from appliance.tui.keys import FILE, MEANINGS, Keys, load_keys
 from appliance.tui.page import Page
@@ -181,6 +183,14 @@ async def test_the_end_of_a_job_is_told_on_whatever_screen_is_open(served: SiteF
         await until(pilot, partial(shows, pilot, "system"))
         JobStore(served).submit("import", {"file": "/nowhere/a.onnx", "name": "a"})
         await until(pilot, lambda: "no such file" in page(pilot).notice.text)
+
+
+async def test_a_service_that_is_killed_is_started_again_as_the_screen_says(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await until(pilot, lambda: page(pilot).status)
+        os.kill(page(pilot).status["pid"], signal.SIGKILL)
+        await until(pilot, lambda: STARTING_AGAIN in page(pilot).notice.text)
+        await until(pilot, lambda: page(pilot).status and STARTING_AGAIN not in page(pilot).notice.text)
 
 
 async def test_pausing_is_one_key_on_every_screen_and_lifting_it_asks(served: SiteFolder) -> None:
