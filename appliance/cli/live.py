@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.cli.asking import add_reason
 from appliance.cli.output import Output
+from appliance.cli.values import any_words
 from calibration.errors import WardposeError
 from calibration.processes import process_identity
 
@@ -48,14 +49,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     pause = commands.add_parser(
         "pause", parents=[common], help="look at nothing: no live picture, no recording, no calibration, until resume"
     )
-    pause.add_argument("--reason", default="", help="why; every screen and the audit trail say it")
+    pause.add_argument("--reason", type=any_words, default="", help="why; every screen and the audit trail say it")
     pause.set_defaults(run=pause_site)
     resume = commands.add_parser("resume", parents=[common], help="lift the pause, whoever set it")
     add_reason(resume)
     resume.set_defaults(run=resume_site)
 
 
-def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
+def open_terminal_ui(options: argparse.Namespace) -> int:
     from appliance.cli.streams import is_terminal
     from appliance.cli.watched import watched
     from appliance.site.folder import SiteFolder
