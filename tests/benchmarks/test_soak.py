@@ -59,6 +59,13 @@ def test_pictures_that_come_later_because_the_box_got_busy_are_no_growth_of_ours
     assert not soak.judge(ours, 60)["ok"]
 
 
+def test_others_work_that_ends_and_had_kept_nobody_waiting_is_no_growth_of_ours() -> None:
+    cores = os.cpu_count() or 1
+    calmer = [row(at, load=cores * (9 - at / 450), p99_ms=200 - at / 60) for at in HOUR]
+    found = soak.judge(calmer, 60)
+    assert found["ok"] and found["p99_end_ms"] < found["p99_start_ms"]
+
+
 def test_each_kind_of_growth_is_named() -> None:
     for name in ("live_mib", "service_descriptors", "files", "temporary", "shared", "threads"):
         found = soak.judge([row(at, **{name: 10 + 40 * at / 3600}) for at in HOUR], 60)
