@@ -75,8 +75,8 @@ def run(
 def judge(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
     """What grew, of a run's rows. `ok`: nothing is known to grow.
 
-    p99 is judged by the load of the box (`steadied`), and as it is where it grows by the load: others' work that ends and
-    had never kept us waiting looks like growth so.
+    p99 is judged by the load of the box (`steadied`), and as it is where it grows by the load: others' work that ends
+    and had never kept us waiting looks like growth so.
     """
     judged = [row for row in rows if row["at_s"] >= WARM_UP * rows[-1]["at_s"]] if rows else []
     at = [row["at_s"] for row in judged]
