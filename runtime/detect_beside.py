@@ -10,7 +10,10 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +24,24 @@ from runtime.detect import PersonDetector
 from runtime.detections import Detections
 from runtime.frames import Frame
 
+Opened = TypeVar("Opened")
 # How far the detector steps back where both want a core: a frame waits for its poses, and not for the next boxes.
 _NICE = 10
+
+
+def opened_to_step_back(open_engine: Callable[[], Opened]) -> Opened:
+    """What `open_engine` returns or raises, called where the threads that it starts step back as the detector's does.
+
+    A thread takes over the priority of the one that starts it: an engine's own would outdo the poses in its place.
+    """
+    with ThreadPoolExecutor(1, initializer=_step_back) as aside:
+        return aside.submit(open_engine).result()
+
+
+def _step_back() -> None:
+    mine = threading.get_native_id()  # on Linux a thread has a priority of its own
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + _NICE, 19))
 
 
 class Hung(WardposeError):
@@ -100,9 +119,7 @@ class DetectorBeside:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        mine = threading.get_native_id()  # on Linux a thread has a priority of its own
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + _NICE, 19))
+        _step_back()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._job is not None or self._ended)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.belief import DOUBTFUL
+from runtime.belief import DOUBTFUL, box_fit
 from runtime.detections import Detections, iou_matrix
 from runtime.skeleton import Skeletons
 
@@ -26,7 +26,8 @@ def without_strays(detections: Detections, skeletons: Skeletons) -> Skeletons:
     score = skeletons.score.copy()
     for a, b in _pairs(skeletons, detections):
         if not _one_box(detections.xyxy[a], detections.xyxy[b]):
-            fit = [_fit(detections.xyxy[person], skeletons, person) for person in (a, b)]
+            both = np.array([a, b])
+            fit = box_fit(detections.xyxy[both], skeletons[both])
             score[a if fit[0] < fit[1] else b] = 0
     return Skeletons(skeletons.keypoints, score, skeletons.track_id)
 
@@ -66,9 +67,3 @@ def _one_box(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
     shared = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None).prod()
     smaller = min((one[2:] - one[:2]).prod(), (other[2:] - other[:2]).prod())
     return bool(iou_matrix(one[None], other[None])[0, 0] >= _OVERLAP or shared >= _WITHIN * max(smaller, 1e-9))
-
-
-def _fit(xyxy: NDArray[np.float32], skeletons: Skeletons, person: int) -> float:
-    """How well a skeleton fills a box: the overlap of both rectangles."""
-    points = skeletons.keypoints[person][skeletons.score[person] >= DOUBTFUL]
-    return float(iou_matrix(np.concatenate([points.min(0), points.max(0)])[None], xyxy[None])[0, 0])

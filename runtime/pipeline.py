@@ -159,7 +159,7 @@ class LivePipeline:
         skeletons = Skeletons.empty()
         if self.pose is not None:
             skeletons, looked_at = self._skeletons(self.pose, frame, detections, began)
-            believed = counted(self.detector.engine.info, detections.score, skeletons.score)
+            believed = counted(self.detector.engine.info, detections, skeletons)
             skeletons = without_strays(detections, skeletons)
             self.turns.learn(skeletons[looked_at], detections.track_id)
             detections, skeletons = detections[believed], skeletons[believed]

@@ -15,6 +15,7 @@ from pathlib import Path
 from calibration.errors import WardposeError
 from runtime.belief import least_score
 from runtime.detect import PersonDetector
+from runtime.detect_beside import opened_to_step_back
 from runtime.engine_choice.selection import EngineSearch, EngineWish, InUse, open_chain
 from runtime.engines.chain import EngineChain
 from runtime.pipeline import LivePipeline
@@ -139,7 +140,8 @@ class Renewal:
                 self._ready = parts
 
     def _open(self, files: ModelFiles) -> tuple[PersonDetector, PoseEstimator | None]:
-        engine = open_chain(files.detector, self._wish, without=self._failed.get(files.detector, frozenset()))
+        failed = self._failed.get(files.detector, frozenset())
+        engine = opened_to_step_back(lambda: open_chain(files.detector, self._wish, without=failed))
         least = self._confidence
         if least is None:
             least = least_score(engine.info, files.pose is not None)

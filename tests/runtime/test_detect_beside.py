@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calibration.errors import WardposeError
 from runtime.detect import PersonDetector
-from runtime.detect_beside import DetectorBeside
+from runtime.detect_beside import DetectorBeside, opened_to_step_back
 from runtime.detections import Detections
 from runtime.engines.engine import InferenceEngine
 from runtime.engines.onnx_engine import OnnxEngine
@@ -115,3 +116,22 @@ def test_when_it_has_ended_the_engine_is_called_no_more(held: Held) -> None:
     threading.Timer(0.2, held.let.set).start()
     beside.end(WAIT_S)
     assert held.let.is_set() and not any(thread.name == "detector" for thread in threading.enumerate())
+
+
+def priorities() -> dict[str, int]:
+    return {task: os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir("/proc/self/task")}
+
+
+def test_the_threads_of_the_detectors_engine_step_back_too(tmp_path: Path) -> None:
+    model = constant_model(tmp_path / "d.onnx", [np.zeros((5, 2), np.float32)], info())
+    before = priorities()
+    engine = opened_to_step_back(lambda: OnnxEngine(model, threads=3))
+    started = {task: nice for task, nice in priorities().items() if task not in before}
+    assert list(started.values()) == [os.getpriority(os.PRIO_PROCESS, 0) + 10] * 2
+    assert engine.name == "onnxruntime-cpu"
+    assert priorities().items() >= before.items()  # whoever opened it goes on as it was
+
+
+def test_an_engine_that_cannot_be_opened_says_so_as_ever(tmp_path: Path) -> None:
+    with pytest.raises(WardposeError, match="no such model file"):
+        opened_to_step_back(lambda: OnnxEngine(tmp_path / "none.onnx"))

@@ -18,7 +18,7 @@ from runtime.detections import Detections
 from runtime.skeleton import Skeletons
 from tuning.coco_folder import Picture, read_people
 from tuning.evaluate.coco import _ground_truth
-from tuning.evaluate.keypoints import similarity, summarise_keypoints
+from tuning.evaluate.keypoints import KeypointFigures, similarity, summarise_keypoints
 from tuning.evaluate.report import evaluate_detector, evaluate_pose
 from tuning.evaluate.turned import QUARTERS, turn_labels, turn_pixels
 
@@ -110,6 +110,28 @@ def test_what_is_wrong_of_hidden_joints_alone_costs_the_visible_ones_nothing() -
     figures = summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(2)})
     assert figures.AP_visible == pytest.approx(1) and figures.AP < 0.8
     assert figures.mean_oks_visible == pytest.approx(1, abs=1e-6)
+
+
+def test_what_ap_lacks_is_told_by_where_it_is_lost() -> None:
+    # Two people with hidden legs, of whom one is found: arms and legs of that one lie wrong.
+    labels = _seen_from_the_side(3)
+    labels.keypoints[:, 13:, 2] = 1
+    boxes = Detections(labels.boxes[:1].astype(np.float32), np.ones(1, np.float32))
+    truth = Truth([labels]).skeletons(labels, boxes)
+
+    def figures(*wrong: int) -> KeypointFigures:
+        skeletons = replace(truth, keypoints=truth.keypoints.copy())
+        skeletons.keypoints[:, list(wrong)] += 300
+        return summarise_keypoints([labels], {1: skeletons}, {1: boxes}, {1: np.ones(1)})
+
+    found = figures().AP
+    assert 0.4 < found < 0.6  # one of two
+    legs, arms = [13, 14, 15, 16], [7, 8, 9, 10]
+    of_legs, of_both = figures(*legs), figures(*legs, *arms)
+    assert found > of_legs.AP and found == of_legs.AP_hidden_right == of_legs.AP_all_right
+    assert of_legs.AP_visible_right == of_legs.AP
+    assert of_both.AP_hidden_right is not None and of_both.AP_visible_right is not None
+    assert of_both.AP < min(of_both.AP_hidden_right, of_both.AP_visible_right) < found == of_both.AP_all_right
 
 
 def test_people_are_told_apart_by_posture() -> None:

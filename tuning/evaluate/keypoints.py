@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,9 @@ class PostureFigures(BaseModel):
 class KeypointFigures(BaseModel):
     """AP, AP50, AR: COCO's, 0…1. mean_oks: mean over people of the similarity of their labelled joints, whatever the
     skeleton's confidence; one whom no box was found for counts 0. mean_oks_visible: of their visible joints (COCO's
-    visibility 2) alone. oks, seen: each person's own, by the annotation's id."""
+    visibility 2) alone. AP_hidden_right, AP_visible_right, AP_all_right: what AP would be if such joints were right,
+    which tells where it is lost: under blankets, in plain sight, or with whom no box was found for. oks, seen: each
+    person's own, by the annotation's id."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,6 +43,9 @@ class KeypointFigures(BaseModel):
     AP50: float = Field(title="AP at OKS 0.50")
     AR: float = Field(title="AR over OKS 0.50:0.95")
     AP_visible: float | None = Field(default=None, title="AP over OKS 0.50:0.95 of visible joints alone")
+    AP_hidden_right: float | None = Field(default=None, title="AP if of whoever is found the hidden joints lay right")
+    AP_visible_right: float | None = Field(default=None, title="AP if of whoever is found the visible joints lay right")
+    AP_all_right: float | None = Field(default=None, title="AP if of whoever is found all joints lay right")
     mean_oks: float = Field(title="Mean OKS, labelled joints")
     mean_oks_visible: float | None = Field(default=None, title="Mean OKS, visible joints")
     people: int = Field(title="People with labelled joints")
@@ -81,6 +86,11 @@ def summarise_keypoints(
     """The figures of the skeletons found in each picture, by its id. people: the boxes they were found in, in their
     order; ranks: what each skeleton is ranked by."""
     figures = score_keypoints(pictures, found, ranks)
+
+    def ap_with(*visibility: int) -> float:
+        righted = {p.id: _righted(p, found[p.id], people[p.id], visibility) for p in pictures}
+        return score_keypoints(pictures, righted, ranks).AP
+
     seen = [_of_visible_joints(picture) for picture in pictures]
     labelled = [
         person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
@@ -95,6 +105,7 @@ def summarise_keypoints(
     return KeypointFigures(
         AP=figures.AP, AP50=figures.AP50, AR=figures.AR, people=len(labelled), images=len(pictures),
         AP_visible=score_keypoints(seen, found, ranks).AP,
+        AP_hidden_right=ap_with(1), AP_visible_right=ap_with(2), AP_all_right=ap_with(1, 2),
         mean_oks=_mean([person.labelled for person in labelled]) or 0.0,
         mean_oks_visible=_mean([person.visible for person in labelled]),
         postures={
@@ -125,6 +136,16 @@ def _of_visible_joints(picture: Picture) -> Picture:
     return replace(picture, keypoints=keypoints)
 
 
+def _righted(picture: Picture, skeletons: Skeletons, boxes: Detections, visibility: Collection[int]) -> Skeletons:
+    """The skeletons, of whoever has a box, with the joints of such a visibility where they truly are."""
+    keypoints = skeletons.keypoints.copy()
+    for person, box in _partners(picture, boxes).items():
+        truth = picture.keypoints[person]
+        told = np.isin(truth[:, 2], [*visibility])
+        keypoints[box, told] = truth[told, :2]
+    return replace(skeletons, keypoints=keypoints)
+
+
 def mean_confidence(skeletons: Skeletons) -> NDArray[np.float64]:
     """(N,) mean confidence of the keypoints a skeleton is sure of, which COCO's figures rank it by."""
     sure = skeletons.score >= _SURE
@@ -148,16 +169,9 @@ class _Similarity:
 
 def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[_Similarity]:
     """How well the skeletons lie on each person of a picture who has labelled joints."""
-    counted = np.flatnonzero(~picture.ignored & (picture.keypoints[..., 2] > 0).any(1))
-    partner: dict[int, int] = {}
-    if len(counted) and len(boxes):
-        overlap = iou_matrix(picture.boxes[counted], boxes.xyxy)
-        for person, box in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[person, box] >= _SAME_PERSON_IOU:
-                partner[int(counted[person])] = int(box)
-    joints = true_joints(picture)
+    partner, joints = _partners(picture, boxes), true_joints(picture)
     rows: list[_Similarity] = []
-    for person in counted.tolist():
+    for person in _labelled(picture).tolist():
         truth, area = picture.keypoints[person], float(picture.areas[person])
         visible = truth[:, 2] == 2
         who = int(picture.ids[person]), picture.postures[person]
@@ -180,6 +194,24 @@ def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> 
             )
         )
     return rows
+
+
+def _labelled(picture: Picture) -> NDArray[np.intp]:
+    """Indices of the people who count and have labelled joints."""
+    return np.flatnonzero(~picture.ignored & (picture.keypoints[..., 2] > 0).any(1))
+
+
+def _partners(picture: Picture, boxes: Detections) -> dict[int, int]:
+    """The box of each person with labelled joints who has one, by their indices."""
+    counted = _labelled(picture)
+    if not len(counted) or not len(boxes):
+        return {}
+    overlap = iou_matrix(picture.boxes[counted], boxes.xyxy)
+    return {
+        int(counted[person]): int(box)
+        for person, box in zip(*linear_sum_assignment(-overlap), strict=True)
+        if overlap[person, box] >= _SAME_PERSON_IOU
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

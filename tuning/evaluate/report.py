@@ -132,7 +132,7 @@ def evaluate_detector(
                 pose.estimate(color, seen[picture.id]) if len(seen[picture.id]) else Skeletons.empty()
             )
             if asked and info is not None:
-                live[picture.id] = people[counted(info, people.score, skeletons[picture.id].score)]
+                live[picture.id] = people[counted(info, people, skeletons[picture.id])]
         if witness is not None and info is not None and not asked:
             live[picture.id] = _borne_out(people, picture, color, info, witness)
     keypoints = None
@@ -243,7 +243,7 @@ def _borne_out(
     if info.doubtful is None or not len(asked):
         return people
     stays = np.ones(len(people), bool)
-    stays[asked] = counted(info, people.score[asked], witness.estimate(color, people[asked]).score)
+    stays[asked] = counted(info, people[asked], witness.estimate(color, people[asked]))
     return people[stays]
 
 
