@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 
+class Told(str):
+    """What is said as it stands though a secret of this box's own is in it: somebody with the right to it asked."""
+
+    __slots__ = ()
+
+
 class Output:
     """Where a command says things. With `as_json`, words go to standard error, only the answer to standard output.
 
@@ -44,7 +50,11 @@ class Output:
     def say(self, text: str) -> None:
         """One line for a person; a camera's password in it is hidden."""
         with self._written(2 if self.as_json else 1):
-            print(visible(redacted(text)), file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            print(
+                visible(text if isinstance(text, Told) else redacted(text)),
+                file=sys.stderr if self.as_json else sys.stdout,
+                flush=True,
+            )
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under their headings, for a person; numbers to the right."""
@@ -161,7 +171,7 @@ def _fit(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_fit(item) for item in value]
     if isinstance(value, str):
-        return redacted(value)
+        return value if isinstance(value, Told) else redacted(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -13,6 +13,7 @@ import pytest
 from appliance.cli.main import build_parser, main
 from appliance.cli.streams import visible
 from appliance.jobs import datasets
+from appliance.live.addresses import page_address
 from appliance.site import audit
 from appliance.site.folder import SiteFolder
 from calibration.atomic import require_file_place
@@ -155,3 +156,15 @@ def test_what_steers_a_terminal_is_spelled_out_and_nothing_else() -> None:
     plain = "a\tb\nc\r\nÄ → ─ 👩‍⚕️"
     assert visible(plain) == plain
     assert visible("\x07\x9b31m\x7f") == "\\x07\\x9b31m\\x7f"
+
+
+def test_the_pages_address_is_said_with_its_key_to_whoever_asks_for_it(
+    site: SiteFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It had been taken for a camera's password, and nobody could open the page by what the command said."""
+    home = ["--home", str(site.root)]
+    assert main(["display", "--address", *home]) == 0
+    address = capfd.readouterr().out.strip()
+    assert address == page_address(site) and len(address.partition("#key=")[2]) > 20
+    assert main(["display", "--address", "--json", *home]) == 0
+    assert json.loads(capfd.readouterr().out)["address"] == address
