@@ -82,7 +82,10 @@ def capture(
     estimate = calibrations.current(site)
     assert row is not None
     spec = plate_source(site, source)
-    view = fuse(_look(site, spec, seconds, progress))
+    frames = _look(site, spec, seconds, progress)
+    if progress is not None:
+        progress(0, 0, f"laying {len(frames)} pictures over each other")
+    view = fuse(frames)
     camera = estimate.camera.cut(view.camera.width, view.camera.height)
     if max(abs(camera.fx / view.camera.fx - 1), abs(camera.fy / view.camera.fy - 1)) > 0.02:
         raise WardposeError(

@@ -12,7 +12,9 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
     page = kinds.add_parser("page", parents=[common], help="the bedside page in Chromium: frame to painted")
     page.add_argument("--seconds", type=float, default=10.0, help="default 10")
     page.add_argument(
-        "--live", action="store_true", help="follow the live path that runs on this site, from the camera on"
+        "--live",
+        action="store_true",
+        help="follow the live path of this site from the camera on; start it first: wardpose run --headless",
     )
     page.set_defaults(run=measure_page, bench="page")
 

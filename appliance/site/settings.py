@@ -132,7 +132,7 @@ class TerminalSettings(_Section):
     theme: Literal["dark", "light", "contrast"] = Field(
         default="dark", title="dark, light, or contrast (high contrast)"
     )
-    guide: str = Field(default="", title="steps of the set-up guide that a person saw to", max_length=200)
+    guide: str = Field(default="", title="steps of the set-up guide that were seen to", max_length=200)
 
 
 class Settings(_Section):

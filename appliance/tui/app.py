@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from appliance.client import ServiceClient, ask_or_do
+from appliance.client import NoService, ServiceClient, ask_or_do
 from appliance.jobs.store import Job, JobStore
 from appliance.live import pauses
 from appliance.site.folder import SiteFolder
@@ -32,6 +32,7 @@ from appliance.tui.widgets import NO_ALARM, PAGES, Actions
 from calibration.errors import WardposeError
 
 LOOK_SECONDS = 1.0
+STARTING_AGAIN = "the service of this site has ended; it is started again, and the jobs go on meanwhile"
 # Each is loaded when it is first opened, so that the first one stands the sooner.
 SCREENS = {
     "overview": "OverviewPage", "camera": "CameraPage", "calibrate": "CalibratePage", "retarget": "RetargetPage",
@@ -70,7 +71,7 @@ class WardposeApp(App[int]):
         self.site = site
         self.leaving = threading.Event()
         self.done, self.paces = DeedsDone(), Paces()
-        self.answered = False
+        self.answered = self.guided = False
         self._wake = threading.Event()
         for name in EVERYWHERE:
             action = "command_palette" if name == "palette" else name
@@ -242,6 +243,8 @@ class WardposeApp(App[int]):
                 status = client.status()
                 self.answered = True
                 self._watch_jobs(JobStore(self.site).all(20))
+            except NoService as error:
+                problem, client = str(error) if client is None else STARTING_AGAIN, None
             except WardposeError as error:
                 problem, client = str(error), None
             try:
@@ -266,15 +269,15 @@ class WardposeApp(App[int]):
         before, self._jobs = self._jobs, {job.id: job.state for job in jobs}
         for job in jobs if before is not None else ():
             if not job.active and (before or {}).get(job.id, "queued") in ("queued", "running"):
-                self.on_screen(self._tell_of, job)
+                self.on_screen(self._tell_of, job, job_words.title(job, job_words.task_of(job, jobs)))
 
-    def _tell_of(self, job: Job) -> None:
+    def _tell_of(self, job: Job, title: str) -> None:
         words, mark = job_words.outcome(job)
         severity = {"good": "information", "warn": "warning", "bad": "error"}.get(mark, "information")
-        self.notify(words, title=f"#{job.id} {job_words.title(job)}", severity=severity, timeout=12)  # type: ignore[arg-type]
+        self.notify(words, title=f"#{job.id} {title}", severity=severity, timeout=12)  # type: ignore[arg-type]
         mend = self.keys.told(job_words.mend(job))
         with contextlib.suppress(NoMatches):  # a screen that is only just being put together: the toast tells it
-            self._page.say(f"#{job.id} {job_words.title(job)}: {words}{f' → {mend}' if mend else ''}", mark)
+            self._page.say(f"#{job.id} {title}: {words}{f' → {mend}' if mend else ''}", mark)
 
     def _show(self, page: Page, status: Mapping[str, Any], data: Any, problem: str) -> None:
         if page is self._page and not self.leaving.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ class CalibratePage(Page):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._loaded: dict[str, Any] = {}
+        self._wanted_row = ""
 
     def contents(self) -> ComposeResult:
         yield Facts(id="facts")
@@ -124,8 +126,11 @@ class CalibratePage(Page):
             how = f"{keys.shown('write')} writes the tag sheet; lay it on the empty bed"
             facts.append(Fact("Next", f"{how}; {keys.shown('calibrate')} calibrates", "warn"))
         self.query_one(Facts).show(facts)
-        self.fill([(str(row.id), _cells(row, estimate, row.id == data.used)) for row, estimate in data.rows])
+        self.fill([(str(row.id), _cells(row, estimate, _state(row, data))) for row, estimate in data.rows])
         self._list().display = bool(data.rows)
+        if any(str(row.id) == self._wanted_row for row, _ in data.rows):
+            choose(self._list(), self._wanted_row)
+            self._wanted_row = ""
         about = self._chosen()
         self.query_one("#about", Static).update(describe(*about) if about else "")
 
@@ -298,10 +303,14 @@ class CalibratePage(Page):
             self.say("left as it was; Enter on its row shows it again", "warn")
 
     def _confirm(self, number: int, *, turned: bool) -> None:
+        def confirmed(row: Mapping[str, Any]) -> None:
+            self._wanted_row = str(row["id"])
+            self.say(f"calibration {row['id']} is confirmed and in use", "good")
+
         self.call(
             "confirming",
             "calibrations.confirm",
-            lambda row: self.say(f"calibration {row['id']} is confirmed and in use; next: 4 Retarget", "good"),
+            confirmed,
             id=number,
             turned=turned,
             reason=f"seen and confirmed {self.here}",
@@ -321,8 +330,28 @@ class CalibratePage(Page):
         )
 
 
-def _cells(row: calibrations.CalibrationRow, estimate: Any, used: bool) -> list[str | Text]:
-    state = inked("● in use", GOOD) if used else inked("earlier", FAINT) if row.confirmed else inked("▲ not seen", WARN)
+def _state(row: calibrations.CalibrationRow, data: Seen) -> Text:
+    if row.id == data.used:
+        return inked("● in use", GOOD)
+    if row.confirmed:
+        return inked("earlier", FAINT)
+    copy = next((other for other, _ in data.rows[::-1] if other.confirmed and _is_copy(other, row, data)), None)
+    return inked(f"seen: is {copy.id}", FAINT) if copy else inked("▲ not seen", WARN)
+
+
+def _is_copy(copy: calibrations.CalibrationRow, row: calibrations.CalibrationRow, data: Seen) -> bool:
+    """Whether `copy` is what became of `row` when somebody saw and confirmed it, turned round or not."""
+    if copy.id < row.id or (copy.method, copy.reprojection_px) != (row.method, row.reprojection_px):
+        return False
+    held = {each.id: estimate for each, estimate in data.rows}
+    both = held[copy.id], held[row.id]
+    if any(isinstance(estimate, Exception) for estimate in both):
+        return False
+    first, second = ((one.centre_sigma_mm, one.rotation_sigma_deg, one.viewpoint.distance) for one in both)
+    return all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(first, second, strict=True))
+
+
+def _cells(row: calibrations.CalibrationRow, estimate: Any, state: Text) -> list[str | Text]:
     if isinstance(estimate, Exception):
         return [str(row.id), state, row.method, age(row.made_at), "unreadable", ""]
     view = estimate.viewpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,9 @@ from appliance.tui.ink import FAINT
 from appliance.tui.keys import Keys
 from appliance.tui.page import Page
 from appliance.tui.pictures import PictureScreen
+from appliance.tui.way import examined_note
 from appliance.tui.widgets import MARKS, Action, Fact, Facts, age, selected
+from calibration.errors import WardposeError
 from calibration.progress import Progress
 from calibration.redaction import redacted
 
@@ -66,7 +69,10 @@ class CameraPage(Page):
         yield Facts(id="facts")
         with Horizontal(classes="field"):
             yield Label("Source")
-            yield Input(id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE")
+            yield Input(
+                id="source", compact=True, placeholder="simulated, kinect, recording:FILE, video:WHERE",
+                select_on_focus=False,  # what is typed goes on behind what a kind put there, however fast it comes
+            )  # fmt: skip
         yield self.actions()
         yield Static("Kinds of source; Enter puts one into the field", classes="title")
         table: DataTable[Any] = DataTable(id="kinds", cursor_type="row")
@@ -135,9 +141,8 @@ class CameraPage(Page):
         kind = selected(self.query_one("#kinds", DataTable))
         field = self.query_one("#source", Input)
         field.value = EXAMPLES.get(kind, kind)
+        field.cursor_position = len(field.value)
         field.focus()
-        # After the focus, which selects everything: typing goes on behind what stands there.
-        self.call_after_refresh(lambda: setattr(field, "cursor_position", len(field.value)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         super().on_input_submitted(event)
@@ -152,11 +157,29 @@ class CameraPage(Page):
     def do_probe(self) -> None:
         spec = self._spec
         self._probed = None  # what an earlier one found is not of this one
-        self.work(f"examining {spec}", lambda _: cameras.probe(self.site, spec), self._show_probe)
+
+        def examine(_: Progress) -> dict[str, Any]:
+            found = cameras.probe(self.site, spec)
+            self._note_examined(found)
+            return found
+
+        self.work(f"examining {spec}", examine, self._show_probe)
+
+    def _note_examined(self, found: Mapping[str, Any]) -> None:
+        """Tell the set-up guide that this site's camera delivers, so that nobody has to say so."""
+        settings = load_settings(self.site)
+        note, noted = examined_note(settings.camera.source), settings.terminal.guide.split()
+        if found["source"] != redacted(settings.camera.source) or found["fps"] <= 0 or note in noted:
+            return
+        words = sorted({note, *(word for word in noted if not word.startswith("camera="))})
+        with contextlib.suppress(WardposeError):  # who may not set the box up has examined it all the same
+            self.ask_service("settings.set", section="terminal", name="guide", value=" ".join(words))
 
     def _show_probe(self, found: dict[str, Any]) -> None:
         self._probed = found
-        self.say(f"{found['source']} delivers", "good")
+        own = self._data is not None and found["source"] == redacted(self._data.source)
+        use = "" if own else f"; {self.keys.shown('use')} makes it this site's camera"
+        self.say(f"{found['source']} delivers{use}", "good")
 
     def _probe_fact(self) -> Fact:
         found = self._probed
@@ -184,6 +207,8 @@ class CameraPage(Page):
             before = load_settings(self.site).camera.source
             self.ask_service("settings.set", section="camera", name="source", value=spec)
             self.can_undo("the choice of a camera", "settings.set", section="camera", name="source", value=before)
+            if self._probed is not None:
+                self._note_examined(self._probed)
 
         def tell(_: Any) -> None:
             self.query_one("#source", Input).value = redacted(spec)

@@ -1,12 +1,12 @@
 """The set-up guide: from a bare box to a live one, step by step, each of which checks itself.
 
 What is done is read from the site, so that the guide goes on where it was left, after a power cut too. Only what no
-file can tell, that a person saw to something, is kept, in the settings.
+file can tell, that a person saw to something or that the camera was examined, is kept, in the settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,22 +20,21 @@ from appliance.models.in_use import KINDS
 from appliance.models.store import ModelStore
 from appliance.site.settings import load_settings
 from appliance.tui.ink import BOLD, FAINT, WARN, inked
-from appliance.tui.job_words import pace, told
-from appliance.tui.pace import guess_images, guess_judging, guess_tuning
+from appliance.tui.job_words import pace, task_of, told
+from appliance.tui.pace import Guess, guess_images, guess_judging, guess_tuning
 from appliance.tui.page import Page
 from appliance.tui.verdicts import verdict_text
 from appliance.tui.way import Stage, the_way
 from appliance.tui.widgets import MARKS, Action, bar, choose, selected, span
 
-# Columns that "how it is" has at 80, and what the rest of its table takes of a wider screen.
-_HOW, _REST = 26, 54
+_REST = 55  # columns that the table of steps takes beside "how it is"
 LIVELY = ("live", "not this bed", "boxes")  # states of the stage live in which people are shown
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. about: what it is for and how it goes; page, action: where it is done; mark, state: how it is; left:
-    how long it takes or still takes; by_person: done when a person says so; skippable: the way goes on without it."""
+    """One step. about: what it is for and how it goes; page, action: where it is done; mark, state: how it is;
+    seconds: how long it still takes; by_person: done when a person says so; skippable: the way goes on without it."""
 
     name: str
     title: str
@@ -44,7 +43,7 @@ class Step:
     action: str
     mark: str
     state: str
-    left: str = ""
+    seconds: float = 60.0
     by_person: bool = False
     skippable: bool = False
 
@@ -86,11 +85,11 @@ class GuidePage(Page):
         with Horizontal(classes="columns"):
             with Vertical(classes="column"):
                 table: DataTable[Any] = DataTable(id="steps", cursor_type="row")
-                table.add_columns("", "step", "how it is", "takes")
+                table.add_columns("", "step", "how it is", "left")
                 yield table
-                yield self.actions()
             with Vertical(classes="column"):
                 yield Static(id="step")
+        yield self.actions()
 
     def gather(self, status: Mapping[str, Any]) -> Seen:
         noted = frozenset(load_settings(self.site).terminal.guide.split())
@@ -108,7 +107,10 @@ class GuidePage(Page):
         done = sum(step.done for step in data.steps)
         wanted = data.next
         text = Text.assemble(("Setting this box up  ", "bold"), bar(done / len(data.steps), 20))
-        text.append(f"   {done} of {len(data.steps)} steps", FAINT)
+        text.append(f"   {done} of {len(data.steps)}", FAINT)
+        if wanted:
+            left = _minutes(sum(step.seconds for step in data.steps if not step.done))
+            text.append(f", about {left} left", FAINT)
         text.append(
             f"\nNext: {wanted.title}"
             if wanted
@@ -116,13 +118,17 @@ class GuidePage(Page):
         )
         self.query_one("#how-far", Static).update(text)
         rows = []
+        width = self.size.width * (3 if self.has_class("-wide") else 5) // 5  # of the table's column
         for step in data.steps:
             sign, ink = MARKS[step.mark]
             how = inked(step.state, FAINT)
-            how.truncate(max(_HOW, self.size.width - _REST), overflow="ellipsis")
-            rows.append((step.name, (inked(sign, ink), Text(step.title), how, inked(step.left, FAINT))))
+            how.truncate(max(width - _REST, 20), overflow="ellipsis")
+            left = "" if step.done else _minutes(step.seconds)
+            rows.append((step.name, (inked(sign, ink), Text(step.title), how, inked(left, FAINT))))
         self.fill(rows)
-        if wanted is not None and wanted.name != self._stood:
+        if wanted is None:
+            self.wardpose.guided = False
+        elif wanted.name != self._stood:
             self._stood = wanted.name
             choose(self._list(), wanted.name)
         self._show_step()
@@ -152,15 +158,6 @@ class GuidePage(Page):
         text = Text.assemble(
             (f"{sign} {step.title}", BOLD.get(ink, "bold")), f": {step.state}\n\n{self.keys.told(step.about)}\n"
         )
-        active = [job for job in self._data.jobs if job.active][::-1]
-        if step.name == "retarget" and active:
-            text.append("\n")
-            for job in active[:5]:
-                speed = pace(job, self.wardpose.paces)
-                text.append(f"{told(job)}{f' ({speed})' if speed else ''}\n")
-        if step.name == "review":
-            for row in self._data.verdicts:
-                text.append("\n").append_text(verdict_text(row))
         if not step.done:
             yes = self.keys.shown("use")
             enter = f"{yes} says that you saw to it" if step.by_person and not step.action else "Enter does it"
@@ -168,7 +165,22 @@ class GuidePage(Page):
             text.append(f"\n→ {enter}{both}", WARN)
             if step.skippable:
                 text.append(f"; {self.keys.shown('skip')} leaves it out", WARN)
+            text.append("\n")
+        active = [job for job in self._data.jobs if job.active][::-1]
+        if step.name == "retarget" and active:
+            text.append("\n")
+            for job in active[:5]:
+                speed = pace(job, self.wardpose.paces)
+                text.append(f"{told(job, task_of(job, self._data.jobs))}{f' ({speed})' if speed else ''}\n")
+        if step.name == "review":
+            for row in self._data.verdicts:
+                text.append("\n").append_text(verdict_text(row))
+        text.rstrip()
         self.query_one("#step", Static).update(text)
+
+    def on_screen_resume(self) -> None:
+        if not self.busy:
+            self.say("")  # what was said before the step was gone to
 
     def on_data_table_row_highlighted(self) -> None:
         self._show_step()
@@ -177,6 +189,7 @@ class GuidePage(Page):
         step = self._step()
         if step is None:
             return
+        self.wardpose.guided = True
         if step.action:
             self.wardpose.take(step.page, step.action)
         elif step.by_person:
@@ -204,6 +217,21 @@ class GuidePage(Page):
         )  # fmt: skip
 
 
+def _minutes(seconds: float) -> str:
+    """Nobody plans by the second."""
+    return f"{max(round(seconds / 60), 1)} min" if seconds < 90 else span(seconds)
+
+
+def _guess(job: Job, jobs: Sequence[Job], count: int, epochs: int) -> Guess:
+    """How long one job of retargeting takes as a whole."""
+    asked = job.parameters
+    if job.kind == "synth":
+        return guess_images(jobs, int(asked.get("count") or count))
+    if job.kind == "tune":
+        return guess_tuning(jobs, str(asked.get("task") or "detect"), count, int(asked.get("epochs") or epochs))
+    return guess_judging(jobs)
+
+
 def steps_of(site: Any, way: tuple[Stage, ...], jobs: tuple[Job, ...], noted: frozenset[str]) -> tuple[Step, ...]:
     """The steps as they are. noted: those that a person saw to."""
     stages = {stage.name: stage for stage in way}
@@ -214,56 +242,57 @@ def steps_of(site: Any, way: tuple[Stage, ...], jobs: tuple[Job, ...], noted: fr
     guess = guess_images(jobs, count)
     for task in KINDS:
         guess = guess + guess_tuning(jobs, task, count, epochs) + guess_judging(jobs)
-    at_work = any(job.active and job.kind in ("synth", "tune", "promote") for job in jobs)
+    running = [job for job in jobs if job.active and job.kind in ("synth", "tune", "promote")]
+    at_work, seconds = bool(running), guess.seconds
+    if at_work:
+        seconds = sum((1 - job.fraction) * _guess(job, jobs, count, epochs).seconds for job in running)
     judged = gate.state in ("passed", "refused")
-    ready = calibration.done
-    seen = camera.state == "delivers" or "camera" in noted
     return (
         Step(
             name="camera", title="Camera", page="camera", action="probe",
             about="Choose the camera beside this bed, let the box look once, and use it. The simulated ward is a "
             "camera like any other, to try the whole way without one.",
-            mark="good" if ready or seen else camera.mark, state=camera.told, left="1 min", by_person=True,
+            mark="good" if calibration.done or "camera" in noted else camera.mark, state=camera.told, by_person=True,
         ),
         Step(
             name="calibrate", title="Calibration", page="calibrate",
             action="open" if calibration.state == "unconfirmed" else "calibrate",
             about="Write the tag sheet (<write> on 3 Calibrate), print it at 100 %, lay it on the empty bed, and let "
             "the box look. Then say where head and foot are.",
-            mark=calibration.mark, state=calibration.told, left="2 min",
+            mark=calibration.mark, state=calibration.told, seconds=120,
         ),
         Step(
             name="plates", title="Plate of the empty bed", page="camera", action="plate",
             about="A picture of the empty room makes the training images look like it. Empty the bed, step aside. You "
             "see it before it is kept.",
             mark="good" if plate.done or "plates" in noted else "off",
-            state="left out" if "plates" in noted and not plate.done else plate.told, left="1 min", skippable=True,
+            state="left out" if "plates" in noted and not plate.done else plate.told, skippable=True,
         ),
         Step(
             name="retarget", title="Retarget", page="retarget", action="" if at_work else "everything",
             about="Images of this bed's view, detector and pose model tuned on them, and the gate. It goes on when "
             "this terminal is closed.",
             mark="good" if judged and not at_work else "warn" if at_work else "off",
-            state="at work" if at_work else gate.told if judged else tuning.told, left=span(guess.seconds),
+            state="at work" if at_work else gate.told if judged else tuning.told, seconds=seconds,
         ),
         Step(
             name="review", title="Review", page="retarget", action="",
             about="Read what the gate decided. A refusal leaves the old model live, which is safe.",
             mark="good" if "review" in noted else "off",
             state="read" if "review" in noted else "to be read" if judged else "the gate has not judged yet",
-            left="1 min", by_person=True,
+            by_person=True,
         ),
         Step(
             name="live", title="Go live", page="live",
             action="" if live.state in (*LIVELY, "starting", "paused") else "start",
             about="Start the live path and look whether the skeleton lies where the person lies.",
-            mark="good" if live.state in LIVELY else live.mark, state=live.told, left="1 min",
+            mark="good" if live.state in LIVELY else live.mark, state=live.told,
         ),
         Step(
             name="hand-over", title="Hand over", page="live", action="",
             about="Show the nurse the page on this box's screen: what LIVE, PAUSED and NO SIGNAL look like, and the "
             "pause. Say that it is no alarm.",
             mark="good" if "hand-over" in noted else "off",
-            state="handed over" if "hand-over" in noted else "not yet", left="5 min", by_person=True,
+            state="handed over" if "hand-over" in noted else "not yet", seconds=300, by_person=True,
         ),
     )  # fmt: skip

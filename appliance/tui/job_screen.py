@@ -16,7 +16,7 @@ from textual.widgets import Static
 from appliance.jobs.store import STOPPED, Job, JobStore
 from appliance.tui.curves import curve, losses, rates
 from appliance.tui.ink import BOLD, FAINT, WARN, inked
-from appliance.tui.job_words import mend, outcome, pace, title
+from appliance.tui.job_words import mend, outcome, pace, task_of, title
 from appliance.tui.pace import seconds_of
 from appliance.tui.verdicts import figures_table, sets_table
 from appliance.tui.widgets import MARKS, bar, span, when
@@ -61,7 +61,9 @@ class JobScreen(ModalScreen[str]):
         except WardposeError as error:
             self.query_one("#job-state", Static).update(str(error))
             return
-        self.query_one("#job-title", Static).update(Text(f"#{job.id} {title(job)}", "bold"))
+        self.query_one("#job-title", Static).update(
+            Text(f"#{job.id} {title(job, task_of(job, store.all(30)))}", "bold")
+        )
         self.query_one("#job-state", Static).update(self._state(job))
         result = job.result or {}
         tables: list[Table] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,29 @@ def title(job: Job, task: str = "") -> str:
     return f"{job.title} ({subject})" if subject and len(subject) <= 20 else job.title
 
 
+def task_of(job: Job, jobs: Iterable[Job]) -> str:
+    """`detect` or `pose`, where one of the jobs made what this one works on; empty where nobody knows."""
+    named = {other.parameters.get("name"): other.parameters.get("task") for other in jobs if other.kind == "tune"}
+    return str(named.get(job.parameters.get("model")) or "")
+
+
 def state_of(job: Job) -> str:
     """Its state in a word: `paused` before `running` or `queued`."""
     return "paused" if job.paused else "pausing" if job.pause_requested and job.active else job.state
 
 
-def told(job: Job) -> str:
-    """A job in one line: how far it is, or what came of it."""
+def told(job: Job, task: str = "") -> str:
+    """A job in one line: how far it is, or what came of it. task: see `title`."""
+    what = f"#{job.id} {title(job, task)}"
     if job.pause_requested and job.active:
         how_far = f" at {job.done} of {job.total}" if job.total else ""
-        return f"#{job.id} {title(job)}: {state_of(job)}{how_far}"
+        return f"{what}: {state_of(job)}{how_far}"
     if job.state == "running":
         amount = f" {job.done} of {job.total}" if job.total else ""
-        return (
-            f"#{job.id} {title(job)}:{amount}{f', {job.note}' if job.note else ''}"
-            if amount or job.note
-            else (f"#{job.id} {title(job)}: begins")
-        )
+        return f"{what}:{amount}{f', {job.note}' if job.note else ''}" if amount or job.note else f"{what}: begins"
     if job.state == "queued":
-        return f"#{job.id} {title(job)}: waits for its turn"
-    return f"#{job.id} {title(job)}: {outcome(job)[0]}"
+        return f"{what}: waits for its turn"
+    return f"{what}: {outcome(job)[0]}"
 
 
 def pace(job: Job, paces: Paces) -> str:
@@ -155,7 +158,8 @@ def _judged(result: Mapping[str, Any]) -> tuple[str, str]:
     if result.get("accepted"):
         return f"{result.get('model', 'the model')} went live{f': {change}' if change else ''}", "good"
     why = next((r for r in result.get("reasons", ()) if r.startswith("failed")), "it does not prove better")
-    return f"refused: {f'{change}; ' if change else ''}{why.removeprefix('failed: ')}", "warn"
+    plain = why.removeprefix("failed: ").partition(" (")[0]  # its statistics stand on the job's page
+    return f"refused: {f'{change}; ' if change else ''}{plain}", "warn"
 
 
 def _taken_in(result: Mapping[str, Any]) -> tuple[str, str]:
@@ -174,7 +178,19 @@ def _exported(result: Mapping[str, Any]) -> tuple[str, str]:
     return f"{result.get('model')} is ready to run ({result.get('engine', 'onnx')}{off})", "good"
 
 
+def _built(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('model')} is there: {KINDS.get(str(result.get('task')), 'a model')} of random weights", "good"
+
+
+def _drawn(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('images')} images, {result.get('people')} people; its card: {result.get('card')}", "good"
+
+
+def _based(result: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{result.get('model')} is made, in {result.get('out')}", "good"
+
+
 _OUTCOMES = {
     "synth": _made, "tune": _tuned, "evaluate": _scored, "promote": _judged, "import": _taken_in, "fetch": _fetched,
-    "export": _exported,
+    "export": _exported, "build": _built, "preview": _drawn, "base": _based,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from appliance.live.status import is_fresh
 from appliance.models.in_use import told_in_use
 from appliance.site import audit
 from appliance.tui.ink import BOLD, FAINT, WARN, inked
-from appliance.tui.job_words import pace, told
+from appliance.tui.job_words import pace, task_of, told
 from appliance.tui.page import Page
 from appliance.tui.way import Stage, next_stage, the_way
 from appliance.tui.widgets import MARKS, NO_ALARM, Fact, Facts, bar, when
@@ -221,11 +221,11 @@ class OverviewPage(Page):
         if not jobs:
             return inked("none yet", FAINT)
         if not active:
-            return Text.assemble(("last: ", FAINT), told(jobs[0]))
+            return Text.assemble(("last: ", FAINT), told(jobs[0], task_of(jobs[0], jobs)))
         table = Table.grid(padding=(0, 1))
         table.add_column(ratio=1)
         for job in active[:3]:
-            line = Text(told(job))
+            line = Text(told(job, task_of(job, jobs)))
             if speed := pace(job, self.wardpose.paces):
                 line.append(f" ({speed})", FAINT)
             table.add_row(line)

@@ -37,6 +37,7 @@ class Host(Protocol):
 
     leaving: threading.Event
     answered: bool  # whether the service has ever answered
+    guided: bool  # whether the set-up guide led here
     done: DeedsDone
     paces: Paces
 
@@ -150,7 +151,9 @@ class Page(Screen[None]):
         return Actions(self.keys, *self.ACTIONS)
 
     def say(self, text: str, mark: str = "") -> None:
-        self.notice.say(redacted(text), mark)
+        back = f"   {self.keys.shown('guide')}: on with the guide"
+        led = mark == "good" and self.wardpose.guided and self.TAB != "guide"
+        self.notice.say(redacted(text) + back * led, mark)
 
     def fill(self, rows: Rows) -> None:
         """Show the rows of the list, of those only that hold what was asked for with the filter."""

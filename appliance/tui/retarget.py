@@ -185,8 +185,8 @@ class RetargetPage(Page):
 
     def _say_queued(self, ids: Sequence[int]) -> None:
         self._newest = ids[0]
-        several = f", the first is {self._newest}" if len(ids) > 1 else ""
-        self.say(f"asked for: {', '.join(f'#{number}' for number in ids)}{several}; Enter follows it", "good")
+        jobs = f"jobs #{ids[0]} to #{ids[-1]} are asked for" if len(ids) > 1 else f"job #{ids[0]} is asked for"
+        self.say(f"{jobs}; Enter shows how it goes", "good")
 
     def do_everything(self) -> None:
         """Images; what there is of detector and pose model tuned on them; both judged."""

@@ -16,11 +16,11 @@ from appliance.models.store import Model, ModelStore
 from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import Settings, load_settings
-from appliance.tui.ink import BAD, FAINT, GOOD, WARN
+from appliance.tui.ink import BAD, FAINT, GOOD, WARN, inked
 from appliance.tui.job_words import outcome, pace, state_of
 from appliance.tui.keys import Keys
 from appliance.tui.pace import Paces, seconds_of
-from appliance.tui.widgets import Fact, bar, span, when
+from appliance.tui.widgets import MARKS, Fact, bar, span, when
 from calibration.errors import WardposeError
 
 STATE_COLOURS = {"running": GOOD, "done": GOOD, "queued": FAINT, "failed": BAD, "interrupted": WARN, "cancelled": WARN}
@@ -110,7 +110,10 @@ def cells_of(job: Job, task: str, paces: Paces) -> list[str | Text]:
         told = "stopping"
     word = state_of(job)
     told = told.removeprefix(f"{word}: ")
-    state = Text.assemble((word, STATE_COLOURS.get(word, "")), f" {told}" if told else "")
+    if word in ("running", "done") and told:  # the bar, or how long it took, says so
+        state = inked(told, MARKS[outcome(job)[1]][1] if word == "done" else "")
+    else:
+        state = Text.assemble((word, STATE_COLOURS.get(word, "")), f" {told}" if told else "")
     seconds = seconds_of(job)
     how_far = bar(job.fraction, 6) if job.active else Text("" if seconds is None else f"took {span(seconds)}", FAINT)
     return [str(job.id), Text(title), how_far, _short(state)]

@@ -38,7 +38,7 @@ class SettingsScreen(ModalScreen[None]):
             yield table
             yield Static(id="settings-said")
             undo = self._page.keys.shown("undo")
-            yield Static(inked(f"↑ ↓ choose · Enter changes · {undo} on the screen behind undoes · Esc closes", FAINT))
+            yield Static(inked(f"↑ ↓ choose · Enter changes · Esc closes; {undo} then undoes it", FAINT))
 
     def on_mount(self) -> None:
         self._show()

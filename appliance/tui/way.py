@@ -1,11 +1,13 @@
 """The way from a bare box to a live one, stage by stage: how each is, how old, by one figure, and what to do next.
 
-Overview draws it, the set-up guide walks it. Nothing here is remembered: every stage is read from what the site holds,
-so that the way is right after a power cut, and whoever did a step by a command.
+Overview draws it, the set-up guide walks it. Every stage is read from what the site holds, so that the way is right
+after a power cut, and whoever did a step by a command; only that the camera delivered when it was examined, which
+leaves nothing behind, is noted among the settings.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from appliance.site.settings import load_settings
 from appliance.tui.job_words import change_words, outcome, state_of
 from appliance.tui.widgets import age, number
 from calibration.errors import WardposeError
+from calibration.redaction import redacted
 from runtime.state import people_words
 
 
@@ -53,6 +56,11 @@ def the_way(site: SiteFolder, status: Mapping[str, Any]) -> tuple[Stage, ...]:
     return tuple(_safely(look, site, status) for look in _LOOKS)
 
 
+def examined_note(source: str) -> str:
+    """What stands among the guide's notes once the camera `source` was examined, and delivered."""
+    return f"camera={hashlib.sha256(redacted(source).encode()).hexdigest()[:8]}"
+
+
 def next_stage(way: Sequence[Stage]) -> Stage | None:
     """The stage that something is to be done about now; None where all is well.
 
@@ -76,7 +84,8 @@ def _safely(
 
 
 def _camera(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
-    source = load_settings(site).camera.source
+    settings = load_settings(site)
+    source, examined = settings.camera.source, examined_note(settings.camera.source)
     camera = status.get("camera") or {"state": "absent", "message": "", "fps": 0.0}
     state, page = camera["state"], "camera"
     kind = source.partition(":")[0]
@@ -90,6 +99,8 @@ def _camera(site: SiteFolder, status: Mapping[str, Any]) -> Stage:
         words = f"{source} is this site's camera; it is not in use now"
         if used:
             return Stage("camera", "good", "ready", kind, "", words, page=page)
+        if examined in settings.terminal.guide.split():
+            return Stage("camera", "good", "examined", kind, "", f"{words}; it delivered when examined", page=page)
         told = f"{source} is this site's camera; it has not been tried yet"
         return Stage("camera", "off", "not tried", kind, "", told, "2 Camera: <examine> examines it", page, "probe")
     message = f"{source}: {state}{', ' + camera['message'] if camera['message'] else ''}"

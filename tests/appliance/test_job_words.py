@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from appliance.jobs.kinds import JOB_KINDS
 from appliance.jobs.store import Job
-from appliance.tui.job_words import mend, outcome, pace, why_not_paused
+from appliance.tui.job_words import mend, outcome, pace, task_of, title, why_not_paused
 from appliance.tui.keys import Keys
 from appliance.tui.pace import Paces, guess_images, guess_tuning, seconds_of
 
@@ -45,7 +46,7 @@ def test_a_new_stage_of_a_job_has_a_rate_of_its_own() -> None:
 def test_a_refusal_says_by_how_much_and_what_to_do() -> None:
     result = {
         "model": "tuned", "accepted": False, "before": {"person_score": 0.267}, "after": {"person_score": 0.265},
-        "reasons": ["passed: its own export", "failed: this bedside: no better"],
+        "reasons": ["passed: its own export", "failed: this bedside: no better (p = 0.67; 136 people)"],
     }  # fmt: skip
     refused = job("promote", "done", result=result)
     words, mark = outcome(refused)
@@ -53,9 +54,20 @@ def test_a_refusal_says_by_how_much_and_what_to_do() -> None:
     assert "make more images" in mend(refused)
 
 
+def test_what_is_judged_is_told_by_the_job_that_tuned_it() -> None:
+    tuned = job("tune", parameters={"name": "a-model-of-a-long-name-400", "task": "pose"}, title="Tuning")
+    judged = job("promote", parameters={"model": "a-model-of-a-long-name-400"}, title="Judging")
+    assert title(judged, task_of(judged, [judged, tuned])) == "Judging the pose model"
+
+
 def test_a_score_is_told_with_its_figures() -> None:
     scored = job("evaluate", "done", result={"model": "a", "person_score": 0.5, "AP": 0.4, "images": 9})
     assert outcome(scored)[0] == "a: person score 0.500, AP 0.400 on 9 pictures"
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in JOB_KINDS])
+def test_of_every_kind_it_is_told_what_came_of_it(kind: str) -> None:
+    assert outcome(job(kind, "done", result={"model": "a"}))[0] != "done"
 
 
 def test_a_failure_says_why_and_that_it_can_be_resumed() -> None:

@@ -28,10 +28,15 @@ async def test_a_kind_of_camera_is_typed_on_and_an_earlier_ones_good_word_does_n
         found: dict[str, Any] = {"source": "simulated", "width": 64, "height": 36, "fps": 9.0, "depth": None}
         camera._show_probe(found | {"calibrated": True, "imu": False})
         await until(pilot, lambda: "64×36, 9.0 fps" in on_screen(pilot))
+        selections: list[Any] = []
+        camera.watch(camera.query_one("#source", Input), "selection", lambda now: selections.append(now), init=False)
         choose(camera.query_one("#kinds", DataTable), "recording")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.focused, Input))
         await pilot.pause()
+        assert all(
+            selection.is_empty for selection in selections
+        )  # what comes at once, as by a paste, replaces nothing
         await pilot.press(*"/none")
         assert camera.query_one("#source", Input).value == "recording:/none"
         await pilot.press("enter")

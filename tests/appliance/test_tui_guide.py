@@ -19,6 +19,7 @@ from appliance.site import calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import load_settings, set_value
 from appliance.tui.guide import GuidePage
+from appliance.tui.way import examined_note, the_way
 from tests.appliance import terminal as driven
 from tests.appliance.terminal import on_screen, page, shows, terminal
 
@@ -66,8 +67,7 @@ async def test_the_guide_leads_from_nothing_to_live_by_keys(fetched: Path, serve
         await next_is(pilot, "Camera")
         await pilot.press("enter")
         await until(pilot, lambda: shows(pilot, "camera") and "delivers" in page(pilot).notice.text)
-        await next_is(pilot, "Camera")
-        await pilot.press("y")
+        assert page(pilot).notice.text.endswith("g: on with the guide")
         await next_is(pilot, "Calibration")
         await pilot.press("enter")
         await until(pilot, lambda: "Calibrate how?" in on_screen(pilot))
@@ -97,7 +97,9 @@ async def test_the_guide_leads_from_nothing_to_live_by_keys(fetched: Path, serve
         await pilot.press("y")
         await until(pilot, lambda: "hand-over" in load_settings(served).terminal.guide)
         await until(pilot, lambda: "All is done" in on_screen(pilot) or "Next: Go live" in on_screen(pilot))
-    assert {"camera", "plates", "review", "hand-over"} == set(load_settings(served).terminal.guide.split())
+    assert {examined_note("simulated:ward#fps=2"), "plates", "review", "hand-over"} == set(
+        load_settings(served).terminal.guide.split()
+    )
     with ServiceClient.connect(served) as client:
         client.stop_live("the test ends")
 
@@ -108,3 +110,29 @@ async def test_the_guide_goes_on_where_it_was_left(calibrated: SiteFolder, serve
     async with terminal(served) as pilot:
         await next_is(pilot, "Retarget")
         assert isinstance(page(pilot), GuidePage) and "left out" in on_screen(pilot)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
+async def test_the_guide_says_how_long_each_step_and_the_whole_still_take(
+    site: SiteFolder, size: tuple[int, int]
+) -> None:
+    set_value(site, "terminal", "guide", "plates")
+    async with terminal(site, size=size) as pilot:
+        await pilot.press("g")
+        await until(pilot, lambda: " of 7, about " in on_screen(pilot) and " min left" in on_screen(pilot))
+        lines = {line.split("  ")[2].strip(): line[: size[0] * 3 // 5 if size[0] >= 130 else None].rstrip()
+                 for line in on_screen(pilot).splitlines() if line.startswith(("  ○  ", "  ●  "))}  # fmt: skip
+        assert lines["Calibration"].endswith("2 min") and lines["Hand over"].endswith("5 min")
+        assert not lines["Plate of the empty bed"].endswith("min")  # nothing is left of it
+        assert "Enter does it" in on_screen(pilot)  # what the step is for and how it is done, without scrolling
+
+
+def test_an_examined_camera_is_known_until_another_is_chosen(site: SiteFolder) -> None:
+    def camera() -> str:
+        return the_way(site, {})[0].state
+
+    assert camera() == "not tried"
+    set_value(site, "terminal", "guide", f"plates {examined_note('simulated')}")
+    assert camera() == "examined"
+    set_value(site, "camera", "source", "video:0")
+    assert camera() == "not tried"

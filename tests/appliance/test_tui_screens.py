@@ -3,6 +3,8 @@ thing or says why not."""
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -19,7 +21,7 @@ from appliance.site import audit, calibrations
 from appliance.site.folder import SiteFolder
 from appliance.site.people import acting_as
 from appliance.site.settings import load_settings
-from appliance.tui.app import EVERYWHERE, SCREENS, kind_of
+from appliance.tui.app import EVERYWHERE, SCREENS, STARTING_AGAIN, kind_of
 from appliance.tui.ink import LOOKS, InkPot, look_of
 from appliance.tui.keys import FILE, MEANINGS, Keys, load_keys
 from appliance.tui.page import Page
@@ -158,12 +160,37 @@ async def test_a_job_tells_what_came_of_it_and_what_to_do(served: SiteFolder) ->
         assert isinstance(pilot.app.screen, Page)
 
 
+async def test_what_is_long_to_read_leaves_its_keys_in_sight(served: SiteFolder) -> None:
+    JobStore(lived_in(served)).log_file(2).write_text("a line of its log\n" * 60, encoding="utf-8")
+    async with terminal(served) as pilot:
+
+        async def holds(screen: int, opens: str, inside: str) -> None:
+            await pilot.press(str(screen))
+            await until(pilot, lambda: shows(pilot, PAGES[screen - 1]))
+            await until(pilot, lambda: pilot.app.focused is not None or not page(pilot).LIST)
+            await pilot.press(opens)
+            await until(pilot, lambda: inside in on_screen(pilot) and "Esc closes" in on_screen(pilot))
+            await pilot.press("escape")
+
+        await holds(5, "question_mark", "puts the model before")
+        await holds(8, "comma", "bed.height")
+        await holds(4, "enter", "asked for by")
+
+
 async def test_the_end_of_a_job_is_told_on_whatever_screen_is_open(served: SiteFolder) -> None:
     async with terminal(served) as pilot:
         await pilot.press("8")
         await until(pilot, partial(shows, pilot, "system"))
         JobStore(served).submit("import", {"file": "/nowhere/a.onnx", "name": "a"})
         await until(pilot, lambda: "no such file" in page(pilot).notice.text)
+
+
+async def test_a_service_that_is_killed_is_started_again_as_the_screen_says(served: SiteFolder) -> None:
+    async with terminal(served) as pilot:
+        await until(pilot, lambda: page(pilot).status)
+        os.kill(page(pilot).status["pid"], signal.SIGKILL)
+        await until(pilot, lambda: STARTING_AGAIN in page(pilot).notice.text)
+        await until(pilot, lambda: page(pilot).status and STARTING_AGAIN not in page(pilot).notice.text)
 
 
 async def test_pausing_is_one_key_on_every_screen_and_lifting_it_asks(served: SiteFolder) -> None:

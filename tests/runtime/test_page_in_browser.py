@@ -8,9 +8,8 @@ import pwd
 import shutil
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,91 +24,35 @@ from appliance.site import assigning, audit
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import set_value
 from appliance.station_view import StationView
-from benchmarks.page_scene import LYING, beside, calibration, live, person, whereabouts
-from calibration.files import save_estimate
 from runtime.bus import ResultServer
 from runtime.display.app import MOST
 from runtime.display.pins import Pins
 from runtime.display.service import DisplayServer
-from runtime.pause import PauseSwitch
+from tests.runtime.bedside import (
+    HOURS,
+    MIDDLE,
+    PICTURE,
+    READABLE,
+    SIGNS,
+    SIZES,
+    TELLS,
+    WAIT_MS,
+    Bedside,
+    in_bed,
+    in_state,
+    no_signal,
+    nobody,
+    opened,
+    read_in,
+    shows,
+    text,
+    until,
+)
 from tests.runtime.page_client import watching
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt install chromium)")
-
-WAIT_MS = 30_000
-# A full-HD screen lying and standing, 7-inch panels, the smaller both ways, and 4K.
-SIZES = ((1920, 1080), (1080, 1920), (1024, 600), (800, 480), (480, 800), (3840, 2160))
-HOURS = {"day": 12, "evening": 20, "night": 2}
-SEEN = calibration()
-Message = Callable[[int], dict[str, Any] | None]
-
-
-def in_bed(index: int) -> dict[str, Any]:
-    """Somebody lying, whose arm moves from message to message."""
-    joints = LYING.copy()
-    joints[[9, 10], 2] += 0.1 + 0.1 * np.sin(index / 3)
-    return live([person(joints, SEEN, role="patient")], index=index, patient=whereabouts("in-bed", 765))
-
-
-def nobody(index: int) -> dict[str, Any]:
-    return live([], index=index, patient=whereabouts("nobody", 95))
-
-
-def out_of_bed(index: int) -> dict[str, Any]:
-    return live([person(beside(), SEEN, role="patient")], index=index, patient=whereabouts("out-of-bed", 12))
-
-
-def on_edge(index: int) -> dict[str, Any]:
-    return in_bed(index) | {"patient": whereabouts("on-edge", 75)}
-
-
-def perhaps_on_edge(index: int) -> dict[str, Any]:
-    return in_bed(index) | {"patient": whereabouts("on-edge", 7500, sure=0.5, seen=False)}
-
-
-def simulated(index: int) -> dict[str, Any]:
-    return in_bed(index) | {"origin": "simulation"}
-
-
-def no_signal(index: int) -> dict[str, Any]:
-    why = "/run/wardpose/frames: the camera process is dead or hangs; see its log"
-    return live([], index=index) | {"state": "no-signal", "message": why, "captured_at": None}
-
-
-class Bedside:
-    """A live process that says what a test wants, and the display that serves the page of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.says = folder, in_bed
-        save_estimate(SEEN, folder / "calibration.json")
-        self.pause = PauseSwitch(folder / "pause.json")
-        self.bus = ResultServer(folder / "live.sock")
-        self.display = self.serve(0)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._speak, daemon=True)
-        self._thread.start()
-
-    def serve(self, port: int, tongue: str = "en") -> DisplayServer:
-        return DisplayServer(
-            self.folder / "live.sock", self.pause, self.folder / "page.key", tongue=tongue,
-            calibration=self.folder / "calibration.json", port=port,
-        )  # fmt: skip
-
-    def _speak(self) -> None:
-        for index in itertools.count(1):
-            if self._ending.wait(0.05):
-                return
-            message = self.says(index)
-            if message is not None:
-                self.bus.publish(message)
-
-    def close(self) -> None:
-        self._ending.set()
-        self._thread.join()
-        self.display.close()
-        self.bus.close()
 
 
 @pytest.fixture(scope="module")
@@ -139,39 +82,6 @@ def bedside(served: Bedside) -> Iterator[Bedside]:
 @pytest.fixture
 def page(browser: Any, bedside: Bedside) -> Iterator[Any]:
     yield from opened(browser, bedside)
-
-
-def opened(browser: Any, bedside: Bedside, *, key: str | None = None, hour: int = 12) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    context.add_init_script(f"Date.prototype.getHours = () => {hour}")
-    context.set_default_timeout(WAIT_MS)
-    page = context.new_page()
-    page.requested, page.troubles = [], []
-    page.on("request", lambda request: page.requested.append(request.url))
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))
-    page.goto(f"{bedside.display.url}#kiosk={bedside.display.key if key is None else key}")
-    yield page
-    assert page.troubles == []
-    context.close()
-
-
-def shows(page: Any, state: str) -> None:
-    page.wait_for_selector(f'body[data-state="{state}"]')
-
-
-def until(page: Any, true: str) -> None:
-    """Wait for an expression to be true. It is asked from outside: the page's policy lets no text become a script."""
-    end = time.monotonic() + WAIT_MS / 1000
-    while not page.evaluate(true):
-        assert time.monotonic() < end, f"never: {true}"
-        time.sleep(0.05)
-
-
-def text(page: Any, place: str) -> str:
-    return str(page.inner_text(f"#{place}"))
-
-
-PICTURE = "document.getElementById('scene').toDataURL()"
 
 
 def test_it_starts_and_moves_and_asks_nobody_else(page: Any, bedside: Bedside) -> None:
@@ -328,66 +238,6 @@ def test_where_people_have_pins_whoever_resumes_types_theirs(browser: Any, tmp_p
     assert audit.rows(site)[0].who == "Schwester Anna at the bedside page [nurse]"
 
 
-# How readable a screen is: for each text that is shown, its contrast to what is behind it and whether it is cut off;
-# the height of a sign's capitals as a part of the screen's, and of its width where it stands.
-READABLE = """
-() => {
-  const light = (colour) => {
-    const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
-      .map((v) => (v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4));
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const clear = (colour) => /, 0\\)$/.test(colour);
-  const told = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode, place = node.parentElement, style = getComputedStyle(place);
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    const box = range.getBoundingClientRect();
-    if (!node.textContent.trim() || !box.width || place.closest("#dead")) continue;
-    let behind = place;
-    while (clear(getComputedStyle(behind).backgroundColor) && behind.parentElement) behind = behind.parentElement;
-    const [one, other] = [light(style.color), light(getComputedStyle(behind).backgroundColor)];
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
-    told.push({
-      text: node.textContent, id: place.id,
-      contrast: (Math.max(one, other) + .05) / (Math.min(one, other) + .05),
-      capitals: pen.measureText("H").actualBoundingBoxAscent / innerHeight,
-      standing: innerHeight > innerWidth ? pen.measureText("H").actualBoundingBoxAscent / innerWidth : null,
-      inside: box.left >= -1 && box.top >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1,
-    });
-  }
-  return told;
-}
-"""
-MIDDLE = """
-(() => {{
-  const box = document.getElementById('{}').getBoundingClientRect();
-  return [box.x + box.width / 2, box.y + box.height / 2];
-}})()
-"""
-SIGNS = {"live": "live-word", "paused": "paused-word", "lost": "lost-word", "nobody": "empty-word"}
-# Of a standing screen's width what the signs are of its height.
-TELLS = {"edge": "place", "perhaps": "place", "elsewhere": "warning", "out": "empty-word"}
-
-
-def in_state(page: Any, bedside: Bedside, state: str) -> None:
-    says: dict[str, Message] = {
-        "lost": no_signal, "nobody": nobody, "elsewhere": simulated, "out": out_of_bed, "edge": on_edge,
-        "perhaps": perhaps_on_edge,
-    }  # fmt: skip
-    bedside.says = says.get(state, in_bed)
-    if state == "paused":
-        bedside.pause.set("somebody at the bedside page", "the patient is being washed and nobody is to look")
-    shows(page, state if state in ("live", "lost", "elsewhere", "paused") else "live")
-    if state in ("nobody", "out"):
-        page.wait_for_selector("#empty")
-    if state in ("edge", "perhaps"):
-        until(page, f"document.getElementById('since').textContent.includes('{'1 min' if state == 'edge' else '2 h'}')")
-
-
 @pytest.mark.parametrize("light", HOURS)
 def test_it_is_read_from_three_metres(browser: Any, bedside: Bedside, light: str) -> None:
     for page in opened(browser, bedside, hour=HOURS[light]):
@@ -397,14 +247,32 @@ def test_it_is_read_from_three_metres(browser: Any, bedside: Bedside, light: str
             for width, height in SIZES:
                 page.set_viewport_size({"width": width, "height": height})
                 until(page, f"innerHeight === {height}")
-                told = page.evaluate(READABLE)
+                told = read_in(page, state)
                 assert all(one["inside"] for one in told), (width, [one for one in told if not one["inside"]])
                 assert all(one["contrast"] >= 4.5 for one in told), [one for one in told if one["contrast"] < 4.5]
                 signs = [one for one in told if one["id"] in SIGNS.values()]
                 besides = [one for one in told if one["id"] in TELLS.values()]
-                assert all(one["capitals"] >= 0.06 for one in signs), (width, signs)
+                assert all(one["capitals"] >= 0.06 and one["margin"] >= 0.015 for one in signs), (width, signs)
                 assert all((one["standing"] or one["capitals"]) >= 0.06 for one in besides), (width, besides)
-                assert (SIGNS | TELLS)[state] in [one["id"] for one in told]
+
+
+# Whether something that is drawn reaches an edge of its field, as what is cut off there does.
+CUT_OFF = """
+(() => {
+  const field = document.getElementById("scene"), { width, height } = field;
+  const edges = [[0, 0, width, 1], [0, height - 1, width, 1], [0, 0, 1, height], [width - 1, 0, 1, height]];
+  return edges.some((edge) => field.getContext("2d").getImageData(...edge).data.some((value) => value));
+})()
+"""
+
+
+def test_the_bed_is_drawn_whole_to_its_foot_on_every_screen(page: Any, bedside: Bedside) -> None:
+    for says in (in_bed, nobody):
+        bedside.says = says
+        shows(page, "live")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            until(page, f"innerHeight === {height} && {PICTURE}.length > 3000 && !{CUT_OFF}")
 
 
 def test_states_differ_in_word_shape_and_place_and_not_by_colour_alone(browser: Any, bedside: Bedside) -> None:

@@ -62,7 +62,7 @@ export class Scene {
   // What of the camera's picture is shown: the bed and the patient, or all of it where no bed is known.
   look(people, frame, now) {
     let wanted = { left: 0, top: 0, right: frame.width, bottom: frame.height };
-    const bed = this.bed.filter((part) => ["mattress", "head"].includes(part.part)).flatMap((part) => part.points);
+    const bed = this.bed.flatMap((part) => part.points);
     if (bed.length) {
       const boxes = people.filter((one) => one.role !== "other").map((one) => one.box);
       const xs = [...bed.map((p) => p[0]), ...boxes.flatMap((b) => [b[0], b[2]])];
