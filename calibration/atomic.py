@@ -14,6 +14,15 @@ from typing import IO
 from calibration.disk import trouble_of
 from calibration.errors import WardposeError
 
+# What is wrong with a name, and with no disk.
+_MEND = {
+    errno.ENOENT: "name a place that is there",
+    errno.ENOTDIR: "a file stands where a folder should: name another place",
+    errno.EEXIST: "a file stands where a folder should: name another place",
+    errno.EISDIR: "name a file", errno.ENAMETOOLONG: "name a shorter one",
+    errno.ELOOP: "its links lead in a circle: name another place",
+}  # fmt: skip
+
 
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` durable."""
@@ -48,6 +57,18 @@ def atomic_file(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def require_file_place(path: Path) -> None:
+    """Say before long work, not behind it, that a file can't be written at `path`; raises `WardposeError`."""
+    if path.is_dir():
+        raise WardposeError("is a folder", where=str(path), mend="name a file")
+    there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".", suffix=".part", dir=there):
+            pass
+    except OSError as error:
+        raise disk_error(error, there) from error
 
 
 @contextlib.contextmanager
@@ -94,4 +115,5 @@ def disk_error(error: OSError, path: Path | str) -> WardposeError:
     if (trouble := trouble_of(error, path)) is not None:
         return trouble.error()
     reason = (error.strerror or str(error)).lower()
-    return WardposeError(reason, where=str(path), mend="check the disk, then give the command again")
+    mend = _MEND.get(error.errno or 0, "check the disk, then give the command again")
+    return WardposeError(reason, where=str(path), mend=mend)

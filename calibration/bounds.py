@@ -18,15 +18,24 @@ class WholeBounds(NamedTuple):
     least: int
     most: int
 
+    def hold(self, number: int) -> bool:
+        """Whether `number` is allowed."""
+        return self.least <= number <= self.most
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most}"
+
 
 BED_LENGTH_M = Bounds(0.5, 2.6)
 BED_WIDTH_M = Bounds(0.3, 1.6)
 BED_HEIGHT_M = Bounds(0.15, 1.3)  # the mattress top above the floor
 BACKREST_DEG = Bounds(0, 80)
 
+LARGEST = 2**63 - 1  # number of all: what a database's column holds
+
 PICTURE_PIXELS = 89_000_000  # of one picture: a quarter of a gigabyte of colours
 IMAGES = WholeBounds(1, 1_000_000)
-SEED = WholeBounds(0, 2**63 - 1)
+SEED = WholeBounds(0, LARGEST)
 
 EPOCHS = WholeBounds(1, 1000)
 BATCH = WholeBounds(1, 1024)

@@ -151,7 +151,7 @@ class DepthCalibrator:
         estimate = CalibrationEstimate(
             camera=camera, bed=bed, camera_from_bed=color_from_depth @ pose,
             covariance=_carried(covariance, color_from_depth),
-            reprojection_px=_miss_px(edges, residual, pose, depth_camera),
+            reprojection_px=_miss_px(residual, pose, depth_camera),
             method=self.name, made_at=datetime.now(UTC).isoformat(timespec="seconds"), notes=_notes(edges, certain),
         )  # fmt: skip
         if estimate.rotation_sigma_deg > self.settings.largest_rotation_sigma_deg:
@@ -386,7 +386,7 @@ def _carried(covariance: NDArray[np.float64], color_from_depth: Transform) -> ND
     return np.asarray(adjoint @ covariance @ adjoint.T, dtype=np.float64)
 
 
-def _miss_px(edges: Edges, residual: NDArray[np.float64], pose: Transform, camera: CameraModel) -> float:
+def _miss_px(residual: NDArray[np.float64], pose: Transform, camera: CameraModel) -> float:
     """Root mean square of what the edges miss, as the depth camera sees it from the bed's distance."""
     distance = float(np.linalg.norm(pose[:3, 3]))
     return float(np.sqrt(np.mean(residual**2))) * camera.fx / distance

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.bed import Bed
+from calibration.bounds import Bounds
 from calibration.calibrator import Sight
 from calibration.camera import CameraModel
 from calibration.errors import WardposeError
@@ -18,6 +19,9 @@ from calibration.estimate import CalibrationEstimate
 from calibration.posterior import Transform, model_covariance
 from calibration.progress import Progress
 from calibration.viewpoint import Viewpoint
+
+_AZIMUTH_DEG, _ROLL_DEG = Bounds(-360, 360), Bounds(-180, 180)
+_DISTANCE_M, _LOOK_AT_M = Bounds(0.1, 20), Bounds(0, 5)  # from what is looked at; that from the mattress's centre
 
 
 class TapeMeasure(BaseModel):
@@ -75,6 +79,17 @@ class ManualCalibrator:
     target = False
 
     def __init__(self, viewpoint: Viewpoint) -> None:
+        """Raises `WardposeError` for measures that nobody takes at a bed."""
+        look_at = max(map(abs, viewpoint.look_at))
+        for what, value, allowed in (
+            ("azimuth", viewpoint.azimuth_deg, _AZIMUTH_DEG), ("roll", viewpoint.roll_deg, _ROLL_DEG),
+            ("distance", viewpoint.distance, _DISTANCE_M), ("look-at point", look_at, _LOOK_AT_M),
+        ):  # fmt: skip
+            if not allowed.least <= value <= allowed.most:
+                raise WardposeError(
+                    f"{what} must lie between {allowed.least:g} and {allowed.most:g}, got {value:g}",
+                    where="calibrate manual", mend="measure again, in degrees and metres",
+                )  # fmt: skip
         self.viewpoint = viewpoint
 
     @classmethod

@@ -15,15 +15,15 @@ TASKS = {"detector": "person-detector", "pose": "person-pose"}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `wardpose base` and of `python -m tuning.base`."""
-    parser.add_argument("task", choices=tuple(TASKS))
+    parser.add_argument("task", choices=tuple(TASKS), help="what it is to find")
     parser.add_argument("--data", type=Path, help="COCO folder of synthetic images (default: one is made)")
     parser.add_argument("--images", type=int, help="images to make, or to use of --data (default: 6000, or all)")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=30, help="times through the images (default 30)")
     parser.add_argument("--minutes", type=float, help="end the training cleanly within this time")
     parser.add_argument("--size", type=int, help="longer side of the model's input, pixels")
     parser.add_argument("--batch", type=int, help="images of one step (default: the model's own)")
     parser.add_argument("--rate", type=float, help="learning rate (default: the model's own)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the images and of the training (default 1)")
     parser.add_argument("--threads", type=int, help="default: one a core")
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has bfloat16")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")

@@ -150,6 +150,11 @@ def keep_staged(site: SiteFolder, staged: str, name: str = "", reason: str = "")
     return find(site, name)
 
 
+def require_name(site: SiteFolder, name: str) -> None:
+    """Say before anybody looks that a plate can't be called so; raises `WardposeError`."""
+    _require_free(_folder(site, name))
+
+
 def _require_free(folder: Path) -> None:
     if folder.exists():
         raise WardposeError(f"a plate {folder.name} is there already", mend="give another name, or remove that one")

@@ -75,7 +75,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     over.add_argument(
         "--size", type=int, help="pixels of an image's side (default: 416 for a detector, else the scenario's own)"
     )
-    over.add_argument("--seed", type=int, default=0)
+    over.add_argument("--seed", type=int, default=0, help="of the images and of the training (default 0)")
     over.add_argument(
         "--alpha", type=float, action="append", help="score the weights this far on the way as well (may be repeated)"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from appliance.cli.asking import add_reason, ask
 from appliance.cli.output import Output
+from appliance.cli.values import pixel, point, squares
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "corners", parents=[common, looking, confirming], help="from the mattress's four corners in the picture"
     )
     corners.add_argument(
-        "corner", nargs=4, type=_pair, metavar="X,Y",
+        "corner", nargs=4, type=pixel, metavar="X,Y",
         help="pixels of head right, head left, foot left, foot right (the patient's sides, lying on the back)",
     )  # fmt: skip
     corners.set_defaults(run=by_corners)
@@ -72,7 +73,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     manual.add_argument("--distance", type=float, required=True, help="metres from the point looked at")
     manual.add_argument("--roll", type=float, default=0.0, help="degrees")
     manual.add_argument(
-        "--look-at", type=_triple, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
+        "--look-at", type=point, default=(0.0, 0.0, 0.0), metavar="X,Y,Z", help="metres from the mattress's centre"
     )
     manual.set_defaults(run=by_hand)
     other = methods.add_parser(
@@ -82,7 +83,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     other.set_defaults(run=by_method)
     lens = methods.add_parser("intrinsics", parents=[common], help="the lens of another camera, from views of a board")
     lens.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="photographs of the board, 6 or more")
-    lens.add_argument("--squares", type=_squares, default=(7, 5), metavar="7x5", help="of the board (default 7x5)")
+    lens.add_argument("--squares", type=squares, default=(7, 5), metavar="7x5", help="of the board (default 7x5)")
     lens.add_argument("--square-mm", type=float, default=110.0, help="edge of a square (default 110)")
     lens.add_argument("--marker-mm", type=float, default=83.0, help="edge of a marker (default 83)")
     lens.add_argument("--out", type=Path, required=True, metavar="LENS.json", help="for --intrinsics of the others")
@@ -327,18 +328,3 @@ def _ask() -> str:
         return "no"
     print("Is that right? [y]es, [t]urned round, [n]ot sure: ", end="", file=sys.stderr, flush=True)
     return {"y": "yes", "t": "turned"}.get(sys.stdin.readline().strip().lower()[:1], "no")
-
-
-def _squares(text: str) -> tuple[int, int]:
-    across, down = (int(part) for part in text.lower().split("x"))
-    return across, down
-
-
-def _pair(text: str) -> tuple[float, float]:
-    x, y = (float(part) for part in text.split(","))
-    return x, y
-
-
-def _triple(text: str) -> tuple[float, float, float]:
-    x, y, z = (float(part) for part in text.split(","))
-    return x, y, z

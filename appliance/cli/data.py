@@ -40,7 +40,7 @@ def turn_data_set(options: argparse.Namespace, out: Output) -> int:
         settings = TurnSettings(least_deg=options.least, most_deg=options.most, count=options.count, seed=options.seed)
     except ValidationError as error:
         first = error.errors()[0]
-        what = ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
+        what = ": ".join([*(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")])
         raise WardposeError(what, where="wardpose data turn", mend="see its --help") from None
     file = options.place / "annotations.json" if options.place.is_dir() else options.place
     with out.progress("turning") as progress:

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 
 from appliance.cli.meant import nearest
-from appliance.cli.output import Output
 from calibration.errors import WardposeError
 
 # Commands that only tell of a site that is there, or end something in it.
 NEEDS_A_SITE = ("status", "jobs", "kept", "resume")
 
 
-def require_no_mistake(options: argparse.Namespace, out: Output) -> None:
+def require_no_mistake(options: argparse.Namespace) -> None:
     """Refuse a site folder that is not there where a command wants one, and say so where one is made.
 
     Raises `WardposeError`, with the name that may have been meant.

@@ -32,8 +32,10 @@ def jobs(options: argparse.Namespace, out: Output) -> int:
     from appliance.tui.job_words import state_of
     from calibration.errors import WardposeError
 
+    if options.limit < 1:
+        raise WardposeError(f"--limit must be 1 or more, got {options.limit}", where="jobs", mend="leave it out for 20")
     store = JobStore(SiteFolder.open(options.home))
-    known = store.all(max(options.limit, 1))
+    known = store.all(options.limit)
     if options.what == "list":
         out.table(("#", "job", "state", "how"), [(job.id, job.title, state_of(job), _how(job)) for job in known])
         if not known:

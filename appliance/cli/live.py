@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from appliance.cli.asking import add_reason
-from appliance.cli.output import Output
+from appliance.cli.output import Output, Told
+from appliance.cli.values import any_words
 from calibration.errors import WardposeError
 from calibration.processes import process_identity
 
@@ -48,14 +49,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     pause = commands.add_parser(
         "pause", parents=[common], help="look at nothing: no live picture, no recording, no calibration, until resume"
     )
-    pause.add_argument("--reason", default="", help="why; every screen and the audit trail say it")
+    pause.add_argument("--reason", type=any_words, default="", help="why; every screen and the audit trail say it")
     pause.set_defaults(run=pause_site)
     resume = commands.add_parser("resume", parents=[common], help="lift the pause, whoever set it")
     add_reason(resume)
     resume.set_defaults(run=resume_site)
 
 
-def open_terminal_ui(options: argparse.Namespace, out: Output) -> int:
+def open_terminal_ui(options: argparse.Namespace) -> int:
     from appliance.cli.streams import is_terminal
     from appliance.cli.watched import watched
     from appliance.site.folder import SiteFolder
@@ -105,7 +106,7 @@ def run_live(options: argparse.Namespace, out: Output) -> int:
     if wanted.display:
         from appliance.live.addresses import page_address
 
-        out.say(f"the page: {page_address(site)}")
+        out.say(Told(f"the page: {page_address(site)}"))
     supervisor = Supervisor(site, specs, on_restart=lambda name, why: outages.note(site, "restart", name, why))
     meter, watch, picture = (
         LiveMeter(site),
@@ -292,11 +293,11 @@ def show_display(options: argparse.Namespace, out: Output) -> int:
         new_key(page_key_file(site))
     address = page_address(site)
     if options.address or options.new_key:
-        out.say(address)
+        out.say(Told(address))
         if options.new_key:
             out.say("it holds as soon as the page is served anew, and the old one no longer")
-        out.answer({"ok": True, "address": address, "opener": str(page_key_file(site).with_suffix(".html"))})
+        out.answer({"ok": True, "address": Told(address), "opener": str(page_key_file(site).with_suffix(".html"))})
         return 0
-    out.say(f"{address}  (whoever has this address may watch and pause)")
+    out.say(Told(f"{address}  (whoever has this address may watch and pause)"))
     become(site, "display")
     return 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn
 
 from appliance import program
@@ -38,7 +40,8 @@ from appliance.cli import (
 )
 from appliance.cli.meant import nearest
 from appliance.cli.output import Output
-from appliance.cli.streams import give_up, usable_streams
+from appliance.cli.streams import give_up, usable_streams, visible
+from appliance.cli.values import finite_number, place, whole_number, word
 from calibration.errors import WardposeError
 from calibration.redaction import redacted
 
@@ -47,7 +50,19 @@ STOPPED = "stopped; what was finished is kept"
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like every other of ours."""
+    """An argument parser whose errors are one line, like every other of ours, and whose values are `cli.values`'."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for kind, read in ((int, whole_number), (float, finite_number), (Path, place), (None, word)):
+            self.register("type", kind, read)
+        # What begins like a negative number is one, or several, and no option: --look-at -0.2,0,0.
+        self._negative_number_matcher = re.compile(r"^-\.?\d[\d.,e+-]*$")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if isinstance(action, argparse._SubParsersAction):  # asks for every word behind a command, which is not its own
+            return arg_string
+        return super()._get_value(action, arg_string)
 
     def error(self, message: str) -> NoReturn:
         raise WardposeError(message, where=self.prog, mend=f"see `{self.prog} --help`")
@@ -130,14 +145,14 @@ def _run(arguments: list[str], out: Output) -> int:
     if options.command is None:
         if rest:
             parser.error(f"unrecognised: {' '.join(rest)}")
-        home.require_no_mistake(options, out)
+        home.require_no_mistake(options)
         _close_to_others(options)
-        return live.open_terminal_ui(options, out)
+        return live.open_terminal_ui(options)
     if rest:
         if options.command != "test":
             parser.error(f"`{options.command}` does not know: {' '.join(rest)}{_meant(options.command, rest)}")
         options.rest = rest
-    home.require_no_mistake(options, out)
+    home.require_no_mistake(options)
     from appliance.live import pauses
 
     _close_to_others(options)
@@ -163,7 +178,7 @@ def _meant(command: str, rest: Sequence[str]) -> str:
 def _fail(out: Output, text: str, code: int) -> int:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    text = redacted(text)
+    text = visible(redacted(text))
     try:
         print(text if text.startswith("wardpose") else f"wardpose: {text}", file=sys.stderr, flush=True)
     except OSError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.cli.asking import add_reason, ask, carry_out
 from appliance.cli.output import Output
+from calibration.places import named_place
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="take in weights (.safetensors, .onnx, .pt, a folder of transformers), executing nothing",
     )
-    importing.add_argument("file", type=Path)
+    importing.add_argument("file", type=Path, metavar="FILE", help="the weights")
     importing.add_argument("--name", help="what to call it (default: the file's name)")
     importing.add_argument("--architecture", help="for a bare state dict, for example yolo11n")
     importing.add_argument("--size", metavar="W×H", help="input, pixels (default: the file's own, or its family's)")
@@ -51,7 +52,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     verify.add_argument("name", nargs="*", help="default: all")
     verify.set_defaults(run=verify_models)
     removing = kinds.add_parser("remove", parents=[common], help="delete a model of this site that nothing runs on")
-    removing.add_argument("name")
+    removing.add_argument("name", metavar="NAME", help="as `models list` names it")
     add_reason(removing)
     removing.set_defaults(run=remove_model)
 
@@ -79,7 +80,7 @@ def list_models(options: argparse.Namespace, out: Output) -> int:
 def fetch_models(options: argparse.Namespace, out: Output) -> int:
     from tuning.pretrained import PRETRAINED
 
-    given = {"source": str(options.source.expanduser().absolute())} if options.source else {}
+    given = {"source": str(named_place(options.source))} if options.source else {}
     added = carry_out(options, out, "fetching", "fetch", given)["added"]
     out.say(f"added: {', '.join(added)}" if added else f"already there: {', '.join(PRETRAINED)}")
     out.answer({"ok": True, "models": list(PRETRAINED), "added": added})

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from appliance.cli.streams import give_up
+from appliance.cli.streams import give_up, visible
 from calibration.progress import Progress
 from calibration.redaction import redacted
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from calibration.estimate import CalibrationEstimate
 
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+
+
+class Told(str):
+    """What is said as it stands though a secret of this box's own is in it: somebody with the right to it asked."""
+
+    __slots__ = ()
 
 
 class Output:
@@ -44,7 +50,11 @@ class Output:
     def say(self, text: str) -> None:
         """One line for a person; a camera's password in it is hidden."""
         with self._written(2 if self.as_json else 1):
-            print(redacted(text), file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            print(
+                visible(text if isinstance(text, Told) else redacted(text)),
+                file=sys.stderr if self.as_json else sys.stdout,
+                flush=True,
+            )
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows under their headings, for a person; numbers to the right."""
@@ -137,7 +147,7 @@ class _PlainProgress:
         if finished or time.monotonic() - self.told_at >= PLAIN_SECONDS:
             self.told_at, self.told = time.monotonic(), done
             counted = f"{done} of {total}{f' ({note})' if note else ''}" if total > 0 else note
-            print(redacted(f"{self.stage}: {counted}"), file=sys.stderr, flush=True)
+            print(visible(redacted(f"{self.stage}: {counted}")), file=sys.stderr, flush=True)
 
 
 def _is_number(value: object) -> bool:
@@ -161,7 +171,7 @@ def _fit(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_fit(item) for item in value]
     if isinstance(value, str):
-        return redacted(value)
+        return value if isinstance(value, Told) else redacted(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

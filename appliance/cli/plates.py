@@ -19,7 +19,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("plates", help="pictures of the empty bed that synthetic people are put into")
     deeds = parser.add_subparsers(title="what", metavar="WHAT", dest="what", required=True)
     capture = deeds.add_parser("capture", parents=[common], help="take one: empty the bed and step aside first")
-    capture.add_argument("--name", default="", help="default: the day")
+    capture.add_argument("--name", help="default: the day")
     capture.add_argument("--source", help="where the pictures come from (default: the site's camera)")
     capture.add_argument("--seconds", type=float, default=3.0, help="how long to look")
     capture.add_argument("--expires", default="30d", metavar="SPAN", help="when the box deletes it: 12h, 7d, 2w")
@@ -30,12 +30,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing = deeds.add_parser("list", parents=[common], help="those that are kept")
     listing.set_defaults(run=show_all)
     show = deeds.add_parser("show", parents=[common], help="look at one; this is written down")
-    show.add_argument("name")
+    show.add_argument("name", metavar="NAME", help="as `plates list` names it")
     show.add_argument("--picture", type=Path, metavar="FILE.png", help="write it to a file")
     add_reason(show)
     show.set_defaults(run=show_one)
     remove = deeds.add_parser("remove", parents=[common], help="delete one")
-    remove.add_argument("name")
+    remove.add_argument("name", metavar="NAME", help="as `plates list` names it")
     add_reason(remove)
     remove.set_defaults(run=remove_one)
 
@@ -45,6 +45,8 @@ def take(options: argparse.Namespace, out: Output) -> int:
     from appliance.site.folder import SiteFolder
 
     site = SiteFolder.open(options.home)
+    if options.name:
+        plates.require_name(site, options.name)
     ask(options, "camera.look", source=plates.plate_source(site, options.source), what="plate", reason=options.reason)
     with out.progress("looking at the empty bed") as progress:
         plate = plates.capture(
@@ -58,7 +60,7 @@ def take(options: argparse.Namespace, out: Output) -> int:
         return 0
     staged = plates.stage(site, plate)
     try:
-        row = ask(options, "plates.keep", staged=staged, name=options.name, reason=options.reason)
+        row = ask(options, "plates.keep", staged=staged, name=options.name or "", reason=options.reason)
     finally:
         plates.unstage(site, staged)
     out.say(f"plate {row['name']} is kept until {row['expires_at'][:10]}; the scenario `site` uses it")

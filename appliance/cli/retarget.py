@@ -50,7 +50,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--recipe", choices=("wardpose", "paper"), default="wardpose",
         help="whose numbers hold where none is said: ours, which forget the least, or the paper's",
     )  # fmt: skip
-    tune.add_argument("--epochs", type=int)
+    tune.add_argument("--epochs", type=int, help="times through the pictures (default: the recipe's)")
     tune.add_argument("--minutes", type=float, help="end the training cleanly within this time")
     tune.add_argument("--batch", type=int, help="images of one step (default: the recipe's)")
     tune.add_argument("--rate", type=float, help="learning rate (default: the recipe's)")
@@ -58,13 +58,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--final-rate", type=float, help="learning rate at its pre-training's end: the paper's is a tenth of it"
     )
     tune.add_argument("--final-batch", type=int, help="images of a step of that pre-training (default: 16)")
-    tune.add_argument("--seed", type=int)
+    tune.add_argument("--seed", type=int, help="of the pictures' order and of what is changed in them")
     tune.add_argument("--processes", type=int, help="that train together (default: one for each GPU, else one)")
     tune.add_argument("--size", metavar="W×H", help="input of a detector, pixels (default: fits the pictures)")
     tune.set_defaults(run=tune_model)
     evaluate = commands.add_parser("evaluate", parents=[common], help="score a model on labelled pictures (COCO JSON)")
     evaluate.add_argument("--model", help="default: the one that is live")
-    evaluate.add_argument("--data", type=Path, required=True, metavar="COCO.json")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="COCO.json", help="the labels")
     evaluate.add_argument("--images", type=Path, help="folder of the pictures (default: beside the file)")
     evaluate.add_argument("--keypoints", action="store_true", help="score the pose model as well")
     evaluate.add_argument("--pose", help="pose model for --keypoints (default: the one that is live)")
@@ -92,12 +92,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     evaluate.set_defaults(run=evaluate_model)
     export = commands.add_parser("export", parents=[common], help="write a model in the form the live path loads")
-    export.add_argument("--model", required=True)
+    export.add_argument("--model", required=True, help="a model of this site")
     export.add_argument("--size", metavar="W×H", help="input of a detector, pixels (default: the model's own)")
-    export.add_argument("--engine", choices=("onnx", "tensorrt"), default="onnx")
+    export.add_argument("--engine", choices=("onnx", "tensorrt"), default="onnx", help="what for (default: onnx)")
     export.set_defaults(run=export_model)
     promote = commands.add_parser("promote", parents=[common], help="let the gate decide whether a model goes live")
-    promote.add_argument("name")
+    promote.add_argument("name", metavar="NAME", help="a model of this site")
     promote.add_argument(
         "--data", type=Path, metavar="COCO.json", help="held-out pictures (default: simulated ones of this site)"
     )
@@ -116,7 +116,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     add_reason(promote)
     promote.set_defaults(run=promote_model)
     rollback = commands.add_parser("rollback", parents=[common], help="put the model before the live one back")
-    rollback.add_argument("--task", choices=("detect", "pose"), default="detect")
+    rollback.add_argument("--task", choices=("detect", "pose"), default="detect", help="of which (default: detect)")
     add_reason(rollback)
     rollback.set_defaults(run=roll_back)
     base = commands.add_parser("base", parents=[common], help="make a base model from synthetic images alone")
@@ -162,11 +162,16 @@ def make_images(options: argparse.Namespace, out: Output) -> int:
 
 
 def settle_poses(options: argparse.Namespace, out: Output) -> int:
+    from calibration import bounds
+    from calibration.atomic import require_file_place
+
+    for name, number, allowed in (("--count", options.count, bounds.IMAGES), ("--seed", options.seed, bounds.SEED)):
+        if not allowed.hold(number):
+            raise WardposeError(f"{name} must be {allowed}, got {number}", where="poses")
+    require_file_place(options.out)
     from synth.body.anny_body import AVERAGE_ADULT, anny_body
     from synth.pose.make_bank import make_bank, write_bank
 
-    if options.count < 1:
-        raise WardposeError(f"--count must be at least 1, got {options.count}")
     body = anny_body()
     with out.progress("settling poses") as progress:
         arrays, rejected = make_bank(body, body.rest(AVERAGE_ADULT), options.count, options.seed, progress)

@@ -22,14 +22,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listed.set_defaults(run=show_roles)
     assign = deeds.add_parser("assign", parents=[common], help="give somebody a role in place of any they have")
     assign.add_argument("name", help="a log-in of this box, @GROUP, or with --pin anybody by name")
-    assign.add_argument("role", choices=("viewer", "nurse", "engineer", "privacy-officer"))
+    assign.add_argument("role", choices=("viewer", "nurse", "engineer", "privacy-officer"), help="what they may do")
     assign.add_argument(
         "--pin", action="store_true", help="ask for a PIN, by which this person resumes at the bedside page"
     )
     add_reason(assign)
     assign.set_defaults(run=assign_role)
     remove = deeds.add_parser("remove", parents=[common], help="take a role away, and the PIN with it")
-    remove.add_argument("name")
+    remove.add_argument("name", metavar="NAME", help="as `roles` names them")
     add_reason(remove)
     remove.set_defaults(run=remove_role)
 

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 import unicodedata
 
@@ -17,6 +18,8 @@ _PLAIN = {
     "▀": "#", "▄": "#", "━": "-", "╸": "-", "╺": "-", "ß": "ss", "€": "EUR",
 }  # fmt: skip
 _HANDLER = "wardpose-plain"
+# Control characters but tab and line ends; the marks that override the order of letters.
+_STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 def usable_streams() -> frozenset[int]:
@@ -60,6 +63,11 @@ def _plain(letter: str) -> str:
         return _PLAIN[letter]
     bare = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
     return bare or "?"
+
+
+def visible(text: str) -> str:
+    """The text with what would steer a terminal or turn its order round spelled out: names come from others' files."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def give_up(descriptor: int) -> None:

@@ -53,7 +53,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--arm", action="append", default=[], metavar="NAME=SCENARIO", help="targeting: images of this scenario (B, C, "
         "D, base, site or a TOML file) instead of the four of ours; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the images and of the trainings (default 0)")
     parser.add_argument("--threads", type=int, help="for training and scoring (default: one a core)")
     parser.add_argument("--workers", type=int, help="processes that make images (default: one a core)")
     parser.set_defaults(run=study)

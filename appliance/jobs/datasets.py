@@ -51,10 +51,11 @@ def training_set(site: SiteFolder, parameters: Mapping[str, Any]) -> tuple[Datas
         settings.count if parameters.get("count") is None else int(parameters["count"]),
         settings.seed if parameters.get("seed") is None else int(parameters["seed"]),
     )
-    if count < 1 or seed < 0:
+    if not bounds.IMAGES.hold(count) or not bounds.SEED.hold(seed):
         raise WardposeError(
-            f"{count} images with seed {seed} can't be made", where="synth", mend="give --count ≥ 1 and --seed ≥ 0"
-        )
+            f"{count} images with seed {seed} can't be made", where="synth",
+            mend=f"give --count {bounds.IMAGES} and --seed {bounds.SEED}",
+        )  # fmt: skip
     if name == "site":
         row = calibrations.current_row(site)
         scenario = load_scenario(name, estimate=calibrations.current(site), plates=plates.usable(site))

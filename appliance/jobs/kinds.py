@@ -24,7 +24,9 @@ from appliance.site import intents
 from appliance.site.database import now
 from appliance.site.folder import SiteFolder
 from appliance.site.settings import TuningSettings, load_settings
+from calibration.atomic import require_file_place
 from calibration.errors import WardposeError
+from calibration.places import named_place
 from calibration.progress import Progress
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ def evaluate(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress
             f"{name} is a pose model and finds nobody by itself", where="evaluate",
             mend="add --keypoints, or name a detector",
         )  # fmt: skip
+    if parameters.get("report"):
+        require_file_place(Path(parameters["report"]))
     tries.note(site, tries.set_identity(data, Path(images) if images else None), name)
     size = (parameters.get("width"), parameters.get("height"))
     if card.task == "pose" and parameters.get("boxes", "truth") == "truth":
@@ -222,7 +226,7 @@ def fetch(site: SiteFolder, parameters: Mapping[str, Any], progress: Progress) -
     """Get the models trained on photographs. Parameters: source (the package as a file; default: the registry)."""
     from appliance.models.fetch import fetch as fetch_models
 
-    source = Path(parameters["source"]).expanduser() if parameters.get("source") else None
+    source = named_place(parameters["source"]) if parameters.get("source") else None
     return {"added": fetch_models(site, source, lambda told: progress(0, 0, told))}
 
 

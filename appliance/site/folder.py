@@ -17,6 +17,7 @@ from appliance.site.privacy import close_to_others
 from calibration.atomic import disk_error
 from calibration.disk import is_read_only, trouble_of
 from calibration.errors import WardposeError
+from calibration.places import named_place
 from runtime.capture.secrets import use_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,11 +57,8 @@ def open_lock(path: Path) -> int:
 
 
 def home_path(named: Path | str) -> Path:
-    """The place that somebody names as the site folder; `~` is their home, also where no shell has seen it."""
-    try:
-        return Path(named).expanduser().absolute()
-    except RuntimeError:
-        raise WardposeError("nobody's home is called so", where=str(named), mend="write the folder out") from None
+    """The place that somebody names as the site folder."""
+    return named_place(named)
 
 
 def default_home() -> Path:

@@ -159,12 +159,13 @@ class CalibratePage(Page):
 
     def _where(self, paper: str | None) -> None:
         if paper:
-            where = Blank("file", "PDF file, on a USB stick for instance", str(self.site.pictures / "tag-sheet.pdf"))
+            own = str(self.site.pictures / "tag-sheet.pdf")
+            where = Blank("file", "PDF file, on a USB stick for instance", own, place=True)
             form = Form("Where to write it. From another computer: scp fetches it over ssh.", [where], "Write the PDF")
             self.app.push_screen(form, lambda given: self._print(given["file"], paper) if given else None)
 
     def _print(self, file: str, paper: str) -> None:
-        path = Path(file).expanduser()
+        path = Path(file)
         self.work(
             "writing the tag sheet",
             lambda _: print_tag_sheet(self.site, path, paper=paper),

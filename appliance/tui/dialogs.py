@@ -16,6 +16,8 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from appliance.tui.ink import BAD, FAINT, inked
+from calibration.errors import WardposeError
+from calibration.places import named_place
 
 
 class Ask(ModalScreen[bool]):
@@ -74,12 +76,13 @@ class Choose(ModalScreen[str]):
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """One thing to fill in."""
+    """One thing to fill in. place: a file or folder, which is given back as an absolute path."""
 
     name: str
     label: str
     value: str = ""
     needed: bool = True
+    place: bool = False
 
 
 class Form(ModalScreen[dict[str, str] | None]):
@@ -123,10 +126,20 @@ class Form(ModalScreen[dict[str, str] | None]):
         given = {blank.name: self.query_one(f"#{blank.name}", Input).value.strip() for blank in self._blanks}
         missing = [blank for blank in self._blanks if blank.needed and not given[blank.name]]
         if missing:
-            self.query_one("#missing", Static).update(inked(f"still empty: {missing[0].label}", BAD))
-            self.query_one(f"#{missing[0].name}", Input).focus()
+            self._refuse(missing[0], f"still empty: {missing[0].label}")
             return
+        for blank in self._blanks:
+            if blank.place and given[blank.name]:
+                try:
+                    given[blank.name] = str(named_place(given[blank.name]))
+                except WardposeError as error:
+                    self._refuse(blank, str(error))
+                    return
         self.dismiss(given)
+
+    def _refuse(self, blank: Blank, why: str) -> None:
+        self.query_one("#missing", Static).update(inked(why, BAD))
+        self.query_one(f"#{blank.name}", Input).focus()
 
 
 class Reading(ModalScreen[None]):

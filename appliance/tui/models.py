@@ -128,18 +128,18 @@ class ModelsPage(Page):
         self.do_card()
 
     def do_fetch(self) -> None:
-        blanks = [Blank("source", "File (.tgz) instead of the registry", needed=False)]
+        blanks = [Blank("source", "File (.tgz) instead of the registry", needed=False, place=True)]
 
         def fetch(given: dict[str, str] | None) -> None:
             if given is not None:
-                source = {key: str(Path(value).expanduser().absolute()) for key, value in given.items() if value}
+                source = {key: value for key, value in given.items() if value}
                 self.call("queueing", "jobs.submit", self._queued, kind="fetch", parameters=source)
 
         self.app.push_screen(Form("Fetch the models trained on photographs (144 MB)", blanks, "Fetch"), fetch)
 
     def do_import(self) -> None:
         blanks = [
-            Blank("path", "File (.safetensors, .onnx, .pt)"),
+            Blank("path", "File (.safetensors, .onnx, .pt)", place=True),
             Blank("name", "Name (empty: the file's)", needed=False),
             Blank("architecture", "Architecture, for bare weights, such as yolov5n", needed=False),
             Blank("licence", "Licence of the weights", "unknown"),
@@ -151,10 +151,10 @@ class ModelsPage(Page):
     def _import(self, given: dict[str, str] | None) -> None:
         if not given:
             return
-        path = Path(given["path"]).expanduser()
+        path = Path(given["path"])
 
         wanted = {key: given[key] for key in ("architecture", "licence") if given[key]}
-        wanted |= {"file": str(path.absolute()), "name": given["name"] or path.name.removesuffix(path.suffix)}
+        wanted |= {"file": str(path), "name": given["name"] or path.name.removesuffix(path.suffix)}
         self._take_in(path, wanted)
 
     def _take_in(self, path: Path, wanted: dict[str, str]) -> None:
@@ -208,8 +208,8 @@ class ModelsPage(Page):
         assert model is not None
         name, task = model.name, model.task
         blanks = [
-            Blank("data", "Annotations (COCO JSON)", str(datasets.newest_held_out(self.site) or "")),
-            Blank("images", "Folder of the pictures, if not beside the file", needed=False),
+            Blank("data", "Annotations (COCO JSON)", str(datasets.newest_held_out(self.site) or ""), place=True),
+            Blank("images", "Folder of the pictures, if not beside the file", needed=False, place=True),
         ]
 
         def score(given: dict[str, str] | None) -> None:

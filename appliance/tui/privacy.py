@@ -131,14 +131,14 @@ class PrivacyPage(Page):
         self.work("checking the audit trail", lambda _: audit.verify(self.site), tell)
 
     def do_write(self) -> None:
-        where = Blank("file", "File, a JSON object a line", str(Path.home() / "wardpose-audit.jsonl"))
+        where = Blank("file", "File, a JSON object a line", "~/wardpose-audit.jsonl", place=True)
         form = Form(
             "Write the whole audit trail into a file. It names people: keep it as you keep the box.", [where], "Write"
         )
         self.app.push_screen(form, lambda given: self._write(given["file"]) if given else None)
 
     def _write(self, file: str) -> None:
-        path = Path(file).expanduser()
+        path = Path(file)
 
         def write(_: Any) -> int:
             rows = audit.rows(self.site, None)

@@ -14,7 +14,6 @@ from runtime.skeleton import KEYPOINTS
 
 # How far from its moment a frame may lie to stand for it in a table of even steps, in steps.
 _NEAR = 0.5
-_PLACES = ("in-bed", "on-edge", "out-of-bed")
 
 
 @dataclass(frozen=True, slots=True)

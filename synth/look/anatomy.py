@@ -13,7 +13,6 @@ from synth.render.jit import njit
 from synth.render.kernels import accumulate_normals
 
 Array = Any  # numba infers the element types
-_TORSO = ("root", "pelvis", "spine", "clavicle", "breast")
 
 
 @njit

@@ -47,7 +47,7 @@ def test_help_loads_nothing_heavy() -> None:
     ("arguments", "words"),
     [
         (["sing"], "invalid choice: 'sing'"),
-        (["synth", "--count", "many"], "invalid int value: 'many'"),
+        (["synth", "--count", "many"], "'many' is no whole number"),
         (["synth", "--louder"], "does not know: --louder"),
         (["evaluate"], "required: --data"),
         (["models", "verify", "nobody/.."], "is no model's name"),

@@ -3,6 +3,7 @@ does when there is no terminal, or the terminal UI is killed."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from appliance.cli.examples import EXAMPLES
-from appliance.cli.main import main
+from appliance.cli.main import build_parser, main
 from appliance.jobs.store import JobStore
 from appliance.site.folder import SiteFolder
 
@@ -44,17 +46,22 @@ def test_a_mistyped_word_is_answered_with_the_one_that_was_meant(
     assert meant in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["synth", "calibrate", "jobs", "completion"])
-def test_the_help_of_a_command_shows_how_it_is_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    assert "examples:" in capsys.readouterr().out
+def test_the_help_of_every_command_shows_how_it_is_typed_and_says_what_each_value_is() -> None:
+    def silent(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command, own in action.choices.items():
+                    if not name and "examples:" not in own.format_help():
+                        yield f"{command} shows no example"
+                    yield from silent(own, f"{name} {command}".strip())
+            elif not action.help:
+                yield f"{name} says nothing of {action.option_strings or action.dest}"
+
+    assert list(silent(build_parser(), "")) == []
 
 
 def test_every_example_can_be_typed_as_it_stands() -> None:
     import shlex
-
-    from appliance.cli.main import build_parser
 
     for lines in EXAMPLES.values():
         for line in lines:
@@ -104,6 +111,8 @@ def test_jobs_are_listed_and_shown(site: SiteFolder, capfd: pytest.CaptureFixtur
     assert "cancelled" in capfd.readouterr().out
     assert main(["jobs", "show", "7", *home]) != 0
     assert "there is no job 7" in capfd.readouterr().err
+    assert main(["jobs", "--limit", "0", *home]) != 0
+    assert "--limit must be 1 or more, got 0" in capfd.readouterr().err
 
 
 def test_a_mistyped_site_folder_makes_no_site(site: SiteFolder, capsys: pytest.CaptureFixture[str]) -> None:

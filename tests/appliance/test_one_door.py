@@ -126,6 +126,21 @@ def test_the_schema_has_every_call_of_the_service_and_its_requests_are_understoo
         assert request.model_dump(mode="json", exclude_unset=True) == parameters
 
 
+def test_a_number_that_no_database_holds_is_told_in_one_line_by_every_call() -> None:
+    tried = 0
+    for name, parameters in EXAMPLES.items():
+        inner = parameters.get("parameters", {})
+        for fields in (parameters, inner):
+            for field in [key for key, value in fields.items() if type(value) in (int, float)]:
+                too_large = (10**30, -(10**30)) if type(fields[field]) is int else ()
+                for wrong in (*too_large, float("nan"), float("inf")):
+                    asked = {**parameters, "parameters": {**inner, field: wrong}} if fields is inner else {}
+                    with pytest.raises(WardposeError, match=rf"^{name}: .*{field}"):
+                        wire.understood(name, asked or {**parameters, field: wrong})
+                    tried += 1
+    assert tried > 20
+
+
 def test_the_schema_leaves_no_field_of_a_request_untyped() -> None:
     schema = wire.schema()
     seen = []

@@ -15,7 +15,7 @@ from calibration.bed import Bed
 from calibration.corners import calibrate_corners
 from calibration.errors import WardposeError
 from calibration.estimate import CalibrationEstimate, turned_round
-from calibration.manual import TapeMeasure, calibrate_manual
+from calibration.manual import ManualCalibrator, TapeMeasure, calibrate_manual
 from calibration.outline import draw_bed, project_bed_outline
 from calibration.posterior import pose_difference
 from calibration.viewpoint import Viewpoint
@@ -164,3 +164,17 @@ def test_posteriors_cover_what_they_claim(method: str) -> None:
         delta = pose_difference(truth, guess.camera_from_bed)
         inside += delta @ np.linalg.solve(guess.covariance, delta) <= 12.59
     assert inside >= 34
+
+
+@pytest.mark.parametrize(
+    ("viewpoint", "told"),
+    [
+        (Viewpoint(1000, 30, 2), "azimuth must lie between -360 and 360, got 1000"),
+        (Viewpoint(0, 30, 1e9), "distance must lie between 0.1 and 20, got 1e\\+09"),
+        (Viewpoint(0, 30, 2, 400), "roll must lie between -180 and 180, got 400"),
+        (Viewpoint(0, 30, 2, 0, (0, -1e9, 0)), "look-at point must lie between 0 and 5"),
+    ],
+)
+def test_measures_that_nobody_takes_at_a_bed_are_refused(viewpoint: Viewpoint, told: str) -> None:
+    with pytest.raises(WardposeError, match=told):
+        ManualCalibrator(viewpoint)
