@@ -80,7 +80,7 @@ def test_a_recording_plays_what_the_camera_gave(site: SiteFolder, tmp_path: Path
         ({"expires": "0d"}, "no span of time"),
         ({"expires": "1000d"}, "at most 90d"),
         ({"seconds": 0}, "can't be recorded"),
-        ({"seconds": float("nan")}, "can't be recorded"),
+        ({"seconds": float("nan")}, "should be a finite number"),
         ({"source": "video:/nowhere"}, "nowhere"),
     ],
 )
