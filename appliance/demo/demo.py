@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 IMAGES = 400
 HELD_OUT = 48
 SEED = 7
-LIVE_SECONDS = 15.0
+LIVE_SECONDS = 10.0
 LIVE_PATIENCE_SECONDS = 90.0
 SOURCE = "simulated:ward"
 TUNED = {"detect": "demo-detector", "pose": "demo-pose"}
