@@ -29,9 +29,11 @@ from calibration.processes import busiest_s, busy_ns, die_with_parent, signal_gr
 from calibration.redaction import redacted
 
 FIRST_PAUSE_SECONDS = 0.2
-QUICK_RESTARTS = 3  # so often in a row without a steady minute; from then on each pause is twice the last
+QUICK_RESTARTS = 3  # so often in a row, none of them steady; from then on each pause is twice the last
 LONGEST_PAUSE_SECONDS = 30.0
-STEADY_SECONDS = 60.0  # after which an ended process is started again without a long pause
+# A process that ends after so long is started again at once: what worked for a while is no vain start, and whoever
+# watches the bed would wait for nothing.
+STEADY_SECONDS = 20.0
 START_SECONDS = 120.0  # of a start that says nothing, however busy it is
 FIRST_WORD_SECONDS = 10.0  # until a start's first word, besides working and waiting for the processor
 SILENCE_SECONDS = 2.0  # between two WATCHDOG=1, besides waiting for the processor

@@ -181,6 +181,24 @@ def test_a_process_that_fails_tells_its_last_words_and_is_tried_more_and_more_se
     assert len(set(pauses[:QUICK_RESTARTS])) == 1 and pauses == sorted(pauses) and pauses[-1] == LONGEST_PAUSE_SECONDS
 
 
+@pytest.mark.parametrize(("steady_s", "sooner"), [(0.0, True), (60.0, False)])
+def test_what_had_worked_for_a_while_is_started_again_at_once_however_often_it_ended(
+    site: SiteFolder, monkeypatch: pytest.MonkeyPatch, steady_s: float, sooner: bool
+) -> None:
+    monkeypatch.setattr(supervisor_module, "STEADY_SECONDS", steady_s)
+    monkeypatch.setattr(supervisor_module, "pause_after", lambda failures: 0.01 if failures <= 3 else 600.0)
+    supervisor = Supervisor(site, [program("brief", "pass", notifies=False)])
+    supervisor.start()
+    try:
+        wait_for(lambda: supervisor.states()[0].restarts >= 3)
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until and supervisor.states()[0].restarts < 6:
+            time.sleep(0.02)
+        assert (supervisor.states()[0].restarts >= 6) == sooner
+    finally:
+        supervisor.stop()
+
+
 def test_whatever_goes_wrong_in_looking_after_a_process_is_shown_and_tried_again(
     site: SiteFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
