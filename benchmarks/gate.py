@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gate_candidates import Boxes, Joints, Rng, Sets
-from benchmarks.gate_decided import Decided, everything_judged_by, file_digest
+from benchmarks.gate_decided import Decided, everything_judged_by
 from benchmarks.gate_models import broken_model, trained_models
 from benchmarks.gate_trial import FRESH, TARGET, Trial, rows_of
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.progress import Progress
 from runtime.capture.photograph import read_photograph
 from runtime.detect import PersonDetector
@@ -65,7 +66,7 @@ def run(
                 trial.real(kind, partial(_broken, folder, detector, kind, sets))
         if train:
             for kind, onnx, leaked in trained_models(folder, detector, files, progress):
-                trial.real(kind, partial(_trained, onnx, sets), leaked, mark=file_digest(onnx))
+                trial.real(kind, partial(_trained, onnx, sets), leaked, mark=sha256_of(onnx))
         return trial.result() | {"pictures": sum(map(len, pictures.values()))}
 
 

@@ -8,25 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import tuning.evaluate
-import tuning.gate
+from calibration.code_digest import code_digest
 from calibration.errors import WardposeError
+from calibration.file_digest import sha256_of
 from calibration.json_text import parse_json
 
-_CODE = (Path(__file__).parent, *(Path(package.__path__[0]) for package in (tuning.evaluate, tuning.gate)))
-
-
-def file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+_OWN = sorted(Path(__file__).parent.glob("gate*.py"))
+_CODE = ("tuning/evaluate", "tuning/gate", *(f"benchmarks/{path.name}" for path in _OWN))
 
 
 def everything_judged_by(seed: int, files: Iterable[Path]) -> str:
     """A digest of what a verdict depends on: the seed, the files of models and labels, and the code that judges."""
-    digest = hashlib.sha256(f"{seed}\n".encode())
-    code = [path for folder in _CODE for path in sorted(folder.glob("gate*.py" if folder == _CODE[0] else "*.py"))]
-    for path in (*files, *code):
-        digest.update(file_digest(path).encode())
-    return digest.hexdigest()
+    parts = (str(seed), code_digest(*_CODE), *map(sha256_of, files))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class Decided:

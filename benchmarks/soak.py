@@ -81,17 +81,14 @@ def judge(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
     judged = [row for row in rows if row["at_s"] >= WARM_UP * rows[-1]["at_s"]] if rows else []
     at = [row["at_s"] for row in judged]
     calm = [steadied(row["p99_ms"], row["load"]) for row in judged]
-    known = [value for value in calm if np.isfinite(value)]
     tolerances = {f"{name}_descriptors": COUNT_TOLERANCE for name in STEADY}
     tolerances |= dict.fromkeys(("files", "temporary", "shared", "threads"), COUNT_TOLERANCE)
     found = {name: growth(at, [row[name] for row in judged], tolerance=most) for name, most in tolerances.items()}
     for name in (f"{steady}_mib" for steady in STEADY):
         found[name] = growth(at, [row[name] for row in judged], tolerance=MEMORY_TOLERANCE, floor=True)
     found["job_mib"] = growth(*_peaks(judged), tolerance=JOB_TOLERANCE)
-    by_load = growth(at, calm, tolerance=P99_TOLERANCE * float(np.median(known)) if known else 0.0)
     late = [row["p99_ms"] for row in judged]
-    some = [value for value in late if np.isfinite(value)]
-    raw = growth(at, late, tolerance=P99_TOLERANCE * float(np.median(some)) if some else 0.0)
+    by_load, raw = (growth(at, values, tolerance=_p99_tolerance(values)) for values in (calm, late))
     if by_load is not None and by_load.verdict == "grows":
         found["p99_ms"] = raw
     else:
@@ -113,6 +110,11 @@ def judge(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
         "fps": round(float(np.median([row["fps"] for row in judged])), 2) if judged else None,
         "growth": told,
     }
+
+
+def _p99_tolerance(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return P99_TOLERANCE * float(np.median(known)) if known else 0.0
 
 
 def steadied(p99_ms: float, load: float) -> float:

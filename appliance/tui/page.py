@@ -96,6 +96,8 @@ class Page(Screen[None]):
         yield Notice()
         yield Footer()
 
+    # What each screen brings; Textual has a metaclass of its own, beside which there are no abstract methods.
+
     def contents(self) -> ComposeResult:
         raise NotImplementedError
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ _LONGEST_PIN = 12
 BedOf = Callable[[int, int], list[dict[str, Any]]]
 
 
-class Watched:
+class Watched(ABC):
     """An application that shows the hub's messages to whoever it lets in. Its methods run on the server's event loop,
     but for `changed`, which any thread may call."""
 
@@ -104,7 +105,7 @@ class Watched:
         """How many watch now."""
         return len(self._watchers)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (some have nothing to put down)
         """Put down what is left to be put down; the server has ended."""
 
     def _wake(self) -> None:
@@ -146,21 +147,21 @@ class Watched:
         finally:
             self._watchers.discard(watcher)
 
+    @abstractmethod
     def _may_come(self, offered: Mapping[str, str]) -> bool:
         """Whether the WebSocket that offers these subprotocols is taken up at all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _next_place(self, watcher: Watcher) -> str:
         """The kind of place that it takes next; empty where it has gone."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _stay(self, watcher: Watcher, kind: str) -> int | None:
         """What happens in that place, until it is over: why, where the connection is to be closed for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _answer(self, watcher: Watcher, line: str) -> dict[str, Any]:
         """Carry out one command of the page."""
-        raise NotImplementedError
 
     async def _until_first(self, watcher: Watcher, *deeds: Coroutine[Any, Any, int | None]) -> int | None:
         """Do them all until the first is over; returns what that one says."""

@@ -86,14 +86,15 @@ def summarise_keypoints(
     """The figures of the skeletons found in each picture, by its id. people: the boxes they were found in, in their
     order; ranks: what each skeleton is ranked by."""
     figures = score_keypoints(pictures, found, ranks)
+    partners = {picture.id: _partners(picture, people[picture.id]) for picture in pictures}
 
     def ap_with(*visibility: int) -> float:
-        righted = {p.id: _righted(p, found[p.id], people[p.id], visibility) for p in pictures}
+        righted = {p.id: _righted(p, found[p.id], partners[p.id], visibility) for p in pictures}
         return score_keypoints(pictures, righted, ranks).AP
 
     seen = [_of_visible_joints(picture) for picture in pictures]
     labelled = [
-        person for picture in pictures for person in _similarities(picture, found[picture.id], people[picture.id])
+        person for picture in pictures for person in _similarities(picture, found[picture.id], partners[picture.id])
     ]
     joints = np.concatenate([person.cm for person in labelled]) if labelled else np.empty(0)
     joints = joints[np.isfinite(joints)]
@@ -136,10 +137,12 @@ def _of_visible_joints(picture: Picture) -> Picture:
     return replace(picture, keypoints=keypoints)
 
 
-def _righted(picture: Picture, skeletons: Skeletons, boxes: Detections, visibility: Collection[int]) -> Skeletons:
+def _righted(
+    picture: Picture, skeletons: Skeletons, partners: Mapping[int, int], visibility: Collection[int]
+) -> Skeletons:
     """The skeletons, of whoever has a box, with the joints of such a visibility where they truly are."""
     keypoints = skeletons.keypoints.copy()
-    for person, box in _partners(picture, boxes).items():
+    for person, box in partners.items():
         truth = picture.keypoints[person]
         told = np.isin(truth[:, 2], [*visibility])
         keypoints[box, told] = truth[told, :2]
@@ -167,9 +170,9 @@ class _Similarity:
     believed: Joints
 
 
-def _similarities(picture: Picture, skeletons: Skeletons, boxes: Detections) -> list[_Similarity]:
+def _similarities(picture: Picture, skeletons: Skeletons, partner: Mapping[int, int]) -> list[_Similarity]:
     """How well the skeletons lie on each person of a picture who has labelled joints."""
-    partner, joints = _partners(picture, boxes), true_joints(picture)
+    joints = true_joints(picture)
     rows: list[_Similarity] = []
     for person in _labelled(picture).tolist():
         truth, area = picture.keypoints[person], float(picture.areas[person])
